@@ -1,0 +1,31 @@
+"""The errors a user can cause. Everything else that is raised is a bug of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake or a circumstance that the user can mend.
+
+    The message is one sentence (or a few) that names the value, says what is allowed and what to type next. The
+    launcher prints it without a traceback and exits with `exit_code`.
+    """
+
+    exit_code = 2
+
+
+class Busy(UserError):
+    """Another live process holds what was asked for (a run folder, the submission lock)."""
+
+    exit_code = 3
+
+
+def nearest(word: str, choices: Iterable[str], n: int = 3) -> str:
+    """A clause that lists the names nearest to `word`, or all the choices where none is near."""
+    names = sorted(choices)
+    near = difflib.get_close_matches(word, names, n=n, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(name) for name in near)}? (all: {', '.join(names)})"
+    return f"choose one of {', '.join(names)}"

@@ -1,0 +1,1 @@
+"""Schedulers: local, Slurm, OAR; one file each."""

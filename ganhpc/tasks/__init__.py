@@ -1,0 +1,1 @@
+"""Tasks: losses and the order of updates, one file each; looked up by module name."""
