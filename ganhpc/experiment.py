@@ -1,0 +1,393 @@
+"""What a run is: a frozen, typed definition, its options on the command line, its JSON and its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import pkgutil
+import types
+import typing
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, ClassVar, Self
+
+from ganhpc import units
+from ganhpc.errors import UserError, nearest
+
+FORMAT = 1
+"""Version of experiment.json. A change that older code can't read, or that changes what a field means, adds one."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    kind: str = "",
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    metavar: str = "",
+) -> Any:
+    """A field of a definition that becomes an option of the command line.
+
+    `kind` is "duration" or "count" where the text has a unit of its own; `low` (inclusive) and `high` bound numbers.
+    """
+    meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
+    return field(default=default, metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may use. None: no bound."""
+
+    time: float | None = option(
+        3600.0, "training clock: training and evaluation, all segments of the run added up", kind="duration"
+    )
+    epochs: int | None = option(
+        None, "fix the number of epochs instead of planning it (then --time, if given, is a cap)", low=1, high=10**6
+    )
+    budget_params: int | None = option(None, "largest number of unique trainable parameters", kind="count")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Where and with what a run computes. Not part of its signature: the same run may move to another machine."""
+
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    nodes: int = option(1, "machines", low=1, high=1024)
+    gpus_per_node: int | None = option(
+        None, "GPUs on each machine (unset: one where the device has any)", low=0, high=64
+    )
+    tasks_per_node: int | None = option(
+        None, "training processes on each machine (unset: one a GPU, or one)", low=1, high=256
+    )
+    data_root: str | None = option(
+        None, "folder where data sets lie (unset: configuration, then the cache)", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The full definition of a run. A file of `jobs/` derives its own class and adds its fields."""
+
+    NAME: ClassVar[str]
+    """The experiment's name on the command line."""
+    TASK: ClassVar[str]
+    """The module of `ganhpc.tasks` that trains it."""
+    DATA: ClassVar[tuple[str, ...]] = ()
+    """Data sets it can train on, shown in the help."""
+
+    preset: str = "default"
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    name: str | None = option(None, "a name of your own for the variant (unset: made from the options)", metavar="TEXT")
+    data: str = option("synthetic", "data set", metavar="NAME|PATH")
+    train_images: int | None = option(None, "use only N training images (unset: all)", kind="count", metavar="N")
+    batch_size: int = option(64, "images a step, over all processes", unit="images", low=1, high=65_536)
+    lr: float = option(0.001, "learning rate at its highest", low=0.0)
+    seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
+    precision: str = option(
+        "auto", "arithmetic of the training step (auto: bf16 where the device has fast units for it)",
+        choices=("auto", "fp32", "bf16"),
+    )  # fmt: skip
+    compile: str = option("auto", "compile the training step (auto: where it pays)", choices=("auto", "on", "off"))
+
+    def check(self) -> None:
+        """Raise UserError where the fields contradict one another. Definitions extend this."""
+
+    # -- identity ---------------------------------------------------------------------------------------------------
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything that decides the result, defaults included: all fields but Resources."""
+        tree = _plain(dataclasses.asdict(self))
+        del tree["resources"]
+        return {"format": FORMAT, "experiment": self.NAME, "task": self.TASK, **tree}
+
+    @property
+    def signature(self) -> str:
+        """Ten hexadecimal digits that stand for the definition."""
+        return _digest(self.definition)
+
+    @property
+    def group(self) -> str:
+        """The signature without the seed: runs of one group differ by nothing else."""
+        tree = self.definition
+        del tree["seed"]
+        return _digest(tree)
+
+    @property
+    def variant(self) -> str:
+        """A readable name: the user's own, or the preset and what differs from it. The seed is not part of it."""
+        if self.name:
+            return slug(self.name)
+        base = type(self).presets()[self.preset]
+        words = [self.preset]
+        for opt in options(type(self)):
+            value, default = opt.get(self), opt.get(base)
+            if opt.path[0] != "resources" and opt.name not in ("seed", "name") and value != default:
+                words.append(opt.label(value))
+        return slug("-".join(words))[:100].rstrip("-.")
+
+    # -- presets, options, JSON ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def presets(cls) -> dict[str, Self]:
+        """The exact, named variants: `PRESETS` of the experiment's file."""
+        return importlib.import_module(cls.__module__).PRESETS
+
+    @classmethod
+    def from_preset(cls, preset: str) -> Self:
+        """The definition called `preset`. Raises UserError with the nearest names where there is none."""
+        presets = cls.presets()
+        if preset not in presets:
+            raise UserError(f"--preset {preset!r} is not one of {cls.NAME}'s presets: {nearest(preset, presets)}.")
+        return presets[preset]
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with options set by name (budget and resource options too), checked."""
+        known = {opt.name: opt for opt in options(type(self))}
+        changes: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UserError(f"{self.NAME} has no option {name!r}: {nearest(name, known)}.")
+            known[name].check(value)
+            first, *rest = known[name].path
+            if rest:
+                group = changes.get(first, getattr(self, first))
+                changes[first] = dataclasses.replace(group, **{rest[0]: value})
+            else:
+                changes[first] = value
+        made = dataclasses.replace(self, **changes)
+        made.check()
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """What experiment.json holds."""
+        return {
+            **self.definition,
+            "resources": _plain(dataclasses.asdict(self.resources)),
+            "variant": self.variant,
+            "signature": self.signature,
+            "group": self.group,
+        }
+
+    @staticmethod
+    def from_json(tree: dict[str, Any]) -> Experiment:
+        """The definition in `tree`. Raises UserError where this version of the program can't read it."""
+        if tree.get("format") != FORMAT:
+            raise UserError(
+                f"this run was written in format {tree.get('format')!r} and this version reads format {FORMAT}: "
+                "use the version that made it, or launch again with --new."
+            )
+        cls = find(tree["experiment"])
+        values = {f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(cls) if f.name in tree}
+        missing = [f.name for f in dataclasses.fields(cls) if f.name not in tree]
+        extra = set(tree) - {f.name for f in dataclasses.fields(cls)} - _EXTRA_KEYS
+        if missing or extra:
+            raise UserError(
+                f"this run's definition has other fields than this version's {cls.NAME} "
+                f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(sorted(extra)) or 'none'}): "
+                "use the version that made it, or launch again with --new."
+            )
+        made = cls(**values)
+        made.check()
+        return made
+
+
+_EXTRA_KEYS = {"format", "experiment", "task", "variant", "signature", "group"}
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a definition as an option: where it lies, what it takes, how its value reads."""
+
+    name: str
+    path: tuple[str, ...]
+    type: type
+    """int, float, str, bool, or tuple (of ints)."""
+    optional: bool
+    default: Any
+    help: str
+    unit: str = ""
+    kind: str = ""
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    metavar: str = ""
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.name.replace("_", "-")
+
+    def get(self, experiment: Experiment) -> Any:
+        value: Any = experiment
+        for part in self.path:
+            value = getattr(value, part)
+        return value
+
+    def parse(self, text: str) -> Any:
+        """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
+        try:
+            value = self._convert(text.strip())
+        except UserError as error:
+            raise UserError(f"{self.flag}: {error}") from None
+        except ValueError:
+            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
+        self.check(value)
+        return value
+
+    def _convert(self, text: str) -> Any:
+        if self.optional and text.lower() == "none":
+            return None
+        if self.kind == "duration":
+            return units.parse_duration(text)
+        if self.kind == "count":
+            return units.parse_count(text)
+        if self.type is tuple:
+            return tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
+        if self.type is bool:
+            words = {
+                "true": True,
+                "yes": True,
+                "on": True,
+                "1": True,
+                "false": False,
+                "no": False,
+                "off": False,
+                "0": False,
+            }
+            if text.lower() not in words:
+                raise ValueError(text)
+            return words[text.lower()]
+        return self.type(text)
+
+    def check(self, value: Any) -> None:
+        """Raise UserError where `value` is outside what the option allows."""
+        if value is None and self.optional:
+            return
+        if self.choices and value not in self.choices:
+            raise UserError(f"{self.flag} {value!r} is not allowed: {nearest(str(value), self.choices)}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and number - number != 0:
+                raise UserError(f"{self.flag} {number!r} is not a finite number.")
+            if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+                raise UserError(f"{self.flag} {number!r} is out of range: it takes {self.expected}.")
+
+    @property
+    def expected(self) -> str:
+        """What the option takes, in words."""
+        if self.kind:
+            return (
+                "a time such as " + units.DURATION_FORMS
+                if self.kind == "duration"
+                else "a count such as " + units.COUNT_FORMS
+            )
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        noun = {int: "a whole number", float: "a number", tuple: "whole numbers such as 6,16", bool: "yes or no"}.get(
+            self.type, "a text"
+        )
+        if self.low is not None and self.high is not None:
+            return f"{noun} from {self.low:g} to {self.high:g}"
+        return f"{noun} of at least {self.low:g}" if self.low is not None else noun
+
+    def show(self, value: Any) -> str:
+        """`value` as it would be typed."""
+        if value is None:
+            return "unset"
+        if self.kind == "duration":
+            return units.format_duration(value)
+        if self.kind == "count":
+            return units.format_count(value)
+        if isinstance(value, tuple):
+            return ",".join(map(str, value))
+        return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+    def label(self, value: Any) -> str:
+        """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
+        word = self.name.replace("_", "")
+        if isinstance(value, bool):
+            return word if value else "no" + word
+        return word + self.show(value).replace(",", "x")
+
+
+@lru_cache
+def options(cls: type[Experiment]) -> tuple[Option, ...]:
+    """The options of a definition, those of Budget and Resources included, in the order of their fields."""
+    found: list[Option] = []
+    for owner, prefix in ((cls, ()), (Budget, ("budget",)), (Resources, ("resources",))):
+        hints = typing.get_type_hints(owner)
+        for f in dataclasses.fields(owner):
+            if f.metadata:
+                kind, optional = _kind_of(hints[f.name])
+                found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata))
+    return tuple(found)
+
+
+def _kind_of(hint: Any) -> tuple[type, bool]:
+    """(the plain type, whether None is allowed) of an annotation."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (inner,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        return _kind_of(inner)[0], True
+    return (typing.get_origin(hint) or hint), False
+
+
+# -- look-up ----------------------------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """The experiments: one per file of `jobs/`. A file `wgan_gp.py` is `wgan-gp`."""
+    package = importlib.import_module("jobs")
+    return sorted(
+        m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")
+    )
+
+
+def find(name: str) -> type[Experiment]:
+    """The definition of the experiment called `name`. Raises UserError with the nearest names."""
+    if name not in names():
+        raise UserError(f"there is no experiment {name!r}: {nearest(name, names())}.")
+    module = importlib.import_module(f"jobs.{name.replace('-', '_')}")
+    classes = [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, Experiment) and c.__module__ == module.__name__
+    ]
+    (cls,) = [c for c in classes if getattr(c, "NAME", None) == name]
+    return cls
+
+
+# -- small helpers ----------------------------------------------------------------------------------------------------
+
+
+def slug(text: str) -> str:
+    """`text` with only letters, digits, dot, plus, minus and underscore: safe as a folder's name and in a shell."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in ".+-_") else "-" for c in text).strip(".-") or "run"
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _plain(tree: Any) -> Any:
+    """`tree` as JSON would give it back: tuples become lists."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return [_plain(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _typed(name: str, value: Any) -> Any:
+    """A field's value from JSON, as the definition has it."""
+    nested = {"budget": Budget, "resources": Resources}
+    if name in nested:
+        known = {f.name for f in dataclasses.fields(nested[name])}
+        return nested[name](**{key: item for key, item in value.items() if key in known})
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,311 @@
+"""The run folder: every path of a run, who writes it, and the state that the files tell.
+
+runs/<experiment>/<variant>-<signature>[-N]/
+  experiment.json   the definition (launcher, once)          request.json   what was submitted (submitter)
+  choices.json      what the trainer settled by measuring    status.json    where it stands (trainer, often)
+  metrics.jsonl     one object a line (trainer)              result.json    the outcome: its existence means done (trainer)
+  checkpoints/ tb/ samples/ log.txt                          stop           "please stop", with the reason (anybody)
+  lock              held by the living trainer               deadline.json  the real end of the job (node script)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ganhpc.errors import Busy, UserError
+from ganhpc.experiment import Experiment
+from ganhpc.files import read_json, storage_errors, write_json
+
+STALE_SECONDS = 90.0
+"""A run whose trainer on another machine has said nothing for this long is taken for dead."""
+
+
+class State(str, Enum):
+    """The states of a run, as `results --json` gives them."""
+
+    NEW = "new"
+    """The folder exists and nothing has run yet."""
+    WAITING = "waiting"
+    """A scheduler holds a job for it."""
+    RUNNING = "running"
+    """A trainer holds its lock."""
+    DONE = "done"
+    """result.json exists."""
+    RESUMABLE = "resumable"
+    """Stopped, killed or out of time, with a checkpoint: the same command goes on."""
+    LOST = "lost"
+    """Killed or out of time before the first checkpoint: the same command starts over."""
+    CRASHED = "crashed"
+    """The training itself failed (for one, a loss that is not finite); the last good checkpoint is kept."""
+    CANCELLED = "cancelled"
+    """The user asked for its end."""
+    REFUSED = "refused"
+    """It could not begin: a budget or a rule does not allow it, or something it needs is missing."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of a run and the sentence that explains it."""
+
+    state: State
+    reason: str
+    status: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    experiment_json = property(lambda self: self.folder / "experiment.json")
+    request_json = property(lambda self: self.folder / "request.json")
+    choices_json = property(lambda self: self.folder / "choices.json")
+    status_json = property(lambda self: self.folder / "status.json")
+    result_json = property(lambda self: self.folder / "result.json")
+    deadline_json = property(lambda self: self.folder / "deadline.json")
+    metrics_jsonl = property(lambda self: self.folder / "metrics.jsonl")
+    checkpoints = property(lambda self: self.folder / "checkpoints")
+    samples = property(lambda self: self.folder / "samples")
+    tensorboard = property(lambda self: self.folder / "tb")
+    weights = property(lambda self: self.folder / "weights.safetensors")
+    log = property(lambda self: self.folder / "log.txt")
+    lock = property(lambda self: self.folder / "lock")
+    stop_file = property(lambda self: self.folder / "stop")
+
+    @property
+    def name(self) -> str:
+        """The folder's name: <variant>-<signature>[-N]."""
+        return self.folder.name
+
+    def __str__(self) -> str:
+        return shown(self.folder)
+
+    # -- finding and making -------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def find(runs: Path, experiment: Experiment) -> Run | None:
+        """The newest run of exactly this definition below `runs`, or None."""
+        return Run(max(found)[1]) if (found := list(_attempts(runs, experiment))) else None
+
+    @staticmethod
+    def planned(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
+        """The run that launching this definition would use; with `new`, a folder that does not exist yet."""
+        found = Run.find(runs, experiment)
+        if found and not new:
+            return found
+        number = max((number for number, _ in _attempts(runs, experiment)), default=0) + 1
+        suffix = f"-{number}" if number > 1 else ""
+        return Run(runs / experiment.NAME / f"{experiment.variant}-{experiment.signature}{suffix}")
+
+    @staticmethod
+    def open(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
+        """Find the run of this definition, or make its folder. Never overwrites a run.
+
+        Raises UserError where the folder can't be written or holds something else.
+        """
+        for _ in range(100):
+            run = Run.planned(runs, experiment, new=new)
+            if run.experiment_json.exists():
+                run.experiment()
+                return run
+            with storage_errors(run.folder), _not_a_folder(run.folder):
+                run.folder.mkdir(parents=True, exist_ok=True)
+            with _creation_lock(run.folder):
+                if not run.experiment_json.exists():
+                    write_json(run.experiment_json, experiment.to_json())
+                    return run
+        raise UserError(f"can't find a free name below {runs / experiment.NAME}: move old runs away.")
+
+    @staticmethod
+    def at(path: Path) -> Run:
+        """The run in the folder `path`. Raises UserError where it is none."""
+        run = Run(path)
+        if not run.experiment_json.is_file():
+            raise UserError(
+                f"{path} is not a run folder (it has no experiment.json): `python launch.py results` lists them."
+            )
+        return run
+
+    @staticmethod
+    def all(runs: Path) -> Iterator[Run]:
+        """Every run below `runs`, in the order of their paths."""
+        for kind in _folders(runs):
+            for folder in _folders(kind):
+                yield Run(Path(folder))
+
+    # -- reading --------------------------------------------------------------------------------------------------------
+
+    def experiment(self) -> Experiment:
+        """The definition. Raises UserError where this version can't read it."""
+        tree = read_json(self.experiment_json)
+        if tree is None:
+            raise UserError(f"{self.folder} is not a run folder: it has no experiment.json.")
+        try:
+            return Experiment.from_json(tree)
+        except UserError as error:
+            raise UserError(f"{self}: {error}") from None
+
+    def result(self) -> dict[str, Any] | None:
+        """The outcome, or None while there is none."""
+        return read_json(self.result_json)
+
+    def status(self) -> dict[str, Any]:
+        """Where the trainer said it stood, or {} before its first word."""
+        return read_json(self.status_json) or {}
+
+    def has_checkpoint(self) -> bool:
+        """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
+        return any(self.checkpoints.glob("step-*.json"))
+
+    def standing(self) -> Standing:
+        """The state that the files tell, with the reason."""
+        if self.result_json.exists():
+            return Standing(State.DONE, "", self.status())
+        status = self.status()
+        if self.is_held(status):
+            return Standing(State.RUNNING, status.get("reason", ""), status)
+        said = status.get("state")
+        if said is None:
+            waiting = self.request_json.exists()
+            return Standing(State.WAITING if waiting else State.NEW, "submitted" if waiting else "not started", status)
+        if said != State.RUNNING:
+            return Standing(State(said), status.get("reason", ""), status)
+        # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
+        if self.has_checkpoint():
+            return Standing(State.RESUMABLE, "killed; the last checkpoint is whole", status)
+        return Standing(State.LOST, "killed before its first checkpoint", status)
+
+    def is_held(self, status: dict[str, Any] | None = None) -> bool:
+        """Whether a living trainer works in this folder, here or on another machine."""
+        try:
+            handle = os.open(self.lock, os.O_RDWR)
+        except OSError:
+            return False
+        try:
+            if not _locked(handle, fcntl.LOCK_SH):
+                return True
+        finally:
+            os.close(handle)
+        return self._held_elsewhere(self.status() if status is None else status)
+
+    def _held_elsewhere(self, status: dict[str, Any]) -> bool:
+        """Locks don't reach across machines on every network file system; the status file does, a little later."""
+        elsewhere = status.get("host") not in (None, socket.gethostname())
+        fresh = time.time() - status.get("time", 0) < STALE_SECONDS
+        return elsewhere and status.get("state") == State.RUNNING and fresh
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the run for this process. Raises Busy where a living trainer has it."""
+        with storage_errors(self.lock):
+            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            # A reader that asks whether the run is held has the lock for an instant: look more than once.
+            if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
+                raise self.busy()
+            if self._held_elsewhere(self.status()):
+                raise self.busy()
+            yield
+        finally:
+            os.close(handle)
+
+    def busy(self) -> Busy:
+        """The error for whoever wants a run that is running."""
+        status = self.status()
+        where = f" (process {status['pid']} on {status['host']})" if "pid" in status else ""
+        return Busy(
+            f"{self} is already running{where}: wait for it, stop it with Ctrl-C there, or start another with --new."
+        )
+
+    def ask_to_stop(self, reason: str) -> None:
+        """Ask the trainer to save and stop at the next step. Safe in a signal handler, and when repeated."""
+        try:
+            handle = os.open(self.stop_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        except OSError:
+            return
+        try:
+            os.write(handle, reason.encode())
+        except OSError:
+            pass  # The file's existence is the message; the words are for people.
+        finally:
+            os.close(handle)
+
+    def stop_reason(self) -> str | None:
+        """Why the trainer was asked to stop, or None."""
+        try:
+            return self.stop_file.read_text() or "asked to stop"
+        except OSError:
+            return None
+
+
+def _locked(handle: int, kind: int, pause: float = 0.0) -> bool:
+    """Whether the lock on `handle` could be taken at once; waits `pause` seconds before it says no."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        time.sleep(pause)
+        return False
+    return True
+
+
+def shown(path: Path) -> str:
+    """`path` as short as a shell in this folder takes it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except ValueError:
+        return str(path)
+
+
+def _attempts(runs: Path, experiment: Experiment) -> Iterator[tuple[int, Path]]:
+    """(number, folder) of every run of this definition: <variant>-<signature>, then -2, -3 and so on."""
+    stem = f"{experiment.variant}-{experiment.signature}"
+    for folder in _folders(runs / experiment.NAME):
+        name = os.path.basename(folder)
+        if name == stem:
+            yield 1, Path(folder)
+        elif name.startswith(stem + "-") and name[len(stem) + 1 :].isdigit():
+            yield int(name[len(stem) + 1 :]), Path(folder)
+
+
+def _folders(folder: str | Path) -> list[str]:
+    """The paths of the visible folders in `folder`, sorted; none where it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(e.path for e in entries if not e.name.startswith(".") and e.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextmanager
+def _creation_lock(folder: Path) -> Iterator[None]:
+    """One launcher at a time makes a run in `folder`."""
+    with storage_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+@contextmanager
+def _not_a_folder(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"can't make {folder}: a file is in the way; choose another folder with --runs DIR.") from None

@@ -1,0 +1,1 @@
+"""Experiment definitions, one file each: `python launch.py NAME`."""
