@@ -1,0 +1,89 @@
+"""Counts that need no listing: parameters against a budget, operations of a whole training step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganhpc.description import Operations
+from ganhpc.errors import UserError
+from ganhpc.opcount import Call, CountingMode
+
+
+def count_parameters(module: nn.Module) -> tuple[int, int]:
+    """Unique parameters of `module`: (trainable, frozen). A weight used in several places counts once."""
+    trainable = sum(p.numel() for p in module.parameters() if p.requires_grad)
+    return trainable, sum(p.numel() for p in module.parameters()) - trainable
+
+
+def largest_layers(module: nn.Module, n: int = 5) -> list[tuple[str, str, int]]:
+    """The `n` modules with the most trainable parameters of their own: (name, type, parameters), largest first.
+
+    A shared weight belongs to the first module that holds it.
+    """
+    return sorted(_own_parameters(module), key=lambda layer: -layer[2])[:n]
+
+
+def _own_parameters(module: nn.Module) -> Iterator[tuple[str, str, int]]:
+    seen: set[int] = set()
+    for name, layer in module.named_modules():
+        own = [p for p in layer.parameters(recurse=False) if p.requires_grad and id(p) not in seen]
+        seen.update(map(id, own))
+        if own:
+            yield name or "(the network itself)", type(layer).__name__, sum(p.numel() for p in own)
+
+
+def check_budget(module: nn.Module, budget: int) -> None:
+    """Refuse a network that is larger than its budget.
+
+    Raises:
+        UserError: it has more than `budget` unique trainable parameters; the sentence lists its largest layers.
+    """
+    params, _ = count_parameters(module)
+    if params <= budget:
+        return
+    largest = ", ".join(f"{name} ({kind}) {size:,}" for name, kind, size in largest_layers(module))
+    raise UserError(
+        f"the network has {params:,} trainable parameters, {params - budget:,} over the budget of {budget:,}; "
+        f"its largest layers are {largest}: make these smaller, or give --budget-params {params} or more."
+    )
+
+
+class _StepCounter(CountingMode):
+    def __init__(self) -> None:
+        super().__init__()
+        self.ops = Operations()
+        self.uncounted: Counter[str] = Counter()
+
+    def seen(self, call: Call, ops: Operations | None) -> None:
+        if ops is None:
+            self.uncounted[call.operator] += 1
+        else:
+            self.ops += ops
+
+
+def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
+    """Run `step` once and count every floating-point operation it executes: forward, loss, backward, optimizer.
+
+    `step` really trains, so hand it copies of the networks and optimizers. It runs without compilation, since compiled
+    code hides its operators; the random generators are left as they were.
+
+    Returns:
+        `ops`: add, mul, max, other and total of one step on the whole batch, by the convention of
+        `ganhpc/opcount/forward.py`, so that total / seconds stands beside the forward's operations a second;
+        `macs`: multiply-accumulates of its convolutions and matrix products, forward and backward;
+        `uncounted`: calls of operators that no rule knows, by name, whose operations are missing above.
+    """
+    counter = _StepCounter()
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"), counter:
+        step()
+    return {
+        "ops": counter.ops.to_json(),
+        "macs": counter.ops.macs,
+        "uncounted": dict(sorted(counter.uncounted.items())),
+    }
