@@ -64,6 +64,7 @@ class Resources:
     tasks_per_node: int | None = option(
         None, "training processes on each machine (unset: one a GPU, or one)", low=1, high=256
     )
+    checkpoint_every: float = option(60.0, "longest time between two checkpoints", kind="duration")
     data_root: str | None = option(
         None, "folder where data sets lie (unset: configuration, then the cache)", metavar="DIR"
     )

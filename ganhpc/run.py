@@ -75,6 +75,7 @@ class Run:
     choices_json = property(lambda self: self.folder / "choices.json")
     status_json = property(lambda self: self.folder / "status.json")
     result_json = property(lambda self: self.folder / "result.json")
+    evaluation_json = property(lambda self: self.folder / "evaluation.json")
     deadline_json = property(lambda self: self.folder / "deadline.json")
     metrics_jsonl = property(lambda self: self.folder / "metrics.jsonl")
     checkpoints = property(lambda self: self.folder / "checkpoints")

@@ -1,0 +1,164 @@
+"""Training on this machine: the launcher starts the trainer, watches its folder, and passes on a wish to stop."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ganhpc.cli.watch import LogTail, View
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment, Resources
+from ganhpc.files import storage_errors
+from ganhpc.run import Run, State, shown
+from ganhpc.train import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
+
+ROOT = Path(__file__).resolve().parents[2]
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def processes(resources: Resources) -> int:
+    """Training processes on this machine. Raises UserError for what only a scheduler can give."""
+    if resources.nodes > 1:
+        raise UserError(
+            f"--nodes {resources.nodes} needs a scheduler, and this run is on one machine: type --nodes 1, or use --tasks-per-node."
+        )
+    return resources.tasks_per_node or resources.gpus_per_node or 1
+
+
+def command_of(run: Run, resources: Resources) -> list[str]:
+    """The command that trains `run` on this machine."""
+    n = processes(resources)
+    if n == 1:
+        return [sys.executable, "-m", "ganhpc.train", str(run.folder)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+    return [*torchrun, "-m", "ganhpc.train", str(run.folder)]
+
+
+def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
+    """What launching `experiment` would do, without doing it."""
+    run = Run.planned(runs, experiment, new=new)
+    state = run.standing().state if run.experiment_json.exists() else State.NEW
+    command = shlex.join(command_of(run, experiment.resources))
+    return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
+
+
+def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: bool) -> None:
+    """Train (or show) each in turn. One that fails doesn't keep the others from running; the exit code is the worst."""
+    from ganhpc.cli.show import show_run
+
+    console = Console(stderr=as_json, highlight=False)
+    worst, opened = 0, []
+    for experiment in experiments:
+        run = Run.open(runs, experiment, new=new)
+        opened.append(run)
+        if run.result_json.exists():
+            console.print(f"[green]already done:[/] {run}  (--new trains it afresh)")
+        else:
+            code = train(run, experiment, console)
+            worst = max(worst, code)
+            if code in (130, 143, 129):
+                break
+        if not as_json:
+            show_run(run, console)
+    if as_json:
+        from ganhpc.results import row
+
+        print(json.dumps([row(run) for run in opened], indent=1))
+    if worst:
+        sys.exit(worst)
+
+
+def train(run: Run, experiment: Experiment, console: Console) -> int:
+    """Run the trainer to its end under the user's eyes. Returns the exit code for the shell."""
+    if run.is_held():
+        raise run.busy()
+    command = command_of(run, experiment.resources)
+    ensure_data(experiment, console)
+    console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {run}")
+    with _stop_signals(run, console) as heard:
+        child, tail = _start(run, command)
+        with View(run, console) as view:
+            while child.poll() is None:
+                view.update(tail.lines())
+                time.sleep(0.1)
+            view.update(tail.lines())
+    return _ended(run, child.returncode, heard, console)
+
+
+def _start(run: Run, command: list[str]) -> tuple[subprocess.Popen[bytes], LogTail]:
+    """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", STARTED: repr(time.time())}
+    with storage_errors(run.log), run.log.open("ab") as log:
+        tail = LogTail(run.log, log.tell())
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True, preexec_fn=die_with_parent
+        )  # fmt: skip
+    return child, tail
+
+
+@contextmanager
+def _stop_signals(run: Run, console: Console) -> Iterator[list[int]]:
+    """While the block runs, polite signals ask the trainer to save and stop."""
+    heard: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        del frame
+        if not heard:
+            console.print("stopping: saving a checkpoint ..")
+        heard.append(number)
+        run.ask_to_stop(f"{signal.Signals(number).name} at the launcher")
+
+    before: dict[int, Callable[..., Any] | int | None] = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
+    """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
+    if code == 0 and run.result_json.exists():
+        return 0
+    standing = run.standing()
+    if code < 0:
+        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {standing.reason}.")
+    elif standing.state is State.NEW:
+        console.print(f"[red]the trainer could not start[/] (exit code {code}); its words are in {shown(run.log)}.")
+    elif code not in (EXIT_RESUMABLE, 3):
+        console.print(f"[red]{standing.state}:[/] {standing.reason}")
+        if code == 1:
+            console.print(f"the trainer's words are in {shown(run.log)}")
+    elif standing.state is State.RESUMABLE:
+        console.print(f"[yellow]stopped[/] ({standing.reason}); everything up to now is saved.")
+    console.print(f"to go on: {again()}", soft_wrap=True)
+    return 128 + heard[0] if heard else code if code > 0 else 1
+
+
+def again() -> str:
+    """The command that was typed, to be typed again: without --new, which would start over."""
+    return shlex.join(["python", "launch.py", *(word for word in sys.argv[1:] if word != "--new")])
+
+
+def ensure_data(experiment: Experiment, console: Console) -> None:
+    """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
+    from ganhpc.data import base
+
+    if experiment.data in base.names():
+        module = importlib.import_module(f"ganhpc.data.{experiment.data}")
+        if hasattr(module, "ensure"):
+            root = experiment.resources.data_root
+            module.ensure(Path(root) if root else None, console=console)

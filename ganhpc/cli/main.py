@@ -1,0 +1,97 @@
+"""The Click program: looks up experiments and verbs by name, and turns users' mistakes into one sentence."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from ganhpc import __version__, experiment
+from ganhpc.errors import UserError, nearest
+
+VERBS = {
+    "results": "A table of runs.",
+    "describe": "A network in full: functions, tensors, weights, operations.",
+    "data": "Where the data lie, whether they are whole, how to get them.",
+    "doctor": "Look over this machine: each line good, or what mends it.",
+    "completion": "The line that switches on completion in your shell.",
+}
+"""The verbs, one module of ganhpc.cli each, with their short help (so that the list imports none of them)."""
+
+
+class Program(click.Group):
+    """Commands are modules, imported only when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return [*experiment.names(), *VERBS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name in VERBS:
+            return importlib.import_module(f"ganhpc.cli.{cmd_name}").command
+        if cmd_name in experiment.names():
+            return importlib.import_module("ganhpc.cli.experiments").command(experiment.find(cmd_name))
+        return None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise UserError(f"there is no experiment or verb {args[0]!r}: {nearest(args[0], self.list_commands(ctx))}.")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Experiments (one file each in jobs/)"):
+            formatter.write_dl([(name, summary(name)) for name in experiment.names()])
+        with formatter.section("Verbs"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+def summary(name: str) -> str:
+    """The first line of the experiment's file."""
+    module = importlib.import_module(experiment.find(name).__module__)
+    return (module.__doc__ or "").strip().splitlines()[0]
+
+
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="ganhpc")
+def program() -> None:
+    """Train networks inside a budget of parameters and time, on this machine, on OAR or on Slurm.
+
+    \b
+    python launch.py cifar --budget-params 256k --time 1h    train
+    python launch.py cifar --help                            every option of an experiment
+    python launch.py results                                 look at what was trained
+    """
+
+
+def main() -> Any:
+    """Run the program. Users' mistakes end in one sentence and an exit code, never in a traceback."""
+    try:
+        return program(prog_name="python launch.py", standalone_mode=False)
+    except UserError as error:
+        fail(str(error), error.exit_code)
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "python launch.py"
+        fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what is allowed.", 2)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        fail("stopped.", 130)
+    except BrokenPipeError:
+        # The reader of a pipe (head, less) has left; say nothing, and keep Python from complaining at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except click.ClickException as error:
+        fail(error.format_message(), error.exit_code)
+
+
+def fail(sentence: str, code: int) -> None:
+    """Print the sentence and leave."""
+    click.echo(f"Error: {sentence}", err=True)
+    sys.exit(code)

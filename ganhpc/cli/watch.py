@@ -1,0 +1,92 @@
+"""What the launcher shows while a run trains: the trainer's lines, and on a terminal a live bar under them."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from ganhpc.errors import UserError
+from ganhpc.run import Run
+from ganhpc.units import format_duration
+
+
+class LogTail:
+    """The whole lines that were added to a log since the last look."""
+
+    def __init__(self, path: Path, offset: int) -> None:
+        self._path, self._offset = path, offset
+
+    def lines(self) -> list[str]:
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._offset += len(whole)
+        return whole.decode(errors="replace").splitlines()
+
+
+class View:
+    """Lines scroll by; on a terminal the state of the run stays below them."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self._run, self._console = run, console
+        self._live: Progress | None = None
+        self._task: Any = None
+        self._read_at = 0.0
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            columns = (BarColumn(bar_width=24), TextColumn("{task.description}"))
+            self._live = Progress(*columns, console=self._console, transient=True, refresh_per_second=4)
+            self._live.start()
+            self._task = self._live.add_task("starting ..", total=1.0)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def update(self, lines: list[str]) -> None:
+        """Show new lines of the log, and what the status file says."""
+        for line in lines:
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if self._live and time.monotonic() - self._read_at > 0.5:
+            self._read_at = time.monotonic()
+            try:
+                status = self._run.status()
+            except UserError:
+                return
+            if "step" in status:
+                self._live.update(self._task, completed=share(status), description=describe(status))
+
+
+def share(status: dict[str, Any]) -> float:
+    """How much of the run's plan is done, in [0, 1]: by time where time bounds it, else by epochs."""
+    if status.get("budget_seconds"):
+        return min(1.0, status.get("seconds", 0.0) / status["budget_seconds"])
+    planned = status.get("epochs_planned") or 0
+    return min(1.0, status["epoch"] / planned) if planned else 0.0
+
+
+def describe(status: dict[str, Any]) -> str:
+    """The state of a run in one line."""
+    words = [f"epoch {status['epoch']:.2f} of {status.get('epochs_planned') or 0:.1f}"]
+    if status.get("budget_seconds"):
+        words.append(f"{format_duration(max(0, round(status['budget_seconds'] - status['seconds'])))} left")
+    words += [f"{name} {value:.3g}" for name, value in (status.get("rates") or {}).items()]
+    if status.get("loss") is not None:
+        words.append(f"loss {status['loss']:.4f}")
+    last = status.get("last") or {}
+    headline = status.get("headline", "")
+    if headline in last:
+        value = last[headline]
+        words.append(
+            f"{headline.replace('_', ' ')} " + (f"{value:.2%}" if headline.endswith("accuracy") else f"{value:.4g}")
+        )
+    if status.get("images_per_second"):
+        words.append(f"{status['images_per_second']:,.0f} images/s")
+    return " | ".join(words)

@@ -1,0 +1,171 @@
+"""Time as a budget: the training clock, what a step costs, and how many steps still fit."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from fvcore.common.timer import Timer
+
+PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint")
+
+
+class Clock:
+    """The training clock of a run: seconds of training and evaluation, all its segments added up.
+
+    It also keeps where they went. `synchronize` waits for the device's queue, so that a phase is charged for its own work; on a
+    device with a queue only every `sample_every`-th step is measured that way, since waiting costs speed.
+    """
+
+    def __init__(self, synchronize: Callable[[], None] | None = None, sample_every: int = 50) -> None:
+        self._base = 0.0
+        self._timer = Timer()
+        self._timer.pause()
+        self._synchronize = synchronize
+        self._sample_every = sample_every if synchronize else 1
+        self._sampling = True
+        self._phases = dict.fromkeys(PHASES, 0.0)
+        self._sampled_steps = 0
+        self._steps = 0
+
+    def start(self) -> None:
+        """Let it run (once a segment)."""
+        self._timer.resume()
+
+    def stop(self) -> None:
+        """Hold it: what follows is not training."""
+        if not self._timer.is_paused():
+            self._timer.pause()
+
+    @property
+    def used(self) -> float:
+        """Seconds on the clock."""
+        return self._base + self._timer.seconds()
+
+    def sync(self) -> float:
+        """Wait for the device, then `used`."""
+        if self._synchronize:
+            self._synchronize()
+        return self.used
+
+    def begin_step(self) -> None:
+        """Say that a training step begins, and settle whether its phases are measured."""
+        self._sampling = self._steps % self._sample_every == 0
+        self._steps += 1
+        self._sampled_steps += self._sampling
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Charge the block to the phase `name` of a training step."""
+        if not self._sampling:
+            yield
+            return
+        if self._synchronize:
+            self._synchronize()
+        begun = time.perf_counter()
+        yield
+        if self._synchronize:
+            self._synchronize()
+        self._phases[name] += time.perf_counter() - begun
+
+    @contextmanager
+    def whole(self, name: str) -> Iterator[None]:
+        """Charge the block to a phase outside the steps (evaluation, checkpoint)."""
+        begun = self.sync()
+        yield
+        self._phases[name] += self.sync() - begun
+
+    def shares(self) -> dict[str, float]:
+        """Seconds by phase; the phases of unmeasured steps are taken to be like those of the measured ones."""
+        factor = self._steps / self._sampled_steps if self._sampled_steps else 0.0
+        return {k: v * (1.0 if k in ("evaluation", "checkpoint") else factor) for k, v in self._phases.items()}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps."""
+        return {"used": self.used, "phases": dict(self._phases), "sampled": self._sampled_steps, "steps": self._steps}
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._base = state["used"]
+        self._phases.update(state["phases"])
+        self._sampled_steps, self._steps = state["sampled"], state["steps"]
+
+
+@dataclass
+class Pace:
+    """A running estimate of the seconds that one piece of work takes. It follows the machine's changes of speed."""
+
+    memory: float = 5.0
+    """Seconds of work after which a change of speed is mostly believed."""
+    seconds: float | None = None
+    _warm: bool = field(default=False, repr=False)
+
+    def observe(self, total: float, n: int = 1) -> None:
+        """Take in that `n` pieces took `total` seconds."""
+        each = total / n
+        if self.seconds is None or not self._warm:
+            # The first piece pays for warming up (kernels chosen, memory mapped): the second replaces it.
+            self._warm = self.seconds is not None
+            self.seconds = each
+            return
+        weight = 1.0 - math.exp(-total / self.memory)
+        self.seconds += weight * (each - self.seconds)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the plan reckons with; measured, and guessed before the first measurement."""
+
+    step: float
+    evaluation: float
+    final: float
+    """The last evaluation and the last save."""
+    save: float
+
+
+@dataclass
+class Plan:
+    """How many steps a run makes: fixed by epochs, or as many as fit into the time.
+
+    `time` bounds the training clock in seconds (None: no bound); `epochs` fixes the steps (None: time decides).
+    """
+
+    steps_per_epoch: int
+    time: float | None
+    epochs: int | None
+
+    def steps_left(self, step: int, used: float, costs: Costs) -> float:
+        """How many more steps to make after `step`, with `used` seconds on the clock; at most 0: it is time to finish.
+
+        In a run bounded by time, an evaluation and a save fall due at each end of an epoch, and the last evaluation is set
+        aside first, so that no budget is exceeded.
+        """
+        fixed = math.inf if self.epochs is None else self.epochs * self.steps_per_epoch - step
+        if self.time is None:
+            return fixed
+        left = self.time - used - costs.final
+        to_epoch_end = self.steps_per_epoch - step % self.steps_per_epoch
+        if left < to_epoch_end * costs.step:
+            fitting = left / costs.step
+        else:
+            # Whole epochs cost their evaluation and save as well as their steps.
+            epoch = self.steps_per_epoch * costs.step + costs.evaluation + costs.save
+            left -= to_epoch_end * costs.step
+            whole, rest = divmod(left, epoch)
+            fitting = to_epoch_end + whole * self.steps_per_epoch
+            fitting += max(0.0, min(self.steps_per_epoch, (rest - costs.evaluation - costs.save) / costs.step))
+        return min(fixed, fitting if fitting >= 1 else 0.0)
+
+    def progress(self, step: int, before: float, left: float) -> float:
+        """How far along the schedule a run is that has made `step` steps, in [0, 1].
+
+        With fixed epochs this is exactly step / total (a cap on the time does not bend the schedule). By time it advances from `before` so that it would reach 1 after `left`
+        more steps, never going back when the plan changes.
+        """
+        if self.epochs is not None:
+            return step / (self.epochs * self.steps_per_epoch)
+        return min(1.0, before + (1.0 - before) / max(left, 1.0))

@@ -1,0 +1,151 @@
+"""The outcome of a finished run: result.json (small, one row of a table), evaluation.json and the final weights."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save as to_safetensors
+from torch import Tensor
+
+from ganhpc import __version__, checkpoint
+from ganhpc.describe import describe
+from ganhpc.files import atomic_open, write_json
+from ganhpc.flops import count_parameters, training_step_ops
+from ganhpc.run import Run, State
+from ganhpc.tasks.base import Task, uses_bf16
+from ganhpc.trainer import Trainer
+
+
+def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the final weights, evaluation.json and, last, result.json, whose existence means done."""
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
+    digest = checkpoint.weights_sha256(weights)
+    _write_weights(run, weights)
+    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+    rest = {key: value for key, value in figures.items() if key not in numbers}
+    write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
+    result = {**_identity(run, trainer), **numbers, **_work(trainer), **_time(trainer), **environment(trainer)}
+    result["weights_sha256"] = digest
+    write_json(run.result_json, result)
+    return result
+
+
+def _write_weights(run: Run, weights: Mapping[str, Tensor]) -> None:
+    with atomic_open(run.weights) as file:
+        file.write(to_safetensors(dict(weights), metadata={"ganhpc": __version__}))
+
+
+def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
+    experiment = trainer.experiment
+    return {
+        "experiment": experiment.NAME,
+        "variant": experiment.variant,
+        "run": run.name,
+        "state": State.DONE.value,
+        "preset": experiment.preset,
+        "seed": experiment.seed,
+        "signature": experiment.signature,
+        "group": experiment.group,
+        "data": experiment.data,
+        "data_note": trainer.data_note,
+        "network": trainer.choices.get("network", ""),
+        "why": trainer.choices.get("why", ""),
+    }
+
+
+def _work(trainer: Trainer) -> dict[str, Any]:
+    """Parameters and operations: of one image forward, and of a whole training step a second."""
+    task = trainer.task
+    pairs = [count_parameters(module) for module in task.modules.values()]
+    described = [
+        describe(module, inputs=task.example_inputs(name), fvcore=False) for name, module in task.modules.items()
+    ]
+    step = operations_of_a_step(task)
+    seconds = trainer.progress.step_seconds / trainer.progress.step if trainer.progress.step else 0.0
+    world = trainer.peers.world_size
+    ops = sum(d.ops.total for d in described)
+    return {
+        "params": sum(trainable for trainable, _ in pairs),
+        "frozen_params": sum(frozen for _, frozen in pairs),
+        "budget_params": trainer.experiment.budget.budget_params,
+        "macs": sum(d.macs for d in described),
+        "ops": ops,
+        "step_flops": step * world,
+        "gflops_per_second": step * world / seconds / 1e9 if seconds else 0.0,
+        "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
+    }
+
+
+def operations_of_a_step(task: Task) -> float:
+    """Floating-point operations of one training step of this process, counted while it makes one more step.
+
+    Called after the final weights are written: the step changes the networks.
+    """
+    batch = task.batch(0, 0)
+    return float(training_step_ops(lambda: task.train_step(batch))["ops"]["total"])
+
+
+def _time(trainer: Trainer) -> dict[str, Any]:
+    done, clock = trainer.progress, trainer.clock
+    return {
+        "train_seconds": clock.used,
+        "budget_seconds": trainer.plan.time,
+        "budget_used": clock.used / trainer.plan.time if trainer.plan.time else None,
+        "epochs": done.step / trainer.task.steps_per_epoch,
+        "epochs_planned": done.epochs_planned,
+        "ended_by": done.ended_by,
+        "steps": done.step,
+        "batch_size": trainer.task.batch_size,
+        "images_per_second": trainer.images_per_second,
+        "seconds_by_phase": {name: round(value, 3) for name, value in clock.shares().items()},
+        "segments": done.segments,
+        "lost_seconds": done.lost_seconds,
+        "startup_seconds": done.startup_seconds,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def environment(trainer: Trainer) -> dict[str, Any]:
+    """The device, the versions and the commit that made a number."""
+    device = trainer.peers.device
+    return {
+        "device": device_name(device),
+        "device_type": device.type,
+        "processes": trainer.peers.world_size,
+        "threads": torch.get_num_threads(),
+        "precision": "bf16" if uses_bf16(trainer.experiment.precision, device) else "fp32",
+        "torch": str(torch.__version__),
+        "python": platform.python_version(),
+        "ganhpc": __version__,
+        "commit": commit(),
+    }
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called: the GPU's name, or the processor's with the number of cores in use."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cores = len(os.sched_getaffinity(0))
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.machine()
+    return f"{model}, {cores} core{'s' if cores > 1 else ''}"
+
+
+def commit() -> str:
+    """The commit of the checkout that runs, with a plus where files differ from it; empty outside a checkout."""
+    here = Path(__file__).resolve().parent
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty=+", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""

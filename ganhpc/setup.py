@@ -1,0 +1,99 @@
+"""What happens before the first step: data, seeds, the task, its choices, the budget of parameters, the checkpoint."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganhpc import checkpoint, data
+from ganhpc.clock import Clock
+from ganhpc.data.base import DataRequest
+from ganhpc.distributed import Distributed
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment
+from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc.flops import check_budget
+from ganhpc.run import Run
+from ganhpc.tasks import base
+from ganhpc.trainer import Trainer
+
+
+def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) -> Trainer:
+    """A trainer that stands where the run's newest whole checkpoint left it.
+
+    `begun` is when this process started (time.monotonic). Raises UserError where data are missing, the network is over its
+    budget or the folder can't be written.
+    """
+
+    def say(line: str) -> None:
+        if peers.is_main:
+            print(line, flush=True)
+
+    with storage_errors(run.folder):
+        run.checkpoints.mkdir(exist_ok=True)
+    restored, notes = checkpoint.load(run.checkpoints, torch.device("cpu"))
+    for note in notes:
+        say(f"warning: {note}")
+    images = data.base.load(request_of(experiment))
+    say(
+        f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
+    )
+    clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
+    if restored:
+        clock.load(restored["clock"])
+    startup = time.monotonic() - begun
+    clock.start()
+    choices = read_json(run.choices_json) or {}
+    task = _build(experiment, images, peers, clock, choices, say)
+    _keep_choices(run, choices, peers)
+    if experiment.budget.budget_params is not None:
+        check_budget(torch.nn.ModuleDict(task.modules), experiment.budget.budget_params)
+    torch.manual_seed(experiment.seed + 1 + peers.rank)
+    trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
+    trainer.choices, trainer.data_note = choices, images.note
+    trainer.progress.startup_seconds += startup
+    if restored:
+        say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
+    return trainer
+
+
+def request_of(experiment: Experiment) -> DataRequest:
+    """The images that `experiment` asks for."""
+    root = experiment.resources.data_root
+    return DataRequest(
+        experiment.data,
+        root=Path(root) if root else None,
+        train_images=experiment.train_images,
+        image_size=getattr(experiment, "image_size", None),
+        seed=experiment.seed,
+    )
+
+
+def _build(
+    experiment: Experiment, images: Any, peers: Distributed, clock: Clock, choices: dict[str, Any], say: Any
+) -> base.Task:
+    torch.manual_seed(experiment.seed)
+    time_budget = experiment.budget.time if experiment.budget.epochs is None else None
+    context = base.Context(
+        data=images,
+        peers=peers,
+        phase=clock.phase,
+        choices=choices,
+        seconds_left=None if time_budget is None else time_budget - clock.used,
+        say=say,
+    )
+    task = base.module(experiment.TASK).build(experiment, context)
+    if task.steps_per_epoch < 1:
+        raise UserError(
+            f"--batch-size {experiment.batch_size} is more than the {len(images.images):,} training images: type a smaller one."
+        )
+    return task
+
+
+def _keep_choices(run: Run, choices: dict[str, Any], peers: Distributed) -> None:
+    """Settle for all later segments what was measured in the first."""
+    if peers.is_main and choices and not run.choices_json.exists():
+        write_json(run.choices_json, choices)

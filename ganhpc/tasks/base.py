@@ -1,0 +1,124 @@
+"""What the loop asks of a task: networks, optimizers, one step, an evaluation. A task knows nothing of time or files."""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from ganhpc.data.base import ImageData
+from ganhpc.distributed import Distributed
+
+Phase = Callable[[str], AbstractContextManager[None]]
+
+
+@dataclass
+class Context:
+    """What the loop gives a task when it builds it."""
+
+    data: ImageData
+    peers: Distributed
+    phase: Phase = lambda name: nullcontext()  # noqa: ARG005
+    """`with context.phase("forward"):` charges the block to that phase of the step."""
+    choices: dict[str, Any] = field(default_factory=dict)
+    """What was settled by measuring in the first segment; it holds in all later ones. A task may add to it."""
+    seconds_left: float | None = None
+    """What the time budget still has, for a task that adapts itself to it (None: no bound)."""
+    say: Callable[[str], None] = print
+    """Tell the user one line."""
+
+    @property
+    def device(self) -> torch.device:
+        return self.peers.device
+
+    def autocast(self, precision: str) -> AbstractContextManager[Any]:
+        """Arithmetic in bf16 where `precision` (fp32, bf16 or auto) and the device make it so."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=uses_bf16(precision, self.device))
+
+
+def uses_bf16(precision: str, device: torch.device) -> bool:
+    """Whether a step computes in bf16. auto: on GPUs from Ampere on, whose matrix units are several times faster in it."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+    return precision == "bf16"
+
+
+class Task(ABC):
+    """Networks, losses and the order of updates.
+
+    `modules` are the raw networks: for checkpoints, the parameter budget and the count of operations. `train_step` calls only what
+    `wrap` gave back for them, or ranks drift apart. Figures that a step returns are scalar tensors on the device, not
+    synchronised with the host.
+    """
+
+    modules: dict[str, nn.Module]
+    optimizers: dict[str, Optimizer]
+    steps_per_epoch: int
+    batch_size: int
+    """Images a step, over all ranks."""
+    headline: str = "loss"
+    """The figure of `evaluate` that a reader looks at first."""
+    final_cost: float = 1.0
+    """What the last evaluation costs, in ordinary evaluations."""
+
+    def wrap(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
+        """Take the networks that steps call. Called once, after a checkpoint was loaded."""
+        self.wrapped = {name: wrap(module) for name, module in self.modules.items()}
+
+    @abstractmethod
+    def batch(self, epoch: int, step: int) -> Any:
+        """The batch of `step` (from 0) of `epoch` (from 0): the same on every call, whatever went before."""
+
+    @abstractmethod
+    def train_step(self, batch: Any) -> dict[str, Tensor]:
+        """Update the networks once. Returns scalar figures, `loss` among them."""
+
+    @abstractmethod
+    def evaluate(self, *, final: bool = False) -> dict[str, Any]:
+        """Figures on held-out images, the same on every rank. `final` asks for all that the result should hold; what is not a
+        number there goes to evaluation.json."""
+
+    @abstractmethod
+    def example_inputs(self, name: str) -> tuple[Tensor, ...]:
+        """Inputs of one image for the module `name`, on its device: what its operations are counted with."""
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        """Set what changes along the run (`progress` in [0, 1]); returns what is worth a curve, such as the learning rate."""
+        del progress
+        return {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
+    def end_epoch(self, figures: Mapping[str, float]) -> None:
+        """Hear the means of an epoch's figures (a learning rate that waits for a stall is changed here)."""
+
+    def samples(self) -> Tensor | None:
+        """Pictures to look at, float [N, C, H, W] in [0, 1], or None."""
+        return None
+
+    def weights(self) -> dict[str, Tensor]:
+        """The final weights, as `evaluate` uses them, by name."""
+        return {
+            f"{name}.{key}": value
+            for name, module in self.modules.items()
+            for key, value in module.state_dict().items()
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Whatever else a resumed run needs (BEGAN's k, averaged weights): tensors and plain values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
+
+def module(name: str) -> ModuleType:
+    """The task module `name`. It has `build(experiment, context) -> Task` and
+    `networks(experiment, shape, classes, choices) -> {name: module}`."""
+    return importlib.import_module(f"ganhpc.tasks.{name}")

@@ -1,0 +1,149 @@
+"""Classification of images: cross-entropy or a variant, one network, accuracy on the test images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ganhpc import nets, optimizers, schedules
+from ganhpc.data.loader import BatchLoader
+from ganhpc.experiment import Experiment
+from ganhpc.tasks.base import Context, Task
+
+LOSSES = ("cross_entropy", "mse", "multi_margin")
+
+
+class Classifier(Task):
+    """One network, trained on labelled images.
+
+    The definition's fields that it reads: net and its options, loss, label_smoothing, optimizer and its options, lr, schedule,
+    warmup, flip, crop, cutout, batch_size, test_batch_size, tta, precision, compile.
+    """
+
+    headline = "test_accuracy"
+
+    def __init__(self, experiment: Any, context: Context, net: nn.Module) -> None:
+        self.experiment, self.context = experiment, context
+        data, peers = context.data, context.peers
+        self.net = net.to(peers.device, memory_format=torch.channels_last)
+        self.modules = {"net": self.net}
+        self.optimizers = optimizers.make(experiment, self.net)
+        self.batch_size = experiment.batch_size
+        self.final_cost = 2.0 if experiment.tta == "flip" else 1.0
+        common = {"mean": experiment.mean, "std": experiment.std, "device": peers.device, "seed": experiment.seed}
+        shard = {"rank": peers.rank, "world_size": peers.world_size}
+        assert data.labels is not None and data.test_labels is not None, "a classifier needs labels"
+        self.loader = BatchLoader(
+            data.images,
+            data.labels,
+            batch_size=experiment.batch_size,
+            flip=experiment.flip,
+            crop=experiment.crop,
+            cutout=experiment.cutout,
+            **common,
+            **shard,
+        )
+        self.test = BatchLoader(
+            data.test_images, data.test_labels, batch_size=experiment.test_batch_size, **common, **shard
+        )
+        self.steps_per_epoch = self.loader.steps_per_epoch
+        self._factor = schedules.make(experiment.schedule, experiment.warmup)
+        self._highest = {n: [g["lr"] for g in o.param_groups] for n, o in self.optimizers.items()}
+
+    # -- training -------------------------------------------------------------------------------------------------------
+
+    def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor]:
+        images, labels = self.loader.batch(epoch, step)
+        assert labels is not None
+        return images, labels
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        factor = self._factor(progress)
+        for name, optimizer in self.optimizers.items():
+            for group, highest in zip(optimizer.param_groups, self._highest[name], strict=True):
+                group["lr"] = highest * factor
+        return {"lr": self.experiment.lr * factor}
+
+    def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        images, labels = batch
+        net = self.wrapped["net"]
+        net.train()
+        with self.context.phase("forward"), self.context.autocast(self.experiment.precision):
+            scores = net(images)
+            loss = self._loss(scores.float(), labels)
+        with self.context.phase("backward"):
+            for optimizer in self.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+        with self.context.phase("optimizer"):
+            for optimizer in self.optimizers.values():
+                optimizer.step()
+        return {"loss": loss.detach()}
+
+    def _loss(self, scores: Tensor, labels: Tensor) -> Tensor:
+        """The loss that is trained: scores [B, classes], labels [B]."""
+        if self.experiment.loss == "mse":
+            return F.mse_loss(scores, F.one_hot(labels, scores.shape[1]).float())
+        if self.experiment.loss == "multi_margin":
+            return F.multi_margin_loss(scores, labels)
+        return F.cross_entropy(scores, labels, label_smoothing=self.experiment.label_smoothing)
+
+    # -- evaluation -----------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def evaluate(self, *, final: bool = False) -> dict[str, Any]:
+        """test_accuracy in [0, 1] and test_loss; the last one as the recipe evaluates (averaged with the mirrored image where
+        tta is flip), with the accuracy without that beside it, per class, and the confusion matrix."""
+        self.net.eval()
+        averaged = final and self.experiment.tta == "flip"
+        classes = max(len(self.context.data.classes), 1)
+        sums = torch.zeros(3, dtype=torch.float64, device=self.context.device)
+        confusion = torch.zeros(classes * classes, dtype=torch.float64, device=self.context.device)
+        for images, labels in self.test.evaluation_batches():
+            with self.context.autocast(self.experiment.precision):
+                plain = self.net(images).float()
+                scores = (plain + self.net(images.flip(3)).float()) / 2 if averaged else plain
+            guesses = scores.argmax(1)
+            sums[0] += (guesses == labels).sum()
+            sums[1] += (plain.argmax(1) == labels).sum()
+            sums[2] += F.cross_entropy(scores, labels, reduction="sum")
+            confusion += torch.bincount(labels * classes + guesses, minlength=classes * classes)
+        self.context.peers.sum(sums)
+        n = len(self.context.data.test_images)
+        accuracy, plain_accuracy, loss = (float(value) / n for value in sums)
+        figures: dict[str, Any] = {"test_accuracy": accuracy, "test_loss": loss}
+        if final:
+            matrix = self.context.peers.sum(confusion).view(classes, classes).long()
+            figures |= {"test_accuracy_no_tta": plain_accuracy, "tta": self.experiment.tta, **self._by_class(matrix)}
+        return figures
+
+    def _by_class(self, matrix: Tensor) -> dict[str, Any]:
+        totals = matrix.sum(1).clamp(min=1)
+        shares = (matrix.diagonal() / totals).tolist()
+        return {
+            "classes": list(self.context.data.classes),
+            "accuracy_by_class": dict(zip(self.context.data.classes, shares, strict=True)),
+            "confusion": matrix.tolist(),
+        }
+
+    def example_inputs(self, name: str) -> tuple[Tensor, ...]:
+        del name
+        return (torch.zeros(1, *self.context.data.shape, device=self.context.device),)
+
+
+def networks(
+    experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any] | None = None
+) -> dict[str, nn.Module]:
+    """The network of `experiment` for images of `shape` (channels, height, width), untrained."""
+    return {"net": nets.make(experiment, shape, classes, choices or {})}
+
+
+def build(experiment: Experiment, context: Context) -> Task:
+    """The task, with a network chosen to fit the budgets where the definition says `auto`."""
+    nets.choose(experiment, context)
+    torch.manual_seed(experiment.seed)
+    net = networks(experiment, context.data.shape, len(context.data.classes), context.choices)["net"]
+    return Classifier(experiment, context, net)

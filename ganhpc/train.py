@@ -1,0 +1,145 @@
+"""`python -m ganhpc.train RUN_FOLDER`: train one run from where it stands. Knows nothing of schedulers.
+
+Exit codes: 0 done; 75 stopped with a checkpoint, to be resumed; 2 refused; 3 already running; 4 non-finite; 1 a bug or a crash.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ganhpc.errors import UserError
+from ganhpc.run import Run, State
+
+EXIT_RESUMABLE = 75
+DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
+STARTED = "GANHPC_STARTED"
+"""When the launcher started this trainer (seconds since 1970): a wish to stop that is older was meant for another one."""
+
+
+def main(argv: list[str]) -> int:
+    """Train the run in the folder that `argv` names. Returns the exit code."""
+    begun = time.monotonic()
+    if os.environ.get(DIE_WITH_PARENT):
+        die_with_parent()
+    if len(argv) != 1:
+        print("usage: python -m ganhpc.train RUN_FOLDER", file=sys.stderr)
+        return 2
+    try:
+        run = Run.at(Path(argv[0]))
+        with ExitStack() as stack:
+            if os.environ.get("RANK", "0") == "0":
+                stack.enter_context(run.hold())
+                _forget_old_stop(run)
+            _hear_signals(run)
+            return _train(run, begun)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+
+
+def _forget_old_stop(run: Run) -> None:
+    started = float(os.environ.get(STARTED) or time.time())
+    if run.stop_file.exists() and run.stop_file.stat().st_mtime < started:
+        run.stop_file.unlink(missing_ok=True)
+
+
+def _train(run: Run, begun: float) -> int:
+    """Build and fit; write what became of it into status.json."""
+    main_rank = os.environ.get("RANK", "0") == "0"
+    stage: dict[str, Any] = {"began": False}
+    try:
+        return _fit(run, begun, stage)
+    except UserError as error:
+        if main_rank:
+            state = State.CRASHED if stage["began"] else State.REFUSED
+            _try_status(run, state, str(error), stage)
+        raise
+    except Exception as error:
+        traceback.print_exc()
+        sentence = _out_of_memory(error) or f"{type(error).__name__}: {error}"
+        if main_rank:
+            _try_status(run, State.CRASHED, sentence, stage)
+        print(f"Error: {sentence}", file=sys.stderr, flush=True)
+        return 1
+
+
+def _fit(run: Run, begun: float, stage: dict[str, Any]) -> int:
+    from ganhpc.distributed import Distributed
+    from ganhpc.metrics import write_status
+    from ganhpc.outcome import write_outcome
+    from ganhpc.setup import prepare
+    from ganhpc.trainer import Stopped
+
+    experiment = run.experiment()
+    peers = Distributed.start(experiment.resources.device)
+    try:
+        if peers.is_main:
+            previous = run.status()
+            write_status(run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
+        trainer = prepare(run, experiment, peers, begun)
+        stage.update(began=True, trainer=trainer)
+        try:
+            figures = trainer.fit()
+        except Stopped as stopped:
+            if peers.is_main:
+                _try_status(run, State.RESUMABLE, stopped.reason, stage)
+                print(f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True)
+            return EXIT_RESUMABLE
+        if peers.is_main:
+            result = write_outcome(run, trainer, figures)
+            _try_status(run, State.DONE, "", stage)
+            print(f"done: {result['epochs']:.4g} epochs in {result['train_seconds']:.1f} s", flush=True)
+        peers.barrier()
+        return 0
+    finally:
+        peers.close()
+
+
+def _try_status(run: Run, state: State, reason: str, stage: dict[str, Any]) -> None:
+    """Write the last status; where the disk is full, the message on the screen must do."""
+    from ganhpc.metrics import write_status
+
+    trainer = stage.get("trainer")
+    figures = trainer.standing() if trainer else {}
+    try:
+        write_status(run, state, reason=reason, **figures)
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    """A sentence for an out-of-memory error of the device, else None."""
+    import torch
+
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "the device has too little memory for this run: type the command again with a smaller --batch-size and --new"
+    return None
+
+
+def _hear_signals(run: Run) -> None:
+    """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat."""
+
+    def ask(number: int, frame: object) -> None:
+        del frame
+        run.ask_to_stop(f"signal {signal.Signals(number).name}")
+
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        signal.signal(getattr(signal, name), ask)
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a trainer doesn't outlive the launcher that watches it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,384 @@
+"""The one loop: clock, data order, cadence, logging, checkpoints, stopping. Tasks bring the networks and the losses."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganhpc import checkpoint
+from ganhpc.clock import Clock, Costs, Pace, Plan
+from ganhpc.distributed import Distributed
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment
+from ganhpc.files import read_json
+from ganhpc.metrics import Metrics
+from ganhpc.random_states import random_state, restore_random_state
+from ganhpc.run import Run, State
+from ganhpc.tasks.base import Task
+from ganhpc.units import format_duration
+
+BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
+"""Seconds of steps between two looks at the clock and the stop file. A look makes a GPU's queue run empty."""
+
+LOG_EVERY = 50
+"""Steps between two lines of training figures in metrics.jsonl."""
+
+SAVE_SHARE = 20
+"""At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
+
+
+STOP_SECONDS = 5.0
+"""Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
+
+
+class NonFinite(UserError):
+    """A training figure stopped being a number."""
+
+    exit_code = 4
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all that a resumed loop must know beside weights and random states."""
+
+    step: int = 0
+    schedule: float = 0.0
+    evaluated: int = -1
+    """The step of the last evaluation."""
+    finished: bool = False
+    """Training is over; the last evaluation may still be due."""
+    ended_by: str = ""
+    epochs_planned: float = 0.0
+    step_seconds: float = 0.0
+    """Seconds spent in training steps alone."""
+    segments: int = 0
+    lost_seconds: float = 0.0
+    """Training time that kills threw away."""
+    startup_seconds: float = 0.0
+    """Seconds before the clock, over all segments: loading, building, restoring."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """The evaluations: epoch, step, seconds and figures."""
+
+
+class Stopped(Exception):
+    """The loop ended before the run was done, with a checkpoint."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class Trainer:
+    """Trains one run from wherever it stands until it is done, must stop, or fails."""
+
+    def __init__(
+        self,
+        run: Run,
+        experiment: Experiment,
+        task: Task,
+        clock: Clock,
+        peers: Distributed,
+        *,
+        restored: dict[str, Any] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.run, self.experiment, self.task, self.clock, self.peers, self.say = (
+            run,
+            experiment,
+            task,
+            clock,
+            peers,
+            say,
+        )
+        self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
+        self.progress = Progress()
+        self.step_pace, self.evaluation_pace, self.save_pace = Pace(), Pace(), Pace()
+        self.sums: dict[str, Tensor] = {}
+        self.counted = 0
+        self.rates: dict[str, float] = {}
+        self.saved_at = time.monotonic()
+        self.saved_step = 0
+        self.choices: dict[str, Any] = {}
+        self.data_note = ""
+        if restored:
+            self._restore(restored)
+        self.metrics = Metrics(run, self.progress.step, active=peers.is_main)
+        task.wrap(peers.wrap)
+        self.progress.segments += 1
+
+    # -- the loop -------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end of the plan. Returns the figures of the last evaluation.
+
+        Raises Stopped where the run must go on later, NonFinite where a figure is no longer a number.
+        """
+        try:
+            while not self.progress.finished:
+                self._evaluate_when_due()
+                self._save_when_due()
+                steps, left = self._decide()
+                if steps:
+                    self._block(steps, left)
+                else:
+                    self.progress.finished = True
+            return self._last_evaluation()
+        finally:
+            self.metrics.close()
+
+    def _decide(self) -> tuple[int, float]:
+        """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
+        words = [0.0, 0.0, 0.0]
+        reason = ""
+        if self.peers.is_main:
+            left = self.plan.steps_left(self.progress.step, self.clock.sync(), self._costs())
+            reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation) or ""
+            words = [float(self._block_steps(left)), left, float(bool(reason))]
+        # Infinity added to zeros stays what it is, so that rank 0's words reach everybody.
+        steps, left, stop = self.peers.agree(words)
+        if stop:
+            self._save()
+            raise Stopped(reason)
+        if steps:
+            self.progress.epochs_planned = (self.progress.step + left) / self.task.steps_per_epoch
+        elif not self.progress.ended_by:
+            whole = self.plan.epochs is not None and self.progress.step >= self.plan.epochs * self.task.steps_per_epoch
+            self.progress.ended_by = "epochs" if whole else "time"
+        return int(steps), left
+
+    def _block_steps(self, left: float) -> int:
+        """Steps to make before the next look at the clock: fewer towards the end, none past the end of the epoch."""
+        if left < 1:
+            return 0
+        each = self.step_pace.seconds
+        wanted = BLOCK_SECONDS[self.peers.device.type] / each if each else 1
+        to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
+        return max(1, int(min(wanted, to_epoch_end, math.ceil(left / 2))))
+
+    def _block(self, steps: int, left: float) -> None:
+        begun = self.clock.sync()
+        for _ in range(steps):
+            self._step(left)
+            left -= 1
+        took = self.clock.sync() - begun
+        self.step_pace.observe(took, steps)
+        self.progress.step_seconds += took
+        self._check_finite()
+        self._tell()
+
+    def _step(self, left: float) -> None:
+        done = self.progress
+        epoch, index = divmod(done.step, self.task.steps_per_epoch)
+        self.clock.begin_step()
+        self.rates = self.task.schedule(self.plan.progress(done.step, done.schedule, math.inf))
+        with self.clock.phase("data"):
+            batch = self.task.batch(epoch, index)
+        figures = self.task.train_step(batch)
+        for name, value in figures.items():
+            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
+        self.counted += 1
+        done.schedule = self.plan.progress(done.step + 1, done.schedule, left)
+        done.step += 1
+        if done.step % LOG_EVERY == 0:
+            last = {name: float(value) for name, value in figures.items()}
+            self.metrics.line(
+                "train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last, **self.rates}
+            )
+
+    def _check_finite(self) -> None:
+        bad = [name for name, value in self.sums.items() if not math.isfinite(float(value))]
+        if self.peers.agree([float(bool(bad))])[0]:
+            kept = (
+                f"the checkpoint of step {self.saved_step} is kept" if self.saved_step else "there is no checkpoint yet"
+            )
+            raise NonFinite(
+                f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {kept}. "
+                f"Type the command again with a lower --lr (it was {self.experiment.lr:g})."
+            )
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------------
+
+    def _evaluate_when_due(self) -> None:
+        """Evaluate before the first epoch and after each."""
+        step = self.progress.step
+        if step % self.task.steps_per_epoch or self.progress.evaluated == step:
+            return
+        over = "over" if step and self.plan.steps_left(step, self.clock.used, self._costs()) < 1 else None
+        if self._main_says(lambda: over):
+            return  # The last evaluation follows at once.
+        self._log_evaluation(self._evaluate(final=False))
+
+    def _evaluate(self, *, final: bool) -> dict[str, Any]:
+        begun = self.clock.sync()
+        with self.clock.whole("evaluation"):
+            self.peers.share_buffers(self.task.modules.values())
+            figures = self.task.evaluate(final=final)
+        if not final:
+            self.evaluation_pace.observe(self.clock.sync() - begun)
+        return figures
+
+    def _log_evaluation(self, figures: dict[str, Any]) -> None:
+        done = self.progress
+        epoch = done.step / self.task.steps_per_epoch
+        numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+        means = {name: float(self.peers.mean(value / self.counted)) for name, value in self.sums.items()}
+        self.sums, self.counted = {}, 0
+        if means:
+            self.task.end_epoch(means)
+        point = {
+            "epoch": round(epoch, 4),
+            "seconds": round(self.clock.used, 3),
+            **{f"train_{k}": v for k, v in means.items()},
+        }
+        point |= {**numbers, "images_per_second": self.images_per_second, **self.rates}
+        done.evaluated = done.step
+        if done.curve and done.curve[-1]["step"] == done.step:
+            done.curve.pop()  # Evaluated again after a stop: the newer figures say more.
+        done.curve.append({"step": done.step, **point})
+        self.metrics.line("epoch", done.step, point)
+        if (pictures := self.task.samples()) is not None:
+            self.metrics.images("samples", done.step, pictures)
+        self._tell(force=True)
+        self.say(self._epoch_line(epoch, means, numbers))
+
+    def _epoch_line(self, epoch: float, means: dict[str, float], numbers: dict[str, Any]) -> str:
+        planned = f" of {math.ceil(self.progress.epochs_planned - 1e-9)}" if self.progress.epochs_planned else ""
+        words = [f"epoch {epoch:.4g}{planned}" if self.progress.step else "before training"]
+        if self.plan.time is not None:
+            words.append(f"{format_duration(max(0, round(self.plan.time - self.clock.used)))} left")
+        words += [f"{name} {value:.3g}" for name, value in self.rates.items()]
+        words += [f"{name} {value:.4f}" for name, value in means.items()]
+        headline = numbers.get(self.task.headline)
+        if headline is not None:
+            percent = self.task.headline.endswith("accuracy")
+            words.append(
+                f"{self.task.headline.replace('_', ' ')} " + (f"{headline:.2%}" if percent else f"{headline:.4g}")
+            )
+        if self.images_per_second:
+            words.append(f"{self.images_per_second:,.0f} images/s")
+        return " | ".join(words)
+
+    def _last_evaluation(self) -> dict[str, Any]:
+        costs = self._costs()
+        reason = self._main_says(lambda: self._must_stop(costs.final))
+        if self.saved_step != self.progress.step or reason:
+            self._save()
+        if reason:
+            raise Stopped(reason)
+        figures = self._evaluate(final=True)
+        self._log_evaluation(figures)
+        self.clock.stop()
+        return figures
+
+    # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
+
+    def _main_says(self, ask: Callable[[], str | None]) -> str | None:
+        """Rank 0's answer as far as the others need it: None, or a sentence."""
+        answer = ask() if self.peers.is_main else None
+        stop = self.peers.agree([float(answer is not None)])[0]
+        return (answer or "rank 0 said so") if stop else None
+
+    def _must_stop(self, work: float) -> str | None:
+        """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
+        if (asked := self.run.stop_reason()) is not None:
+            return asked
+        end = (read_json(self.run.deadline_json) or {}).get("end")
+        if end is not None:
+            costs = self._costs()
+            if time.time() + work + 2 * costs.step + 2 * costs.save + STOP_SECONDS > end:
+                return "out of time: the job ends"
+        return None
+
+    def _costs(self) -> Costs:
+        evaluation = self.evaluation_pace.seconds or 0.0
+        save = self.save_pace.seconds or 0.05
+        return Costs(
+            step=self.step_pace.seconds or 0.0,
+            evaluation=evaluation,
+            final=1.05 * evaluation * self.task.final_cost + save,
+            save=save,
+        )
+
+    def _save_when_due(self) -> None:
+        """Save at the end of an epoch where that is cheap, and at least every `checkpoint_every` seconds."""
+        since = time.monotonic() - self.saved_at
+        at_end = self.progress.step % self.task.steps_per_epoch == 0 and since >= SAVE_SHARE * (
+            self.save_pace.seconds or 0.0
+        )
+        due = self.progress.step > self.saved_step and (at_end or since >= self.experiment.resources.checkpoint_every)
+        if self._main_says(lambda: "due" if due else None):
+            self._save()
+
+    def _save(self) -> None:
+        begun = self.clock.sync()
+        with self.clock.whole("checkpoint"):
+            tree = self._tree()
+            if self.peers.is_main:
+                checkpoint.save(self.run.checkpoints, self.progress.step, tree)
+            self.peers.barrier()
+        self.save_pace.observe(self.clock.sync() - begun)
+        self.saved_at, self.saved_step = time.monotonic(), self.progress.step
+
+    def _tell(self, *, force: bool = False) -> None:
+        self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.standing())
+
+    def standing(self) -> dict[str, Any]:
+        """What status.json says of the loop."""
+        done = self.progress
+        return {
+            "step": done.step,
+            "epoch": done.step / self.task.steps_per_epoch,
+            "epochs_planned": done.epochs_planned,
+            "seconds": self.clock.used,
+            "budget_seconds": self.plan.time,
+            "images_per_second": self.images_per_second,
+            "rates": self.rates,
+            "loss": _finite(float(self.sums["loss"]) / self.counted) if "loss" in self.sums else None,
+            "headline": self.task.headline,
+            "last": done.curve[-1] if done.curve else None,
+        }
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second over all ranks, evaluation and checkpoints left out."""
+        seconds = self.progress.step_seconds
+        return self.progress.step * self.task.batch_size / seconds if seconds else 0.0
+
+    # -- the checkpoint's content -------------------------------------------------------------------------------------------------
+
+    def _tree(self) -> dict[str, Any]:
+        return {
+            "progress": json.dumps(vars(self.progress)),
+            "clock": self.clock.state(),
+            "modules": {name: module.state_dict() for name, module in self.task.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
+            "task": self.task.state(),
+            "sums": dict(self.sums),
+            "counted": self.counted,
+            "random": random_state(self.peers),
+            "torch": str(torch.__version__),
+        }
+
+    def _restore(self, tree: dict[str, Any]) -> None:
+        for name, module in self.task.modules.items():
+            module.load_state_dict(tree["modules"][name])
+        for name, optimizer in self.task.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+        self.task.load_state(tree["task"])
+        self.progress = Progress(**json.loads(tree["progress"]))
+        self.sums, self.counted = dict(tree["sums"]), tree["counted"]
+        self.saved_step = self.progress.step
+        lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
+        self.progress.lost_seconds += max(0.0, lost)
+        restore_random_state(tree["random"], self.peers)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

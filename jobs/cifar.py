@@ -1,0 +1,93 @@
+"""CIFAR-10 under a budget of parameters and time (the course's project)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ganhpc.errors import UserError
+from ganhpc.experiment import Budget, Experiment, option
+
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR_STD = (0.2470, 0.2435, 0.2616)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cifar(Experiment):
+    """A classifier of small images."""
+
+    NAME: ClassVar[str] = "cifar"
+    TASK: ClassVar[str] = "classifier"
+    DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
+
+    data: str = option("cifar10", "data set: cifar10, or synthetic (made on the spot)", metavar="NAME")
+    net: str = option("auto", "network (auto: chosen to fit both budgets)", choices=("auto", "course", "compact"))
+    width: int = option(0, "compact: channels of its widest stage (0: chosen)", low=0, high=4096)
+
+    conv: tuple[int, ...] = option((6, 16), "course: channels of the convolutions", low=1, high=4096)
+    kernel: int = option(5, "course: side of the convolutions", unit="pixels", low=1, high=15)
+    padding: str = option("valid", "course: border of the convolutions", choices=("valid", "same"))
+    linear: tuple[int, ...] = option((120, 84), "course: units of the hidden linear layers", low=1, high=65_536)
+    extra_conv: tuple[int, ...] = option(
+        (), "course: channels of 3x3 convolutions added after the last pooling", low=1, high=4096
+    )
+    split_conv: tuple[int, ...] = option((), "course: which convolutions (from 1) become two 3x3", low=1, high=16)
+    inception: tuple[int, ...] = option(
+        (), "course: which convolutions (from 1) become parallel branches", low=1, high=16
+    )
+    dropout: float = option(0.0, "course: share of hidden linear units dropped in training", low=0.0, high=0.99)
+    batch_norm: bool = option(False, "course: batch normalisation after each convolution")
+    activation: str = option(
+        "relu", "course: activation", choices=("relu", "elu", "leaky_relu", "gelu", "silu", "tanh")
+    )
+
+    batch_size: int = option(250, "images a step, over all processes", unit="images", low=1, high=65_536)
+    test_batch_size: int = option(500, "images a step of the evaluation", unit="images", low=1, high=65_536)
+    lr: float = option(0.24, "learning rate at its highest", low=0.0)
+    optimizer: str = option("muon", "optimizer", choices=("sgd", "adam", "adamw", "muon"))
+    momentum: float = option(0.6, "momentum (sgd and muon)", low=0.0, high=0.9999)
+    nesterov: bool = option(True, "Nesterov's form of the momentum (sgd)")
+    weight_decay: float = option(0.0, "weight decay", low=0.0)
+    schedule: str = option("linear", "learning rate along the run", choices=("constant", "steps", "linear", "cosine"))
+    warmup: float = option(0.0, "share of the run in which the learning rate rises", low=0.0, high=0.9)
+    loss: str = option("cross_entropy", "loss", choices=("cross_entropy", "mse", "multi_margin"))
+    label_smoothing: float = option(0.1, "label smoothing (cross-entropy)", low=0.0, high=0.9)
+    flip: str = option("alternate", "mirroring of training images", choices=("none", "random", "alternate"))
+    crop: int = option(2, "shift of training images", unit="pixels", low=0, high=16)
+    cutout: int = option(0, "side of a blank square in training images", unit="pixels", low=0, high=32)
+    tta: str = option("flip", "last evaluation also on mirrored images", choices=("none", "flip"))
+
+    mean: ClassVar[tuple[float, ...]] = CIFAR_MEAN
+    std: ClassVar[tuple[float, ...]] = CIFAR_STD
+
+    def check(self) -> None:
+        if self.lr <= 0:
+            raise UserError(f"--lr {self.lr:g} must be more than zero: try {type(self)().lr:g}.")
+
+
+_COURSE = {
+    "net": "course",
+    "lr": 0.01,
+    "optimizer": "sgd",
+    "momentum": 0.9,
+    "nesterov": False,
+    "schedule": "steps",
+    "label_smoothing": 0.0,
+    "flip": "none",
+    "crop": 0,
+    "tta": "none",
+    "batch_size": 20,
+    "test_batch_size": 400,
+}
+
+PRESETS = {
+    "default": Cifar(),
+    # The PyTorch tutorial as the course starts from it: two epochs of plain SGD with batches of four.
+    "tutorial": Cifar(
+        preset="tutorial",
+        **{**_COURSE, "lr": 0.001, "schedule": "constant", "batch_size": 4},
+        budget=Budget(time=None, epochs=2),
+    ),
+    # The course's advice: larger batches, three levels of the learning rate over the epochs that fit.
+    "course": Cifar(preset="course", **_COURSE),
+}
