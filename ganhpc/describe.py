@@ -15,7 +15,7 @@ from torch import nn
 
 from ganhpc.describe_trace import Tracer
 from ganhpc.description import Description
-from ganhpc.flops import count_parameters
+from ganhpc.flops import count_parameters, undisturbed
 from ganhpc.fvcore_count import fvcore_count
 
 
@@ -39,7 +39,7 @@ def describe(
         like = next((p for p in module.parameters() if p.is_floating_point()), torch.empty(0))
         inputs = (torch.zeros(1, *input_shape, device=like.device, dtype=like.dtype),)
     tracer = Tracer(module, inputs)
-    with _evaluation(module), torch.random.fork_rng(), torch.compiler.set_stance("force_eager"):
+    with _evaluation(module), undisturbed():
         with _hooks(module, tracer), tracer:
             module(*inputs)
         by_fvcore = fvcore_count(module, inputs) if fvcore else {}

@@ -20,7 +20,6 @@ ROOMY = 110
 """Columns from which the operations name the module too."""
 
 _NAMES = {
-    "kernel_size": "kernel",
     "negative_slope": "slope",
     "start_dim": "from axis",
     "end_dim": "to axis",
@@ -35,7 +34,6 @@ _USUAL: Mapping[str, Any] = {
     "groups": 1,
     "output_padding": 0,
     "padding_mode": "zeros",
-    "bias": True,
     "ceil_mode": False,
     "return_indices": False,
     "count_include_pad": True,
@@ -53,7 +51,7 @@ _USUAL: Mapping[str, Any] = {
 """Hyper-parameters that are not worth a word at these values."""
 _SIZES = (("in_channels", "out_channels"), ("in_features", "out_features"))
 _SIZE = {"num_features", "num_channels"}
-_LENGTHS = {"kernel_size", "stride", "padding", "dilation", "output_padding", "output_size"}
+_LENGTHS = {"stride", "padding", "dilation", "output_padding", "output_size"}
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ class _Column:
     total: Callable[[Description], str] = lambda _: ""
     number: bool = False
     style: str = ""
+    at_most: int | None = None
 
 
 def render(description: Description, console: Console, title: str = "Network") -> None:
@@ -103,6 +102,7 @@ def _table(description: Description, title: str, columns: Sequence[_Column]) -> 
             justify="right" if column.number else "left",
             no_wrap=column.number,
             style=column.style,
+            max_width=column.at_most,
         )
     for layer in description.layers:
         table.add_row(*(column.cell(layer) for column in columns))
@@ -114,7 +114,7 @@ def _count(n: int) -> str:
 
 
 def _function_cell(layer: Function) -> Text:
-    return Text.assemble((layer.type, "bold"), (f" {text}", "dim") if (text := settings(layer.settings)) else "")
+    return Text.assemble((layer.type, "bold"), (f" {text}", "dim") if (text := settings(layer)) else "")
 
 
 def _output_cell(layer: Function) -> str:
@@ -137,7 +137,7 @@ _MODULE = _Column("module", lambda layer: layer.name, style="dim")
 _FUNCTION = [
     _LABEL[0],
     _Column("function", _function_cell, lambda _: "total"),
-    _Column("reads", lambda layer: " ".join(layer.inputs)),
+    _Column("reads", lambda layer: " ".join(layer.inputs), at_most=11),
     _Column("gives Xn", _output_cell, style="cyan"),
     _Column("weights Wn", _weight_cell),
     _Column("parameters", lambda layer: _count(layer.params), lambda d: f"{_all_parameters(d):,}", number=True),
@@ -164,19 +164,17 @@ def dimensions(shape: Sequence[int]) -> str:
     return "×".join(str(size) for size in shape) or "1"
 
 
-def settings(values: Mapping[str, Any]) -> str:
-    """Hyper-parameters in a few words: `3→6, kernel 5×5, stride 2×2`."""
-    rest, words = {name: value for name, value in values.items() if not _is_usual(name, value)}, []
+def settings(layer: Function) -> str:
+    """Hyper-parameters in a few words: `3→6, 5×5, stride 2`; those that go without saying are left out."""
+    # The weights' own column shows whether there is a bias.
+    rest, words = {name: value for name, value in layer.settings.items() if name != "bias"}, []
     for before, after in _SIZES:
         if before in rest and after in rest:
             words.append(f"{rest.pop(before)}→{rest.pop(after)}")
     for name, value in rest.items():
-        if name in _SIZE:
-            words.append(f"{value}")
-        elif name == "bias" and value is False:
-            words.append("no bias")
-        else:
-            words.append(f"{_NAMES.get(name, name.replace('_', ' '))} {_value(name, value)}")
+        # A pooling's stride follows its window, so that 1 is worth a word there.
+        if not _is_usual(name, value) or (name == "stride" and "Pool" in layer.type):
+            words.append(_word(layer.type, name, value))
     return ", ".join(words)
 
 
@@ -185,9 +183,17 @@ def _is_usual(name: str, value: Any) -> bool:
     return name in _USUAL and all(single == _USUAL[name] for single in values)
 
 
+def _word(kind: str, name: str, value: Any) -> str:
+    if name == "kernel_size":
+        axes = next((n for n in (1, 2, 3) if f"{n}d" in kind), 1)
+        return dimensions(value if isinstance(value, list | tuple) else [value] * axes)
+    text = _value(name, value)
+    return text if name in _SIZE else f"{_NAMES.get(name, name.replace('_', ' '))} {text}"
+
+
 def _value(name: str, value: Any) -> str:
     if isinstance(value, list | tuple):
-        if name != "kernel_size" and len(set(value)) == 1:
+        if len(set(value)) == 1:
             return str(value[0])
         return dimensions(value) if name in _LENGTHS else ", ".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -53,6 +55,18 @@ def check_budget(module: nn.Module, budget: int) -> None:
     )
 
 
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """Run networks uncompiled (compiled code hides its operators) and leave every random generator as it was."""
+    # Named devices: without them, fork_rng starts CUDA, and complains where a node has several GPUs.
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    # Asking for the stance imports the compiler, a second lost where nothing was compiled.
+    compiling = "torch._dynamo" in sys.modules
+    eager = torch.compiler.set_stance("force_eager") if compiling else contextlib.nullcontext()
+    with torch.random.fork_rng(devices=devices), eager:
+        yield
+
+
 class _StepCounter(CountingMode):
     def __init__(self) -> None:
         super().__init__()
@@ -69,8 +83,7 @@ class _StepCounter(CountingMode):
 def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
     """Run `step` once and count every floating-point operation it executes: forward, loss, backward, optimizer.
 
-    `step` really trains, so hand it copies of the networks and optimizers. It runs without compilation, since compiled
-    code hides its operators; the random generators are left as they were.
+    `step` really trains, so let it work on copies of the networks and optimizers. It runs `undisturbed`.
 
     Returns:
         `ops`: add, mul, max, other and total of one step on the whole batch, by the convention of
@@ -79,8 +92,7 @@ def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
         `uncounted`: calls of operators that no rule knows, by name, whose operations are missing above.
     """
     counter = _StepCounter()
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"), counter:
+    with undisturbed(), counter:
         step()
     return {
         "ops": counter.ops.to_json(),

@@ -150,6 +150,44 @@ def test_operators_by_hand(function, expected):
     assert count(function, X.clone()) == expected
 
 
+LABELS = torch.arange(4)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda y: F.cross_entropy(y, LABELS, label_smoothing=0.1),
+        lambda y: F.binary_cross_entropy_with_logits(y, torch.ones_like(y)),
+        lambda y: F.binary_cross_entropy(y.sigmoid(), torch.ones_like(y)),
+        lambda y: F.mse_loss(y, torch.ones_like(y)),
+        lambda y: F.l1_loss(y, torch.ones_like(y)),
+        lambda y: F.smooth_l1_loss(y, torch.ones_like(y)),
+        lambda y: F.huber_loss(y, torch.ones_like(y)),
+        lambda y: F.kl_div(F.log_softmax(y, 1), F.softmax(y, 1), reduction="batchmean"),
+        lambda y: F.relu(1 - y).mean(),
+        lambda y: F.softplus(y).mean(),
+    ],
+)
+def test_common_losses_and_their_gradients_are_counted(loss):
+    scores = torch.randn(4, 10, requires_grad=True)
+    counted = training_step_ops(lambda: loss(scores).backward())
+    assert counted["uncounted"] == {}
+    assert 2 * 40 <= counted["ops"]["total"] <= 40 * 40
+
+
+def test_a_gradient_penalty_counts_its_second_derivatives():
+    """|d critic / d x| needs the critic's forward (3 x 8 products), its gradient by x, and the gradient of that."""
+    critic, x = nn.Linear(8, 3, bias=False), torch.randn(1, 8, requires_grad=True)
+
+    def step() -> None:
+        (slope,) = torch.autograd.grad(critic(x).sum(), x, create_graph=True)
+        slope.norm().backward()
+
+    counted = training_step_ops(step)
+    assert counted["uncounted"] == {}
+    assert counted["macs"] == 3 * 24
+
+
 def test_attention_by_hand():
     """2 heads, 3 queries, 5 keys, 4 features: two products of matrices, the scale and a softmax over 5."""
     q, k = torch.randn(1, 2, 3, 4), torch.randn(1, 2, 5, 4)

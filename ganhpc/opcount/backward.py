@@ -10,7 +10,7 @@ from __future__ import annotations
 from math import prod
 
 from ganhpc.description import Operations
-from ganhpc.opcount.forward import products
+from ganhpc.opcount.products import products
 from ganhpc.opcount.registry import Call, movement, per_element, rule
 
 movement("select_backward slice_backward nll_loss_backward nll_loss2d_backward unfold_backward")
@@ -121,6 +121,21 @@ def bce_with_logits(call: Call) -> Operations:
     """max(x, 0) - x t + log(1 + exp(-|x|)), then the mean."""
     n = call["self"].numel()
     return Operations(add=4 * n, mul=n, max=n, other=3 * n)
+
+
+def per_value(names: str, *, add: int, mul: int, max: int = 0, other: int = 0) -> None:
+    """Register losses that cost the same for each value, and are then averaged."""
+    once = Operations(add, mul, max, other)
+    rule(*names.split())(lambda call: once * call["self"].numel())
+
+
+per_value("smooth_l1_loss huber_loss", add=3, mul=2, max=1, other=1)
+per_value("smooth_l1_loss_backward huber_loss_backward", add=1, mul=2, max=2)
+per_value("soft_margin_loss", add=2, mul=1, other=2)
+per_value("soft_margin_loss_backward", add=1, mul=2, other=2)
+per_value("binary_cross_entropy", add=4, mul=2, other=2)
+per_value("binary_cross_entropy_backward", add=2, mul=2, other=1)
+per_value("xlogy", add=0, mul=1, other=1)
 
 
 @rule("native_dropout")
