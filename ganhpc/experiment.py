@@ -252,7 +252,7 @@ class Option:
         if self.kind == "count":
             return units.parse_count(text)
         if self.type is tuple:
-            return tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
+            return () if text.lower() == "none" else tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
         if self.type is bool:
             words = {
                 "true": True,
@@ -308,7 +308,7 @@ class Option:
         if self.kind == "count":
             return units.format_count(value)
         if isinstance(value, tuple):
-            return ",".join(map(str, value))
+            return ",".join(map(str, value)) or "none"
         return ("yes" if value else "no") if isinstance(value, bool) else str(value)
 
     def label(self, value: Any) -> str:

@@ -45,6 +45,7 @@ class Cifar(Experiment):
     test_batch_size: int = option(500, "images a step of the evaluation", unit="images", low=1, high=65_536)
     lr: float = option(0.24, "learning rate at its highest", low=0.0)
     optimizer: str = option("muon", "optimizer", choices=("sgd", "adam", "adamw", "muon"))
+    side_lr: float = option(0.01, "muon: learning rate of what is not a filter (AdamW)", low=0.0)
     momentum: float = option(0.6, "momentum (sgd and muon)", low=0.0, high=0.9999)
     nesterov: bool = option(True, "Nesterov's form of the momentum (sgd)")
     weight_decay: float = option(0.0, "weight decay", low=0.0)

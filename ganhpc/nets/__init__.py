@@ -1,1 +1,1 @@
-"""Networks, one file a family."""
+"""Networks, one file a family. Constructors take plain values only, since definitions name them."""

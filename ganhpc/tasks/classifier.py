@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganhpc import nets, optimizers, schedules
+from ganhpc import optimizers, schedules
 from ganhpc.data.loader import BatchLoader
 from ganhpc.experiment import Experiment
+from ganhpc.nets import choice
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -49,9 +50,17 @@ class Classifier(Task):
         self.test = BatchLoader(
             data.test_images, data.test_labels, batch_size=experiment.test_batch_size, **common, **shard
         )
+        if hasattr(net, "initialize"):
+            net.initialize(self._first_images())
         self.steps_per_epoch = self.loader.steps_per_epoch
         self._factor = schedules.make(experiment.schedule, experiment.warmup)
         self._highest = {n: [g["lr"] for g in o.param_groups] for n, o in self.optimizers.items()}
+
+    def _first_images(self, n: int = 2000) -> Tensor:
+        """The first training images [n, C, H, W], normalised and not augmented."""
+        images = self.context.data.images[:n].to(self.context.device).float() / 255
+        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.experiment.mean, self.experiment.std))
+        return (images - mean) / std
 
     # -- training -------------------------------------------------------------------------------------------------------
 
@@ -138,12 +147,11 @@ def networks(
     experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any] | None = None
 ) -> dict[str, nn.Module]:
     """The network of `experiment` for images of `shape` (channels, height, width), untrained."""
-    return {"net": nets.make(experiment, shape, classes, choices or {})}
+    return {"net": choice.make(experiment, shape, classes, choices or {})}
 
 
 def build(experiment: Experiment, context: Context) -> Task:
     """The task, with a network chosen to fit the budgets where the definition says `auto`."""
-    nets.choose(experiment, context)
     torch.manual_seed(experiment.seed)
     net = networks(experiment, context.data.shape, len(context.data.classes), context.choices)["net"]
     return Classifier(experiment, context, net)

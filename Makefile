@@ -1,0 +1,43 @@
+# Two commands do all the set-up on a fresh machine with Python 3.11 or newer: `make run` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := ganhpc jobs launch.py tests benchmarks
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.run
+	$(BIN)/python launch.py cifar --budget-params 256k --time 5m
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+# Before every commit: format, lint, types and the quick tests.
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format $(SOURCES)
+	$(BIN)/ruff check --fix $(SOURCES)
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("ganhpc needs Python 3.11 or newer, and %s is %d.%d: make PYTHON=/path/to/python3.11" % (sys.executable, *sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python setup.cfg
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

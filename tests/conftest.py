@@ -1,0 +1,40 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+Launch = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Launch:
+    """Run `python launch.py ...` as a user would, in an empty folder; returns the finished process."""
+
+    def run(*words: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, str(ROOT / "launch.py"), *words],
+            cwd=tmp_path,
+            env={**os.environ, "COLUMNS": "120", **env},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test reads the user's own configuration, or a run folder of theirs."""
+    monkeypatch.setenv("GANHPC_CONFIG", str(tmp_path / "no-such.toml"))
+    monkeypatch.delenv("GANHPC_RUNS", raising=False)
