@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -60,10 +59,7 @@ def undisturbed() -> Iterator[None]:
     """Run networks uncompiled (compiled code hides its operators) and leave every random generator as it was."""
     # Named devices: without them, fork_rng starts CUDA, and complains where a node has several GPUs.
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
-    # Asking for the stance imports the compiler, a second lost where nothing was compiled.
-    compiling = "torch._dynamo" in sys.modules
-    eager = torch.compiler.set_stance("force_eager") if compiling else contextlib.nullcontext()
-    with torch.random.fork_rng(devices=devices), eager:
+    with torch.random.fork_rng(devices=devices), torch.compiler.set_stance("force_eager"):
         yield
 
 
