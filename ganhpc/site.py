@@ -1,0 +1,112 @@
+"""Settings of the place where the program runs: one TOML file, for what is the same in every command typed there."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+from ganhpc.errors import UserError, nearest
+from ganhpc.toml_values import BadValue, text
+
+ROOT = Path(__file__).resolve().parents[1]
+"""The folder of launch.py."""
+VARIABLE = "GANHPC_CONFIG"
+"""Environment variable that names the file."""
+
+
+def folder(value: Any) -> Path:
+    """A folder; `~` and `$VARIABLES` stand for what they are in the shell."""
+    if not text(value).strip():
+        raise BadValue('a folder such as "~/data"')
+    path = os.path.expandvars(value)
+    if unset := re.search(r"\$\{?(\w+)", path):
+        raise BadValue(f"a folder without ${unset[1]}, which is not set here")
+    return Path(path).expanduser()
+
+
+def time_zone(value: Any) -> str:
+    """A name of the IANA time zone data base."""
+    try:
+        return zoneinfo.ZoneInfo(text(value)).key
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        zones = zoneinfo.available_timezones()
+        if not zones:
+            raise BadValue("no time zone yet: this system has no time zone data (pip install tzdata)") from None
+        raise BadValue(f"the name of a time zone such as Europe/Paris ({_near(str(value), zones)})") from None
+
+
+def _near(word: str, zones: set[str]) -> str:
+    clause = nearest(word, zones)
+    return clause.split(" (all:")[0] if clause.startswith("did") else "the full list: timedatectl list-timezones"
+
+
+@dataclass(frozen=True)
+class Site:
+    """The settings, a field a key of the file, with the reader of its value. None: the file doesn't say."""
+
+    path: Path | None = None
+    """The file they were read from; None: there is none."""
+    data_root: Annotated[Path | None, folder] = None
+    """Folder where data sets lie. --data-root on the command line goes before it."""
+    runs: Annotated[Path | None, folder] = None
+    """Folder of run folders. --runs on the command line and GANHPC_RUNS go before it."""
+    time_zone: Annotated[str | None, time_zone] = None
+    """Time zone of the site's schedulers, such as Europe/Paris."""
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    key: hint.__metadata__[0]
+    for key, hint in get_type_hints(Site, include_extras=True).items()
+    if hasattr(hint, "__metadata__")
+}
+"""Key of the file -> reader of its value."""
+
+
+def places() -> list[Path]:
+    """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else."""
+    if named := os.environ.get(VARIABLE):
+        return [Path(named).expanduser()]
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    return [ROOT / "ganhpc.toml", home / "ganhpc" / "config.toml"]
+
+
+def load() -> Site:
+    """The settings of the first file that exists; none of them where there is no file.
+
+    Raises UserError where $GANHPC_CONFIG names no file, or a file can't be read, has an unknown key or a bad value.
+    """
+    candidates = places()
+    found = next((path for path in candidates if path.is_file()), None)
+    if found is None and VARIABLE in os.environ and os.environ[VARIABLE]:
+        raise UserError(f"${VARIABLE} names {candidates[0]}, which is not a file: write it, or `unset {VARIABLE}`.")
+    return read(found) if found else Site()
+
+
+def read(path: Path) -> Site:
+    """The settings in `path`. A folder that is not absolute counts from the file's own. Raises UserError (see `load`)."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"the configuration {path} can't be read ({error.strerror}): mend its permissions.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(
+            f'the configuration {path} is not valid TOML: {error}. A line reads: runs = "~/runs"'
+        ) from error
+    return dataclasses.replace(Site(path), **{key: _value(path, key, value) for key, value in table.items()})
+
+
+def _value(path: Path, key: str, value: Any) -> Any:
+    if key not in _READERS:
+        raise UserError(f"the configuration {path} has an unknown key {key!r}: {nearest(key, _READERS)}.")
+    try:
+        made = _READERS[key](value)
+    except BadValue as allowed:
+        raise UserError(f"the configuration {path} has {key} = {value!r}: write {allowed}.") from None
+    return path.resolve().parent / made if isinstance(made, Path) else made
