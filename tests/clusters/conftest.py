@@ -1,0 +1,59 @@
+"""The clusters as fixtures of a test session, and the switch of the tests marked `cluster`.
+
+With GANHPC_CLUSTERS=1 these tests run, and a machine that can't run them makes them fail; without it they are skipped,
+since they start daemons as root and put a configuration of their own into /etc/oar while they run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import machine, oar, slurm
+
+SWITCH = "GANHPC_CLUSTERS"
+
+
+def skip_reason() -> str | None:
+    """Why the tests marked `cluster` are skipped, with the command that runs them, or None when they are not."""
+    if os.environ.get(SWITCH) == "1":
+        return None
+    reason = machine.why_not((*slurm.COMMANDS, *slurm.ACCOUNTING_COMMANDS, *oar.COMMANDS)) or "starts real schedulers"
+    return f"{reason}; to run it: {machine.INSTALL} && {SWITCH}=1 python -m pytest -m cluster tests/clusters (as root)"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if reason := skip_reason():
+        for item in items:
+            if item.get_closest_marker("cluster"):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def slurm_cluster() -> Iterator[slurm.Slurm]:
+    """A real Slurm with accounting, shared by the session."""
+    with slurm.cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def slurm_bare() -> Iterator[slurm.Slurm]:
+    """A real Slurm without accounting (no sacct), shared by the session; may be up beside the other."""
+    with slurm.cluster(accounting=False) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def oar_cluster() -> Iterator[oar.Oar]:
+    """A real OAR, shared by the session."""
+    with oar.cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """A copy of this checkout that the jobs' user can read."""
+    return machine.readable_copy(Path(__file__).parents[2])
