@@ -23,8 +23,7 @@ class Clock:
 
     def __init__(self, synchronize: Callable[[], None] | None = None, sample_every: int = 50) -> None:
         self._base = 0.0
-        self._timer = Timer()
-        self._timer.pause()
+        self._timer: Timer | None = None
         self._synchronize = synchronize
         self._sample_every = sample_every if synchronize else 1
         self._sampling = True
@@ -34,17 +33,17 @@ class Clock:
 
     def start(self) -> None:
         """Let it run (once a segment)."""
-        self._timer.resume()
+        self._timer = Timer()
 
     def stop(self) -> None:
         """Hold it: what follows is not training."""
-        if not self._timer.is_paused():
+        if self._timer and not self._timer.is_paused():
             self._timer.pause()
 
     @property
     def used(self) -> float:
         """Seconds on the clock."""
-        return self._base + self._timer.seconds()
+        return self._base + (self._timer.seconds() if self._timer else 0.0)
 
     def sync(self) -> float:
         """Wait for the device, then `used`."""
@@ -148,16 +147,17 @@ class Plan:
         if self.time is None:
             return fixed
         left = self.time - used - costs.final
+        each = max(costs.step, 1e-9)  # Not yet measured: one step will tell.
         to_epoch_end = self.steps_per_epoch - step % self.steps_per_epoch
-        if left < to_epoch_end * costs.step:
-            fitting = left / costs.step
+        if left < to_epoch_end * each:
+            fitting = left / each
         else:
             # Whole epochs cost their evaluation and save as well as their steps.
-            epoch = self.steps_per_epoch * costs.step + costs.evaluation + costs.save
-            left -= to_epoch_end * costs.step
+            epoch = self.steps_per_epoch * each + costs.evaluation + costs.save
+            left -= to_epoch_end * each
             whole, rest = divmod(left, epoch)
             fitting = to_epoch_end + whole * self.steps_per_epoch
-            fitting += max(0.0, min(self.steps_per_epoch, (rest - costs.evaluation - costs.save) / costs.step))
+            fitting += max(0.0, min(self.steps_per_epoch, (rest - costs.evaluation - costs.save) / each))
         return min(fixed, fitting if fitting >= 1 else 0.0)
 
     def progress(self, step: int, before: float, left: float) -> float:

@@ -1,0 +1,135 @@
+"""The run folder: finding, making, holding, and the state that its files tell."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganhpc.errors import Busy, UserError
+from ganhpc.files import atomic_open, read_json, write_json
+from ganhpc.run import Run, State
+from jobs.cifar import Cifar
+
+EXPERIMENT = Cifar(data="synthetic")
+
+
+def test_launching_again_finds_the_same_folder_and_new_makes_another(tmp_path: Path) -> None:
+    first = Run.open(tmp_path, EXPERIMENT)
+    assert first.folder == tmp_path / "cifar" / f"{EXPERIMENT.variant}-{EXPERIMENT.signature}"
+    assert Run.open(tmp_path, EXPERIMENT) == first
+    second = Run.open(tmp_path, EXPERIMENT, new=True)
+    assert second.name == first.name + "-2"
+    assert Run.open(tmp_path, EXPERIMENT) == second, "without --new the newest run is the one that goes on"
+    assert Run.open(tmp_path, Cifar(data="synthetic", seed=1)) != second
+    assert first.experiment() == EXPERIMENT
+    assert [run.name for run in Run.all(tmp_path)][:2] == [first.name, second.name]
+
+
+def test_states_follow_the_files(tmp_path: Path) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    assert run.standing().state is State.NEW
+    write_json(run.status_json, {"state": "running", "host": socket.gethostname(), "time": time.time()})
+    assert run.standing().state is State.LOST, "says running, holds no lock, has no checkpoint"
+    run.checkpoints.mkdir()
+    write_json(run.checkpoints / "step-0000000001.json", {})
+    assert run.standing().state is State.RESUMABLE
+    with run.hold():
+        assert run.standing().state is State.RUNNING
+    write_json(run.status_json, {"state": "crashed", "reason": "why"})
+    assert run.standing().state is State.CRASHED
+    assert run.standing().reason == "why"
+    write_json(run.result_json, {})
+    assert run.standing().state is State.DONE
+
+
+def test_a_trainer_on_another_machine_counts_while_its_status_is_fresh(tmp_path: Path) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.lock.touch()
+    write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time()})
+    assert run.standing().state is State.RUNNING
+    with pytest.raises(Busy, match="process 1 on elsewhere"), run.hold():
+        pass
+    write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() - 1000})
+    assert run.standing().state is State.LOST
+
+
+def test_one_holder_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    code = f"import time, pathlib; from ganhpc.run import Run\nwith Run(pathlib.Path({str(run.folder)!r})).hold(): print('held', flush=True); time.sleep(60)"
+    holder = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1])
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    assert run.is_held()
+    with pytest.raises(Busy, match="already running"), run.hold():
+        pass
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    assert not run.is_held()
+    with run.hold():
+        pass
+
+
+def test_a_wish_to_stop_may_repeat_and_keeps_its_first_reason(tmp_path: Path) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    assert run.stop_reason() is None
+    run.ask_to_stop("first")
+    run.ask_to_stop("second")
+    assert run.stop_reason() == "first"
+
+
+def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="not a run folder"):
+        Run.at(tmp_path)
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.experiment_json.write_text('{"format": 1, "exp')
+    with pytest.raises(UserError, match="not whole JSON"):
+        run.experiment()
+    write_json(run.experiment_json, {**EXPERIMENT.to_json(), "format": 0})
+    with pytest.raises(UserError, match="format 0"):
+        Run.open(tmp_path, EXPERIMENT)
+
+
+def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "runs").write_text("")
+    with pytest.raises(UserError, match="--runs DIR"):
+        Run.open(tmp_path / "runs", EXPERIMENT)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the read-only mount below tests the same as root")
+def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(UserError, match="permission"):
+        Run.open(tmp_path, EXPERIMENT)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "file.json"
+    write_json(path, {"old": 1})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the kernel then refuses longer files, as a full disk does
+    try:
+        with pytest.raises(UserError, match=r"can't write .*file\.json.*earlier files are intact"), atomic_open(path) as file:
+            file.write(b"x" * 100_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert read_json(path) == {"old": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_many_launchers_at_once_make_one_run(tmp_path: Path) -> None:
+    code = f"import pathlib; from ganhpc.run import Run; from jobs.cifar import Cifar\nprint(Run.open(pathlib.Path({str(tmp_path)!r}), Cifar(data='synthetic')).name)"
+    launchers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) for _ in range(6)]
+    names = {launcher.communicate()[0] for launcher in launchers}
+    assert len(names) == 1
+    assert json.loads(next(Run.all(tmp_path)).experiment_json.read_text())["data"] == "synthetic"
