@@ -16,24 +16,38 @@ from torch import Tensor
 
 from ganhpc import __version__, checkpoint
 from ganhpc.describe import describe
+from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
-from ganhpc.flops import count_parameters, training_step_ops
+from ganhpc.flops import training_step_ops
 from ganhpc.run import Run, State
 from ganhpc.tasks.base import Task, uses_bf16
 from ganhpc.trainer import Trainer
 
 
 def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the final weights, evaluation.json and, last, result.json, whose existence means done."""
+    """Write the final weights, evaluation.json and, last, result.json, whose existence means done.
+
+    Every rank calls it, since the step that is counted needs them all; rank 0 writes.
+    """
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
-    digest = checkpoint.weights_sha256(weights)
-    _write_weights(run, weights)
+    described = [
+        describe(m, inputs=trainer.task.example_inputs(n), fvcore=False) for n, m in trainer.task.modules.items()
+    ]
+    step_ops = operations_of_a_step(trainer.task) * trainer.peers.world_size
     numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
     rest = {key: value for key, value in figures.items() if key not in numbers}
-    write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
-    result = {**_identity(run, trainer), **numbers, **_work(trainer), **_time(trainer), **environment(trainer)}
-    result["weights_sha256"] = digest
-    write_json(run.result_json, result)
+    result = {
+        **_identity(run, trainer),
+        **numbers,
+        **_work(trainer, described, step_ops),
+        **_time(trainer),
+        **environment(trainer),
+    }
+    result["weights_sha256"] = checkpoint.weights_sha256(weights)
+    if trainer.peers.is_main:
+        _write_weights(run, weights)
+        write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
+        write_json(run.result_json, result)
     return result
 
 
@@ -60,25 +74,18 @@ def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _work(trainer: Trainer) -> dict[str, Any]:
+def _work(trainer: Trainer, described: list[Description], step_ops: float) -> dict[str, Any]:
     """Parameters and operations: of one image forward, and of a whole training step a second."""
-    task = trainer.task
-    pairs = [count_parameters(module) for module in task.modules.values()]
-    described = [
-        describe(module, inputs=task.example_inputs(name), fvcore=False) for name, module in task.modules.items()
-    ]
-    step = operations_of_a_step(task)
-    seconds = trainer.progress.step_seconds / trainer.progress.step if trainer.progress.step else 0.0
-    world = trainer.peers.world_size
+    done = trainer.progress
     ops = sum(d.ops.total for d in described)
     return {
-        "params": sum(trainable for trainable, _ in pairs),
-        "frozen_params": sum(frozen for _, frozen in pairs),
+        "params": sum(d.params for d in described),
+        "frozen_params": sum(d.frozen_params for d in described),
         "budget_params": trainer.experiment.budget.budget_params,
         "macs": sum(d.macs for d in described),
         "ops": ops,
-        "step_flops": step * world,
-        "gflops_per_second": step * world / seconds / 1e9 if seconds else 0.0,
+        "step_ops": step_ops,
+        "gflops_per_second": step_ops * done.step / done.step_seconds / 1e9 if done.step_seconds else 0.0,
         "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
     }
 
@@ -86,7 +93,7 @@ def _work(trainer: Trainer) -> dict[str, Any]:
 def operations_of_a_step(task: Task) -> float:
     """Floating-point operations of one training step of this process, counted while it makes one more step.
 
-    Called after the final weights are written: the step changes the networks.
+    Called after the final weights are copied: the step changes the networks.
     """
     batch = task.batch(0, 0)
     return float(training_step_ops(lambda: task.train_step(batch))["ops"]["total"])

@@ -93,8 +93,8 @@ def _fit(run: Run, begun: float, stage: dict[str, Any]) -> int:
                 _try_status(run, State.RESUMABLE, stopped.reason, stage)
                 print(f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True)
             return EXIT_RESUMABLE
+        result = write_outcome(run, trainer, figures)
         if peers.is_main:
-            result = write_outcome(run, trainer, figures)
             _try_status(run, State.DONE, "", stage)
             print(f"done: {result['epochs']:.4g} epochs in {result['train_seconds']:.1f} s", flush=True)
         peers.barrier()

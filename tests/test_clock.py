@@ -12,14 +12,22 @@ from hypothesis import strategies as st
 from ganhpc.clock import Clock, Costs, Pace, Plan
 
 
-def simulate(plan: Plan, step_cost, evaluation: float, final: float, save: float, block: float = 0.2, seed: int = 0) -> dict:
+def simulate(
+    plan: Plan, step_cost, evaluation: float, final: float, save: float, block: float = 0.2, seed: int = 0
+) -> dict:
     """Drive `plan` as the loop does, on a clock that only this function moves."""
     rng = random.Random(seed)
     used, step, progress, pace, evaluated = 0.0, 0, 0.0, Pace(), -1
     evaluation_pace, trace = Pace(), [0.0]
     while True:
-        costs = Costs(pace.seconds or 0.0, evaluation_pace.seconds or 0.0, final if evaluation_pace.seconds else 0.0, save)
-        if step % plan.steps_per_epoch == 0 and evaluated != step and not (step and plan.steps_left(step, used, costs) < 1):
+        costs = Costs(
+            pace.seconds or 0.0, evaluation_pace.seconds or 0.0, final if evaluation_pace.seconds else 0.0, save
+        )
+        if (
+            step % plan.steps_per_epoch == 0
+            and evaluated != step
+            and not (step and plan.steps_left(step, used, costs) < 1)
+        ):
             used += evaluation
             evaluation_pace.observe(evaluation)
             evaluated = step
@@ -50,9 +58,13 @@ def simulate(plan: Plan, step_cost, evaluation: float, final: float, save: float
     noise=st.floats(0, 0.3),
     seed=st.integers(0, 100),
 )
-def test_no_budget_is_exceeded_by_more_than_a_step_and_an_evaluation(budget, step, spe, evaluation, noise, seed) -> None:
+def test_no_budget_is_exceeded_by_more_than_a_step_and_an_evaluation(
+    budget, step, spe, evaluation, noise, seed
+) -> None:
     plan = Plan(spe, budget, None)
-    done = simulate(plan, lambda _k, rng: step * (1 + noise * rng.uniform(-1, 1)), evaluation, 2 * evaluation, 0.02, seed=seed)
+    done = simulate(
+        plan, lambda _k, rng: step * (1 + noise * rng.uniform(-1, 1)), evaluation, 2 * evaluation, 0.02, seed=seed
+    )
     assert done["used"] <= budget + step * (1 + noise) + 2 * evaluation
     assert done["used"] >= 0.95 * budget - (step + 2 * evaluation)
 

@@ -104,7 +104,9 @@ def test_a_file_in_the_way_is_one_sentence(tmp_path: Path) -> None:
         Run.open(tmp_path / "runs", EXPERIMENT)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere; the read-only mount below tests the same as root")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may write anywhere; the read-only mount below tests the same as root"
+)
 def test_a_read_only_folder_is_one_sentence(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UserError, match="permission"):
@@ -116,9 +118,14 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
     write_json(path, {"old": 1})
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # the kernel then refuses longer files, as a full disk does
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (4096, before[1])
+    )  # the kernel then refuses longer files, as a full disk does
     try:
-        with pytest.raises(UserError, match=r"can't write .*file\.json.*earlier files are intact"), atomic_open(path) as file:
+        with (
+            pytest.raises(UserError, match=r"can't write .*file\.json.*earlier files are intact"),
+            atomic_open(path) as file,
+        ):
             file.write(b"x" * 100_000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -129,7 +136,10 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
 
 def test_many_launchers_at_once_make_one_run(tmp_path: Path) -> None:
     code = f"import pathlib; from ganhpc.run import Run; from jobs.cifar import Cifar\nprint(Run.open(pathlib.Path({str(tmp_path)!r}), Cifar(data='synthetic')).name)"
-    launchers = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]) for _ in range(6)]
+    launchers = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1])
+        for _ in range(6)
+    ]
     names = {launcher.communicate()[0] for launcher in launchers}
     assert len(names) == 1
     assert json.loads(next(Run.all(tmp_path)).experiment_json.read_text())["data"] == "synthetic"

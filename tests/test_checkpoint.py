@@ -1,0 +1,98 @@
+"""Checkpoints are whole or not there, and the one before is kept."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from ganhpc import checkpoint
+from ganhpc.errors import UserError
+
+CPU = torch.device("cpu")
+
+
+def tree(value: float) -> dict:
+    return {"weights": torch.full((3,), value), "words": ["a", 1, None], "nested": {"x": torch.arange(3)}}
+
+
+def test_the_newest_comes_back_and_two_are_kept(tmp_path: Path) -> None:
+    for step in (1, 20, 300):
+        checkpoint.save(tmp_path, step, tree(step))
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is not None and notes == []
+    assert torch.equal(loaded["weights"], torch.full((3,), 300.0))
+    assert loaded["words"] == ["a", 1, None]
+    assert sorted(p.stem for p in tmp_path.glob("*.pt")) == ["step-0000000020", "step-0000000300"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "gone", "sidecar"])
+def test_a_broken_newest_falls_back_and_says_so(tmp_path: Path, damage: str) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    newest = checkpoint.save(tmp_path, 2, tree(2))
+    data = bytearray(newest.read_bytes())
+    if damage == "cut":
+        newest.write_bytes(data[: len(data) // 2])
+    elif damage == "flip":
+        data[len(data) // 2] ^= 1
+        newest.write_bytes(data)
+    elif damage == "gone":
+        newest.unlink()
+    else:
+        newest.with_suffix(".json").write_text('{"sha')
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is not None and loaded["weights"][0] == 1
+    assert len(notes) == 1 and "step-0000000002 is broken" in notes[0]
+
+
+def test_nothing_whole_means_starting_over(tmp_path: Path) -> None:
+    assert checkpoint.load(tmp_path, CPU) == (None, [])
+    checkpoint.save(tmp_path, 1, tree(1)).write_bytes(b"")
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is None and "starting over" in notes[-1]
+
+
+def test_a_kill_between_weights_and_sidecar_leaves_the_old_checkpoint(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    whole = checkpoint.save(tmp_path, 2, tree(2))
+    whole.with_suffix(".json").unlink()
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is not None and loaded["weights"][0] == 1 and notes == []
+
+
+def test_a_pickle_with_code_is_never_run(tmp_path: Path) -> None:
+    class Attack:
+        def __reduce__(self) -> tuple:
+            return (Path.touch, (tmp_path / "attacked",))
+
+    path = checkpoint.save(tmp_path, 1, tree(1))
+    import hashlib
+    import json
+
+    torch.save({"format": 1, "attack": Attack()}, path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    path.with_suffix(".json").write_text(json.dumps({"sha256": digest}))
+    with pytest.raises(pickle.UnpicklingError):
+        checkpoint.load(tmp_path, CPU)
+    assert not (tmp_path / "attacked").exists()
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, {**tree(1), "format": 99})
+    with pytest.raises(UserError, match="format 99"):
+        checkpoint.load(tmp_path, CPU)
+
+
+def test_the_checksum_of_weights_sees_values_names_and_shapes() -> None:
+    base = {"a": torch.arange(6.0)}
+    same = {"a": torch.arange(12.0).view(6, 2)[:, 0] / 2}
+    assert checkpoint.weights_sha256(base) == checkpoint.weights_sha256(same)
+    others = [
+        {"b": torch.arange(6.0)},
+        {"a": torch.arange(6.0).view(2, 3)},
+        {"a": torch.arange(6.0).double()},
+        {"a": torch.arange(6.0) + 1e-6},
+    ]
+    assert len({checkpoint.weights_sha256(w) for w in [base, *others]}) == 5
