@@ -70,7 +70,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 
 def places() -> list[Path]:
-    """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else."""
+    """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
     if named := os.environ.get(VARIABLE):
         return [Path(named).expanduser()]
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
@@ -83,7 +83,7 @@ def load() -> Site:
     Raises UserError where $GANHPC_CONFIG names no file, or a file can't be read, has an unknown key or a bad value.
     """
     candidates = places()
-    found = next((path for path in candidates if path.is_file()), None)
+    found = next((path for path in candidates if path.exists() and not path.is_dir()), None)
     if found is None and VARIABLE in os.environ and os.environ[VARIABLE]:
         raise UserError(f"${VARIABLE} names {candidates[0]}, which is not a file: write it, or `unset {VARIABLE}`.")
     return read(found) if found else Site()

@@ -88,6 +88,12 @@ def test_a_named_file_that_is_missing(tmp_path, monkeypatch):
         site.load()
 
 
+def test_the_null_device_says_nothing(tmp_path, monkeypatch):
+    write(tmp_path / "xdg/ganhpc/config.toml", 'runs = "/of-the-user"')
+    monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
+    assert site.load().runs is None
+
+
 def test_bytes_that_are_no_text(tmp_path):
     path = tmp_path / "c.toml"
     path.write_bytes(b"\xff\xfe\x00")
