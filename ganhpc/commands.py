@@ -1,0 +1,62 @@
+"""Asking another program something, within a time: it can be missing, hang, crash or print noise."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a program said. `code` is None where it did not end in time, 127 where there is no such program, and -N where
+    signal N killed it."""
+
+    code: int | None
+    out: str
+    err: str
+
+    @property
+    def last_words(self) -> str:
+        """The last line that is not empty, of standard error first."""
+        lines = [line.strip() for text in (self.out, self.err) for line in text.splitlines() if line.strip()]
+        return lines[-1] if lines else ""
+
+
+def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> Answer:
+    """Run `command` for at most `seconds` without an input; `env` is added to the environment.
+
+    The output goes through files: a pipe would keep us waiting for a grandchild that outlives the time (oarstat starts sudo,
+    which we may not kill).
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        try:
+            child = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **(env or {})},
+                start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            return Answer(127, "", f"{command[0]}: {error.strerror}")
+        code = _wait(child, seconds)
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode(errors="replace"))
+        return Answer(code, *texts)
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
+    try:
+        return child.wait(seconds)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(1.0)
+        if isinstance(error, subprocess.TimeoutExpired):
+            return None
+        raise
