@@ -1,0 +1,139 @@
+"""The networks of an experiment, untrained and without its data, described."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganhpc.data import base
+from ganhpc.describe import describe
+from ganhpc.description import Description
+from ganhpc.errors import UserError, nearest
+from ganhpc.experiment import Experiment, options
+from ganhpc.flops import check_budget, count_parameters
+from ganhpc.tasks.base import module
+
+
+@dataclass(frozen=True)
+class Described:
+    """Networks of a definition, and what can be said about the choice."""
+
+    experiment: Experiment
+    parts: dict[str, Description]
+    network: str
+    why: str
+    params: int
+    """Unique trainable parameters of all parts together."""
+    frozen_params: int
+    notes: tuple[str, ...]
+    """What the user should know: a budget that is too small, options that change nothing."""
+
+    def to_json(self) -> dict[str, Any]:
+        """One network's keys at the top level; several under `modules`, with their totals beside them."""
+        experiment = self.experiment
+        head = {
+            "experiment": experiment.NAME, "preset": experiment.preset, "variant": experiment.variant, "data": experiment.data,
+            "network": self.network, "why": self.why, "notes": list(self.notes),
+        }  # fmt: skip
+        modules = {name: part.to_json() for name, part in self.parts.items()}
+        if len(modules) == 1:
+            return {**head, **next(iter(modules.values()))}
+        return {**head, "params": self.params, "frozen_params": self.frozen_params, "modules": modules}
+
+
+def build(experiment: Experiment, typed: list[str]) -> Described:
+    """Build the networks of `experiment` and describe them. `typed` are the options to say so of where they change nothing.
+
+    Raises UserError where the options don't fit one another, or the data set's shape can't be known without loading it.
+    """
+    watched, reads = recorded(experiment)
+    shape, classes = shape_and_classes(experiment)
+    choices: dict[str, Any] = {}
+    torch.manual_seed(experiment.seed)
+    nets = module(experiment.TASK).networks(watched, shape, classes, choices)
+    parts = {name: describe(net, _input_shape(net, shape)) for name, net in nets.items()}
+    whole = torch.nn.ModuleDict(nets)
+    params, frozen = count_parameters(whole)
+    network, why = _choice(experiment, nets, choices)
+    notes = (*_over_budget(experiment, whole), *_idle(experiment, typed, reads))
+    return Described(experiment, parts, network, why, params, frozen, notes)
+
+
+def recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:
+    """A copy of `experiment`, and the set in which it notes the names of the fields that are read from it."""
+    reads: set[str] = set()
+    cls = type(experiment)
+
+    def read(self: Experiment, name: str) -> Any:
+        reads.add(name)
+        return cls.__getattribute__(self, name)
+
+    watched = copy.copy(experiment)
+    # The class's own module and name: a definition finds its presets by them.
+    observer = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__})
+    object.__setattr__(watched, "__class__", observer)
+    return watched, reads
+
+
+def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int]:
+    """(channels, height, width) of an image and the number of classes, without loading the data: a set's module has SHAPE
+    and CLASSES, or the SIZE of its colour images.
+
+    Raises UserError for an unknown set, or a folder of images where no --image-size tells the shape.
+    """
+    known = base.names()
+    size = getattr(experiment, "image_size", None)
+    if experiment.data in known:
+        module = importlib.import_module(f"ganhpc.data.{experiment.data}")
+        side = getattr(module, "SIZE", 0)
+        channels, height, width = getattr(module, "SHAPE", (3, side, side))
+        if size or height:
+            return (channels, size or height, size or width), len(getattr(module, "CLASSES", ()))
+    elif "/" not in experiment.data:
+        raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, known)}.")
+    elif size:
+        return (3, size, size), 0
+    raise UserError(f"the size of the images of --data {experiment.data} is not known here: give --image-size.")
+
+
+def _input_shape(net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]:
+    """A generator reads a latent vector, every other network an image."""
+    latent = getattr(net, "latent_dim", None)
+    return shape if latent is None else (int(latent),)
+
+
+def _choice(experiment: Experiment, nets: dict[str, nn.Module], choices: dict[str, Any]) -> tuple[str, str]:
+    """The network's name, and why it is this one."""
+    asked = getattr(experiment, "net", None)
+    classes = ", ".join(type(net).__name__ for net in nets.values())
+    if asked == "auto":
+        return choices.get("net", classes), choices.get("why", "the default of --net auto")
+    return asked or classes, f"as the preset {experiment.preset} and the options say"
+
+
+def _over_budget(experiment: Experiment, whole: nn.Module) -> list[str]:
+    if experiment.budget.budget_params is None:
+        return []
+    try:
+        check_budget(whole, experiment.budget.budget_params)
+    except UserError as error:
+        return [f"Training would be refused: {error}"]
+    return []
+
+
+def _idle(experiment: Experiment, typed: list[str], reads: set[str]) -> list[str]:
+    """A sentence on the typed options that no network looked at."""
+    unread = [
+        o.flag for o in options(type(experiment)) if o.name in typed and o.path[0] not in reads | {"data", "budget"}
+    ]
+    if not unread:
+        return []
+    net = getattr(experiment, "net", None)
+    return [
+        f"{', '.join(unread)} change{'s' * (len(unread) == 1)} nothing in this network{f' (--net {net})' if net else ''}."
+    ]
