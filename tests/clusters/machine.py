@@ -111,6 +111,11 @@ def give(path: Path) -> Path:
     return path
 
 
+def remove(path: Path) -> None:
+    """Remove a folder in the test user's home."""
+    shutil.rmtree(path, ignore_errors=True)
+
+
 def readable_copy(checkout: Path, name: str = "checkout") -> Path:
     """Copy the files of a git checkout (tracked, or new and not ignored) to the test user's home, and give them to him.
 
