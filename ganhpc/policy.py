@@ -7,7 +7,6 @@ import datetime as dt
 import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -16,7 +15,7 @@ from ganhpc.toml_values import WEEKDAYS, BadValue, count, flag, limit, one_of, s
 from ganhpc.units import format_duration
 
 EDGE_DAYS = ("working", "every")
-PACKAGED = files("ganhpc") / "policies"
+PACKAGED = Path(__file__).with_name("policies")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 def packaged_policies() -> list[str]:
     """Names of the policies that come with the package."""
-    return sorted(item.name.removesuffix(".toml") for item in PACKAGED.iterdir() if item.name.endswith(".toml"))
+    return sorted(path.stem for path in PACKAGED.glob("*.toml"))
 
 
 def load_policy(name: str, folders: Iterable[Path] = ()) -> Policy:
@@ -114,7 +113,7 @@ def load_policy(name: str, folders: Iterable[Path] = ()) -> Policy:
     return _read(name, PACKAGED / f"{name}.toml")
 
 
-def _read(name: str, path: Any) -> Policy:
+def _read(name: str, path: Path) -> Policy:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -133,7 +132,7 @@ def _read(name: str, path: Any) -> Policy:
     return dataclasses.replace(start, **{key: _value(path, key, value) for key, value in table.items()})
 
 
-def _value(path: Any, key: str, value: Any) -> Any:
+def _value(path: Path, key: str, value: Any) -> Any:
     if key not in _READERS:
         raise UserError(f"the policy file {path} has an unknown key {key!r}: {nearest(key, [*_READERS, 'base'])}.")
     try:

@@ -153,7 +153,7 @@ class Rules:
 
     def _block_of_jobs(self, start: int, first: Busy, end: int, last: Busy) -> Block:
         gap = f"{say_seconds(self.policy.gap)} " if self.policy.gap else ""
-        opens = f"{gap}after {last.called} ends" if end < NEVER else "never"
+        opens = f"{gap}after {last.called} ends" + (" (its end is not known)" if end >= NEVER else "")
         return Block(start, end, "max_jobs", opens, f"{gap}before {first.called} starts", None, last.job)
 
     def spans(self, start: int, end: int, opens: str = "now", closes: str = "when the window closes") -> Iterator[Span]:

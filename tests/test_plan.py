@@ -90,6 +90,11 @@ def test_oar_3_holds_jobs_back_by_reservations_only() -> None:
     assert Counter(slot.kind for slot in made.slots) == {"reservation": 2, "chain": 13}
     assert [made.slots[0].kind, made.slots[-1].kind] == ["reservation"] * 2
     assert made.slots[-1].start == paris("2026-11-24T09:01")
+    two_days = window("2026-11-23T17:30", "2026-11-25T09:00")
+    made = plan(hours(60), STUDENT, [], paris("2026-11-23T17:30"), PARIS, two_days, OAR3)
+    assert made.slots[0].kind == "now"
+    assert made.slots[-1].end == paris("2026-11-24T18:59")  # a third start at a fixed time cannot be had
+    assert "until Tue 24 Nov 19:01" in made.remaining[0].reason
     none_left = dataclasses.replace(STUDENT, max_reservations=0)
     made = plan(hours(1), none_left, [], paris("2026-11-23T17:30"), PARIS, scheduler=OAR3)
     assert made.slots == ()
@@ -107,6 +112,19 @@ def test_waiting_reservations_of_the_user_count() -> None:
         for slot in plan(hours(6), STUDENT, waiting[:1], paris("2026-11-23T17:30"), PARIS, scheduler="oar").slots
     ]
     assert kinds.count("reservation") == 1
+
+
+def test_a_reservation_that_runs_already_does_not_count() -> None:
+    running = [Busy(paris("2026-11-23T17:00"), paris("2026-11-23T17:45"), "1", reservation=True)]
+    made = plan(hours(6), STUDENT, running, paris("2026-11-23T17:30"), PARIS, scheduler="oar")
+    assert [slot.kind for slot in made.slots] == ["reservation"] * 2 + ["chain"] * 4
+
+
+def test_one_reservation_goes_to_the_slot_that_touches_an_edge() -> None:
+    single = dataclasses.replace(STUDENT, max_reservations=1)
+    day = window("2026-11-23T15:00", "2026-11-23T18:59")
+    made = plan(hours(5), single, [], paris("2026-11-23T15:00"), PARIS, day, "oar")
+    assert [slot.kind for slot in made.slots] == ["now", "chain", "chain", "reservation"]
 
 
 @pytest.mark.parametrize(("scheduler", "kinds"), [("slurm", ["begin", "chain"]), ("local", ["queue", "queue"])])
@@ -253,6 +271,37 @@ def test_a_job_of_unknown_end_holds_back_what_follows() -> None:
     assert "job 7" in made.remaining[0].reason
 
 
+def test_a_minute_between_two_jobs_is_used_where_the_policy_lets_it() -> None:
+    exact = dataclasses.replace(STUDENT, gap=0, min_slot=0)
+    there = [Busy(paris(f"2026-11-23T20:{a}"), paris(f"2026-11-23T20:{b}")) for a, b in (("00", "30"), ("30:40", "50"))]
+    made = plan(hours(1), exact, there, paris("2026-11-23T20:00"), PARIS, scheduler="slurm")
+    assert walls(made)[0] == ("23 20:30:00", "23 20:30:40")
+    assert plan(hours(1), STUDENT, there, paris("2026-11-23T20:00"), PARIS).slots[0].start == paris(
+        "2026-11-23T20:51:01"
+    )
+
+
+def test_two_jobs_at_a_time_leave_room_for_one_more_beside_one() -> None:
+    two = dataclasses.replace(STUDENT, max_jobs=2)
+    there = [
+        Busy(paris("2026-11-23T20:00"), paris("2026-11-23T22:00")),
+        Busy(paris("2026-11-23T20:30"), paris("2026-11-23T21:00")),
+    ]
+    made = plan(hours(1), two, there, paris("2026-11-23T20:00"), PARIS, scheduler="slurm")
+    assert walls(made) == [("23 20:00:00", "23 20:28:59"), ("23 21:01:01", "23 21:32:02")]
+
+
+def test_an_edge_in_the_hour_that_comes_twice_stands_twice() -> None:
+    odd = dataclasses.replace(STUDENT, edges=(dt.time(2, 30),), edge_days="every", max_job=None)
+    made = plan(hours(9), odd, [], paris("2027-10-31T00:00"), PARIS, scheduler="slurm")
+    assert [(slot.start.isoformat()[11:], slot.end.isoformat()[11:]) for slot in made.slots[:2]] == [
+        ("00:00:00+02:00", "02:29:00+02:00"),
+        ("02:31:00+02:00", "02:29:00+01:00"),
+    ]
+    skipped = plan(hours(9), odd, [], paris("2027-03-28T00:00"), PARIS, scheduler="slurm")
+    assert [slot.end.isoformat()[11:] for slot in skipped.slots] == ["03:29:00+02:00", "08:59:00+02:00"]
+
+
 def test_a_chain_behind_a_job_that_is_there() -> None:
     now, job = paris("2026-11-23T20:00"), Busy(paris("2026-11-23T19:30"), paris("2026-11-23T20:30"), "7")
     first, second = plan(hours(2), STUDENT, [job], now, PARIS, scheduler="slurm").slots
@@ -358,9 +407,9 @@ def edges_by_hand(policy: Policy, tz: ZoneInfo, now: dt.datetime, slot: Slot) ->
             lax_morning = wall == policy.day_start
             lax_evening = wall == policy.day_end and submitted.time() >= policy.lax_evening_from
             if not (policy.lax and submitted.date() == day and (lax_morning or lax_evening)):
-                found += [dt.datetime.combine(day, wall, tz).replace(fold=fold).timestamp() for fold in (0, 1)][
-                    : 1 + (wall.hour > 2)
-                ]
+                moments = [dt.datetime.combine(day, wall, tz).replace(fold=fold) for fold in (0, 1)]
+                exists = moments[0].astimezone(dt.UTC).astimezone(tz).time() == wall
+                found += [moment.timestamp() for moment in (moments if exists else moments[:1])]
         day += dt.timedelta(days=1)
     return found
 
@@ -417,6 +466,28 @@ def test_every_slot_passes_the_check(case: Case) -> None:
 def _cores(case: Case, made: Plan) -> list[int | None]:
     cores = {work.run: work.cores for work in case.works}
     return [cores[slot.run] for slot in made.slots]
+
+
+@settings(max_examples=100, deadline=None)
+@given(cases())
+def test_no_free_second_is_wasted(case: Case) -> None:
+    """Without limits of length, a run that never ends takes the window less the time around edges and jobs."""
+    bare = dict.fromkeys(("max_job", "night_limit", "weekend_limit", "day_quota"))
+    policy = dataclasses.replace(case.policy, gap=0, min_slot=0, max_jobs=1, **bare)
+    works = [Work("endless", 10**8)]
+    made = case.ask(policy=policy, works=works, scheduler="slurm", overhead=Overhead())
+    start, end = made.window.start, made.window.end
+    start = max(start, case.now)
+    whole = Slot("", 1, start, end, "", "", end)
+    taken = [(job.start.timestamp(), latest_end(job, dataclasses.replace(case, policy=policy))) for job in case.busy]
+    around = edges_by_hand(policy, case.tz, case.now, whole)
+    taken += [(edge - policy.end_before_edge, edge + policy.start_after_edge) for edge in around]
+    free, cursor = 0.0, start.timestamp()
+    for begin, done in sorted(taken):
+        free += max(0.0, min(begin, end.timestamp()) - cursor)
+        cursor = max(cursor, min(done, end.timestamp()))
+    free += end.timestamp() - cursor
+    assert abs(_work(made) - free) <= 2 * len(case.busy) + 2  # whole seconds
 
 
 @settings(max_examples=100, deadline=None)

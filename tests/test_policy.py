@@ -198,7 +198,8 @@ def test_the_quota_counts_cores_and_spares_short_jobs_at_short_notice() -> None:
     def broken(seconds: int, cores: int | None, start: str = "2026-11-23T11:00") -> list[str]:
         return [item.rule for item in check(Request(paris(start), seconds, cores), sized, PARIS, now, spent)]
 
-    left = 2 * HOUR - 58 * 60
+    left = 2 * HOUR - 59 * 60
+    spent.append(Busy(paris("2026-11-23T06:00"), paris("2026-11-23T09:01"), cores=256))  # one minute of the day
     assert broken(left, 256) == [] == broken(left, None)
     assert broken(left + 1, 256) == ["day_quota"]
     assert broken(left * 2, 128) == []
