@@ -7,6 +7,7 @@ module doesn't import torch.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import logging
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ganhpc.errors import UserError
+from ganhpc.files import sync_folder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +30,9 @@ VARIABLE = "GANHPC_DATA"
 _FORMAT = 1
 _log = logging.getLogger(__name__)
 
-Make = Callable[[], "tuple[dict[str, Tensor], dict[str, Any]]"]
+Tensors = Mapping[str, Any]
+"""Arrays by name: all of torch, or all of numpy."""
+Make = Callable[[], "tuple[Tensors, dict[str, Any]]"]
 """Makes what is kept: tensors by name, and facts about them as JSON values."""
 
 
@@ -54,9 +58,9 @@ def digest(tree: Any) -> str:
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def place(name: str, identity: Mapping[str, Any]) -> Path:
-    """The file that holds the tensors of `identity`."""
-    return cache_folder() / f"{name}-{digest(dict(identity))}.safetensors"
+def place(name: str, identity: Mapping[str, Any], folder: Path | None = None) -> Path:
+    """The file that holds the tensors of `identity`, in `folder` or else in `cache_folder()`."""
+    return (folder or cache_folder()) / f"{name}-{digest(dict(identity))}.safetensors"
 
 
 def sidecar(path: Path) -> Path:
@@ -73,87 +77,116 @@ def facts(path: Path) -> dict[str, Any] | None:
     return info if isinstance(info, dict) else None
 
 
-def cached(name: str, identity: Mapping[str, Any], make: Make) -> Cached:
+def cached(name: str, identity: Mapping[str, Any], make: Make, folder: Path | None = None) -> Cached:
     """The tensors and facts of `identity`, from the cache or from `make`.
 
     `name` begins the file's name, for people who look into the folder; `identity` is made of JSON values. Raises UserError where the
     cache can't be written.
     """
+    from safetensors.torch import load_file
+
+    path = place(name, identity, folder)
+    made, damage = _have(path, identity, make, checksum=True)
+    return Cached(load_file(path), facts(path) or {}, path, made, repaired=bool(damage))
+
+
+def ensure(name: str, identity: Mapping[str, Any], make: Make, folder: Path | None = None) -> Path:
+    """The file that `cached` reads, made where there is none of the right length. At once where there is: its checksum is left to
+    `cached`. Doesn't import torch, where `make` doesn't. Raises UserError where the cache can't be written."""
+    path = place(name, identity, folder)
+    _have(path, identity, make, checksum=False)
+    return path
+
+
+def check(path: Path, identity: Mapping[str, Any], *, checksum: bool = True) -> tuple[bool, str]:
+    """Whether `path` holds the whole of `identity`, and what is wrong with it ("" where nothing is, or nothing is kept)."""
+    try:
+        beside = json.loads(sidecar(path).read_bytes())
+        if (beside["format"], beside["identity"]) != (_FORMAT, json.loads(json.dumps(dict(identity)))):
+            return False, "the file beside it speaks of other images"
+        with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size != beside["bytes"]:
+                return False, "its length is wrong"
+            if checksum and hashlib.file_digest(file, "sha256").hexdigest() != beside["sha256"]:
+                return False, "its checksum is wrong"
+        return True, ""
+    except FileNotFoundError as error:
+        return False, "" if Path(error.filename) == sidecar(path) else "it is gone, but the file beside it is not"
+    except OSError as error:
+        return False, f"it can't be read: {error.strerror}"
+    except (ValueError, KeyError, TypeError):
+        return False, "the file beside it can't be read"
+
+
+def _have(path: Path, identity: Mapping[str, Any], make: Make, *, checksum: bool) -> tuple[bool, str]:
+    """See that `path` is whole; (whether it was made now, what was wrong with the one before)."""
     from filelock import FileLock, Timeout
 
-    path = place(name, identity)
-    found, _ = _read(path, identity)
-    if found:
-        return found
-    with _storage(path):
+    if check(path, identity, checksum=checksum)[0]:
+        return False, ""
+    with storage(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"))
+        lock = FileLock(path.with_suffix(".lock"))  # the system frees it when its holder dies
         try:
             lock.acquire(blocking=False)
         except Timeout:
             _log.warning("another process is making %s: waiting for it.", path)
             lock.acquire()
     try:
-        found, damage = _read(path, identity)
-        if found:
-            return found
+        whole, damage = check(path, identity, checksum=checksum)
+        if whole:
+            return False, ""
         if damage:
             _log.warning("the cache %s is damaged (%s): making it again.", path, damage)
-        tensors, info = make()
-        _write(path, identity, tensors, info)
-        return Cached(tensors, info, path, made=True, repaired=bool(damage))
+        _write(path, identity, *make())
+        return True, damage
     finally:
         lock.release()
 
 
-def _read(path: Path, identity: Mapping[str, Any]) -> tuple[Cached | None, str]:
-    """(what is kept, "") or (None, what is wrong with it, "" where nothing is kept)."""
-    try:
-        beside = json.loads(sidecar(path).read_bytes())
-        if (beside["format"], beside["identity"]) != (_FORMAT, json.loads(json.dumps(dict(identity)))):
-            return None, "the file beside it speaks of other images"
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size != beside["bytes"]:
-                return None, "its length is wrong"
-            if hashlib.file_digest(file, "sha256").hexdigest() != beside["sha256"]:
-                return None, "its checksum is wrong"
-        from safetensors.torch import load_file
-
-        return Cached(load_file(path), beside["info"], path), ""
-    except FileNotFoundError as error:
-        return None, "" if Path(error.filename) == sidecar(path) else "it is gone, but the file beside it is not"
-    except OSError as error:
-        return None, f"it can't be read: {error.strerror}"
-    except (ValueError, KeyError, TypeError):
-        return None, "the file beside it can't be read"
-
-
-def _write(path: Path, identity: Mapping[str, Any], tensors: dict[str, Tensor], info: dict[str, Any]) -> None:
-    """Tensors first: without the file beside them they count as absent."""
+def _write(path: Path, identity: Mapping[str, Any], tensors: Tensors, info: dict[str, Any]) -> None:
+    """Tensors first: without the file beside them they count as absent. The caller holds the lock."""
     from safetensors import SafetensorError
-    from safetensors.torch import save_file
 
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp")
-    with _storage(path):
+    with storage(path):
+        for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):  # by a process that was killed
+            left.unlink(missing_ok=True)
         try:
-            save_file(tensors, temporary)
+            _save(tensors, temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
                 size, checksum = os.fstat(file.fileno()).st_size, hashlib.file_digest(file, "sha256").hexdigest()
             sidecar(path).unlink(missing_ok=True)
             temporary.replace(path)
             tree = {"format": _FORMAT, "identity": dict(identity), "bytes": size, "sha256": checksum, "info": info}
-            temporary.write_text(json.dumps(tree, indent=1) + "\n")
+            with temporary.open("w") as beside:
+                beside.write(json.dumps(tree, indent=1) + "\n")
+                beside.flush()
+                os.fsync(beside.fileno())
             path.chmod(temporary.stat().st_mode & 0o777)  # safetensors writes for the owner alone; the umask decides
             temporary.replace(sidecar(path))
+            sync_folder(path.parent)
         except SafetensorError as error:
             raise OSError(0, str(error)) from error
         finally:
             temporary.unlink(missing_ok=True)
 
 
+def _save(tensors: Tensors, path: Path) -> None:
+    if all(type(tensor).__module__ == "numpy" for tensor in tensors.values()):
+        import safetensors.numpy
+
+        safetensors.numpy.save_file(tensors, path)
+    else:
+        import safetensors.torch
+
+        safetensors.torch.save_file(tensors, path)
+
+
 @contextmanager
-def _storage(path: Path) -> Iterator[None]:
+def storage(path: Path) -> Iterator[None]:
+    """Turn an OSError while writing to `path` into a UserError."""
     try:
         yield
     except OSError as error:
