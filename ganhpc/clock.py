@@ -137,8 +137,10 @@ class Plan:
     time: float | None
     epochs: int | None
 
-    def steps_left(self, step: int, used: float, costs: Costs) -> float:
+    def steps_left(self, step: int, used: float, costs: Costs, job_left: float = math.inf) -> float:
         """How many more steps to make after `step`, with `used` seconds on the clock; at most 0: it is time to finish.
+
+        `job_left` is the time that the run's last job still has: a run bounded by time ends with it at the latest.
 
         In a run bounded by time, an evaluation and a save fall due at each end of an epoch, and the last evaluation is set
         aside first, so that no budget is exceeded.
@@ -146,7 +148,8 @@ class Plan:
         fixed = math.inf if self.epochs is None else self.epochs * self.steps_per_epoch - step
         if self.time is None:
             return fixed
-        left = self.time - used - costs.final
+        job_left = job_left if self.epochs is None else math.inf
+        left = min(self.time - used, job_left) - costs.final
         each = max(costs.step, 1e-9)  # Not yet measured: one step will tell.
         to_epoch_end = self.steps_per_epoch - step % self.steps_per_epoch
         if left < to_epoch_end * each:

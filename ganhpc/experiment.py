@@ -129,7 +129,9 @@ class Experiment:
         words = [self.preset]
         for opt in options(type(self)):
             value, default = opt.get(self), opt.get(base)
-            if opt.path[0] != "resources" and opt.name not in ("seed", "name") and value != default:
+            # Without a bound on the time, the number of epochs says it all.
+            silent = opt.name in ("seed", "name") or opt.path[0] == "resources" or (opt.name == "time" and value is None)
+            if not silent and value != default:
                 words.append(opt.label(value))
         return slug("-".join(words))[:100].rstrip("-.")
 

@@ -47,6 +47,20 @@ def _near(word: str, zones: set[str]) -> str:
     return clause.split(" (all:")[0] if clause.startswith("did") else "the full list: timedatectl list-timezones"
 
 
+def texts(value: Any) -> tuple[str, ...]:
+    """Lines of text."""
+    if not isinstance(value, list):
+        raise BadValue('a list of lines such as ["module load conda"]')
+    return tuple(text(line) for line in value)
+
+
+def whole(value: Any) -> int:
+    """A whole number that is not negative."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadValue("a whole number such as 1")
+    return value
+
+
 @dataclass(frozen=True)
 class Site:
     """The settings, a field a key of the file, with the reader of its value. None: the file doesn't say."""
@@ -59,6 +73,30 @@ class Site:
     """Folder of run folders. --runs on the command line and GANHPC_RUNS go before it."""
     time_zone: Annotated[str | None, time_zone] = None
     """Time zone of the site's schedulers, such as Europe/Paris."""
+    policy: Annotated[str | None, text] = None
+    """Policy in force where --policy says nothing: a packaged one, or the path of a TOML file."""
+    python: Annotated[str | None, text] = None
+    """Python interpreter on the nodes, where it is not the one that runs the launcher."""
+    setup: Annotated[tuple[str, ...], texts] = ()
+    """Shell lines that every job begins with, such as export PATH="/srv/.../anaconda3/bin:$PATH"."""
+    gpus_per_node: Annotated[int | None, whole] = None
+    """GPUs that a job asks for where --gpus-per-node says nothing."""
+    options: Annotated[tuple[str, ...], texts] = ()
+    """Further words for oarsub, or further #SBATCH lines."""
+    queue: Annotated[str | None, text] = None
+    """OAR: queue (-q)."""
+    project: Annotated[str | None, text] = None
+    """OAR: project (--project)."""
+    properties: Annotated[str | None, text] = None
+    """OAR: properties (-p), such as gpu_model = 'GTX 1080 Ti'."""
+    resources: Annotated[str | None, text] = None
+    """OAR: resources (-l) without the walltime, such as host=1/gpu=1."""
+    partition: Annotated[str | None, text] = None
+    """Slurm: partition."""
+    account: Annotated[str | None, text] = None
+    """Slurm: account."""
+    qos: Annotated[str | None, text] = None
+    """Slurm: quality of service."""
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

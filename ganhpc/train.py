@@ -20,6 +20,8 @@ from ganhpc.run import Run, State
 
 EXIT_RESUMABLE = 75
 DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
+LAUNCH = "GANHPC_LAUNCH"
+"""Names the launch that this trainer belongs to; status.json keeps it."""
 STARTED = "GANHPC_STARTED"
 """When the launcher started this trainer (seconds since 1970): a wish to stop that is older was meant for another one."""
 

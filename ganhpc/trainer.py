@@ -138,7 +138,8 @@ class Trainer:
         words = [0.0, 0.0, 0.0]
         reason = ""
         if self.peers.is_main:
-            left = self.plan.steps_left(self.progress.step, self.clock.sync(), self._costs())
+            self.clock.sync()
+            left = self._steps_left()
             reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation) or ""
             words = [float(self._block_steps(left)), left, float(bool(reason))]
         # Infinity added to zeros stays what it is, so that rank 0's words reach everybody.
@@ -210,7 +211,7 @@ class Trainer:
         step = self.progress.step
         if step % self.task.steps_per_epoch or self.progress.evaluated == step:
             return
-        over = "over" if step and self.plan.steps_left(step, self.clock.used, self._costs()) < 1 else None
+        over = "over" if step and self._steps_left() < 1 else None
         if self._main_says(lambda: over):
             return  # The last evaluation follows at once.
         self._log_evaluation(self._evaluate(final=False))
@@ -289,12 +290,28 @@ class Trainer:
         """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
         if (asked := self.run.stop_reason()) is not None:
             return asked
-        end = (read_json(self.run.deadline_json) or {}).get("end")
-        if end is not None:
-            costs = self._costs()
-            if time.time() + work + 2 * costs.step + 2 * costs.save + STOP_SECONDS > end:
-                return "out of time: the job ends"
+        costs = self._costs()
+        spare = work + 2 * costs.step + 2 * costs.save + STOP_SECONDS
+        if not self._ends_with_the_job and self._job_left() < spare:
+            return "out of time: the job ends"
         return None
+
+    def _job_left(self) -> float:
+        """Seconds until the end of this job (infinite where nobody said when that is)."""
+        end = (read_json(self.run.deadline_json) or {}).get("end")
+        return math.inf if end is None else end - time.time()
+
+    @property
+    def _ends_with_the_job(self) -> bool:
+        """Whether this is the run's last job and time bounds it: the plan then ends inside the job, with a result."""
+        last = (read_json(self.run.deadline_json) or {}).get("last", False)
+        return bool(last and self.plan.time is not None and self.plan.epochs is None)
+
+    def _steps_left(self) -> float:
+        """Steps that the plan still has room for, on this rank's clock. Only rank 0's answer counts."""
+        costs = self._costs()
+        job_left = self._job_left() - STOP_SECONDS - 2 * costs.save if self._ends_with_the_job else math.inf
+        return self.plan.steps_left(self.progress.step, self.clock.used, costs, job_left)
 
     def _costs(self) -> Costs:
         evaluation = self.evaluation_pace.seconds or 0.0

@@ -36,5 +36,6 @@ def launch(tmp_path: Path) -> Launch:
 @pytest.fixture(autouse=True)
 def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test reads the user's own configuration, or a run folder of theirs."""
-    monkeypatch.setenv("GANHPC_CONFIG", str(tmp_path / "no-such.toml"))
+    monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
     monkeypatch.delenv("GANHPC_RUNS", raising=False)
+    monkeypatch.setenv("GANHPC_ON", "local")  # a scheduler that is up beside the tests is not theirs

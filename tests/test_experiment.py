@@ -35,7 +35,11 @@ def test_the_signature_covers_every_field_but_resources() -> None:
         if field.name == "resources":
             continue
         value = getattr(base, field.name)
-        changed = dataclasses.replace(base.budget, epochs=7) if field.name == "budget" else ("x" if value is None or isinstance(value, str) else (9,) if isinstance(value, tuple) else value + 1)
+        changed = (
+            dataclasses.replace(base.budget, epochs=7)
+            if field.name == "budget"
+            else ("x" if value is None or isinstance(value, str) else (9,) if isinstance(value, tuple) else value + 1)
+        )
         assert dataclasses.replace(base, **{field.name: changed}).signature != base.signature, field.name
     elsewhere = base.replace(device="cpu", nodes=2, data_root="/somewhere")
     assert elsewhere.signature == base.signature
@@ -81,7 +85,9 @@ def test_unknown_presets_and_experiments_name_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"format": 0}, {"format": None}, {"surprise": 1}, {"batch_size": None}], ids=["older", "none", "more", "invalid"]
+    "change",
+    [{"format": 0}, {"format": None}, {"surprise": 1}, {"batch_size": None}],
+    ids=["older", "none", "more", "invalid"],
 )
 def test_a_definition_of_another_version_is_refused(change: dict) -> None:
     tree = Cifar().to_json() | change

@@ -63,7 +63,7 @@ def test_folders_know_home_variables_and_the_files_own_folder(tmp_path, monkeypa
     ("text", "sentence"),
     [
         ('data_rot = "/x"', "unknown key 'data_rot': did you mean 'data_root'?"),
-        ('queue_of_mine = "x"', "choose one of data_root, runs, time_zone."),
+        ('queue_of_mine = "x"', "'queue'"),
         ('time_zone = "Europe/Pari"', "did you mean 'Europe/Paris'"),
         ('time_zone = "../etc/passwd"', "the name of a time zone such as Europe/Paris"),
         ('time_zone = ""', "the name of a time zone such as Europe/Paris"),

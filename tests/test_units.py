@@ -21,7 +21,27 @@ def test_durations(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "abc", "-5m", "0s", "0", "60", "1h90", "1:2", "1:00:61", "5 minutes", "nan", "inf", "1e3s", "h", "5m5m", "99999999999h"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "abc",
+        "-5m",
+        "0s",
+        "0",
+        "60",
+        "1h90",
+        "1:2",
+        "1:00:61",
+        "5 minutes",
+        "nan",
+        "inf",
+        "1e3s",
+        "h",
+        "5m5m",
+        "99999999999h",
+    ],
+)
 def test_garbled_durations_are_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(UserError) as caught:
         parse_duration(text)

@@ -11,7 +11,8 @@ import click
 
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
-from ganhpc.experiment import Budget, Experiment, Option, Resources, options
+from ganhpc.experiment import Experiment, Option, options
+from ganhpc.schedulers.pick import CHOICES
 
 
 class DefinitionType(click.ParamType):
@@ -55,6 +56,19 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add(
         "Launcher",
         RUNS(),
+        click.Option(
+            ["--on"],
+            type=click.Choice(CHOICES),
+            envvar="GANHPC_ON",
+            default="auto",
+            help="where to run  [default: auto: OAR or Slurm where one is here, else this machine]",
+        ),
+        click.Option(
+            ["--policy"],
+            metavar="NAME|FILE",
+            help="rules for jobs: student, grid5000, none, or a TOML file  [default: student on OAR and Slurm, none here]",
+        ),
+        click.Option(["--now"], metavar="ISO", help="plan as if it were this moment (with --dry-run)"),
         click.Option(["--new"], is_flag=True, help="start afresh in a new folder, even if this run exists"),
         click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
         click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
@@ -88,21 +102,34 @@ def definition(cls: type[Experiment], values: dict[str, Any]) -> Experiment:
 
 
 def run(cls: type[Experiment], values: dict[str, Any]) -> None:
-    """Train, or show what was trained."""
-    from ganhpc.cli import local
+    """Train here, or submit; or show what was trained, or would be."""
+    from ganhpc import site
+    from ganhpc.schedulers.pick import pick
 
     base = definition(cls, values)
-    seeds = [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
-    if values["dry_run"]:
-        _dry_run(seeds, values)
+    experiments = [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
+    runs, dry_run = Path(values["runs"]), values["dry_run"]
+    settings = site.load()
+    scheduler, why = pick(values["on"], settings, dry_run=dry_run)
+    if scheduler is None:
+        _run_here(experiments, runs, values)
         return
-    local.train_all(seeds, Path(values["runs"]), new=values["new"], as_json=values["json"])
+    from ganhpc.cli import remote
+
+    if values["now"] and not dry_run:
+        raise UserError("--now plans from another moment and can't submit: add --dry-run, or leave it out.")
+    click.echo(f"{scheduler.name}: {why}", err=True)
+    policy, now = remote.policy_of(values["policy"], settings, scheduler), remote.moment(values["now"], settings)
+    remote.launch(experiments, runs, scheduler, policy, now, new=values["new"], dry_run=dry_run, as_json=values["json"])
 
 
-def _dry_run(experiments: list[Experiment], values: dict[str, Any]) -> None:
+def _run_here(experiments: list[Experiment], runs: Path, values: dict[str, Any]) -> None:
     from ganhpc.cli import local
 
-    plans = [local.plan(e, Path(values["runs"]), new=values["new"]) for e in experiments]
+    if not values["dry_run"]:
+        local.train_all(experiments, runs, new=values["new"], as_json=values["json"])
+        return
+    plans = [local.plan(e, runs, new=values["new"]) for e in experiments]
     if values["json"]:
         click.echo(json.dumps({"runs": plans}, indent=1))
         return

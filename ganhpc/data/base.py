@@ -57,7 +57,7 @@ class ImageData:
 def names() -> list[str]:
     """The data sets that can be asked for by name: every public module beside this one that has a `load`."""
     package = importlib.import_module("ganhpc.data")
-    helpers = {"base", "loader", "augment", "cache"}
+    helpers = {"base", "loader", "augment", "cache", "folder"}
     return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if m.name not in helpers and "_" not in m.name)
 
 
@@ -67,4 +67,6 @@ def load(request: DataRequest) -> ImageData:
         return importlib.import_module(f"ganhpc.data.{request.name}").load(request)
     if "/" in request.name or Path(request.name).exists():
         return importlib.import_module("ganhpc.data.folder").load(request)
-    raise UserError(f"--data {request.name!r} is neither a data set nor a folder or zip of images: {nearest(request.name, names())}.")
+    raise UserError(
+        f"--data {request.name!r} is neither a data set nor a folder or zip of images: {nearest(request.name, names())}."
+    )

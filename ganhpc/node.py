@@ -1,0 +1,171 @@
+"""`python -m ganhpc.node RUN_FOLDER`: the first process of a job on its node. It starts the trainer and speaks for the scheduler.
+
+It writes when the job ends into deadline.json, again whenever the scheduler changes its mind; turns signals, which repeat and which
+workers of torchrun don't hear, into a wish to stop in the run folder; and ends with what the scheduler should make of the job.
+Never imports torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from ganhpc.errors import UserError
+from ganhpc.files import write_json
+from ganhpc.run import Run, State
+from ganhpc.train import EXIT_RESUMABLE, LAUNCH, STARTED
+
+REREAD_SECONDS = 60.0
+"""How often the scheduler is asked again when the job ends."""
+PORT = 29_400
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--walltime", type=int, required=True, help="seconds that were asked for")
+@click.option("--tasks", type=int, default=1, help="training processes on each node")
+@click.option("--last", is_flag=True, help="the run ends with this job")
+@click.option("--follower", default="", help="set on the other nodes of an OAR job: RANK:NODES:FIRST_HOST")
+def main(folder: Path, walltime: int, tasks: int, last: bool, follower: str) -> None:
+    """Train one segment of the run in FOLDER inside this job."""
+    try:
+        sys.exit(Segment(Run.at(folder), walltime, tasks, last, follower).train())
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr, flush=True)
+        sys.exit(error.exit_code)
+
+
+class Segment:
+    """One job's share of a run."""
+
+    def __init__(self, run: Run, walltime: int, tasks: int, last: bool, follower: str) -> None:
+        self.run, self.tasks, self.last = run, tasks, last
+        self.scheduler = scheduler_module()
+        self.others: list[str] = []
+        self.hard_end = time.time() + walltime
+        if follower:
+            rank, nodes, first = follower.split(":", 2)
+            self.rank, self.nodes, self.first = int(rank), int(nodes), first
+        else:
+            hosts = self.scheduler.hosts() if self.scheduler else []
+            self.rank = self.scheduler.node_rank() if self.scheduler else 0
+            self.nodes, self.first = max(1, len(hosts)), (hosts or [socket.gethostname()])[0]
+            self.others = hosts[1:] if self.rank == 0 and os.environ.get("GANHPC_SCHEDULER") == "oar" else []
+
+    def train(self) -> int:
+        """Run the trainer to its end. Returns the job's exit code."""
+        if self.rank == 0 and (sentence := self._nothing_to_do()):
+            print(sentence, flush=True)
+            return 0
+        self._hear_signals()
+        if self.rank == 0:
+            self._write_deadline()
+        children = [subprocess.Popen(self._command(), env=self._environment())]
+        children += [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
+        code = self._wait(children)
+        print(f"segment ended with code {code}", flush=True)
+        return 0 if code == EXIT_RESUMABLE else code
+
+    def _nothing_to_do(self) -> str:
+        """Why this job of a chain has nothing to train, or an empty text."""
+        standing = self.run.standing()
+        if standing.state is State.DONE:
+            return "the run is done already: nothing to do"
+        mine = os.environ.get(LAUNCH) and standing.status.get("launch") == os.environ.get(LAUNCH)
+        if mine and standing.state in (State.CRASHED, State.REFUSED):
+            return f"an earlier job of this launch {standing.state} ({standing.reason}): not repeated"
+        if standing.state is State.CANCELLED:
+            return "the run was cancelled: nothing to do"
+        return ""
+
+    def _write_deadline(self) -> None:
+        """Tell the trainer when the job really ends: the scheduler's word, else what was asked for."""
+        end = self.scheduler.job_end() if self.scheduler else None
+        tree = {
+            "end": min(end, self.hard_end) if end else self.hard_end,
+            "last": self.last,
+            "said_by_scheduler": end is not None,
+        }
+        with suppress(UserError):  # A full disk: the trainer will say so itself.
+            write_json(self.run.deadline_json, tree, durable=False)
+
+    def _wait(self, children: list[subprocess.Popen[bytes]]) -> int:
+        asked = time.monotonic()
+        while (code := children[0].poll()) is None:
+            time.sleep(0.2)
+            if self.rank == 0 and time.monotonic() - asked > REREAD_SECONDS:
+                self._write_deadline()
+                asked = time.monotonic()
+        for child in children[1:]:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(30)
+            child.kill()
+        return code if code >= 0 else 128 - code
+
+    def _hear_signals(self) -> None:
+        def ask(number: int, frame: object) -> None:
+            del frame
+            self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}")
+
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            signal.signal(getattr(signal, name), ask)
+
+    def _command(self) -> list[str]:
+        """The trainer itself where it is alone, else torchrun: one on each node."""
+        trainer = ["-m", "ganhpc.train", str(self.run.folder)]
+        if self.nodes * self.tasks == 1:
+            return [sys.executable, *trainer]
+        job = os.environ.get("SLURM_JOB_ID") or os.environ.get("OAR_JOB_ID") or "0"
+        # A port of the job's own: two jobs may share a node.
+        meeting = [
+            f"--rdzv-endpoint={self.first}:{PORT + int(job) % 1000}",
+            "--rdzv-backend=c10d",
+            f"--rdzv-id=ganhpc-{job}",
+        ]
+        if self.nodes == 1:
+            meeting = ["--standalone"]
+        sizes = [
+            f"--nnodes={self.nodes}",
+            f"--node-rank={self.rank}",
+            f"--nproc-per-node={self.tasks}",
+            "--max-restarts=0",
+        ]
+        return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
+
+    def _environment(self) -> dict[str, str]:
+        return {**os.environ, STARTED: repr(time.time())}
+
+    def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
+        """OAR starts the script on the first node only: oarsh reaches the others."""
+        words = [
+            sys.executable,
+            "-m",
+            "ganhpc.node",
+            str(self.run.folder),
+            f"--walltime={max(1, int(self.hard_end - time.time()))}",
+        ]
+        words += [f"--tasks={self.tasks}", f"--follower={rank}:{self.nodes}:{self.first}"]
+        exports = {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", LAUNCH)}
+        line = " ".join(f"{key}={shlex.quote(value)}" for key, value in exports.items()) + " " + shlex.join(words)
+        return subprocess.Popen(["oarsh", host, f"cd {shlex.quote(str(Path.cwd()))} && env {line}"])
+
+
+def scheduler_module() -> ModuleType | None:
+    """The module that knows this job's scheduler, or None outside a job."""
+    name = os.environ.get("GANHPC_SCHEDULER", "")
+    return importlib.import_module(f"ganhpc.schedulers.{name}") if name in ("slurm", "oar") else None
+
+
+if __name__ == "__main__":
+    main()

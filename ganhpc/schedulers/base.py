@@ -1,0 +1,201 @@
+"""What every scheduler offers: prepare (printable), submit, look at the queue, cancel; and one set of states for all."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shlex
+import string
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from ganhpc.kinds import Capabilities, capabilities
+from ganhpc.site import ROOT, Site
+
+JOB_NAME = "ganhpc"
+"""The name of every job: Slurm's singleton is one at a time per name and user, so all share it."""
+
+
+class JobState(str, Enum):
+    """States of a job, whatever the scheduler calls them."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+    """Its script ended with code 0."""
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    """Killed at the end of its walltime."""
+    CANCELLED = "cancelled"
+    UNKNOWN = "unknown"
+    """The scheduler doesn't know it any more (or has no accounting)."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still run or is running."""
+        return self in (JobState.WAITING, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the scheduler has it. Times are seconds since 1970; None: not known."""
+
+    id: str
+    state: JobState
+    native: str = ""
+    """The scheduler's own word for the state."""
+    name: str = ""
+    tag: str = ""
+    """Ours, from the request: the job is found again by it after a crash in the middle of a submission."""
+    start: float | None = None
+    """When it started, or is expected to."""
+    end: float | None = None
+    walltime: float | None = None
+    exit_code: int | None = None
+    reservation: bool = False
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One job to submit: a segment of a run."""
+
+    tag: str
+    run: Path
+    segment: int
+    seconds: int
+    """Walltime."""
+    kind: str
+    """now, reservation, begin, chain or queue (ganhpc.plan)."""
+    start: dt.datetime | None = None
+    """For a reservation: exactly then. For begin: not before."""
+    deadline: dt.datetime | None = None
+    """When it must have ended even if it starts late."""
+    after: tuple[str, ...] = ()
+    """Ids of jobs that must have ended before it starts."""
+    alone: bool = True
+    """Whether it must be the user's only running job."""
+    last: bool = True
+    """Whether the run ends with this job."""
+    launch: str = ""
+    """Common to all jobs of one launch: a crash in one keeps the later ones from repeating it."""
+    nodes: int = 1
+    gpus_per_node: int = 0
+    tasks_per_node: int = 1
+
+    @property
+    def log(self) -> Path:
+        """Where the job's words go: the run's log."""
+        return self.run / "log.txt"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A submission, printable to the last word: the script and the command that hands it over."""
+
+    request: JobRequest
+    script: str
+    argv: tuple[str, ...]
+    script_path: Path
+
+    @property
+    def command(self) -> str:
+        """The command, quoted for a shell."""
+        return shlex.join(self.argv)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether a scheduler can be used here, and the sentence that says why or why not."""
+
+    here: bool
+    why: str
+
+
+class Refused(Exception):
+    """The scheduler said no. `earliest` is when it says that the job could run, where it says so."""
+
+    def __init__(self, sentence: str, code: int | None = None, earliest: dt.datetime | None = None) -> None:
+        super().__init__(sentence)
+        self.code, self.earliest = code, earliest
+
+
+class Scheduler(ABC):
+    """One scheduler. Everything that talks to it has a time limit."""
+
+    name: str
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def capabilities(self) -> Capabilities:
+        """What the planner may use of it."""
+        return capabilities(self.name)
+
+    @abstractmethod
+    def find(self) -> Found:
+        """Whether its commands are here and its server answers."""
+
+    @abstractmethod
+    def prepare(self, request: JobRequest) -> Prepared:
+        """The script and the command for `request`. Works on a machine without the scheduler."""
+
+    @abstractmethod
+    def submit(self, prepared: Prepared) -> str:
+        """Hand it over; returns the job's id. Raises Refused."""
+
+    @abstractmethod
+    def queue(self) -> list[Job]:
+        """This user's jobs that wait or run, started by whatever means. Raises UserError where the server doesn't answer."""
+
+    @abstractmethod
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        """What is known of the jobs `ids`; those that nobody knows are UNKNOWN."""
+
+    @abstractmethod
+    def cancel(self, job: str) -> None:
+        """End the job, whether it waits or runs. Raises UserError where that fails."""
+
+
+class NodeTemplate(string.Template):
+    """A script of templates/: @{name} is replaced, and the shell's own braces and dollars mean nothing."""
+
+    delimiter = "@"
+
+
+def fill(name: str, **values: Any) -> str:
+    """The script templates/`name` with its places filled in."""
+    return NodeTemplate((ROOT / "templates" / name).read_text()).substitute(**values)
+
+
+def setup_lines(site: Site, scheduler: str, request: JobRequest) -> str:
+    """What the script does before the command: the site's own lines, and what the node side needs to know."""
+    exports = {
+        "GANHPC_SCHEDULER": scheduler,
+        "GANHPC_LAUNCH": request.launch,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    lines = [*site.setup, *(f"export {key}={shlex.quote(value)}" for key, value in exports.items())]
+    return "\n".join([*lines, f"cd {shlex.quote(str(ROOT))} || exit 1"])
+
+
+def node_command(site: Site, request: JobRequest) -> str:
+    """The command on the node, quoted."""
+    words = [site.python or sys.executable, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
+    words += [f"--tasks={request.tasks_per_node}", *(["--last"] if request.last else [])]
+    return shlex.join(words)
+
+
+@dataclass
+class Stated:
+    """One table of native states, for one scheduler."""
+
+    table: dict[str, JobState] = field(default_factory=dict)
+
+    def read(self, native: str) -> JobState:
+        """Our state for the scheduler's word; a word that is not in the table is UNKNOWN."""
+        return self.table.get(native.split()[0].rstrip("+") if native else "", JobState.UNKNOWN)

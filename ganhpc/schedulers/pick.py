@@ -1,0 +1,42 @@
+"""Which scheduler a command means: the one that is named, or the first that is here."""
+
+from __future__ import annotations
+
+import importlib
+
+from ganhpc.errors import UserError
+from ganhpc.schedulers.base import Scheduler
+from ganhpc.site import Site
+
+CHOICES = ("auto", "local", "slurm", "oar")
+
+
+def named(name: str, site: Site) -> Scheduler:
+    """The scheduler called `name`: schedulers/<name>.py, whose class is named after it."""
+    module = importlib.import_module(f"ganhpc.schedulers.{name}")
+    return getattr(module, name.capitalize())(site)
+
+
+def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
+    """(the scheduler, or None for this machine; why). auto: OAR, then Slurm, where its command is here and its server answers.
+
+    Raises UserError where a named scheduler can't be used; a dry run can do without it.
+    """
+    if on == "local":
+        return None, "--on local"
+    if on in ("slurm", "oar"):
+        scheduler = named(on, site)
+        found = scheduler.find()
+        if not found.here and not dry_run:
+            raise UserError(
+                f"--on {on}: {found.why}; type --on local to train on this machine, or --dry-run to see what would be sent."
+            )
+        return scheduler, found.why
+    reasons = []
+    for name in ("oar", "slurm"):
+        scheduler = named(name, site)
+        found = scheduler.find()
+        if found.here:
+            return scheduler, found.why
+        reasons.append(found.why)
+    return None, "; ".join(reasons)

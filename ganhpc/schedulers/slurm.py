@@ -1,0 +1,216 @@
+"""Slurm, through submitit's executor. `squeue` gives the queue, `sacct` (where there is accounting) what became of jobs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import getpass
+import os
+import shlex
+import shutil
+from collections.abc import Iterator, Sequence
+
+from ganhpc.commands import Answer, ask
+from ganhpc.errors import UserError
+from ganhpc.schedulers.base import (
+    JOB_NAME,
+    Found,
+    Job,
+    JobRequest,
+    JobState,
+    Prepared,
+    Scheduler,
+    Stated,
+    fill,
+    node_command,
+    setup_lines,
+)
+
+SECONDS = 30.0
+"""How long one of Slurm's commands may take before we say that it hangs."""
+SIGNAL_SECONDS = 120
+"""Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
+
+STATES = Stated(
+    {
+        "PENDING": JobState.WAITING,
+        "CONFIGURING": JobState.WAITING,
+        "REQUEUED": JobState.WAITING,
+        "REQUEUE_HOLD": JobState.WAITING,
+        "REQUEUE_FED": JobState.WAITING,
+        "SPECIAL_EXIT": JobState.WAITING,
+        "RESV_DEL_HOLD": JobState.WAITING,
+        "RUNNING": JobState.RUNNING,
+        "COMPLETING": JobState.RUNNING,
+        "SUSPENDED": JobState.RUNNING,
+        "STOPPED": JobState.RUNNING,
+        "SIGNALING": JobState.RUNNING,
+        "STAGE_OUT": JobState.RUNNING,
+        "RESIZING": JobState.RUNNING,
+        "COMPLETED": JobState.ENDED,
+        "TIMEOUT": JobState.TIMEOUT,
+        "DEADLINE": JobState.TIMEOUT,
+        "CANCELLED": JobState.CANCELLED,
+        "REVOKED": JobState.CANCELLED,
+        "FAILED": JobState.FAILED,
+        "NODE_FAIL": JobState.FAILED,
+        "BOOT_FAIL": JobState.FAILED,
+        "OUT_OF_MEMORY": JobState.FAILED,
+        "PREEMPTED": JobState.FAILED,
+    }
+)
+
+
+class Slurm(Scheduler):
+    """See the module."""
+
+    name = "slurm"
+
+    def find(self) -> Found:
+        if not shutil.which("sbatch"):
+            return Found(False, "sbatch is not on the PATH")
+        answer = ask(["scontrol", "ping"], 10)
+        if answer.code is None:
+            return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)")
+        if " UP" not in answer.out:
+            return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})")
+        return Found(True, "sbatch is here and Slurm's server answers")
+
+    def prepare(self, request: JobRequest) -> Prepared:
+        path = request.run / "jobs" / f"{request.tag}.sh"
+        directives = "\n".join(f"#SBATCH {word}" for word in self._directives(request))
+        script = fill(
+            "slurm.sh",
+            segment=request.segment,
+            run=request.run.name,
+            directives=directives,
+            setup=setup_lines(self.site, self.name, request),
+            command=node_command(self.site, request),
+        )
+        return Prepared(request, script, ("sbatch", str(path)), path)
+
+    def _directives(self, request: JobRequest) -> Iterator[str]:
+        # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
+        minutes = max(1, request.seconds // 60)
+        # On an #SBATCH line, quotes and blanks are read as in a shell.
+        yield f"--job-name={JOB_NAME}"
+        yield f"--comment={shlex.quote('ganhpc:' + request.tag)}"
+        yield f"--time={minutes // 60}:{minutes % 60:02d}:00"
+        yield f"--output={shlex.quote(_literal(str(request.log)))}"
+        yield "--open-mode=append"
+        yield f"--nodes={request.nodes}"
+        yield "--ntasks-per-node=1"
+        if request.gpus_per_node:
+            yield f"--gpus-per-node={request.gpus_per_node}"
+        # A requeued job starts over on its own; the run folder makes it go on.
+        yield "--requeue"
+        yield f"--signal=USR2@{SIGNAL_SECONDS if request.seconds > 2 * SIGNAL_SECONDS else max(1, request.seconds // 4)}"
+        if request.start and request.kind in ("begin", "reservation"):
+            yield f"--begin={_local(request.start)}"
+        if request.deadline:
+            yield f"--deadline={_local(request.deadline)}"
+        conditions = ["singleton"] if request.alone else []
+        if request.after:
+            conditions.append("afterany:" + ":".join(request.after))
+        if conditions:
+            yield f"--dependency={','.join(conditions)}"
+        for key in ("partition", "account", "qos"):
+            if value := getattr(self.site, key, None):
+                yield f"--{key}={shlex.quote(value)}"
+        yield from self.site.options
+
+    def submit(self, prepared: Prepared) -> str:
+        from ganhpc.schedulers.executors import submit_slurm
+
+        return submit_slurm(prepared, SECONDS)
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def queue(self) -> list[Job]:
+        answer = self._squeue("-u", getpass.getuser())
+        if answer.code != 0:
+            raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
+        return [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        found = {id: Job(id, JobState.UNKNOWN) for id in ids}
+        if not ids:
+            return found
+        wanted = set(ids)
+        answer = self._squeue("-t", "all", "-u", getpass.getuser())
+        if answer.code == 0:
+            lines = (job for line in answer.out.splitlines() if (job := _job(line)) is not None)
+            found |= {job.id: job for job in lines if job.id in wanted}
+        lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
+        if lost and shutil.which("sacct"):
+            command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o", "JobIDRaw,State,ExitCode,Start,End"]
+            answer = ask(command, SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            # Without accounting sacct says so on standard error and ends with 1: the run folders then tell.
+            found |= {job.id: job for line in answer.out.splitlines() if (job := _accounted(line)) and job.id in wanted}
+        return found
+
+    def _squeue(self, *words: str) -> Answer:
+        # JSON ignores the filters in 22.05, so: fields with a separator, the free text last, times as seconds since 1970.
+        return ask(["squeue", "-h", *words, "-o", "%i|%T|%S|%e|%L|%j|%k"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+
+    def cancel(self, job: str) -> None:
+        answer = ask(["scancel", job], SECONDS)
+        if answer.code != 0 and "Invalid job id" not in answer.err:
+            raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+def _job(line: str) -> Job | None:
+    parts = line.split("|", 6)
+    if len(parts) < 7:
+        return None  # noise: a banner, a warning
+    id, native, start, end, _left, name, comment = parts
+    tag = comment.removeprefix("ganhpc:") if comment.startswith("ganhpc:") else ""
+    return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end))
+
+
+def _accounted(line: str) -> Job | None:
+    parts = line.split("|")
+    if len(parts) != 5:
+        return None
+    id, native, code, start, end = parts
+    exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
+    return Job(id, STATES.read(native), native, start=_seconds(start), end=_seconds(end), exit_code=exit_code)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None  # N/A, Unknown, None
+
+
+def _why(answer: Answer) -> str:
+    return f"no answer in {SECONDS:.0f} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
+
+
+def _local(moment: dt.datetime) -> str:
+    """`moment` on this machine's clock, as sbatch reads it."""
+    return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _literal(path: str) -> str:
+    """A path in which Slurm replaces nothing: % begins one of its patterns."""
+    return path.replace("\\", "\\\\").replace("%", "%%")
+
+
+def job_end() -> float | None:
+    """On the node: when this job really ends, in seconds since 1970."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    answer = ask(["squeue", "-h", "-j", job, "-o", "%e"], 15, {"SLURM_TIME_FORMAT": "%s"})
+    end = _seconds(answer.out.strip()) if answer.code == 0 else None
+    return end if end is not None else _seconds(os.environ.get("SLURM_JOB_END_TIME", ""))
+
+
+def hosts() -> list[str]:
+    """On the node: the names of the job's nodes, the first one first."""
+    answer = ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")], 15)
+    return answer.out.split() if answer.code == 0 else []
+
+
+def node_rank() -> int:
+    """On the node: its place among the job's nodes."""
+    return int(os.environ.get("SLURM_NODEID", "0"))

@@ -1,0 +1,8 @@
+#!/bin/bash
+# A job of ganhpc for Slurm: segment @{segment} of @{run}.
+# It can be read, and submitted by hand: sbatch THIS_FILE
+@{directives}
+
+@{setup}
+# One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
+exec srun --ntasks-per-node=1 --kill-on-bad-exit=1 @{command}
