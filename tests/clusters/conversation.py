@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable
@@ -89,9 +90,7 @@ class Talk:
     def say(self, *cmd: str) -> str:
         """Run a command, record it; returns its standard output."""
         done = self.side.run(list(cmd))
-        shown = cmd if done.returncode != 5 else (*cmd, "(usage)")
-        out = "" if done.returncode == 5 else comparable(done.stdout)
-        self.record.append((" ".join(shown), done.returncode, out, masked(done.stderr)))
+        self.record.append((" ".join(cmd), done.returncode, comparable(done.stdout), masked(done.stderr)))
         return str(done.stdout)
 
     def submit(self, *words: str) -> int:
@@ -106,8 +105,10 @@ class Talk:
 
 
 def masked(text: str) -> str:
-    """Without the words of the database and without durations."""
+    """Without the words of the database, the details of a usage, instants and durations."""
     text = re.sub(r"Bad resource request \(ERROR:.*?\)?\n(?=\[ERROR\])", "Bad resource request\n", text, flags=re.S)
+    text = re.sub(r"(?s)(Usage: .*?)\n.*", r"\1\n", text)
+    text = re.sub(r"\d{10}", "INSTANT", text)
     return re.sub(r"\d+:\d\d:\d\d(?= [RW]=)", "DURATION", text)
 
 
@@ -121,12 +122,20 @@ def comparable(text: str) -> Any:
 
 def _facts(facts: dict[str, Any]) -> dict[str, Any]:
     kept = dict(facts)
+    if kept["state"] in ENDED:
+        kept.pop("scheduledStart", None)  # the real one forgets it a moment after the end
     for name in ("submissionTime", "startTime", "stopTime", "scheduledStart"):
         if name in kept:
             kept[name] = bool(kept[name])
     events = sorted(kept.get("events", []), key=lambda event: event["event_id"])
-    kept["events"] = [(event["type"], re.sub(r"\d{6,}", "INSTANT", event["description"])) for event in events]
+    kept["events"] = [(event["type"], masked(event["description"])) for event in events]
     return kept
+
+
+def difference(real: Talk, fake: Talk) -> str:
+    """Line by line, what only the real one said (-) and what only the fake one said (+); empty when they agree."""
+    sides = [json.dumps(talk.record, indent=1, sort_keys=True).splitlines() for talk in (real, fake)]
+    return "\n".join(difflib.unified_diff(sides[0], sides[1], "real", "fake", lineterm="", n=6))
 
 
 def hold(talk: Callable[[Talk], None], real: Oar, folder: Path, state: Path) -> tuple[Talk, Talk]:

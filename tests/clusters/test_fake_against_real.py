@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine
-from tests.clusters.conversation import ENDED, Talk, hold
+from tests.clusters.conversation import ENDED, Talk, difference, hold
 from tests.clusters.oar import Oar
 
 pytestmark = pytest.mark.cluster
@@ -51,6 +51,7 @@ def refusals(talk: Talk) -> None:
         talk.say("oarsub", *CORE, "-r", start, "date")
     talk.say("oarsub", *CORE, "-t", "besteffort", "-r", talk.at(), "date")
     talk.say("oarsub", "-S", "./late.sh")
+    talk.say("oarsub", *CORE, "-n", "it's", "date")
     talk.say("oarsub", "-V")
 
 
@@ -65,7 +66,7 @@ def unknown_jobs(talk: Talk) -> None:
 
 
 def a_failing_job(talk: Talk) -> None:
-    job = talk.submit("-J", "-l", "host=2/core=1,walltime=0:02:00", "-n", "it's", "-p", "gpu_count=2", "exit 3")
+    job = talk.submit("-J", "-l", "host=2/core=1,walltime=0:02:00", "-n", "it is", "-p", "gpu_count=2", "exit 3")
     talk.side.end(job)
     tell(talk, job)
     talk.say("oarstat", "-s", "-J", "-j", str(job))
@@ -183,4 +184,4 @@ def test_the_fake_oar_answers_as_the_real_one(
     talk: Callable[[Talk], None], oar_cluster: Oar, folder: Path, tmp_path: Path
 ) -> None:
     real, fake = hold(talk, oar_cluster, folder, tmp_path)
-    assert fake.record == real.record
+    assert not (different := difference(real, fake)), different

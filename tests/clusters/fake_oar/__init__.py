@@ -105,7 +105,10 @@ class FakeOar:
             "PWD": job["directory"],
         }  # fmt: skip
         where = Path(job["directory"])
-        with (where / job["stdout"]).open("ab") as out, (where / job["stderr"]).open("ab") as err:
+        with (
+            (where / simulate.file_of(job, "stdout")).open("ab") as out,
+            (where / simulate.file_of(job, "stderr")).open("ab") as err,
+        ):
             shell = ["/bin/bash", "-c", job["command"]]
             done = subprocess.run(
                 shell, cwd=where, env=os.environ | self.env | own | (env or {}), stdout=out, stderr=err

@@ -58,8 +58,7 @@ def _delete(state: State, number: int, job: Job | None) -> int:
     if job["state"] == "Running":
         simulate.kill(state, job, state.now)
     elif job["state"] not in ENDED:
-        stop = job["start"] if job["reservation"] == "Scheduled" else state.now
-        job |= {"state": "Error", "stop": stop, "message": "Job killed by Leon directly"}
+        job |= {"state": "Error", "stop": job["start"], "message": "Job killed by Leon directly"}
     return 0
 
 

@@ -80,11 +80,16 @@ def finish(state: State, job: Job, status: int, now: int) -> None:
 
 
 def resubmit(state: State, job: Job, now: int) -> Job:
-    """A new job with the request of an ended one; children of the old one are not moved."""
+    """A new job with the request and array number of an ended one."""
     new = job | {"id": state.count("job"), "state": "Waiting", "start": 0, "stop": 0, "exit_code": None}
-    new |= {"submitted": now, "parent": job["id"], "events": [], "signals": [], "resources": [], "dependencies": []}
+    new |= {"submitted": now, "parent": job["id"], "events": [], "signals": [], "resources": [], "begun": False}
     state.jobs[str(new["id"])] = new
     return new
+
+
+def file_of(job: Job, kind: str) -> str:
+    """The name of a job's stdout or stderr file."""
+    return str(job[kind]).replace("%jobid%", str(job["id"]))
 
 
 def hosts_of(state: State, job: Job) -> list[str]:
@@ -107,7 +112,7 @@ def _try_to_start(state: State, job: Job, now: int) -> None:
         return
     if ids := free(state, job, now, job["walltime"]):
         job["message"] += " (Karma=0.000,quota_ok)"
-        job |= {"state": "Running", "start": now, "resources": ids}
+        job |= {"state": "Running", "begun": True, "start": now, "resources": ids}
 
 
 def _start_reservation(state: State, job: Job, now: int) -> None:
@@ -121,7 +126,7 @@ def _start_reservation(state: State, job: Job, now: int) -> None:
             state.event(job, "REDUCE_RESERVATION_WALLTIME", text, now)
             job["message"] = job["message"].replace(f"W={duration(job['walltime'])}", f"W={duration(left)}")
             job |= {"start": now, "walltime": left}
-        job["state"] = "Running"
+        job |= {"state": "Running", "begun": True}
 
 
 def _may_start(state: State, job: Job, now: int) -> bool:

@@ -31,7 +31,8 @@ def main(state: State, words: list[str]) -> int:
     elif "s" in flags:
         _states(jobs, "J" in flags)
     elif "J" in flags:
-        _dump({str(job["id"]): _facts(state, job, "f" in flags) for job in jobs}, state.setting("dialect"))
+        if jobs:  # not even {} where there is none, unlike -s -J
+            _dump({str(job["id"]): _facts(state, job, "f" in flags) for job in jobs}, state.setting("dialect"))
     elif "f" in flags:
         raise NotImitated("oarstat -f without -J")
     else:
@@ -78,9 +79,7 @@ def _split(letters: str) -> tuple[str, str]:
 
 
 def _dump(data: dict[str, Any], dialect: int) -> None:
-    """Pretty JSON as Perl writes it, and nothing at all where there is no job."""
-    if not data:
-        return
+    """Pretty JSON as Perl writes it."""
     if dialect == 3:
         data = {number: {OAR3.get(key, key): value for key, value in facts.items()} for number, facts in data.items()}
     print(json.dumps(data, indent=3, separators=(",", " : ")) + "\n", end="")
@@ -111,17 +110,16 @@ def _list(state: State, jobs: list[Job]) -> None:
 
 
 def _facts(state: State, job: Job, full: bool) -> dict[str, Any]:
-    begun = job["state"] == "Running" or (job["state"] in ENDED and job["stop"] > job["start"])
     facts = {
-        "Job_Id": job["id"], "array_id": job["id"], "array_index": 1, "name": job["name"], "owner": job["user"],
+        "Job_Id": job["id"], "array_id": job["array"], "array_index": 1, "name": job["name"], "owner": job["user"],
         "state": job["state"], "queue": job["queue"], "command": job["command"], "project": job["project"],
         "launchingDirectory": job["directory"], "jobType": "PASSIVE", "properties": job["properties"],
         "reservation": job["reservation"], "submissionTime": job["submitted"], "startTime": job["start"],
         "message": job["message"], "resubmit_job_id": job["parent"], "types": job["types"], "cpuset_name": None,
         "dependencies": job["dependencies"] if full and job["state"] not in ENDED else [],
-        "stdout_file": job["stdout"], "stderr_file": job["stderr"],
-        "assigned_resources": job["resources"] if begun else [],
-        "assigned_network_address": simulate.hosts_of(state, job) if begun else [],
+        "stdout_file": simulate.file_of(job, "stdout"), "stderr_file": simulate.file_of(job, "stderr"),
+        "assigned_resources": job["resources"] if job["begun"] else [],
+        "assigned_network_address": simulate.hosts_of(state, job) if job["begun"] else [],
     }  # fmt: skip
     if job["reservation"] == "Scheduled" and job["state"] == "Waiting":
         rows = resources.table(state.setting("hosts"), state.setting("cores"))
@@ -131,11 +129,11 @@ def _facts(state: State, job: Job, full: bool) -> dict[str, Any]:
             if row["resource_id"] in job["resources"]
         }
     if full:
-        waiting = job["state"] == "Waiting" and job["reservation"] == "None"
+        reserved = job["state"] == "Waiting" and job["reservation"] == "Scheduled"
         facts |= {
             "job_user": job["user"], "stopTime": job["stop"], "exit_code": job["exit_code"],
-            "walltime": None if waiting else job["walltime"], "wanted_resources": job["wanted"],
+            "walltime": job["walltime"] if reserved or job["begun"] else None, "wanted_resources": job["wanted"],
             "initial_request": job["initial_request"], "events": job["events"],
-            "scheduledStart": None if waiting or job["state"] in ENDED else job["start"],
+            "scheduledStart": job["start"] if reserved or job["state"] == "Running" else None,
         }  # fmt: skip
     return facts

@@ -143,6 +143,9 @@ class Request:
 
 def _submit(state: State, options: Options, command: str, text: str) -> int:
     request = _read_request(state, options, command, text)
+    if "'" in options.get("name", [""])[-1]:  # it goes into OAR's SQL as it stands
+        print("OAR_JOB_ID=")
+        raise Refused(8, "[ERROR] Oarsub failed, please verify your request syntax.")
     job = _add_job(state, options, request, _size(state, request))
     print(f"OAR_JOB_ID={job['id']}")
     if "json" in options:
@@ -198,14 +201,15 @@ def _add_job(state: State, options: Options, request: Request, size: int) -> Job
     number, kinds, walltime = state.count("job"), options.get("type", []), duration(request.walltime)
     name = options["name"][-1] if "name" in options else None
     stem = f"OAR.{name}.%jobid%" if name else "OAR.%jobid%"
-    files = {kind: options.get(kind, [f"{stem}.{kind}"])[-1] for kind in ("stdout", "stderr")}
     wanted = "".join(f"/{level}={value}" for level, value in request.levels)
-    extra = "".join(f",{key}={value}" for key, value in (("N", name), ("T", "|".join(kinds))) if value)
+    project = options.get("project", ["default"])[-1]
+    parts = (("N", name), ("P", "" if project == "default" else project), ("T", "|".join(kinds)))
+    extra = "".join(f",{key}={value}" for key, value in parts if value)
     message = f"R={size},W={walltime},J={'B' if request.start is None else 'R'}{extra}"
     job = {
         "id": number, "state": "Hold" if "hold" in options else "Waiting", "name": name, "types": kinds,
         "command": request.command, "directory": options.get("directory", [os.environ.get("PWD", "")])[-1],
-        "queue": request.queue, "project": options.get("project", ["default"])[-1], "user": state.setting("user"),
+        "queue": request.queue, "project": project, "user": state.setting("user"),
         "where": request.where, "properties": _properties(request.where, "besteffort" in kinds), "size": size,
         "levels": request.levels, "walltime": request.walltime, "initial_request": request.text,
         "wanted": f"-l \"{{type = 'default'}}{wanted},walltime={walltime}\" ", "submitted": state.now,
@@ -213,9 +217,9 @@ def _add_job(state: State, options: Options, request: Request, size: int) -> Job
         "stop": 0, "reservation": "None" if request.start is None else "toSchedule", "exit_code": None,
         "checkpoint": int(options.get("checkpoint", ["0"])[-1]), "signal": int(options.get("signal", ["12"])[-1]),
         "message": message, "request": message, "events": [], "signals": [], "resources": [], "parent": 0,
-        "late": state.setting("late"),
+        "late": state.setting("late"), "begun": False, "array": number,
     }  # fmt: skip
-    job |= {kind: file.replace("%jobid%", str(number)) for kind, file in files.items()}
+    job |= {kind: options.get(kind, [f"{stem}.{kind}"])[-1] for kind in ("stdout", "stderr")}
     state.jobs[str(number)] = job
     return job
 
