@@ -132,7 +132,11 @@ def _server(name: str, command: list[str], job: str) -> Finding:
     elif name == "slurm" and " UP" not in answer.out:
         said = f"is down: {answer.last_words[:160]}"
     else:
-        where = f"this is job {os.environ[job]}" if job in os.environ else "this is no job: don't train on a frontend"
+        where = (
+            f"this is job {os.environ[job]}"
+            if job in os.environ
+            else "this is outside of any job (don't train on a frontend)"
+        )
         return good(name, f"answers; {where}{_accounting(name)}", **facts | {"answers": True})
     return note(
         name,
