@@ -112,7 +112,7 @@ def _choice(experiment: Experiment, nets: dict[str, nn.Module], choices: dict[st
     asked = getattr(experiment, "net", None)
     classes = ", ".join(type(net).__name__ for net in nets.values())
     if asked == "auto":
-        return choices.get("net", classes), choices.get("why", "the default of --net auto")
+        return choices.get("network", classes), choices.get("why", "the default of --net auto")
     return asked or classes, f"as the preset {experiment.preset} and the options say"
 
 

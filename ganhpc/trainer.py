@@ -100,6 +100,7 @@ class Trainer:
         self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
         self.progress = Progress()
         self.step_pace, self.evaluation_pace, self.save_pace = Pace(), Pace(), Pace()
+        self.step_pace_then: float | None = None
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.rates: dict[str, float] = {}
@@ -170,6 +171,7 @@ class Trainer:
             left -= 1
         took = self.clock.sync() - begun
         self.step_pace.observe(took, steps)
+        self.step_pace_then = self.step_pace_then or self.step_pace.seconds
         self.progress.step_seconds += took
         self._check_finite()
         self._tell()
@@ -223,6 +225,7 @@ class Trainer:
             figures = self.task.evaluate(final=final)
         if not final:
             self.evaluation_pace.observe(self.clock.sync() - begun)
+            self.step_pace_then = None
         return figures
 
     def _log_evaluation(self, figures: dict[str, Any]) -> None:
@@ -314,7 +317,7 @@ class Trainer:
         return self.plan.steps_left(self.progress.step, self.clock.used, costs, job_left)
 
     def _costs(self) -> Costs:
-        evaluation = self.evaluation_pace.seconds or 0.0
+        evaluation = (self.evaluation_pace.seconds or 0.0) * self._slowdown
         save = self.save_pace.seconds or 0.05
         return Costs(
             step=self.step_pace.seconds or 0.0,
@@ -322,6 +325,11 @@ class Trainer:
             final=1.05 * evaluation * self.task.final_cost + save,
             save=save,
         )
+
+    @property
+    def _slowdown(self) -> float:
+        """How much slower the machine is than when it last evaluated, as far as its steps show (never below 1)."""
+        return max(1.0, (self.step_pace.seconds or 0.0) / self.step_pace_then) if self.step_pace_then else 1.0
 
     def _save_when_due(self) -> None:
         """Save at the end of an epoch where that is cheap, and at least every `checkpoint_every` seconds."""

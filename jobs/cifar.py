@@ -22,7 +22,11 @@ class Cifar(Experiment):
 
     data: str = option("cifar10", "data set: cifar10, or synthetic (made on the spot)", metavar="NAME")
     net: str = option("auto", "network (auto: chosen to fit both budgets)", choices=("auto", "course", "compact"))
-    width: int = option(0, "compact: channels of its widest stage (0: chosen)", low=0, high=4096)
+    channels: tuple[int, ...] = option((32, 64, 104), "compact: channels of each stage", low=1, high=4096)
+    depths: tuple[int, ...] = option((1, 2, 2), "compact: convolutions in each stage", low=1, high=100)
+    stem: int = option(32, "compact: filters of the frozen first layer", low=1, high=54)
+    stem_kernel: int = option(3, "compact: side of the first layer", unit="pixels", low=1, high=15)
+    stem_stride: int = option(2, "compact: stride of the first layer", unit="pixels", low=1, high=4)
 
     conv: tuple[int, ...] = option((6, 16), "course: channels of the convolutions", low=1, high=4096)
     kernel: int = option(5, "course: side of the convolutions", unit="pixels", low=1, high=15)
@@ -41,9 +45,9 @@ class Cifar(Experiment):
         "relu", "course: activation", choices=("relu", "elu", "leaky_relu", "gelu", "silu", "tanh")
     )
 
-    batch_size: int = option(250, "images a step, over all processes", unit="images", low=1, high=65_536)
+    batch_size: int = option(256, "images a step, over all processes", unit="images", low=1, high=65_536)
     test_batch_size: int = option(500, "images a step of the evaluation", unit="images", low=1, high=65_536)
-    lr: float = option(0.24, "learning rate at its highest", low=0.0)
+    lr: float = option(0.12, "learning rate at its highest", low=0.0)
     optimizer: str = option("muon", "optimizer", choices=("sgd", "adam", "adamw", "muon"))
     side_lr: float = option(0.01, "muon: learning rate of what is not a filter (AdamW)", low=0.0)
     momentum: float = option(0.6, "momentum (sgd and muon)", low=0.0, high=0.9999)

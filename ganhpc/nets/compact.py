@@ -1,7 +1,7 @@
-"""Compact networks for small images: a frozen whitening stem and few, wide convolutions at low resolution.
+"""Compact networks for small images: a frozen whitening stem, then few 3x3 convolutions at low resolution.
 
 After K. Jordan, "94% on CIFAR-10 in 3.29 seconds on a single GPU", 2024 (cifar10-airbench), with the channels cut to fit a budget
-of parameters.
+of parameters, and the stem's stride to fit a slow device.
 """
 
 from __future__ import annotations
@@ -12,65 +12,69 @@ from torch import Tensor, nn
 
 
 class ConvBlock(nn.Module):
-    """[B, in, H, W] -> [B, out, H/pool, W/pool]: 3x3 convolution, maximum pooling, BatchNorm without scale, activation."""
+    """[B, in, H, W] -> [B, out, H, W]: 3x3 convolution, BatchNorm without a trained scale, SiLU."""
 
-    def __init__(self, channels_in: int, channels: int, pool: int, activation: type[nn.Module]) -> None:
+    def __init__(self, channels_in: int, channels: int) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
         # The first filters pass their input on, so that a deep stack starts as a shallow one.
         nn.init.dirac_(self.conv.weight.data[:channels_in])
-        self.pool = nn.MaxPool2d(pool) if pool > 1 else nn.Identity()
         self.norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.3)
         self.norm.weight.requires_grad_(False)
-        self.activation = activation()
+        self.activation = nn.SiLU()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.norm(self.pool(self.conv(x))))
+        return self.activation(self.norm(self.conv(x)))
 
 
 class CompactNet(nn.Module):
     """[B, C, H, W] images -> [B, classes] scores before softmax.
 
     Args:
-        stem: filters of the first layer, at most 2 C k k; they whiten patches of the training images and are not trained.
+        channels: output channels of each stage; 2x2 maximum pooling stands between stages.
+        depths: convolutions in each stage.
+        stem: filters of the first layer, at most 2 C k k; they whiten patches of the training images, and only their bias is trained.
         stem_kernel, stem_stride: side and stride of the first layer, in pixels.
-        channels: output channels of the 3x3 convolutions.
-        pools: which of them, counted from 1, halve the resolution.
         scale: factor of the scores, which keeps the first loss small under a high learning rate.
     """
 
     def __init__(
         self,
         *,
-        stem: int = 48,
-        stem_kernel: int = 4,
+        channels: tuple[int, ...] = (32, 64, 104),
+        depths: tuple[int, ...] = (1, 2, 2),
+        stem: int = 32,
+        stem_kernel: int = 3,
         stem_stride: int = 2,
-        channels: tuple[int, ...] = (40, 80, 80, 96, 96),
-        pools: tuple[int, ...] = (2, 4),
         scale: float = 1 / 9,
         input_shape: tuple[int, int, int] = (3, 32, 32),
         classes: int = 10,
     ) -> None:
         super().__init__()
-        border = (stem_kernel - stem_stride + 1) // 2
+        border = (stem_kernel - stem_stride + 1) // 2 if stem_stride > 1 else stem_kernel // 2
         self.stem = nn.Conv2d(input_shape[0], stem, stem_kernel, stem_stride, border)
         self.stem.weight.requires_grad_(False)
-        self.stem_activation = nn.ReLU()
-        widths = (stem, *channels)
-        blocks = (ConvBlock(a, b, 2 if i in pools else 1, nn.ReLU) for i, (a, b) in enumerate(zip(widths, channels, strict=False), 1))
-        self.blocks = nn.Sequential(*blocks)
+        self.stem_activation = nn.SiLU()
+        self.stages = nn.Sequential()
+        before = stem
+        for number, (width, depth) in enumerate(zip(channels, depths, strict=True), start=1):
+            if number > 1:
+                self.stages.add_module(f"pool{number - 1}", nn.MaxPool2d(2))
+            for layer in range(1, depth + 1):
+                self.stages.add_module(f"conv{number}_{layer}", ConvBlock(before, width))
+                before = width
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.flatten = nn.Flatten()
-        self.head = nn.Linear(channels[-1], classes, bias=False)
+        self.head = nn.Linear(before, classes, bias=False)
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.blocks(self.stem_activation(self.stem(x)))
+        x = self.stages(self.stem_activation(self.stem(x)))
         return self.head(self.flatten(self.pool(x))) * self.scale
 
     @torch.no_grad()
     def initialize(self, images: Tensor) -> None:
-        """Fit the stem to `images` [N, C, H, W], normalised as in training: N of a few thousand is plenty."""
+        """Fit the stem to `images` [N, C, H, W], normalised as in training: N of a thousand or two is plenty."""
         self.stem.weight.copy_(whitening_filters(images, self.stem.kernel_size[0], len(self.stem.weight)))
         assert self.stem.bias is not None
         self.stem.bias.zero_()

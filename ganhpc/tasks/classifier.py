@@ -59,7 +59,9 @@ class Classifier(Task):
     def _first_images(self, n: int = 2000) -> Tensor:
         """The first training images [n, C, H, W], normalised and not augmented."""
         images = self.context.data.images[:n].to(self.context.device).float() / 255
-        mean, std = (torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.experiment.mean, self.experiment.std))
+        mean, std = (
+            torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.experiment.mean, self.experiment.std)
+        )
         return (images - mean) / std
 
     # -- training -------------------------------------------------------------------------------------------------------
@@ -152,6 +154,7 @@ def networks(
 
 def build(experiment: Experiment, context: Context) -> Task:
     """The task, with a network chosen to fit the budgets where the definition says `auto`."""
+    choice.settle(experiment, context)
     torch.manual_seed(experiment.seed)
     net = networks(experiment, context.data.shape, len(context.data.classes), context.choices)["net"]
     return Classifier(experiment, context, net)
