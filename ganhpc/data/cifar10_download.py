@@ -58,7 +58,8 @@ def _open(url: str) -> Any:
     except queue.Empty:
         raise Unavailable(f"no answer in {ANSWER:g} s") from None
     if isinstance(answer, Exception):
-        raise Unavailable(f"no connection ({getattr(answer, 'reason', None) or answer})") from answer
+        reason = getattr(answer, "reason", None) or answer
+        raise Unavailable(f"no connection ({getattr(reason, 'strerror', None) or reason})") from answer
     return answer
 
 

