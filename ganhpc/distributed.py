@@ -82,6 +82,28 @@ class Distributed:
         """`value` averaged over the ranks (in place)."""
         return self.sum(value).div_(self.world_size) if self.world_size > 1 else value
 
+    @torch.no_grad()
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace the gradients of `parameters` by their means over the ranks, in one exchange.
+
+        For steps that DistributedDataParallel does not take: several forward passes before one backward under batch normalisation,
+        gradients of gradients, a network inside another.
+        """
+        if self.world_size == 1:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        flat = self.mean(torch.cat([g.reshape(-1) for g in gradients]))
+        for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(part.view_as(gradient))
+
+    @torch.no_grad()
+    def share_weights(self, modules: Iterable[nn.Module]) -> None:
+        """Give every rank the parameters and buffers of rank 0."""
+        if self.world_size > 1:
+            for module in modules:
+                for value in (*module.parameters(), *module.buffers()):
+                    dist.broadcast(value.data, src=0)
+
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every rank the buffers (BatchNorm's running figures) of rank 0, as the checkpoint has them."""
         if self.world_size > 1:

@@ -6,7 +6,6 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -15,14 +14,16 @@ from torch import Tensor
 from ganhpc import checkpoint
 from ganhpc.clock import Clock, Costs, Pace, Plan
 from ganhpc.distributed import Distributed
+from ganhpc.epoch_line import epoch_line
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.files import read_json
 from ganhpc.metrics import Metrics
+from ganhpc.progress import Progress
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
+from ganhpc.sampler import Sampler
 from ganhpc.tasks.base import Task
-from ganhpc.units import format_duration
 
 BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
 """Seconds of steps between two looks at the clock and the stop file. A look makes a GPU's queue run empty."""
@@ -38,33 +39,14 @@ STOP_SECONDS = 5.0
 """Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
 
 
-class NonFinite(UserError):
-    """A training figure stopped being a number."""
+class Failed(UserError):
+    """The training itself failed, in a way that more of it won't mend."""
 
     exit_code = 4
 
 
-@dataclass
-class Progress:
-    """Where a run stands: all that a resumed loop must know beside weights and random states."""
-
-    step: int = 0
-    schedule: float = 0.0
-    evaluated: int = -1
-    """The step of the last evaluation."""
-    finished: bool = False
-    """Training is over; the last evaluation may still be due."""
-    ended_by: str = ""
-    epochs_planned: float = 0.0
-    step_seconds: float = 0.0
-    """Seconds spent in training steps alone."""
-    segments: int = 0
-    lost_seconds: float = 0.0
-    """Training time that kills threw away."""
-    startup_seconds: float = 0.0
-    """Seconds before the clock, over all segments: loading, building, restoring."""
-    curve: list[dict[str, Any]] = field(default_factory=list)
-    """The evaluations: epoch, step, seconds and figures."""
+class NonFinite(Failed):
+    """A training figure stopped being a number."""
 
 
 class Stopped(Exception):
@@ -111,6 +93,7 @@ class Trainer:
         if restored:
             self._restore(restored)
         self.metrics = Metrics(run, self.progress.step, active=peers.is_main)
+        self.sampler = Sampler(run, task, self.metrics, clock, self.progress.step, active=peers.is_main)
         task.wrap(peers.wrap)
         self.progress.segments += 1
 
@@ -124,6 +107,7 @@ class Trainer:
         try:
             while not self.progress.finished:
                 self._evaluate_when_due()
+                self.sampler.take_when_due(self.progress.step)
                 self._save_when_due()
                 steps, left = self._decide()
                 if steps:
@@ -162,7 +146,8 @@ class Trainer:
         each = self.step_pace.seconds
         wanted = BLOCK_SECONDS[self.peers.device.type] / each if each else 1
         to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
-        return max(1, int(min(wanted, to_epoch_end, math.ceil(left / 2))))
+        to_samples = self.sampler.steps_until_due(self.progress.step)
+        return max(1, int(min(wanted, to_epoch_end, to_samples, math.ceil(left / 2))))
 
     def _block(self, steps: int, left: float) -> None:
         begun = self.clock.sync()
@@ -198,13 +183,13 @@ class Trainer:
     def _check_finite(self) -> None:
         bad = [name for name, value in self.sums.items() if not math.isfinite(float(value))]
         if self.peers.agree([float(bool(bad))])[0]:
-            kept = (
-                f"the checkpoint of step {self.saved_step} is kept" if self.saved_step else "there is no checkpoint yet"
-            )
             raise NonFinite(
-                f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {kept}. "
+                f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {self._kept()}. "
                 f"Type the command again with a lower --lr (it was {self.experiment.lr:g})."
             )
+
+    def _kept(self) -> str:
+        return f"the checkpoint of step {self.saved_step} is kept" if self.saved_step else "there is no checkpoint yet"
 
     # -- evaluation ---------------------------------------------------------------------------------------------------------
 
@@ -247,27 +232,10 @@ class Trainer:
             done.curve.pop()  # Evaluated again after a stop: the newer figures say more.
         done.curve.append({"step": done.step, **point})
         self.metrics.line("epoch", done.step, point)
-        if (pictures := self.task.samples()) is not None:
-            self.metrics.images("samples", done.step, pictures)
         self._tell(force=True)
-        self.say(self._epoch_line(epoch, means, numbers))
-
-    def _epoch_line(self, epoch: float, means: dict[str, float], numbers: dict[str, Any]) -> str:
-        planned = f" of {math.ceil(self.progress.epochs_planned - 1e-9)}" if self.progress.epochs_planned else ""
-        words = [f"epoch {epoch:.4g}{planned}" if self.progress.step else "before training"]
-        if self.plan.time is not None:
-            words.append(f"{format_duration(max(0, round(self.plan.time - self.clock.used)))} left")
-        words += [f"{name} {value:.3g}" for name, value in self.rates.items()]
-        words += [f"{name} {value:.4f}" for name, value in means.items()]
-        headline = numbers.get(self.task.headline)
-        if headline is not None:
-            percent = self.task.headline.endswith("accuracy")
-            words.append(
-                f"{self.task.headline.replace('_', ' ')} " + (f"{headline:.2%}" if percent else f"{headline:.4g}")
-            )
-        if self.images_per_second:
-            words.append(f"{self.images_per_second:,.0f} images/s")
-        return " | ".join(words)
+        self.say(epoch_line(self, means, numbers))
+        if self.task.failure:
+            raise Failed(f"{self.task.failure}; {self._kept()}. Type the command again with other options.")
 
     def _last_evaluation(self) -> dict[str, Any]:
         costs = self._costs()
@@ -279,6 +247,10 @@ class Trainer:
         figures = self._evaluate(final=True)
         self._log_evaluation(figures)
         self.clock.stop()
+        self.sampler.take(self.progress.step)
+        if self.peers.is_main:
+            # A safe time before the end of the job; the other ranks wait.
+            figures |= self.task.measures(self._job_left() - 2 * STOP_SECONDS)
         return figures
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
@@ -365,7 +337,7 @@ class Trainer:
             "budget_seconds": self.plan.time,
             "images_per_second": self.images_per_second,
             "rates": self.rates,
-            "loss": _finite(float(self.sums["loss"]) / self.counted) if "loss" in self.sums else None,
+            "figures": {name: _finite(float(value) / self.counted) for name, value in self.sums.items()},
             "headline": self.task.headline,
             "last": done.curve[-1] if done.curve else None,
         }

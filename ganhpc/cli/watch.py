@@ -78,8 +78,7 @@ def describe(status: dict[str, Any]) -> str:
     if status.get("budget_seconds"):
         words.append(f"{format_duration(max(0, round(status['budget_seconds'] - status['seconds'])))} left")
     words += [f"{name} {value:.3g}" for name, value in (status.get("rates") or {}).items()]
-    if status.get("loss") is not None:
-        words.append(f"loss {status['loss']:.4f}")
+    words += [f"{name} {value:.4g}" for name, value in (status.get("figures") or {}).items() if value is not None]
     last = status.get("last") or {}
     headline = status.get("headline", "")
     if headline in last:

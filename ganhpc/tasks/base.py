@@ -51,6 +51,14 @@ def uses_bf16(precision: str, device: torch.device) -> bool:
     return precision == "bf16"
 
 
+@dataclass(frozen=True)
+class Export:
+    """A network that is used by itself after training: `definition` (JSON values) tells how it is built."""
+
+    definition: dict[str, Any]
+    module: nn.Module
+
+
 class Task(ABC):
     """Networks, losses and the order of updates.
 
@@ -68,6 +76,14 @@ class Task(ABC):
     """The figure of `evaluate` that a reader looks at first."""
     final_cost: float = 1.0
     """What the last evaluation costs, in ordinary evaluations."""
+    sample_steps: int | None = None
+    """Pictures every so many steps (None: see `sample_seconds`)."""
+    sample_seconds: float | None = None
+    """Pictures whenever so many seconds of the training clock passed (None too: at each end of an epoch)."""
+    sample_columns: int = 8
+    """Pictures in a row of the grid."""
+    failure: str = ""
+    """Set by `end_epoch` where more training makes no sense: why, the same on every rank. The loop then ends the run."""
 
     def wrap(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Take the networks that steps call. Called once, after a checkpoint was loaded."""
@@ -79,7 +95,7 @@ class Task(ABC):
 
     @abstractmethod
     def train_step(self, batch: Any) -> dict[str, Tensor]:
-        """Update the networks once. Returns scalar figures, `loss` among them."""
+        """Update the networks once. Returns scalar figures, such as the losses."""
 
     @abstractmethod
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
@@ -98,9 +114,23 @@ class Task(ABC):
     def end_epoch(self, figures: Mapping[str, float]) -> None:
         """Hear the means of an epoch's figures (a learning rate that waits for a stall is changed here)."""
 
+    def words(self, means: Mapping[str, float]) -> str:
+        """The means of an epoch's training figures, for the line that people read."""
+        return " | ".join(f"{name} {value:.4f}" for name, value in means.items())
+
     def samples(self) -> Tensor | None:
-        """Pictures to look at, float [N, C, H, W] in [0, 1], or None."""
+        """Pictures to look at, float [N, C, H, W] in [0, 1], or None. Changes nothing; only rank 0 calls it."""
         return None
+
+    def measures(self, seconds: float) -> dict[str, Any]:
+        """Figures of the trained networks that cost too much for the training clock, made after it was stopped. Only rank 0 calls
+        it; what can't be had in `seconds` is left out."""
+        del seconds
+        return {}
+
+    def exports(self) -> dict[str, Export]:
+        """The networks that are of use without the others and without the data, by name."""
+        return {}
 
     def weights(self) -> dict[str, Tensor]:
         """The final weights, as `evaluate` uses them, by name."""

@@ -1,0 +1,32 @@
+"""The line that a run prints at the end of an epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ganhpc.units import format_duration
+
+if TYPE_CHECKING:
+    from ganhpc.trainer import Trainer
+
+
+def epoch_line(trainer: Trainer, means: Mapping[str, float], numbers: Mapping[str, Any]) -> str:
+    """Where the run stands: epoch, time left, rates, the means of the training figures (in the task's own words where it has some),
+    the headline of the evaluation, speed."""
+    done, plan, task = trainer.progress, trainer.plan, trainer.task
+    planned = f" of {math.ceil(done.epochs_planned - 1e-9)}" if done.epochs_planned else ""
+    words = [f"epoch {done.step / task.steps_per_epoch:.4g}{planned}" if done.step else "before training"]
+    if plan.time is not None:
+        words.append(f"{format_duration(max(0, round(plan.time - trainer.clock.used)))} left")
+    words += [f"{name} {value:.3g}" for name, value in trainer.rates.items()]
+    if means:
+        words.append(task.words(means))
+    headline = numbers.get(task.headline)
+    if headline is not None:
+        shown = f"{headline:.2%}" if task.headline.endswith("accuracy") else f"{headline:.4g}"
+        words.append(f"{task.headline.replace('_', ' ')} {shown}")
+    if trainer.images_per_second:
+        words.append(f"{trainer.images_per_second:,.0f} images/s")
+    return " | ".join(words)

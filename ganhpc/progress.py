@@ -1,0 +1,29 @@
+"""Where a run stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Progress:
+    """Where a run stands: all that a resumed loop must know beside weights and random states."""
+
+    step: int = 0
+    schedule: float = 0.0
+    evaluated: int = -1
+    """The step of the last evaluation."""
+    finished: bool = False
+    """Training is over; the last evaluation may still be due."""
+    ended_by: str = ""
+    epochs_planned: float = 0.0
+    step_seconds: float = 0.0
+    """Seconds spent in training steps alone."""
+    segments: int = 0
+    lost_seconds: float = 0.0
+    """Training time that kills threw away."""
+    startup_seconds: float = 0.0
+    """Seconds before the clock, over all segments: loading, building, restoring."""
+    curve: list[dict[str, Any]] = field(default_factory=list)
+    """The evaluations: epoch, step, seconds and figures."""
