@@ -102,7 +102,9 @@ class Distributed:
         if self.world_size > 1:
             for module in modules:
                 for value in (*module.parameters(), *module.buffers()):
-                    dist.broadcast(value.data, src=0)
+                    sent = value.contiguous()  # filters may lie in channels-last order
+                    dist.broadcast(sent, src=0)
+                    value.copy_(sent)
 
     def share_buffers(self, modules: Iterable[nn.Module]) -> None:
         """Give every rank the buffers (BatchNorm's running figures) of rank 0, as the checkpoint has them."""

@@ -130,7 +130,9 @@ class Experiment:
         for opt in options(type(self)):
             value, default = opt.get(self), opt.get(base)
             # Without a bound on the time, the number of epochs says it all.
-            silent = opt.name in ("seed", "name") or opt.path[0] == "resources" or (opt.name == "time" and value is None)
+            silent = (
+                opt.name in ("seed", "name") or opt.path[0] == "resources" or (opt.name == "time" and value is None)
+            )
             if not silent and value != default:
                 words.append(opt.label(value))
         return slug("-".join(words))[:100].rstrip("-.")
@@ -214,7 +216,7 @@ class Option:
     name: str
     path: tuple[str, ...]
     type: type
-    """int, float, str, bool, or tuple (of ints)."""
+    """int, float, str, bool, or tuple."""
     optional: bool
     default: Any
     help: str
@@ -224,6 +226,8 @@ class Option:
     low: float | None = None
     high: float | None = None
     metavar: str = ""
+    item: type = int
+    """Of a tuple: int or float."""
 
     @property
     def flag(self) -> str:
@@ -254,7 +258,8 @@ class Option:
         if self.kind == "count":
             return units.parse_count(text)
         if self.type is tuple:
-            return () if text.lower() == "none" else tuple(int(part) for part in text.replace("x", ",").split(",") if part.strip())
+            parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
+            return tuple(self.item(part) for part in parts if part.strip())
         if self.type is bool:
             words = {
                 "true": True,
@@ -294,9 +299,8 @@ class Option:
             )
         if self.choices:
             return "one of " + ", ".join(self.choices)
-        noun = {int: "a whole number", float: "a number", tuple: "whole numbers such as 6,16", bool: "yes or no"}.get(
-            self.type, "a text"
-        )
+        several = "whole numbers such as 6,16" if self.item is int else "numbers such as 0,0.5"
+        noun = {int: "a whole number", float: "a number", tuple: several, bool: "yes or no"}.get(self.type, "a text")
         if self.low is not None and self.high is not None:
             return f"{noun} from {self.low:g} to {self.high:g}"
         return f"{noun} of at least {self.low:g}" if self.low is not None else noun
@@ -329,17 +333,18 @@ def options(cls: type[Experiment]) -> tuple[Option, ...]:
         hints = typing.get_type_hints(owner)
         for f in dataclasses.fields(owner):
             if f.metadata:
-                kind, optional = _kind_of(hints[f.name])
-                found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata))
+                kind, optional, item = _kind_of(hints[f.name])
+                found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item))
     return tuple(found)
 
 
-def _kind_of(hint: Any) -> tuple[type, bool]:
-    """(the plain type, whether None is allowed) of an annotation."""
+def _kind_of(hint: Any) -> tuple[type, bool, type]:
+    """(the plain type, whether None is allowed, the type of a tuple's items) of an annotation."""
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         (inner,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        return _kind_of(inner)[0], True
-    return (typing.get_origin(hint) or hint), False
+        kind, _, item = _kind_of(inner)
+        return kind, True, item
+    return (typing.get_origin(hint) or hint), False, (typing.get_args(hint) or (int,))[0]
 
 
 # -- look-up ----------------------------------------------------------------------------------------------------------
