@@ -203,6 +203,7 @@ class Experiment:
         return made
 
 
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _EXTRA_KEYS = {"format", "experiment", "task", "variant", "signature", "group"}
 
 
@@ -261,19 +262,9 @@ class Option:
             parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
             return tuple(self.item(part) for part in parts if part.strip())
         if self.type is bool:
-            words = {
-                "true": True,
-                "yes": True,
-                "on": True,
-                "1": True,
-                "false": False,
-                "no": False,
-                "off": False,
-                "0": False,
-            }
-            if text.lower() not in words:
+            if text.lower() not in _YES + _NO:
                 raise ValueError(text)
-            return words[text.lower()]
+            return text.lower() in _YES
         return self.type(text)
 
     def check(self, value: Any) -> None:
