@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import zoneinfo
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,25 @@ def check_configuration() -> Iterator[Finding]:
         where = " or ".join(map(str, site.places()))
         yield good("configuration", f"none, and none is needed (it may lie at {where})", path=None)
         return
-    said = {key: value for key in ("data_root", "runs", "time_zone") if (value := getattr(settings, key)) is not None}
-    text = f"{settings.path}: {', '.join(said) or 'says nothing'}"
-    if settings.data_root and not settings.data_root.is_dir():
-        mend = f"`mkdir -p {settings.data_root}`, or correct data_root in {settings.path}."
-        yield note("configuration", f"data_root {settings.data_root} is no folder", mend, path=str(settings.path))
+    said = {
+        f.name: value
+        for f in fields(settings)
+        if f.name != "path" and (value := getattr(settings, f.name)) not in (None, ())
+    }
+    facts = {"path": str(settings.path), **{key: str(value) for key, value in said.items()}}
+    if mend := _wrong(settings):
+        yield note("configuration", f"{settings.path}: {mend[0]}", mend[1], **facts)
     else:
-        facts = {key: str(value) for key, value in said.items()}
-        yield good("configuration", text, path=str(settings.path), **facts)
+        yield good("configuration", f"{settings.path}: {', '.join(said) or 'says nothing'}", **facts)
+
+
+def _wrong(settings: site.Site) -> tuple[str, str] | None:
+    """What a reader of the file can't see: a folder or a program that is not there. (what, how to mend it)"""
+    if settings.data_root and not settings.data_root.is_dir():
+        return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
+    if settings.python and shutil.which(settings.python) is None:
+        return f"python {settings.python} is no program here", "Correct python, unless only the nodes have it."
+    return None
 
 
 def check_disk(name: str, folder: Path) -> Iterator[Finding]:

@@ -83,6 +83,21 @@ def test_a_bad_configuration(launch, tmp_path):
     assert "unknown key 'run': did you mean 'runs'" in " ".join(done.stdout.split())
 
 
+def test_what_a_configuration_says(tmp_path, monkeypatch):
+    path = tmp_path / "no-such.toml"
+    monkeypatch.setenv("GANHPC_CONFIG", str(path))
+
+    def look(text):
+        path.write_text(text)
+        return only(doctor_place.check_configuration())
+
+    fine = look('time_zone = "Europe/Paris"\nruns = "runs"')
+    assert (fine.level, fine.text) == (Level.GOOD, f"{path}: runs, time_zone")
+    assert look("").text.endswith("says nothing")
+    assert "data_root /no/such/folder is no folder" in look('data_root = "/no/such/folder"').text
+    assert look('python = "/no/such/python"').level is Level.NOTE
+
+
 def test_the_verdict():
     fine, aside, broken = good("a", ""), note("b", "", "do"), bad("c", "", "do")
     assert verdict([fine]).startswith("Ready to train: ")
@@ -134,7 +149,7 @@ def test_a_good_pair():
 def test_torchvision_of_another_torch():
     torch, vision = torch_said(torchvision={"error": "RuntimeError: operator torchvision::nms does not exist"})
     assert torch.level is Level.GOOD
-    assert vision.level is Level.BAD
+    assert vision.level is Level.NOTE
     assert "was built for another torch than 2.14.0" in vision.text
     assert "pip install --upgrade torch torchvision" in vision.mend
 
