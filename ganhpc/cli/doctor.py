@@ -51,7 +51,7 @@ def _show(findings: Iterable[Finding]) -> list[Finding]:
         for finding in findings:
             console.print(_line(finding, console.encoding))
             found.append(finding)
-    console.print(f"\n{verdict(found)}")
+    console.print(f"\n{verdict(found)}", soft_wrap=True)
     return found
 
 
