@@ -310,6 +310,8 @@ class Option:
 
     def label(self, value: Any) -> str:
         """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
+        if self.name == "data":
+            return value.rstrip("/").rsplit("/", 1)[-1]
         word = self.name.replace("_", "")
         if isinstance(value, bool):
             return word if value else "no" + word

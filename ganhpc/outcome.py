@@ -34,7 +34,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
         describe(m, inputs=trainer.task.example_inputs(n), fvcore=False) for n, m in trainer.task.modules.items()
     ]
     step_ops = operations_of_a_step(trainer.task) * trainer.peers.world_size
-    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+    numbers = {key: value for key, value in figures.items() if isinstance(value, int | float | str)}
     rest = {key: value for key, value in figures.items() if key not in numbers}
     result = {
         **_identity(run, trainer),
