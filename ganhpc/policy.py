@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.toml_values import WEEKDAYS, BadValue, count, flag, limit, one_of, seconds, text, wall, walls, weekdays
+from ganhpc.toml_values import WEEKDAYS, BadValue, count, flag, limit, one_of, seconds, text, time_zone, wall, walls, weekdays
 from ganhpc.units import format_duration
 
 EDGE_DAYS = ("working", "every")
@@ -49,6 +49,9 @@ class Policy:
     """Days of the week that are working days unless they are holidays."""
     country: Annotated[str, text] = ""
     """ISO 3166 code of the country whose public holidays are not working days; empty: no holidays."""
+
+    time_zone: Annotated[str, time_zone] = ""
+    """Zone of its times of day, such as Europe/Paris; empty: the machine's. The site's configuration goes before it."""
 
     edges: Annotated[tuple[dt.time, ...], walls] = ()
     """Times of day that no job may cross."""
@@ -186,7 +189,8 @@ def _about_days(policy: Policy) -> Iterable[str]:
     holidays = f" that are not public holidays ({policy.country})" if policy.country else ""
     yield (
         f"Working days are {', '.join(policy.working_days)}{holidays}; the day lasts from {policy.day_start:%H:%M} to "
-        f"{policy.day_end:%H:%M}, the night from {policy.day_end:%H:%M} to {policy.day_start:%H:%M}."
+        f"{policy.day_end:%H:%M}, the night from {policy.day_end:%H:%M} to {policy.day_start:%H:%M}"
+        f"{f' (clocks of {policy.time_zone})' if policy.time_zone else ''}."
     )
     if policy.night_limit is not None:
         yield f"A job takes at most {say_seconds(policy.night_limit)} of a night."

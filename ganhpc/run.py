@@ -86,6 +86,10 @@ class Run:
     lock = property(lambda self: self.folder / "lock")
     stop_file = property(lambda self: self.folder / "stop")
 
+    def export(self, name: str) -> Path:
+        """The weights of a network that is of use by itself; beside it, with the ending .json, how it is built."""
+        return self.folder / f"{name}.safetensors"
+
     @property
     def name(self) -> str:
         """The folder's name: <variant>-<signature>[-N]."""
@@ -178,16 +182,21 @@ class Run:
         status = self.status()
         if self.is_held(status):
             return Standing(State.RUNNING, status.get("reason", ""), status)
-        said = status.get("state")
+        asked = read_json(self.request_json) or {}
+        said, saved = status.get("state"), self.has_checkpoint()
+        if asked.get("cancelled"):
+            return Standing(State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status)
+        if asked.get("refused"):
+            return Standing(State.REFUSED, asked["refused"], status)
         if said is None:
-            waiting = self.request_json.exists()
-            return Standing(State.WAITING if waiting else State.NEW, "submitted" if waiting else "not started", status)
+            return Standing(*_before_training(asked), status)
         if said != State.RUNNING:
             return Standing(State(said), status.get("reason", ""), status)
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
-        if self.has_checkpoint():
-            return Standing(State.RESUMABLE, "killed; the last checkpoint is whole", status)
-        return Standing(State.LOST, "killed before its first checkpoint", status)
+        how = _killed(asked)
+        if saved:
+            return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status)
+        return Standing(State.LOST, f"{how} before its first checkpoint", status)
 
     def is_held(self, status: dict[str, Any] | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
@@ -252,6 +261,26 @@ class Run:
             return self.stop_file.read_text() or "asked to stop"
         except OSError:
             return None
+
+
+def _before_training(asked: dict[str, Any]) -> tuple[State, str]:
+    """The state of a run whose trainer has said nothing yet, by what was asked of a scheduler."""
+    jobs = asked.get("jobs", [])
+    if not jobs:
+        return State.NEW, "not started"
+    if all(job.get("ended") for job in jobs):
+        return State.LOST, f"its job ended ({_ENDS.get(jobs[-1]['ended'], 'why is not known')}) before the training began"
+    return State.WAITING, "submitted"
+
+
+def _killed(asked: dict[str, Any]) -> str:
+    """How the trainer was killed, as far as the scheduler has said."""
+    ended = [job["ended"] for job in asked.get("jobs", []) if job.get("ended")]
+    return _ENDS.get(ended[-1], "killed") if ended else "killed"
+
+
+_ENDS = {"timeout": "out of time", "cancelled": "its job was cancelled", "failed": "its job failed"}
+"""What a scheduler said of a job's end, in a sentence on its run."""
 
 
 def _locked(handle: int, kind: int, pause: float = 0.0) -> bool:

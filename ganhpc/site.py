@@ -6,14 +6,13 @@ import dataclasses
 import os
 import re
 import tomllib
-import zoneinfo
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.toml_values import BadValue, text
+from ganhpc.toml_values import BadValue, text, time_zone
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder of launch.py."""
@@ -29,22 +28,6 @@ def folder(value: Any) -> Path:
     if unset := re.search(r"\$\{?(\w+)", path):
         raise BadValue(f"a folder without ${unset[1]}, which is not set here")
     return Path(path).expanduser()
-
-
-def time_zone(value: Any) -> str:
-    """A name of the IANA time zone data base."""
-    try:
-        return zoneinfo.ZoneInfo(text(value)).key
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        zones = zoneinfo.available_timezones()
-        if not zones:
-            raise BadValue("no time zone yet: this system has no time zone data (pip install tzdata)") from None
-        raise BadValue(f"the name of a time zone such as Europe/Paris ({_near(str(value), zones)})") from None
-
-
-def _near(word: str, zones: set[str]) -> str:
-    clause = nearest(word, zones)
-    return clause.split(" (all:")[0] if clause.startswith("did") else "the full list: timedatectl list-timezones"
 
 
 def texts(value: Any) -> tuple[str, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
+from ganhpc.errors import nearest
 from ganhpc.units import parse_duration
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -96,3 +98,19 @@ def one_of(*choices: str) -> Callable[[Any], str]:
         return str(value)
 
     return word
+
+
+def time_zone(value: Any) -> str:
+    """A name of the IANA time zone data base."""
+    try:
+        return zoneinfo.ZoneInfo(text(value)).key
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        zones = zoneinfo.available_timezones()
+        if not zones:
+            raise BadValue("no time zone yet: this system has no time zone data (pip install tzdata)") from None
+        raise BadValue(f"the name of a time zone such as Europe/Paris ({_near(str(value), zones)})") from None
+
+
+def _near(word: str, zones: set[str]) -> str:
+    clause = nearest(word, zones)
+    return clause.split(" (all:")[0] if clause.startswith("did") else "the full list: timedatectl list-timezones"

@@ -1,0 +1,95 @@
+"""request.json: what was asked of a scheduler for one run. The launcher writes it, every reader of runs reads it.
+
+{"scheduler", "policy", "launch", "submitted",         of the last launch
+ "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended"}],
+ "cancelled": time, "refused": sentence}                only while they hold
+
+A job without an id was about to be submitted; `ended` is what the scheduler said of it once it was over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc.run import Run
+
+Entry = dict[str, Any]
+
+
+def read(run: Run) -> dict[str, Any]:
+    """What request.json says; {"jobs": []} where there is none."""
+    return {"jobs": [], **(read_json(run.request_json) or {})}
+
+
+@contextmanager
+def updated(run: Run) -> Iterator[dict[str, Any]]:
+    """The record, written whole when the block ends; one process at a time. Raises UserError where it can't be written."""
+    with storage_errors(run.folder):
+        handle = os.open(run.folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        record = read(run)
+        before = repr(record)
+        yield record
+        if repr(record) != before:
+            write_json(run.request_json, record)
+    finally:
+        os.close(handle)
+
+
+def note_intent(run: Run, entries: Iterable[Entry], launch: Mapping[str, Any]) -> None:
+    """Write down the jobs that are about to be submitted."""
+    with updated(run) as record:
+        for key in ("cancelled", "refused"):
+            record.pop(key, None)
+        # A job without an id was never accepted, or it would have been found by its tag.
+        record["jobs"] = [job for job in record["jobs"] if job["job_id"]]
+        record["jobs"] += [{**entry, "job_id": None} for entry in entries]
+        record.update(launch, submitted=time.time())
+
+
+def note_id(run: Run, tag: str, id: str, command: str = "") -> None:
+    """Write down that the scheduler has taken the job with `tag`."""
+    with updated(run) as record:
+        for entry in record["jobs"]:
+            if entry["tag"] == tag:
+                entry |= {"job_id": id, **({"command": command} if command else {})}
+
+
+def note_ended(run: Run, ended: Mapping[str, str]) -> None:
+    """Write down what became of jobs: id -> the state in which the scheduler has left it."""
+    with updated(run) as record:
+        for entry in record["jobs"]:
+            if entry["job_id"] in ended:
+                entry["ended"] = ended[entry["job_id"]]
+
+
+def note_cancelled(run: Run) -> None:
+    """Write down that the user wants no more of it; jobs of it that start all the same end at once."""
+    with updated(run) as record:
+        record["cancelled"] = time.time()
+
+
+def note_refused(run: Run, sentence: str) -> None:
+    """Write down why the last launch was refused."""
+    with updated(run) as record:
+        record["refused"] = sentence
+
+
+def forgive(run: Run) -> None:
+    """Forget that the run was cancelled or refused: it is about to go on."""
+    if run.request_json.exists():
+        with updated(run) as record:
+            for key in ("cancelled", "refused"):
+                record.pop(key, None)
+
+
+def open_jobs(record: Mapping[str, Any]) -> list[Entry]:
+    """The jobs that, for all the record knows, may still wait or run."""
+    return [job for job in record["jobs"] if not job.get("ended")]
