@@ -10,7 +10,6 @@ import pkgutil
 import types
 import typing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, ClassVar, Self
 
 from ganhpc import units
@@ -30,13 +29,15 @@ def option(
     low: float | None = None,
     high: float | None = None,
     metavar: str = "",
+    flag: str = "",
 ) -> Any:
     """A field of a definition that becomes an option of the command line.
 
-    `kind` is "duration" or "count" where the text has a unit of its own; `low` (inclusive) and `high` bound numbers.
+    `kind`: "duration" or "count" where the text has a unit of its own; `low` (inclusive) and `high` bound numbers; `flag`: what is
+    typed, where that is not the field's name.
     """
     meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
-    return field(default=default, metadata=meta)
+    return field(default=default, metadata={**meta, "word": flag})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,7 +217,7 @@ class Option:
 
     name: str
     path: tuple[str, ...]
-    type: type
+    type: Any
     """int, float, str, bool, or tuple."""
     optional: bool
     default: Any
@@ -227,12 +228,12 @@ class Option:
     low: float | None = None
     high: float | None = None
     metavar: str = ""
-    item: type = int
-    """Of a tuple: int or float."""
+    word: str = ""
+    item: type = int  # of a tuple: int or float
 
     @property
     def flag(self) -> str:
-        return "--" + self.name.replace("_", "-")
+        return self.word or "--" + self.name.replace("_", "-")
 
     def get(self, experiment: Experiment) -> Any:
         value: Any = experiment
@@ -282,12 +283,9 @@ class Option:
     @property
     def expected(self) -> str:
         """What the option takes, in words."""
+        forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
         if self.kind:
-            return (
-                "a time such as " + units.DURATION_FORMS
-                if self.kind == "duration"
-                else "a count such as " + units.COUNT_FORMS
-            )
+            return forms[self.kind]
         if self.choices:
             return "one of " + ", ".join(self.choices)
         several = "whole numbers such as 6,16" if self.item is int else "numbers such as 0,0.5"
@@ -318,17 +316,26 @@ class Option:
         return word + self.show(value).replace(",", "x")
 
 
-@lru_cache
 def options(cls: type[Experiment]) -> tuple[Option, ...]:
     """The options of a definition, those of Budget and Resources included, in the order of their fields."""
+    if cls not in _OPTIONS:
+        _OPTIONS[cls] = tuple(_read_options(cls))
+    return _OPTIONS[cls]
+
+
+_OPTIONS: dict[type[Experiment], tuple[Option, ...]] = {}
+
+
+def _read_options(cls: type[Experiment]) -> list[Option]:
     found: list[Option] = []
-    for owner, prefix in ((cls, ()), (Budget, ("budget",)), (Resources, ("resources",))):
+    owners: list[tuple[type, tuple[str, ...]]] = [(cls, ()), (Budget, ("budget",)), (Resources, ("resources",))]
+    for owner, prefix in owners:
         hints = typing.get_type_hints(owner)
         for f in dataclasses.fields(owner):
             if f.metadata:
                 kind, optional, item = _kind_of(hints[f.name])
                 found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item))
-    return tuple(found)
+    return found
 
 
 def _kind_of(hint: Any) -> tuple[type, bool, type]:
@@ -386,7 +393,6 @@ def _plain(tree: Any) -> Any:
 
 
 def _typed(name: str, value: Any) -> Any:
-    """A field's value from JSON, as the definition has it."""
     nested = {"budget": Budget, "resources": Resources}
     if name in nested:
         known = {f.name for f in dataclasses.fields(nested[name])}

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
-from ganhpc import __version__, checkpoint
+from ganhpc import __version__, checkpoint, exports, gallery
 from ganhpc.describe import describe
 from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
-from ganhpc.flops import training_step_ops
+from ganhpc.flops import count_parameters, training_step_ops
 from ganhpc.run import Run, State
 from ganhpc.tasks.base import Task, uses_bf16
 from ganhpc.trainer import Trainer
@@ -29,6 +29,8 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
 
     Every rank calls it, since the step that is counted needs them all; rank 0 writes.
     """
+    if trainer.peers.is_main:
+        exports.write(run, trainer.task)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
     described = [
         describe(m, inputs=trainer.task.example_inputs(n), fvcore=False) for n, m in trainer.task.modules.items()
@@ -47,6 +49,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     if trainer.peers.is_main:
         _write_weights(run, weights)
         write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
+        gallery.make(run, trainer.say)
         write_json(run.result_json, result)
     return result
 
@@ -78,9 +81,10 @@ def _work(trainer: Trainer, described: list[Description], step_ops: float) -> di
     """Parameters and operations: of one image forward, and of a whole training step a second."""
     done = trainer.progress
     ops = sum(d.ops.total for d in described)
+    params, frozen = count_parameters(nn.ModuleDict(trainer.task.modules))
     return {
-        "params": sum(d.params for d in described),
-        "frozen_params": sum(d.frozen_params for d in described),
+        "params": params,
+        "frozen_params": frozen,
         "budget_params": trainer.experiment.budget.budget_params,
         "macs": sum(d.macs for d in described),
         "ops": ops,

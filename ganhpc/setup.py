@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from ganhpc import checkpoint, data
+from ganhpc import checkpoint, data, exports
 from ganhpc.clock import Clock
 from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
@@ -52,6 +52,8 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     choices = read_json(run.choices_json) or {}
     task = _build(experiment, images, peers, clock, choices, say)
     _keep_choices(run, choices, peers)
+    if peers.is_main:
+        exports.announce(run, task)
     if experiment.budget.budget_params is not None:
         check_budget(torch.nn.ModuleDict(task.modules), experiment.budget.budget_params)
     torch.manual_seed(experiment.seed + 1 + peers.rank)

@@ -1,0 +1,29 @@
+"""Networks that are used by themselves after training: <name>.json when training begins, <name>.safetensors at its end."""
+
+from __future__ import annotations
+
+import json
+
+from safetensors.torch import save as to_safetensors
+
+from ganhpc import __version__
+from ganhpc.files import atomic_open, write_json
+from ganhpc.run import Run
+from ganhpc.tasks.base import Task
+
+
+def announce(run: Run, task: Task) -> None:
+    """Write how each is built, so that a checkpoint's weights are of use before the run ends."""
+    for name, export in task.exports().items():
+        path = run.export(name).with_suffix(".json")
+        if not path.exists():
+            write_json(path, export.definition)
+
+
+def write(run: Run, task: Task) -> None:
+    """Write the weights, each file with the definition in it: it needs nothing else."""
+    for name, export in task.exports().items():
+        weights = {key: value.detach().cpu().contiguous().clone() for key, value in export.module.state_dict().items()}
+        metadata = {"ganhpc": __version__, "definition": json.dumps(export.definition)}
+        with atomic_open(run.export(name)) as file:
+            file.write(to_safetensors(weights, metadata=metadata))

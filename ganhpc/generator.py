@@ -1,0 +1,122 @@
+"""A generator by itself: how it is built again from its definition, and the latent vectors that it is given."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ganhpc import checkpoint
+from ganhpc.draws import generator_of
+from ganhpc.errors import UserError
+from ganhpc.files import read_json
+from ganhpc.nets import began, dcgan, wgan_gp
+from ganhpc.pictures import unit
+from ganhpc.run import Run
+
+FORMAT = 1
+NETS: dict[str, type[nn.Module]] = {
+    "dcgan-w13": dcgan.W13Generator,
+    "dcgan-tutorial": dcgan.TutorialGenerator,
+    "began": began.Generator,
+    "wgan-gp": wgan_gp.Generator,
+}
+"""What `net` of a definition may be. Names stay, so that old files can be loaded."""
+
+
+def definition(net: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """How to build the generator `net` again: JSON values."""
+    return {"format": FORMAT, "net": net, "arguments": arguments, "latent": "normal", "images": "[-1, 1]"}
+
+
+def build(tree: dict[str, Any], source: Path) -> nn.Module:
+    """The generator of a definition, untrained. Raises UserError where this version can't build it."""
+    if tree.get("format") != FORMAT or tree.get("net") not in NETS:
+        raise UserError(
+            f"{source} describes a generator {tree.get('net')!r} in format {tree.get('format')!r}; this version knows format {FORMAT} "
+            f"and {', '.join(NETS)}: use the version that made it."
+        )
+    try:
+        return NETS[tree["net"]](**tree["arguments"])
+    except (TypeError, KeyError) as error:
+        raise UserError(f"{source} does not describe a {tree['net']} generator of this version ({error}).") from None
+
+
+def load(run: Run) -> tuple[nn.Module, str]:
+    """(the generator of `run` in evaluation mode on the CPU, where its weights came from).
+
+    From the file exported at the end of training, or else the newest checkpoint. Raises UserError where there is neither.
+    """
+    path = run.export("generator")
+    if path.exists():
+        return load_file_of(path), path.name
+    tree, _ = checkpoint.load(run.checkpoints, torch.device("cpu"))
+    described = path.with_suffix(".json")
+    about = read_json(described)
+    if tree is None or about is None:
+        raise UserError(
+            f"{run} has no generator to draw from: it is a folder of a GAN's run once its first checkpoint is written "
+            "(looked for generator.safetensors, then for generator.json and a checkpoint)."
+        )
+    net = build(about, described)
+    net.load_state_dict(tree["modules"]["generator"])
+    return net.eval(), "a checkpoint: the run is not finished"
+
+
+def load_file_of(path: Path) -> nn.Module:
+    """The generator in an exported file, which carries its definition. Raises UserError where it is not whole."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})["definition"])
+        net = build(about, path)
+        net.load_state_dict(load_file(path))
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path} is not a whole exported generator ({error}): copy it again.") from None
+    return net.eval()
+
+
+# -- latent vectors -----------------------------------------------------------------------------------------------------------
+
+
+def latents(n: int, dim: int, seed: int, use: str = "samples") -> Tensor:
+    """`n` latent vectors N(0, 1) [n, dim], others for each `use`."""
+    return torch.randn(n, dim, generator=generator_of("latents", use, seed))
+
+
+def between(start: Tensor, end: Tensor, share: float, kind: str) -> Tensor:
+    """The latent vectors `share` (0 to 1) of the way from `start` to `end` [n, dim].
+
+    linear passes near zero, where no training vector lies; slerp keeps to the sphere that they lie on (White, "Sampling generative
+    networks", 2016).
+    """
+    if kind == "linear":
+        return torch.lerp(start, end, share)
+    unit_start, unit_end = (nn.functional.normalize(v, dim=1) for v in (start, end))
+    angle = (unit_start * unit_end).sum(1, keepdim=True).clamp(-1, 1).acos()
+    sine = angle.sin()
+    curved = (((1 - share) * angle).sin() * start + (share * angle).sin() * end) / sine.clamp(min=1e-6)
+    return torch.where(sine > 1e-4, curved, torch.lerp(start, end, share))
+
+
+@torch.no_grad()
+def draw(net: nn.Module, z: Tensor, batch: int = 64) -> Tensor:
+    """Images in [0, 1] on the CPU, [n, C, H, W], of the latent vectors `z`; `net` is left in the mode it was in."""
+    training = net.training
+    net.eval()
+    device = next(net.parameters()).device
+    parts = [unit(net(part.to(device))).cpu() for part in z.split(batch)]
+    net.train(training)
+    return torch.cat(parts)
+
+
+def loop(points: Tensor, frames: int, kind: str) -> list[Tensor]:
+    """`frames` sets of latent vectors that lead from each of `points` [n, dim] to its neighbour in the list: [n, dim] each.
+
+    The last frame comes just before the next one's first, so that n such walks, joined, make a closed path.
+    """
+    return [between(points, points.roll(-1, 0), k / frames, kind) for k in range(frames)]

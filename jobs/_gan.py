@@ -1,0 +1,76 @@
+"""The options that every GAN has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from ganhpc import units
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gan(Experiment):
+    """A generator and its adversary."""
+
+    lr_g: float | None = option(None, "learning rate of the generator (unset: --lr)", low=0.0)
+    lr_d: float | None = option(None, "learning rate of the discriminator or critic (unset: --lr)", low=0.0)
+    beta1: float = option(0.5, "Adam: decay of the gradients' mean", low=0.0, high=0.9999)
+    beta2: float = option(0.999, "Adam: decay of the gradients' square", low=0.0, high=0.999999)
+    image_size: int = option(64, "side of the images", unit="pixels", low=8, high=1024)
+    latent_dim: int = option(100, "numbers in a latent vector", low=1, high=65_536)
+    base_channels: int = option(64, "channels of the narrowest layers", low=1, high=1024)
+    flip: str = option("none", "mirroring of training images", choices=("none", "random", "alternate"))
+    sample_rows: int = option(8, "rows of a picture of samples", low=1, high=64)
+    sample_columns: int = option(8, "columns of a picture of samples", low=1, high=64)
+    sample_every: str = option(
+        "epoch", "how often samples are drawn: epoch, a number of steps (500), or a time (2m)", metavar="N|TIME"
+    )
+    stop_on_collapse: bool = option(False, "end the run where the generator collapses or the discriminator saturates")
+    measure_images: int = option(
+        500, "at the end, measure this many generated lines exactly (0: none; lines only)", low=0, high=100_000
+    )
+    distance_images: int = option(
+        0, "at the end, Frechet and kernel distances of this many images (0: none)", low=0, high=100_000
+    )
+
+    def replace(self, **values: Any) -> Self:
+        """As in `Experiment`; a new --lr is meant for both networks, whatever the preset has for each."""
+        if "lr" in values:
+            values = {"lr_g": None, "lr_d": None, **values}
+        return super().replace(**values)
+
+    def check(self) -> None:
+        for name, rate in (("lr-g", self.rate_g), ("lr-d", self.rate_d)):
+            if rate <= 0:
+                raise UserError(f"--{name} {rate:g} must be more than zero: try 0.0002.")
+        _ = self.cadence
+
+    @property
+    def rate_g(self) -> float:
+        """The generator's learning rate."""
+        return self.lr if self.lr_g is None else self.lr_g
+
+    @property
+    def rate_d(self) -> float:
+        """The discriminator's or critic's learning rate."""
+        return self.lr if self.lr_d is None else self.lr_d
+
+    @property
+    def cadence(self) -> tuple[int | None, float | None]:
+        """(steps, seconds) between samples, one of which is None; both are for each end of an epoch.
+
+        Raises UserError where --sample-every says none of these.
+        """
+        word = self.sample_every.strip().lower()
+        if word == "epoch":
+            return None, None
+        if word.isdigit() and int(word) > 0:
+            return int(word), None
+        try:
+            return None, units.parse_duration(word)
+        except UserError:
+            raise UserError(
+                f"--sample-every {self.sample_every!r} is neither `epoch`, nor a number of steps such as 500, nor a time such as 2m."
+            ) from None
