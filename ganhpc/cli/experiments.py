@@ -37,6 +37,19 @@ class DefinitionType(click.ParamType):
         return [click.shell_completion.CompletionItem(c) for c in self.option.choices if c.startswith(incomplete)]
 
 
+class PresetType(click.ParamType):
+    """A preset's name. Whether there is one is for the definition to say, with the nearest names."""
+
+    name = "NAME"
+
+    def __init__(self, cls: type[Experiment]) -> None:
+        self.cls = cls
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        del ctx, param
+        return [click.shell_completion.CompletionItem(p) for p in self.cls.presets() if p.startswith(incomplete)]
+
+
 def command(cls: type[Experiment]) -> click.Command:
     """The Click command of the experiment `cls`."""
     made = Sections(cls.NAME, callback=lambda **values: run(cls, values), help=_help(cls))
@@ -45,7 +58,7 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add("Budget", *(click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
     made.add(
         "Common",
-        click.Option(["--preset"], metavar="NAME", default="default", show_default=True, help=f"exact, named variant: {preset_names}"),
+        click.Option(["--preset"], metavar="NAME", type=PresetType(cls), default="default", show_default=True, help=f"exact, named variant: {preset_names}"),
         *(click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
         click.Option(["--seeds"], metavar="K", type=click.IntRange(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
     )  # fmt: skip
@@ -88,8 +101,8 @@ def click_option(option: Option, cls: type[Experiment]) -> click.Option:
     unit = f" ({option.unit})" if option.unit else ""
     help = f"{option.help}{unit}  [default: {shown}]"
     if option.type is bool:
-        return click.Option([f"{option.flag}/--no-{option.flag[2:]}"], default=None, help=help)
-    return click.Option([option.flag], type=DefinitionType(option), default=None, help=help)
+        return click.Option([f"{option.flag}/--no-{option.flag[2:]}", option.name], default=None, help=help)
+    return click.Option([option.flag, option.name], type=DefinitionType(option), default=None, help=help)
 
 
 def definition(cls: type[Experiment], values: dict[str, Any]) -> Experiment:
