@@ -1,6 +1,6 @@
 """Does `results` cost much more than reading the files? Ten thousand made run folders, measured side by side.
 
-    python -m benchmarks.results [--runs 10000] [--repeats 5]
+python -m benchmarks.results [--runs 10000] [--repeats 5]
 """
 
 from __future__ import annotations
@@ -32,8 +32,20 @@ def make(runs: Path, n: int) -> None:
         folder = runs / "cifar" / f"{definition.variant}-{definition.signature}"
         folder.mkdir(parents=True)
         (folder / "experiment.json").write_text(json.dumps(definition.to_json()))
-        figures = {"test_accuracy": 0.6 + seed % 100 / 400, "params": 62_006, "macs": 651_720, "train_seconds": 300.0, "epochs": 12.0}
-        words = {"experiment": "cifar", "variant": definition.variant, "run": folder.name, "seed": definition.seed, "group": definition.group}
+        figures = {
+            "test_accuracy": 0.6 + seed % 100 / 400,
+            "params": 62_006,
+            "macs": 651_720,
+            "train_seconds": 300.0,
+            "epochs": 12.0,
+        }
+        words = {
+            "experiment": "cifar",
+            "variant": definition.variant,
+            "run": folder.name,
+            "seed": definition.seed,
+            "group": definition.group,
+        }
         padding = {f"figure_{k}": k * 1.1 for k in range(20)}
         (folder / "result.json").write_text(json.dumps({**words, **figures, **padding}, indent=1))
         for name in ("checkpoints", "tb"):
@@ -45,7 +57,7 @@ def read_alone(runs: Path) -> int:
     count = 0
     for kind in os.scandir(runs):
         for folder in os.scandir(kind.path):
-            with open(folder.path + "/result.json", "rb") as file:
+            with open(folder.path + "/result.json", "rb") as file:  # noqa: PTH123
                 json.loads(file.read())
             count += 1
     return count
@@ -78,7 +90,9 @@ def main(n: int, repeats: int) -> None:
             alone = seconds(lambda: read_alone(runs))
             for kind, work in kinds.items():
                 ratios[kind].append(seconds(work) / alone)
-    print(f"{n:,} runs, n = {repeats}, Python {platform.python_version()}; time over that of reading the files alone ({alone:.2f} s):")
+    print(
+        f"{n:,} runs, n = {repeats}, Python {platform.python_version()}; time over that of reading the files alone ({alone:.2f} s):"
+    )
     for kind, values in ratios.items():
         print(f"  {kind:<16} {statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}")
 

@@ -181,7 +181,7 @@ def _passes(value: Any, compare: Callable[[Any, Any], bool], text: str) -> bool:
 def _number(text: str) -> float:
     for read in (float, parse_count, parse_duration):
         try:
-            return float(read(text))  # type: ignore[operator]
+            return float(read(text))
         except (ValueError, UserError):
             continue
     raise UserError(f"--filter: {text!r} is not a number: write 0.6, 256k or 5m.")

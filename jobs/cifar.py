@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -70,29 +71,26 @@ class Cifar(Experiment):
             raise UserError(f"--lr {self.lr:g} must be more than zero: try {type(self)().lr:g}.")
 
 
-_COURSE = {
-    "net": "course",
-    "lr": 0.01,
-    "optimizer": "sgd",
-    "momentum": 0.9,
-    "nesterov": False,
-    "schedule": "steps",
-    "label_smoothing": 0.0,
-    "flip": "none",
-    "crop": 0,
-    "tta": "none",
-    "batch_size": 20,
-    "test_batch_size": 400,
-}
+# The course's advice: larger batches than the tutorial's, three levels of the learning rate over the epochs that fit.
+_COURSE = Cifar(
+    preset="course",
+    net="course",
+    batch_size=20,
+    test_batch_size=400,
+    lr=0.01,
+    optimizer="sgd",
+    momentum=0.9,
+    nesterov=False,
+    schedule="steps",
+    label_smoothing=0.0,
+    flip="none",
+    crop=0,
+    tta="none",
+)
 
-PRESETS = {
-    "default": Cifar(),
-    # The PyTorch tutorial as the course starts from it: two epochs of plain SGD with batches of four.
-    "tutorial": Cifar(
-        preset="tutorial",
-        **{**_COURSE, "lr": 0.001, "schedule": "constant", "batch_size": 4},
-        budget=Budget(time=None, epochs=2),
-    ),
-    # The course's advice: larger batches, three levels of the learning rate over the epochs that fit.
-    "course": Cifar(preset="course", **_COURSE),
-}
+# The PyTorch tutorial as the course starts from it: two epochs of plain SGD with batches of four.
+_TUTORIAL = dataclasses.replace(
+    _COURSE, preset="tutorial", batch_size=4, lr=0.001, schedule="constant", budget=Budget(time=None, epochs=2)
+)
+
+PRESETS = {"default": Cifar(), "tutorial": _TUTORIAL, "course": _COURSE}

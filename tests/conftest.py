@@ -34,7 +34,7 @@ def launch(tmp_path: Path) -> Launch:
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the user's own configuration, or a run folder of theirs."""
     monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
     monkeypatch.delenv("GANHPC_RUNS", raising=False)

@@ -14,6 +14,7 @@ from ganhpc.errors import UserError
 from ganhpc.files import read_json, write_json
 from ganhpc.run import Run, State
 from ganhpc.trainer import NonFinite, Stopped, Trainer
+from tests.golden import losses
 from tests.helpers import finish, made, small, trainer_of
 
 
@@ -163,30 +164,11 @@ def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
         trainer_of(made(tmp_path, batch_size=400))
 
 
-GOLDEN = Path(__file__).parent / "golden" / "losses.json"
-
-
-@pytest.mark.parametrize("name", ["course", "compact", "adam", "course-augmented"])
+@pytest.mark.parametrize("name", losses.CASES)
 def test_losses_are_those_of_the_golden_file(tmp_path: Path, name: str) -> None:
-    """Refactors keep them: the mean training loss of two epochs, from a fixed seed."""
-    options = {
-        "course": {},
-        "compact": {
-            "net": "compact",
-            "optimizer": "muon",
-            "lr": 0.2,
-            "schedule": "linear",
-            "label_smoothing": 0.1,
-            "train_images": 80,
-        },
-        "adam": {"optimizer": "adam", "lr": 1e-3, "activation": "elu", "batch_norm": True},
-        "course-augmented": {"flip": "alternate", "crop": 4, "cutout": 8, "dropout": 0.2},
-    }[name]
-    run = made(tmp_path, **options)
-    finish(run)
-    losses = [line["train_loss"] for line in lines(run) if line["kind"] == "epoch" and line["step"]]
-    golden = json.loads(GOLDEN.read_text())
-    assert losses == pytest.approx(golden[name], rel=2e-3), f"{name}: {losses}"
+    """Refactors keep them."""
+    golden = json.loads(losses.FILE.read_text())
+    assert losses.measure(name, tmp_path) == pytest.approx(golden[name], rel=2e-3)
 
 
 def test_another_definition_is_another_run(tmp_path: Path) -> None:

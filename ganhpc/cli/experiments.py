@@ -81,6 +81,12 @@ def command(cls: type[Experiment]) -> click.Command:
             metavar="NAME|FILE",
             help="rules for jobs: student, grid5000, none, or a TOML file  [default: student on OAR and Slurm, none here]",
         ),
+        click.Option(
+            ["--segments"],
+            type=click.IntRange(1, 1000),
+            metavar="N",
+            help="jobs of the longest length to chain, where --epochs alone bounds the run  [default: one, repeated until it is done where the rules allow]",
+        ),
         click.Option(["--now"], metavar="ISO", help="plan as if it were this moment (with --dry-run)"),
         click.Option(["--new"], is_flag=True, help="start afresh in a new folder, even if this run exists"),
         click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
@@ -131,9 +137,19 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
 
     if values["now"] and not dry_run:
         raise UserError("--now plans from another moment and can't submit: add --dry-run, or leave it out.")
+    if values["segments"] and base.budget.time is not None:
+        raise UserError("--segments is for runs bounded by --epochs alone: --time says how many jobs there are.")
     click.echo(f"{scheduler.name}: {why}", err=True)
-    policy, now = remote.policy_of(values["policy"], settings, scheduler), remote.moment(values["now"], settings)
-    remote.launch(experiments, runs, scheduler, policy, now, new=values["new"], dry_run=dry_run, as_json=values["json"])
+    place = remote.Place.of(scheduler, values["policy"], values["now"], settings)
+    remote.launch(
+        experiments,
+        runs,
+        place,
+        new=values["new"],
+        dry_run=dry_run,
+        as_json=values["json"],
+        segments=values["segments"],
+    )
 
 
 def _run_here(experiments: list[Experiment], runs: Path, values: dict[str, Any]) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from ganhpc import site
+
 
 class Sections(click.Command):
     """A command whose help lists its options under headings."""
@@ -28,7 +30,12 @@ class Sections(click.Command):
 
 
 def RUNS() -> click.Option:
-    """--runs DIR."""
+    """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
     return click.Option(
-        ["--runs"], metavar="DIR", default="runs", envvar="GANHPC_RUNS", show_default=True, help="folder of run folders"
-    )
+        ["--runs"], metavar="DIR", envvar="GANHPC_RUNS", default=_configured_runs, help="folder of run folders  [default: runs, or as configured]"
+    )  # fmt: skip
+
+
+def _configured_runs() -> str:
+    configured = site.load().runs
+    return str(configured) if configured else "runs"

@@ -5,37 +5,56 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 
-from ganhpc import submit
+from ganhpc import sending, submit
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, load_policy
 from ganhpc.run import Run
 from ganhpc.schedulers.base import Job, Scheduler
+from ganhpc.sending import Sent
 from ganhpc.site import Site
 from ganhpc.units import format_duration
+from ganhpc.window import Window
 
 
-def policy_of(name: str | None, site: Site, scheduler: Scheduler | None) -> Policy:
-    """The policy in force: named, configured, or student on a scheduler and none on this machine."""
-    return load_policy(name or site.policy or ("student" if scheduler else "none"), [Path.cwd() / "policies"])
+@dataclass(frozen=True)
+class Place:
+    """Where and under which rules a command launches, and at which moment."""
+
+    scheduler: Scheduler
+    policy: Policy
+    policy_source: str
+    """What names the policy, for a later command: a name, or a file's whole path."""
+    now: dt.datetime
+    tz: dt.tzinfo
+
+    @staticmethod
+    def of(scheduler: Scheduler, policy: str | None, now: str | None, site: Site, default: str = "student") -> Place:
+        """The policy is the named one, the configured one, or `default`. Raises UserError for what can't be read."""
+        name = policy or site.policy or default
+        loaded = load_policy(name, [Path.cwd() / "policies"])
+        tz = submit.zone(site, loaded)
+        source = str(Path(name).resolve()) if name.endswith(".toml") or "/" in name else name
+        return Place(scheduler, loaded, source, moment(now, tz), tz)
 
 
-def moment(text: str | None, site: Site) -> dt.datetime:
-    """`--now`, else the present. A time without an offset is the site's wall clock. Raises UserError."""
-    tz = submit.zone(site)
+def moment(text: str | None, tz: dt.tzinfo, option: str = "--now") -> dt.datetime:
+    """A moment from the command line, else the present. Without an offset it is the site's wall clock. Raises UserError."""
     if text is None:
         return dt.datetime.now(tz)
     try:
         given = dt.datetime.fromisoformat(text)
     except ValueError:
         raise UserError(
-            f"--now {text!r} is not a moment: write it as 2026-11-23T17:30:00, with an offset or on the site's clock."
+            f"{option} {text!r} is not a moment: write it as 2026-11-23T17:30:00, with an offset or on the site's clock."
         ) from None
     return given if given.tzinfo else given.replace(tzinfo=tz)
 
@@ -43,45 +62,74 @@ def moment(text: str | None, site: Site) -> dt.datetime:
 def launch(
     experiments: Sequence[Experiment],
     runs: Path,
-    scheduler: Scheduler,
-    policy: Policy,
-    now: dt.datetime,
+    place: Place,
     *,
     new: bool = False,
     dry_run: bool = False,
     as_json: bool = False,
+    segments: int | None = None,
 ) -> None:
     """Submit the runs under the policy, or print what would be submitted."""
     console = Console(stderr=as_json, highlight=False)
     if dry_run:
-        wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
-        submission = submit.prepare(wanted, scheduler, policy, now, _queue_if_here(scheduler))
+        wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
+        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue_if_here(place.scheduler))
         submit.check_whole(submission)
         print_dry(submission, console, as_json)
         return
-    wanted = [
-        submit.Wanted(run, e) for e in experiments if not (run := Run.open(runs, e, new=new)).result_json.exists()
-    ]
-    if not wanted:
-        console.print(
-            "[green]all of it is done already[/]: `python launch.py results` shows it, --new trains it afresh."
-        )
-        return
-    _fetch_data(wanted, console)
-    with submit.one_launcher(scheduler.name):
-        queue = scheduler.queue()
-        submit.refuse_submitted(wanted, queue)
-        submission = submit.prepare(wanted, scheduler, policy, now, queue)
-        submit.check_whole(submission)
-        ids = submit.send(submission, wanted)
+    opened = [submit.Wanted(Run.open(runs, e, new=new), e, segments) for e in experiments]
+    send(opened, place, console, as_json=as_json)
+
+
+def send(
+    opened: Sequence[submit.Wanted],
+    place: Place,
+    console: Console,
+    *,
+    as_json: bool = False,
+    window: Window | None = None,
+    part: bool = False,
+) -> None:
+    """Submit what of the runs is not done, nor submitted, already. `part`: what has no place in the window may be left over."""
+    wanted = [w for w in opened if not w.run.result_json.exists()]
+    said = [f"{w.run} is done already: `python launch.py results` shows it, --new trains it afresh." for w in opened if w not in wanted]
+    fetch_data(wanted, console)
+    submission, sent = None, []
+    if wanted:
+        with sending.one_launcher(place.scheduler.name):
+            queue = place.scheduler.queue()
+            wanted, living = sending.survey(wanted, queue)
+            said += living
+            if wanted:
+                submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue, window)
+                _check(submission, wanted, part)
+                sent = sending.send(submission, wanted, place.policy_source)
     if as_json:
-        click.echo(json.dumps({**submission.to_json(), "ids": ids}, indent=1))
+        click.echo(json.dumps({**_tree(submission), "sent": [job.id for job in sent], "said": said}, indent=1))
         return
-    console.print(timeline(submission, ids))
-    console.print("next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along.")
+    for sentence in said:
+        console.print(sentence, markup=False, soft_wrap=True)
+    if submission and sent:
+        console.print(timeline(submission, sent))
+        say_remaining(submission, console)
+        console.print("next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along.")
 
 
-def _fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
+def _tree(submission: submit.Submission | None) -> dict[str, Any]:
+    return submission.to_json() if submission else {"slots": [], "remaining": []}
+
+
+def _check(submission: submit.Submission, wanted: Sequence[submit.Wanted], part: bool) -> None:
+    if part and submission.plan.slots:
+        return
+    try:
+        submit.check_whole(submission)
+    except UserError as error:
+        sending.note_refused(wanted, error)
+        raise
+
+
+def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
     """Nodes have no way out to the internet, mostly: fetch here what can be fetched."""
     from ganhpc.cli.local import ensure_data
 
@@ -89,7 +137,8 @@ def _fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
         ensure_data(experiment, console)
 
 
-def _queue_if_here(scheduler: Scheduler) -> list[Job]:
+def queue_if_here(scheduler: Scheduler) -> list[Job]:
+    """The living jobs, where the scheduler is here at all: a dry run works without it."""
     return scheduler.queue() if scheduler.find().here else []
 
 
@@ -99,32 +148,41 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
         click.echo(json.dumps(submission.to_json(), indent=1))
         return
     console.print(timeline(submission))
+    say_remaining(submission, console)
     for job in submission.jobs:
         click.echo(f"\n# {job.script_path}\n{job.script.rstrip()}\n\n$ {job.command}")
 
 
-def timeline(submission: submit.Submission, ids: Sequence[str] = ()) -> Table:
+def say_remaining(submission: submit.Submission, console: Console) -> None:
+    """What of the runs the plan has no place for."""
+    for left in submission.plan.remaining:
+        console.print(f"[yellow]left[/]  {format_duration(left.seconds)} of {left.run}: {left.reason}", soft_wrap=True)
+
+
+def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
     """The slots of a plan in order, with why each begins and ends where it does."""
+    policy = submission.policy
     table = Table(
-        title=f"{submission.scheduler.name}, policy {submission.policy.name}: {submission.policy.title}",
+        title=f"{submission.scheduler.name}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
         title_justify="left",
     )
-    table.add_column("job" if ids else "", no_wrap=True)
+    table.add_column("job" if sent else "", no_wrap=True)
     for name in ("start", "end", "length", "run", "segment", "kind"):
         table.add_column(name, no_wrap=name in ("start", "end", "length"), overflow="fold")
     table.add_column("why", overflow="fold")
     day = None
     for k, slot in enumerate(submission.plan.slots):
         date = f"{slot.start:%a %d %b}"
+        note = sent[k].note if sent else ""
         table.add_row(
-            ids[k] if ids else str(k + 1),
+            sent[k].id if sent else str(k + 1),
             (f"{date} " if date != day else "") + f"{slot.start:%H:%M:%S}",
             f"{slot.end:%H:%M:%S}",
             format_duration(slot.seconds),
             slot.run,
             str(slot.segment),
             slot.kind,
-            slot.reason,
+            f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason,
         )
         day = date
     return table

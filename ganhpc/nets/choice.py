@@ -138,7 +138,7 @@ def _by_time(experiment: Any, context: Context, widths: list[tuple[int, ...]]) -
 def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds: float = 0.6) -> float:
     """Training speed of `net` on this device: forward and backward on one batch, repeated for about `seconds` after a warm-up."""
     batch = max(1, min(experiment.batch_size, len(context.data.images)) // context.peers.world_size)
-    net = net.to(context.device, memory_format=torch.channels_last).train()
+    net = net.to(context.device).to(memory_format=torch.channels_last).train()
     images = context.data.images[:batch].to(context.device).float().contiguous(memory_format=torch.channels_last) / 255
     _synchronized(context, net, images, experiment)
     begun, done = time.perf_counter(), 0

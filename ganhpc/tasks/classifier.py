@@ -12,6 +12,7 @@ from ganhpc import optimizers, schedules
 from ganhpc.data.loader import BatchLoader
 from ganhpc.experiment import Experiment
 from ganhpc.nets import choice
+from ganhpc.nets.compact import CompactNet
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -29,32 +30,35 @@ class Classifier(Task):
     def __init__(self, experiment: Any, context: Context, net: nn.Module) -> None:
         self.experiment, self.context = experiment, context
         data, peers = context.data, context.peers
-        self.net = net.to(peers.device, memory_format=torch.channels_last)
+        self.net = net.to(peers.device).to(memory_format=torch.channels_last)
         self.modules = {"net": self.net}
         self.optimizers = optimizers.make(experiment, self.net)
         self.batch_size = experiment.batch_size
         self.final_cost = 2.0 if experiment.tta == "flip" else 1.0
-        common = {"mean": experiment.mean, "std": experiment.std, "device": peers.device, "seed": experiment.seed}
-        shard = {"rank": peers.rank, "world_size": peers.world_size}
         assert data.labels is not None and data.test_labels is not None, "a classifier needs labels"
-        self.loader = BatchLoader(
-            data.images,
-            data.labels,
-            batch_size=experiment.batch_size,
-            flip=experiment.flip,
-            crop=experiment.crop,
-            cutout=experiment.cutout,
-            **common,
-            **shard,
-        )
-        self.test = BatchLoader(
-            data.test_images, data.test_labels, batch_size=experiment.test_batch_size, **common, **shard
-        )
-        if hasattr(net, "initialize"):
+        augmentation = {"flip": experiment.flip, "crop": experiment.crop, "cutout": experiment.cutout}
+        self.loader = self._loader(data.images, data.labels, experiment.batch_size, **augmentation)
+        self.test = self._loader(data.test_images, data.test_labels, experiment.test_batch_size)
+        if isinstance(net, CompactNet):
             net.initialize(self._first_images())
         self.steps_per_epoch = self.loader.steps_per_epoch
         self._factor = schedules.make(experiment.schedule, experiment.warmup)
         self._highest = {n: [g["lr"] for g in o.param_groups] for n, o in self.optimizers.items()}
+
+    def _loader(self, images: Tensor, labels: Tensor, batch_size: int, **augmentation: Any) -> BatchLoader:
+        peers, experiment = self.context.peers, self.experiment
+        return BatchLoader(
+            images,
+            labels,
+            batch_size=batch_size,
+            seed=experiment.seed,
+            device=peers.device,
+            mean=experiment.mean,
+            std=experiment.std,
+            rank=peers.rank,
+            world_size=peers.world_size,
+            **augmentation,
+        )
 
     def _first_images(self, n: int = 2000) -> Tensor:
         """The first training images [n, C, H, W], normalised and not augmented."""
@@ -114,6 +118,7 @@ class Classifier(Task):
         sums = torch.zeros(3, dtype=torch.float64, device=self.context.device)
         confusion = torch.zeros(classes * classes, dtype=torch.float64, device=self.context.device)
         for images, labels in self.test.evaluation_batches():
+            assert labels is not None
             with self.context.autocast(self.experiment.precision):
                 plain = self.net(images).float()
                 scores = (plain + self.net(images.flip(3)).float()) / 2 if averaged else plain
@@ -149,7 +154,7 @@ def networks(
     experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any] | None = None
 ) -> dict[str, nn.Module]:
     """The network of `experiment` for images of `shape` (channels, height, width), untrained."""
-    return {"net": choice.make(experiment, shape, classes, choices or {})}
+    return {"net": choice.make(experiment, shape, classes, {} if choices is None else choices)}
 
 
 def build(experiment: Experiment, context: Context) -> Task:

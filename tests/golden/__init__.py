@@ -1,0 +1,1 @@
+"""Files that generated output is held to. A missing one fails."""
