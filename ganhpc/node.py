@@ -7,6 +7,7 @@ Never imports torch.
 
 from __future__ import annotations
 
+import datetime as dt
 import importlib
 import os
 import shlex
@@ -23,24 +24,34 @@ import click
 
 from ganhpc.errors import UserError
 from ganhpc.files import write_json
-from ganhpc.run import Run, State
-from ganhpc.train import EXIT_RESUMABLE, LAUNCH, STARTED
+from ganhpc.run import STALE_SECONDS, Run, State
+from ganhpc.train import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, STARTED, die_with_parent
 
 REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends."""
+WARNING_SECONDS = 200.0
+"""A warning that comes nearer than this to the end of the job only says that it ends."""
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+ASKED = "the scheduler asked for it"
 PORT = 29_400
+OUT_OF_TIME = "out of time"
+"""How the trainer's reason begins when it stopped because its job ends."""
 
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--walltime", type=int, required=True, help="seconds that were asked for")
 @click.option("--tasks", type=int, default=1, help="training processes on each node")
+@click.option("--until", default="", help="when the job must have ended even if it starts late (ISO, with offset)")
 @click.option("--last", is_flag=True, help="the run ends with this job")
+@click.option("--again", is_flag=True, help="send the job again where the run is not done at its end")
 @click.option("--follower", default="", help="set on the other nodes of an OAR job: RANK:NODES:FIRST_HOST")
-def main(folder: Path, walltime: int, tasks: int, last: bool, follower: str) -> None:
+def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again: bool, follower: str) -> None:
     """Train one segment of the run in FOLDER inside this job."""
+    begun = time.time()
+    ends = [begun + walltime, *([dt.datetime.fromisoformat(until).timestamp()] if until else [])]
     try:
-        sys.exit(Segment(Run.at(folder), walltime, tasks, last, follower).train())
+        sys.exit(Segment(Run.at(folder), begun, min(ends), tasks, last, again, follower).train())
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
@@ -49,11 +60,13 @@ def main(folder: Path, walltime: int, tasks: int, last: bool, follower: str) -> 
 class Segment:
     """One job's share of a run."""
 
-    def __init__(self, run: Run, walltime: int, tasks: int, last: bool, follower: str) -> None:
-        self.run, self.tasks, self.last = run, tasks, last
+    def __init__(
+        self, run: Run, begun: float, hard_end: float, tasks: int, last: bool, again: bool, follower: str
+    ) -> None:
+        self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = run, begun, hard_end, tasks, last, again
         self.scheduler = scheduler_module()
         self.others: list[str] = []
-        self.hard_end = time.time() + walltime
+        self.warned = False
         if follower:
             rank, nodes, first = follower.split(":", 2)
             self.rank, self.nodes, self.first = int(rank), int(nodes), first
@@ -68,14 +81,43 @@ class Segment:
         if self.rank == 0 and (sentence := self._nothing_to_do()):
             print(sentence, flush=True)
             return 0
+        if self.rank == 0:
+            self._wait_for_the_one_before()
+            self._forget_old_stop()
         self._hear_signals()
         if self.rank == 0:
             self._write_deadline()
-        children = [subprocess.Popen(self._command(), env=self._environment())]
+        step = self.run.status().get("step") or 0
+        children = [subprocess.Popen(self._command(), env=self._environment(), preexec_fn=_before_trainer)]
         children += [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
         code = self._wait(children)
         print(f"segment ended with code {code}", flush=True)
-        return 0 if code == EXIT_RESUMABLE else code
+        if code == EXIT_RESUMABLE:
+            return self._go_on(step)
+        return code
+
+    def _go_on(self, step: int) -> int:
+        """End a segment whose run is not done. Where nothing else is submitted for it, the scheduler is to send this job again,
+        unless it got nowhere or was asked to stop."""
+        standing = self.run.standing()
+        wanted = self.again and self.rank == 0 and self.scheduler and standing.state is State.RESUMABLE
+        if wanted and standing.reason.startswith((OUT_OF_TIME, ASKED)) and (standing.status.get("step") or 0) > step:
+            assert self.scheduler
+            print("not done: this job is sent again", flush=True)
+            return int(self.scheduler.go_on())
+        return 0
+
+    def _wait_for_the_one_before(self) -> None:
+        """A trainer that was killed on another machine a moment ago still looks alive for a while."""
+        patience = time.monotonic() + STALE_SECONDS + 10
+        while self.run.is_held() and time.monotonic() < patience:
+            time.sleep(1)
+
+    def _forget_old_stop(self) -> None:
+        """A wish to stop from before this job was meant for another one (and would keep ours from being written)."""
+        with suppress(OSError):
+            if self.run.stop_file.stat().st_mtime < self.begun:
+                self.run.stop_file.unlink()
 
     def _nothing_to_do(self) -> str:
         """Why this job of a chain has nothing to train, or an empty text."""
@@ -87,39 +129,58 @@ class Segment:
             return f"an earlier job of this launch {standing.state} ({standing.reason}): not repeated"
         if standing.state is State.CANCELLED:
             return "the run was cancelled: nothing to do"
+        if self.hard_end <= time.time():
+            return "its time has passed: nothing to do"
         return ""
 
-    def _write_deadline(self) -> None:
-        """Tell the trainer when the job really ends: the scheduler's word, else what was asked for."""
+    def _write_deadline(self) -> bool:
+        """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""
         end = self.scheduler.job_end() if self.scheduler else None
-        tree = {
-            "end": min(end, self.hard_end) if end else self.hard_end,
-            "last": self.last,
-            "said_by_scheduler": end is not None,
-        }
+        self.hard_end = min(end, self.hard_end) if end else self.hard_end
+        tree = {"end": self.hard_end, "last": self.last, "said_by_scheduler": end is not None}
         with suppress(UserError):  # A full disk: the trainer will say so itself.
             write_json(self.run.deadline_json, tree, durable=False)
+        return end is not None
 
     def _wait(self, children: list[subprocess.Popen[bytes]]) -> int:
         asked = time.monotonic()
         while (code := children[0].poll()) is None:
             time.sleep(0.2)
-            if self.rank == 0 and time.monotonic() - asked > REREAD_SECONDS:
-                self._write_deadline()
+            if self.rank == 0 and (self.warned or time.monotonic() - asked > REREAD_SECONDS):
                 asked = time.monotonic()
+                self._read_again()
         for child in children[1:]:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(30)
             child.kill()
+        status = self.run.status()
+        if code and status.get("state") == State.RESUMABLE and status.get("time", 0) >= self.begun:
+            return EXIT_RESUMABLE  # torchrun has but one code for all that its workers say
         return code if code >= 0 else 128 - code
 
+    def _read_again(self) -> None:
+        """Ask the scheduler for the end of the job. A warning that comes when the end is near is no news to the trainer, who uses
+        the time up to it; at any other time, or where the end is not known, it is a wish that the job stops."""
+        warned, self.warned = self.warned, False
+        known = self._write_deadline()
+        if warned and (not known or self.hard_end - time.time() > WARNING_SECONDS):
+            self.run.ask_to_stop(ASKED)
+
     def _hear_signals(self) -> None:
+        """Signals may repeat. Warnings are looked at in `_wait`; the others ask the trainer to save and stop."""
+
         def ask(number: int, frame: object) -> None:
             del frame
             self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}")
 
-        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        def warn(number: int, frame: object) -> None:
+            del number, frame
+            self.warned = True
+
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             signal.signal(getattr(signal, name), ask)
+        for number in WARNINGS:
+            signal.signal(number, warn)
 
     def _command(self) -> list[str]:
         """The trainer itself where it is alone, else torchrun: one on each node."""
@@ -144,7 +205,7 @@ class Segment:
         return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, STARTED: repr(time.time())}
+        return {**os.environ, STARTED: repr(self.begun), DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """OAR starts the script on the first node only: oarsh reaches the others."""
@@ -159,6 +220,13 @@ class Segment:
         exports = {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", LAUNCH)}
         line = " ".join(f"{key}={shlex.quote(value)}" for key, value in exports.items()) + " " + shlex.join(words)
         return subprocess.Popen(["oarsh", host, f"cd {shlex.quote(str(Path.cwd()))} && env {line}"])
+
+
+def _before_trainer() -> None:
+    """In the child: it dies with this process, and warnings, which torchrun would die of, are not for it."""
+    die_with_parent()
+    for number in WARNINGS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def scheduler_module() -> ModuleType | None:

@@ -1,33 +1,25 @@
-"""Submission: what may run when is planned, every job is prepared as something that can be printed, then sent.
+"""Submission, first half: what may run when is planned, and every job is prepared as something that can be printed.
 
-A dry run and a submission are one path; the dry run stops before sending. One launcher at a time submits; what is about to be submitted
-is written down first, with a tag that the scheduler keeps, so that a crash in between never submits twice.
+A dry run and a submission are one path; the dry run stops here, before ganhpc.sending.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
-import fcntl
-import os
 import secrets
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from ganhpc import plan as planner
-from ganhpc.errors import Busy as BusyError
+from ganhpc import record
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
-from ganhpc.files import read_json, storage_errors, write_json
-from ganhpc.policy import Policy
+from ganhpc.policy import Policy, say_seconds
 from ganhpc.rules import Busy
 from ganhpc.run import Run
-from ganhpc.schedulers.base import Job, JobRequest, Prepared, Refused, Scheduler
+from ganhpc.schedulers.base import Job, JobRequest, Prepared, Scheduler, system_zone
 from ganhpc.site import Site
 from ganhpc.units import format_duration
 from ganhpc.window import Window, from_now
@@ -38,6 +30,12 @@ LEAST_SECONDS = 120
 SLACK_SECONDS = 90
 """How late a scheduler may start a job that is free to start, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
 
+LONGEST_SECONDS = 3600
+"""A job of a run without a known length, where the policy has no longest job."""
+
+RESERVE = 1.2
+"""How much longer than measured the rest of a run with fixed epochs is taken to be."""
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -45,6 +43,10 @@ class Wanted:
 
     run: Run
     experiment: Experiment
+    segments: int | None = None
+    """Longest jobs to chain for a run whose length is not known; None: one, which goes on by itself where it may."""
+    submitted: float = 0.0
+    """Seconds of it that jobs which wait or run will do already."""
 
 
 @dataclass(frozen=True)
@@ -63,24 +65,31 @@ class Submission:
         return {**self.plan.to_json(), "scheduler": self.scheduler.name, "policy": self.policy.name, "jobs": scripts}
 
 
-def zone(site: Site) -> dt.tzinfo:
-    """The time zone of the site's schedulers: configured, else this machine's."""
-    if site.time_zone:
-        return ZoneInfo(site.time_zone)
-    try:
-        with Path("/etc/localtime").open("rb") as file:
-            return ZoneInfo.from_file(file)
-    except (OSError, ValueError):
-        return dt.UTC
+def zone(site: Site, policy: Policy) -> dt.tzinfo:
+    """The clock that the rules go by: the site's configured zone, else the policy's, else this machine's."""
+    if name := site.time_zone or policy.time_zone:
+        return ZoneInfo(name)
+    return system_zone()
 
 
 def seconds_to_go(wanted: Wanted, policy: Policy) -> int:
-    """The time that the run still wants: its budget less what it has used; for fixed epochs without a bound, one longest job."""
-    budget = wanted.experiment.budget.time
-    if budget is None:
-        return int(policy.max_job or 3600)
-    used = (wanted.run.status().get("seconds") or 0.0) if wanted.run.status_json.exists() else 0.0
-    return max(LEAST_SECONDS, round(budget - used))
+    """The time that the run still wants, in seconds.
+
+    With a bound on the time, that less what it has used. For fixed epochs: what the epochs made so far tell of the rest; before
+    any, `segments` longest jobs, else one.
+    """
+    budget = wanted.experiment.budget
+    status = wanted.run.status() if wanted.run.status_json.exists() else {}
+    used, epoch = status.get("seconds") or 0.0, status.get("epoch") or 0.0
+    if budget.time is not None:
+        return max(LEAST_SECONDS, round(budget.time - used - wanted.submitted))
+    longest = policy.max_job or LONGEST_SECONDS
+    if wanted.segments is not None:
+        return wanted.segments * longest
+    if budget.epochs and 0 < epoch < budget.epochs:
+        rest = RESERVE * (budget.epochs - epoch) * used / epoch
+        return max(longest if rest > longest / 2 else LEAST_SECONDS, round(rest))
+    return longest
 
 
 def prepare(
@@ -90,25 +99,63 @@ def prepare(
     now: dt.datetime,
     queue: Sequence[Job] = (),
     window: Window | None = None,
-    tonight: bool = False,
 ) -> Submission:
-    """Plan the runs around the jobs in `queue`, and prepare each job. `window` bounds the plan (default: two weeks from now,
-    or the night at hand where `tonight`)."""
-    site, tz = scheduler.site, zone(scheduler.site)
-    if window is None and not tonight:
-        window = from_now(tz, now)
+    """Plan the runs around the jobs in `queue`, and prepare each job. `window` bounds the plan (default: two weeks from now)."""
+    tz = zone(scheduler.site, policy)
     works = [planner.Work(w.run.name, seconds_to_go(w, policy), segment=_next_segment(w.run)) for w in wanted]
-    plan = planner.plan(works, policy, [busy_of(job, now) for job in queue], now, tz, window, scheduler.capabilities())
-    by_name = {w.run.name: w for w in wanted}
+    busy = [busy_of(job, now) for job in queue]
+    plan = planner.plan(works, policy, busy, now, tz, window or from_now(tz, now), scheduler.capabilities())
     launch = secrets.token_hex(4)
-    ends = {slot.run: slot.segment for slot in plan.slots}
-    whole = {left.run for left in plan.remaining}
-    requests = []
-    for slot in plan.slots:
-        w = by_name[slot.run]
-        last = slot.segment == ends[slot.run] and slot.run not in whole
-        requests.append(_request(slot, w, site, policy, launch, last))
-    return Submission(plan, tuple(scheduler.prepare(r) for r in requests), scheduler, policy, launch)
+    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded=window is not None)
+    return Submission(plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch)
+
+
+@dataclass(frozen=True)
+class _Requests:
+    """Turns the slots of a plan into requests."""
+
+    wanted: dict[str, Wanted]
+    plan: planner.Plan
+    site: Site
+    policy: Policy
+    launch: str
+    bounded: bool
+
+    def request(self, slot: planner.Slot) -> JobRequest:
+        wanted = self.wanted[slot.run]
+        resources = wanted.experiment.resources
+        gpus = resources.gpus_per_node if resources.gpus_per_node is not None else (self.site.gpus_per_node or 0)
+        gpus = 0 if resources.device == "cpu" else gpus
+        last = self._is_last(slot)
+        endless = wanted.experiment.budget.time is None and wanted.segments is None
+        return JobRequest(
+            tag=f"{self.launch}-{slot.segment}-{secrets.token_hex(2)}",
+            run=wanted.run.folder.absolute(),
+            segment=slot.segment,
+            seconds=_walltime(slot),
+            kind=slot.kind,
+            start=slot.start,
+            deadline=self._deadline(slot),
+            after=(slot.after,) if slot.after else (),
+            alone=self.policy.max_jobs == 1,
+            last=last,
+            again=last and endless and slot.kind != "reservation",
+            launch=self.launch,
+            nodes=resources.nodes,
+            gpus_per_node=gpus,
+            tasks_per_node=resources.tasks_per_node or gpus or 1,
+        )
+
+    def _is_last(self, slot: planner.Slot) -> bool:
+        later = any(s.run == slot.run and s.segment > slot.segment for s in self.plan.slots)
+        return not later and all(left.run != slot.run for left in self.plan.remaining)
+
+    def _deadline(self, slot: planner.Slot) -> dt.datetime | None:
+        """When a job that starts late must have ended all the same; None where nothing forbids it to be late."""
+        if slot.kind == "reservation":
+            return None
+        real = self.bounded or slot.deadline.timestamp() < self.plan.window.end.timestamp()
+        return slot.deadline if real else None
 
 
 def _walltime(slot: planner.Slot) -> int:
@@ -120,33 +167,6 @@ def _walltime(slot: planner.Slot) -> int:
     return max(60, min(slot.seconds, int(room)))
 
 
-def _request(slot: planner.Slot, wanted: Wanted, site: Site, policy: Policy, launch: str, last: bool) -> JobRequest:
-    resources = wanted.experiment.resources
-    gpus = resources.gpus_per_node if resources.gpus_per_node is not None else (site.gpus_per_node or 0)
-    gpus = 0 if resources.device == "cpu" else gpus
-    return JobRequest(
-        tag=f"{launch}-{slot.segment}-{secrets.token_hex(2)}",
-        run=wanted.run.folder.absolute(),
-        segment=slot.segment,
-        seconds=_walltime(slot),
-        kind=slot.kind,
-        start=slot.start,
-        # Without edges and other jobs a job may start whenever: a deadline is only where the plan has one soon.
-        deadline=slot.deadline if slot.kind != "reservation" and policy.edges and _soon(slot) else None,
-        after=(slot.after,) if slot.after else (),
-        alone=policy.max_jobs == 1,
-        last=last,
-        launch=launch,
-        nodes=resources.nodes,
-        gpus_per_node=gpus,
-        tasks_per_node=resources.tasks_per_node or gpus or 1,
-    )
-
-
-def _soon(slot: planner.Slot) -> bool:
-    return slot.deadline.timestamp() - slot.start.timestamp() < 7 * 86_400
-
-
 def busy_of(job: Job, now: dt.datetime) -> Busy:
     """A job of the queue as the planner takes it."""
     start = dt.datetime.fromtimestamp(job.start, dt.UTC) if job.start else now
@@ -155,112 +175,7 @@ def busy_of(job: Job, now: dt.datetime) -> Busy:
 
 
 def _next_segment(run: Run) -> int:
-    jobs = (read_json(run.request_json) or {}).get("jobs", [])
-    return 1 + max((job["segment"] for job in jobs if job.get("job_id")), default=0)
-
-
-# -- sending ------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def one_launcher(scheduler: str) -> Iterator[None]:
-    """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises Busy."""
-    folder = Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "ganhpc"
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"submit-{scheduler}.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        for _ in range(600):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise BusyError(
-                "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
-            )
-        yield
-    finally:
-        os.close(handle)
-
-
-def refuse_submitted(wanted: Sequence[Wanted], queue: Sequence[Job]) -> None:
-    """Raise UserError where a run has a living job already: it was submitted before, or a crash cut an earlier submission."""
-    by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
-    for w in wanted:
-        record = read_json(w.run.request_json) or {"jobs": []}
-        alive = []
-        for entry in record["jobs"]:
-            job = by_id.get(entry.get("job_id") or "") or by_tag.get(entry["tag"])
-            if job:
-                entry["job_id"] = job.id
-                alive.append(job)
-        if alive:
-            write_json(w.run.request_json, record)
-            jobs = ", ".join(f"{job.id} ({job.state.value})" for job in alive)
-            raise UserError(
-                f"{w.run} is submitted already, as job {jobs}: `python launch.py status` shows it, "
-                f"`python launch.py cancel {w.run.name}` takes it back."
-            )
-
-
-def send(submission: Submission, wanted: Sequence[Wanted]) -> list[str]:
-    """Submit every job of the plan in order; returns their ids.
-
-    Raises UserError where the scheduler refuses one; those before it stay, and are named.
-    """
-    runs = {w.run.name: w.run for w in wanted}
-    for run in runs.values():
-        _write_intent(run, submission)
-    ids: list[str] = []
-    for slot, prepared in zip(submission.plan.slots, submission.jobs, strict=True):
-        after = prepared.request.after
-        if slot.kind == "chain" and not after and ids:
-            after = (ids[-1],)
-        job = dataclasses.replace(prepared.request, after=after)
-        ready = submission.scheduler.prepare(job)
-        try:
-            id = submission.scheduler.submit(ready)
-        except Refused as refused:
-            raise UserError(_refused(submission, ids, refused)) from None
-        ids.append(id)
-        _note_id(runs[slot.run], job.tag, id, ready.command)
-    return ids
-
-
-def _refused(submission: Submission, ids: list[str], refused: Refused) -> str:
-    name = {"oar": "OAR", "slurm": "Slurm"}.get(submission.scheduler.name, submission.scheduler.name)
-    kept = (
-        f"; job{'s' if len(ids) > 1 else ''} {', '.join(ids)} before it stay submitted"
-        if ids
-        else "; nothing is submitted"
-    )
-    offered = f"; {name} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
-    return f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{offered}{kept}. Type the command again to go on."
-
-
-def _write_intent(run: Run, submission: Submission) -> None:
-    """Write down what is about to be submitted for `run`."""
-    record = read_json(run.request_json) or {"jobs": []}
-    record |= {"scheduler": submission.scheduler.name, "policy": submission.policy.name, "launch": submission.launch}
-    record["submitted"] = time.time()
-    record.pop("cancelled", None)
-    # A job without an id was never accepted (or refuse_submitted would have found it by its tag).
-    record["jobs"] = [job for job in record["jobs"] if job.get("job_id")]
-    for slot, prepared in zip(submission.plan.slots, submission.jobs, strict=True):
-        if slot.run == run.name:
-            entry = {**slot.to_json(), "tag": prepared.request.tag, "seconds": slot.seconds, "job_id": None}
-            record["jobs"].append({**entry, "last": prepared.request.last, "launch": submission.launch})
-    write_json(run.request_json, record)
-
-
-def _note_id(run: Run, tag: str, id: str, command: str) -> None:
-    record = read_json(run.request_json) or {"jobs": []}
-    for entry in record["jobs"]:
-        if entry["tag"] == tag:
-            entry |= {"job_id": id, "command": command}
-    write_json(run.request_json, record)
+    return 1 + max((job["segment"] for job in record.read(run)["jobs"] if job["job_id"]), default=0)
 
 
 def check_whole(submission: Submission) -> None:
@@ -269,5 +184,5 @@ def check_whole(submission: Submission) -> None:
         granted = sum(slot.work for slot in submission.plan.slots if slot.run == left.run)
         way = f"type --time {format_duration(granted)}" if granted else "try another time, or another --policy"
         raise UserError(
-            f"the policy {submission.policy.name!r} has no place for {format_duration(left.seconds)} of {left.run}: {left.reason}; {way}."
+            f"the policy {submission.policy.name!r} has no place for {say_seconds(left.seconds)} of {left.run}: {left.reason.rstrip('.')}; {way}."
         )

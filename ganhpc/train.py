@@ -127,14 +127,18 @@ def _out_of_memory(error: Exception) -> str | None:
 
 
 def _hear_signals(run: Run) -> None:
-    """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat."""
+    """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat.
+
+    One that the parent has set to be ignored stays ignored: the node side of a job listens to the scheduler's warnings itself.
+    """
 
     def ask(number: int, frame: object) -> None:
         del frame
         run.ask_to_stop(f"signal {signal.Signals(number).name}")
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
-        signal.signal(getattr(signal, name), ask)
+        if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+            signal.signal(getattr(signal, name), ask)
 
 
 def die_with_parent() -> None:

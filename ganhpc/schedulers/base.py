@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import shlex
 import string
@@ -12,12 +13,17 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from ganhpc.kinds import Capabilities, capabilities
 from ganhpc.site import ROOT, Site
 
 JOB_NAME = "ganhpc"
 """The name of every job: Slurm's singleton is one at a time per name and user, so all share it."""
+
+
+SAID = {"oar": "OAR", "slurm": "Slurm", "local": "the queue of this machine"}
+"""Schedulers in sentences."""
 
 
 class JobState(str, Enum):
@@ -57,6 +63,14 @@ class Job:
     walltime: float | None = None
     exit_code: int | None = None
     reservation: bool = False
+    message: str = ""
+    """Why it waits or ended, in the scheduler's words."""
+    after: tuple[str, ...] = ()
+    """Jobs that must have ended before it starts."""
+
+    def after_is(self, other: Job) -> bool:
+        """Whether it waits for `other`."""
+        return other.id in self.after
 
 
 @dataclass(frozen=True)
@@ -80,6 +94,8 @@ class JobRequest:
     """Whether it must be the user's only running job."""
     last: bool = True
     """Whether the run ends with this job."""
+    again: bool = False
+    """Whether the job goes on by itself, in another of its kind, while its run is not done: for a run whose length is not known."""
     launch: str = ""
     """Common to all jobs of one launch: a crash in one keeps the later ones from repeating it."""
     nodes: int = 1
@@ -116,11 +132,14 @@ class Found:
 
 
 class Refused(Exception):
-    """The scheduler said no. `earliest` is when it says that the job could run, where it says so."""
+    """The scheduler said no. `earliest` is when it says that the job could run, where it says so; `unsure`: it may have taken the
+    job all the same."""
 
-    def __init__(self, sentence: str, code: int | None = None, earliest: dt.datetime | None = None) -> None:
+    def __init__(
+        self, sentence: str, code: int | None = None, earliest: dt.datetime | None = None, unsure: bool = False
+    ) -> None:
         super().__init__(sentence)
-        self.code, self.earliest = code, earliest
+        self.code, self.earliest, self.unsure = code, earliest, unsure
 
 
 class Scheduler(ABC):
@@ -160,6 +179,15 @@ class Scheduler(ABC):
         """End the job, whether it waits or runs. Raises UserError where that fails."""
 
 
+def system_zone() -> dt.tzinfo:
+    """The zone of this machine's clock (/etc/localtime), whatever TZ says."""
+    try:
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return dt.UTC
+
+
 class NodeTemplate(string.Template):
     """A script of templates/: @{name} is replaced, and the shell's own braces and dollars mean nothing."""
 
@@ -186,8 +214,27 @@ def setup_lines(site: Site, scheduler: str, request: JobRequest) -> str:
 def node_command(site: Site, request: JobRequest) -> str:
     """The command on the node, quoted."""
     words = [site.python or sys.executable, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
-    words += [f"--tasks={request.tasks_per_node}", *(["--last"] if request.last else [])]
+    words.append(f"--tasks={request.tasks_per_node}")
+    if request.deadline:
+        words.append(f"--until={request.deadline.isoformat()}")
+    words += [flag for flag, wanted in (("--last", request.last), ("--again", request.again)) if wanted]
     return shlex.join(words)
+
+
+def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
+    """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for."""
+    known: dict[str, Job] = {}
+    left = sorted(jobs, key=lambda job: (len(job.id), job.id))
+    while left:
+        ready = [job for job in left if not any(job.after_is(other) for other in left)] or left
+        for job in ready:
+            ends = [known[id].end for id in job.after if id in known]
+            start = job.start or max([now, *(end for end in ends if end)])
+            walltime = job.walltime or 0.0
+            end = job.end or (start + walltime if walltime and None not in ends else None)
+            known[job.id] = dataclasses.replace(job, start=start, end=end)
+        left = [job for job in left if job.id not in known]
+    return [known[job.id] for job in jobs]
 
 
 @dataclass

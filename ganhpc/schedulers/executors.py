@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import re
 import subprocess
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 from submitit_oar.oar import OarExecutor
 
-from ganhpc.files import atomic_open
+from ganhpc.files import atomic_open, storage_errors
 from ganhpc.schedulers.base import Prepared, Refused
 
 
@@ -35,21 +37,45 @@ class _Ours:
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""
         path = self.prepared.script_path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        with storage_errors(path.parent):
+            path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_open(path) as file:
             file.write(self.prepared.script.encode())
         path.chmod(0o755)
         try:
-            return str(self._submit_command("").job_id)  # type: ignore[attr-defined]
+            with redirect_stderr(StringIO()):  # submitit prints what the command said; our sentence says it
+                return str(self._submit_command("").job_id)  # type: ignore[attr-defined]
         except (FailedJobError, FailedSubmissionError) as error:
-            cause = error.__cause__
-            code = cause.returncode if isinstance(cause, subprocess.CalledProcessError) else None
-            said = str(getattr(cause, "output", "") or "") + str(error)
-            raise Refused(f"no answer in {self.seconds:.0f} s" if code in (124, 137) else said, code) from None
+            raise _refused(error, self.seconds) from None
+        finally:
+            for left in path.parent.glob(".submission_file_*"):
+                left.unlink(missing_ok=True)
+
+
+def _refused(error: Exception, seconds: float) -> Refused:
+    """What went wrong: the command's words, or that it gave none in time."""
+    cause = error.__cause__
+    if not isinstance(cause, subprocess.CalledProcessError):  # it said yes, and no number of a job
+        return Refused(f"its answer makes no sense ({_first_line(error)})", unsure=True)
+    if cause.returncode in (124, 137):  # of timeout(1)
+        return Refused(f"no answer in {seconds:.0f} s", unsure=True)
+    return Refused(f"{cause.output or ''}\n{cause.stderr or ''}", cause.returncode)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 class OurSlurm(_Ours, SlurmExecutor):
     """submitit's Slurm executor."""
+
+    @staticmethod
+    def _get_job_id_from_submission_command(string: bytes | str) -> str:
+        # submitit takes the first "job N" of all that is printed, a site's greeting included.
+        text = string if isinstance(string, str) else string.decode()
+        if not (found := re.search(r"Submitted batch job (\d+)", text)):
+            raise FailedSubmissionError(text.strip()[-200:] or "sbatch printed nothing")
+        return found[1]
 
 
 class OurOar(_Ours, OarExecutor):
@@ -63,7 +89,8 @@ def submit_slurm(prepared: Prepared, seconds: float) -> str:
     try:
         return executor.send()
     except Refused as refused:
-        raise Refused(_last_line(str(refused), "sbatch: error:"), refused.code) from None
+        words = str(refused) if refused.unsure else _last_line(str(refused), "sbatch: error:")
+        raise Refused(words, refused.code, unsure=refused.unsure) from None
 
 
 def submit_oar(prepared: Prepared, seconds: float) -> str:

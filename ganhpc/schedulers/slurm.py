@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import getpass
 import os
+import re
 import shlex
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 
 from ganhpc.commands import Answer, ask
@@ -21,6 +23,7 @@ from ganhpc.schedulers.base import (
     Scheduler,
     Stated,
     fill,
+    foreseen,
     node_command,
     setup_lines,
 )
@@ -29,6 +32,13 @@ SECONDS = 30.0
 """How long one of Slurm's commands may take before we say that it hangs."""
 SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
+
+SEPARATOR = "\x1f"
+FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k"))
+"""Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment."""
+
+MARK = JOB_NAME + ":"
+"""What the comment of our jobs begins with; their tag follows."""
 
 STATES = Stated(
     {
@@ -93,7 +103,7 @@ class Slurm(Scheduler):
         minutes = max(1, request.seconds // 60)
         # On an #SBATCH line, quotes and blanks are read as in a shell.
         yield f"--job-name={JOB_NAME}"
-        yield f"--comment={shlex.quote('ganhpc:' + request.tag)}"
+        yield f"--comment={MARK}{request.tag}"
         yield f"--time={minutes // 60}:{minutes % 60:02d}:00"
         yield f"--output={shlex.quote(_literal(str(request.log)))}"
         yield "--open-mode=append"
@@ -111,7 +121,7 @@ class Slurm(Scheduler):
         conditions = ["singleton"] if request.alone else []
         if request.after:
             conditions.append("afterany:" + ":".join(request.after))
-        if conditions:
+        if conditions:  # a comma: all of them
             yield f"--dependency={','.join(conditions)}"
         for key in ("partition", "account", "qos"):
             if value := getattr(self.site, key, None):
@@ -129,7 +139,8 @@ class Slurm(Scheduler):
         answer = self._squeue("-u", getpass.getuser())
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
-        return [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
+        jobs = [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
+        return foreseen(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -149,8 +160,8 @@ class Slurm(Scheduler):
         return found
 
     def _squeue(self, *words: str) -> Answer:
-        # JSON ignores the filters in 22.05, so: fields with a separator, the free text last, times as seconds since 1970.
-        return ask(["squeue", "-h", *words, "-o", "%i|%T|%S|%e|%L|%j|%k"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+        # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
+        return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -159,12 +170,30 @@ class Slurm(Scheduler):
 
 
 def _job(line: str) -> Job | None:
-    parts = line.split("|", 6)
-    if len(parts) < 7:
+    parts = line.split(SEPARATOR)
+    if len(parts) != 9:
         return None  # noise: a banner, a warning
-    id, native, start, end, _left, name, comment = parts
-    tag = comment.removeprefix("ganhpc:") if comment.startswith("ganhpc:") else ""
-    return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end))
+    id, native, start, end, limit, waits_for, reason, name, comment = parts
+    return Job(
+        id,
+        STATES.read(native),
+        native,
+        name,
+        comment.removeprefix(MARK) if comment.startswith(MARK) else "",
+        _seconds(start),
+        _seconds(end),
+        _duration(limit),
+        message=reason,
+        after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
+    )
+
+
+def _duration(text: str) -> float | None:
+    """Seconds of a time limit: 59:00, 1:00:00, 2-00:00:00; None where there is no limit."""
+    if not (found := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
 
 
 def _accounted(line: str) -> Job | None:
@@ -214,3 +243,9 @@ def hosts() -> list[str]:
 def node_rank() -> int:
     """On the node: its place among the job's nodes."""
     return int(os.environ.get("SLURM_NODEID", "0"))
+
+
+def go_on() -> int:
+    """On the node: put this very job back into the queue; returns the exit code to end with."""
+    ask(["scontrol", "requeue", os.environ.get("SLURM_JOB_ID", "")], 30)
+    return 0

@@ -1,0 +1,183 @@
+"""Submission, second half: what is there already, and sending what is not.
+
+One launcher at a time submits; what is about to be submitted is written down first, with a tag that the scheduler keeps, so that
+a crash in between never submits twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ganhpc import record
+from ganhpc.errors import Busy, UserError
+from ganhpc.files import storage_errors
+from ganhpc.plan import Slot
+from ganhpc.run import Run, State
+from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler
+from ganhpc.submit import SLACK_SECONDS, Submission, Wanted
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A job that the scheduler has taken, and what is to be said of it."""
+
+    id: str
+    note: str = ""
+
+
+@contextmanager
+def one_launcher(scheduler: str) -> Iterator[None]:
+    """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises Busy."""
+    folder = state_folder()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"submit-{scheduler}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for _ in range(600):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise Busy(
+                "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def state_folder() -> Path:
+    """Where the launchers of this user meet."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "ganhpc"
+
+
+def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted], list[str]]:
+    """(what is still to be submitted, sentences on the rest).
+
+    A run with living jobs that will end it is submitted already. One whose launch was cut short (a refusal, a crash) lacks its later
+    segments only.
+    """
+    by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
+    todo, said = [], []
+    for w in {w.run.folder: w for w in wanted}.values():
+        alive = []
+        for entry in record.open_jobs(record.read(w.run)):
+            job = by_id.get(entry["job_id"]) or by_tag.get(entry["tag"])
+            if job:
+                alive.append((entry, job))
+                if entry["job_id"] != job.id:
+                    record.note_id(w.run, entry["tag"], job.id)
+        whole = w.experiment.budget.time is None or any(entry["last"] for entry, _ in alive)
+        if alive and whole:
+            jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
+            said.append(f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {w.run.name}` takes it back.")
+        elif w.run.is_held():
+            said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
+        else:
+            todo.append(dataclasses.replace(w, submitted=sum(_to_do(entry, job) for entry, job in alive)))
+    return todo, said
+
+
+def _to_do(entry: record.Entry, job: Job) -> float:
+    """Seconds of its run that a living job has yet to do."""
+    return max(0.0, entry["work"] - max(0.0, time.time() - job.start if job.start and job.state is JobState.RUNNING else 0.0))
+
+
+# -- sending ------------------------------------------------------------------------------------------------------------
+
+
+def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str = "") -> list[Sent]:
+    """Submit every job of the plan in order. Raises UserError where the scheduler refuses one; those before it stay, and are named.
+
+    `policy_source` is what names the policy for a later `resume`.
+    """
+    runs = {w.run.name: w.run for w in wanted}
+    launch = {
+        "scheduler": submission.scheduler.name,
+        "policy": policy_source or submission.policy.name,
+        "launch": submission.launch,
+    }
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    for run in runs.values():
+        record.note_intent(run, [_entry(slot, job) for slot, job in pairs if slot.run == run.name], launch)
+    sent: list[Sent] = []
+    for slot, prepared in pairs:
+        job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
+        try:
+            ready, taken = _hand_over(submission.scheduler, job, slot)
+        except Refused as refused:
+            raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
+        sent.append(taken)
+        record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
+    return sent
+
+
+def _entry(slot: Slot, job: Prepared) -> record.Entry:
+    request = job.request
+    return {
+        **{key: value for key, value in slot.to_json().items() if key != "run"},
+        "tag": request.tag,
+        "work": slot.work,
+        "seconds": request.seconds,
+        "last": request.last,
+        "launch": request.launch,
+    }
+
+
+def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
+    """The jobs that must have ended first: where one runs at a time, the one before it too, whatever the plan hopes."""
+    behind = request.kind == "chain" and not request.after
+    if sent and (behind or (request.alone and request.kind != "reservation")):
+        return (*request.after, sent[-1].id)
+    return request.after
+
+
+def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepared, Sent]:
+    """Submit one job; a reservation whose slot is taken becomes a job that starts once it can and ends by the slot's end."""
+    ready = scheduler.prepare(job)
+    try:
+        return ready, Sent(scheduler.submit(ready))
+    except Refused as refused:
+        if job.kind != "reservation" or refused.unsure or not scheduler.capabilities().begin:
+            raise
+        loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=max(60, job.seconds - SLACK_SECONDS))
+        ready = scheduler.prepare(loose)
+        note = f"no reservation ({refused}{_offer(scheduler, refused)}): it starts once it can, and ends by {slot.end:%H:%M:%S}"
+        return ready, Sent(scheduler.submit(ready), note)
+
+
+def _offer(scheduler: Scheduler, refused: Refused) -> str:
+    return f"; {SAID[scheduler.name]} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
+
+
+def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, left: Sequence[Run]) -> UserError:
+    """The sentence on a refused job; runs without any job are marked."""
+    name = SAID[submission.scheduler.name]
+    ids = [job.id for job in sent]
+    kept = f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay submitted" if ids else "nothing is submitted"
+    if refused.unsure:
+        kept = "whether it took the job is not known"
+    sentence = f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
+    if refused.unsure:
+        sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
+    else:
+        for run in left:
+            if not any(job["job_id"] for job in record.read(run)["jobs"]):
+                record.note_refused(run, sentence)
+    return UserError(f"{sentence}; {kept}. Type the command again to go on: it looks at the queue first.")
+
+
+def note_refused(wanted: Sequence[Wanted], error: UserError) -> None:
+    """Mark the runs that a rule has kept from being submitted."""
+    for w in wanted:
+        if w.run.standing().state in (State.NEW, State.REFUSED):
+            record.note_refused(w.run, str(error))
