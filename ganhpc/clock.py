@@ -96,23 +96,24 @@ class Clock:
 
 @dataclass
 class Pace:
-    """A running estimate of the seconds that one piece of work takes. It follows the machine's changes of speed."""
+    """A running estimate of the seconds that one piece of work takes: the mean over about the last `memory` seconds of work."""
 
     memory: float = 5.0
-    """Seconds of work after which a change of speed is mostly believed."""
     seconds: float | None = None
+    _time: float = field(default=0.0, repr=False)
+    _pieces: float = field(default=0.0, repr=False)
     _warm: bool = field(default=False, repr=False)
 
     def observe(self, total: float, n: int = 1) -> None:
         """Take in that `n` pieces took `total` seconds."""
-        each = total / n
-        if self.seconds is None or not self._warm:
-            # The first piece pays for warming up (kernels chosen, memory mapped): the second replaces it.
-            self._warm = self.seconds is not None
-            self.seconds = each
-            return
-        weight = 1.0 - math.exp(-total / self.memory)
-        self.seconds += weight * (each - self.seconds)
+        if self.seconds is not None and not self._warm:
+            # The first piece paid for warming up (kernels chosen, memory mapped): from the second on it no longer counts.
+            self._time = self._pieces = 0.0
+            self._warm = True
+        fading = math.exp(-total / self.memory)
+        self._time = self._time * fading + total
+        self._pieces = self._pieces * fading + n
+        self.seconds = self._time / self._pieces
 
 
 @dataclass(frozen=True)
@@ -166,9 +167,20 @@ class Plan:
     def progress(self, step: int, before: float, left: float) -> float:
         """How far along the schedule a run is that has made `step` steps, in [0, 1].
 
-        With fixed epochs this is exactly step / total (a cap on the time does not bend the schedule). By time it advances from `before` so that it would reach 1 after `left`
-        more steps, never going back when the plan changes.
+        With fixed epochs this is exactly step / total (a cap on the time does not bend the schedule). By time it advances from
+        `before` so that it would reach 1 after `left` more steps; `by_time` sets it right at each look at the clock.
         """
         if self.epochs is not None:
             return step / (self.epochs * self.steps_per_epoch)
         return min(1.0, before + (1.0 - before) / max(left, 1.0))
+
+    def by_time(self, before: float, used: float, first: float, costs: Costs, job_left: float = math.inf) -> float:
+        """The same by the clock: the share of the time for steps that has passed. It never goes back.
+
+        `first` is what the clock showed at the first step. Estimates of the steps that are left play no part, so that a slow
+        start does not bend the schedule.
+        """
+        if self.time is None or self.epochs is not None:
+            return before
+        end = used + min(self.time - used, job_left) - costs.final
+        return max(before, min(1.0, (used - first) / (end - first))) if end > first else 1.0

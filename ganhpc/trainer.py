@@ -120,15 +120,20 @@ class Trainer:
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
-        words = [0.0, 0.0, 0.0]
+        words = [0.0] * 4
         reason = ""
         if self.peers.is_main:
-            self.clock.sync()
+            used = self.clock.sync()
             left = self._steps_left()
             reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation) or ""
-            words = [float(self._block_steps(left)), left, float(bool(reason))]
-        # Infinity added to zeros stays what it is, so that rank 0's words reach everybody.
-        steps, left, stop = self.peers.agree(words)
+            if self.progress.first < 0:
+                self.progress.first = used
+            schedule = self.plan.by_time(
+                self.progress.schedule, used, self.progress.first, self._costs(), self._last_job_left()
+            )
+            words = [float(self._block_steps(left)), left, schedule, float(bool(reason))]
+        # Anything added to zeros stays what it is, so that rank 0's words reach everybody.
+        steps, left, self.progress.schedule, stop = self.peers.agree(words)
         if stop:
             self._save()
             raise Stopped(reason)
@@ -284,9 +289,13 @@ class Trainer:
 
     def _steps_left(self) -> float:
         """Steps that the plan still has room for, on this rank's clock. Only rank 0's answer counts."""
-        costs = self._costs()
-        job_left = self._job_left() - STOP_SECONDS - 2 * costs.save if self._ends_with_the_job else math.inf
-        return self.plan.steps_left(self.progress.step, self.clock.used, costs, job_left)
+        return self.plan.steps_left(self.progress.step, self.clock.used, self._costs(), self._last_job_left())
+
+    def _last_job_left(self) -> float:
+        """Seconds that the run's last job has for steps and the last evaluation; infinite where no job bounds the run."""
+        if not self._ends_with_the_job:
+            return math.inf
+        return self._job_left() - STOP_SECONDS - 2 * self._costs().save
 
     def _costs(self) -> Costs:
         evaluation = (self.evaluation_pace.seconds or 0.0) * self._slowdown

@@ -17,7 +17,7 @@ def simulate(
 ) -> dict:
     """Drive `plan` as the loop does, on a clock that only this function moves."""
     rng = random.Random(seed)
-    used, step, progress, pace, evaluated = 0.0, 0, 0.0, Pace(), -1
+    used, step, progress, pace, evaluated, first = 0.0, 0, 0.0, Pace(), -1, None
     evaluation_pace, trace = Pace(), [0.0]
     while True:
         costs = Costs(
@@ -36,6 +36,8 @@ def simulate(
         left = plan.steps_left(step, used, costs)
         if left < 1:
             break
+        first = used if first is None else first
+        progress = plan.by_time(progress, used, first, costs)
         wanted = block / pace.seconds if pace.seconds else 1
         n = max(1, int(min(wanted, plan.steps_per_epoch - step % plan.steps_per_epoch, math.ceil(left / 2))))
         took = sum(step_cost(step + k, rng) for k in range(n))
@@ -76,6 +78,14 @@ def test_a_machine_that_changes_its_speed_still_ends_in_time(factor: float) -> N
     assert 0.95 * 300 <= done["used"] <= 300 + 0.05 * factor + 0.5
     assert done["trace"][-1] > 0.97, "the schedule reaches its end all the same"
     assert all(a <= b for a, b in zip(done["trace"], done["trace"][1:], strict=False)), "and never goes back"
+
+
+def test_slow_first_steps_do_not_bend_the_schedule() -> None:
+    """Seen on a busy machine: the first steps took fifty times as long, and the learning rate fell in the first epoch."""
+    done = simulate(Plan(2500, 300.0, None), lambda k, _rng: 0.25 if k < 4 else 0.005, 5.0, 5.0, 0.02)
+    trace = done["trace"]
+    shares = [k / len(trace) for k in range(len(trace))]
+    assert max(abs(a - b) for a, b in zip(trace, shares, strict=True)) < 0.05
 
 
 def test_with_epochs_the_schedule_is_exact_and_time_is_a_cap() -> None:
