@@ -310,7 +310,7 @@ class Option:
         """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
         if self.name == "data":
             return value.rstrip("/").rsplit("/", 1)[-1]
-        word = self.name.replace("_", "")
+        word = self.flag[2:].replace("-", "")
         if isinstance(value, bool):
             return word if value else "no" + word
         return word + self.show(value).replace(",", "x")
