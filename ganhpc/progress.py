@@ -12,6 +12,8 @@ class Progress:
 
     step: int = 0
     schedule: float = 0.0
+    first: float = -1.0
+    """What the clock showed at the first step."""
     evaluated: int = -1
     """The step of the last evaluation."""
     finished: bool = False

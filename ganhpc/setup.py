@@ -110,10 +110,10 @@ def keep_freed_memory() -> None:
     A step's large tensors would else be mapped and cleared anew each time; training on CPU is some 8 % faster so
     (benchmarks/memory.py). Other C libraries than glibc have no mallopt, and nothing happens.
     """
-    m_trim_threshold, m_mmap_threshold = -1, -3
+    m_trim_threshold, m_mmap_max = -1, -4
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    mallopt(m_mmap_threshold, 1 << 30)
+    mallopt(m_mmap_max, 0)
     mallopt(m_trim_threshold, (1 << 31) - 1)

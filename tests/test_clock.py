@@ -67,7 +67,7 @@ def test_no_budget_is_exceeded_by_more_than_a_step_and_an_evaluation(
     done = simulate(
         plan, lambda _k, rng: step * (1 + noise * rng.uniform(-1, 1)), evaluation, 2 * evaluation, 0.02, seed=seed
     )
-    assert done["used"] <= budget + step * (1 + noise) + 2 * evaluation
+    assert done["used"] <= budget + step * (1 + noise) + 2 * evaluation + 0.02  # the last save
     assert done["used"] >= 0.95 * budget - (step + 2 * evaluation)
 
 

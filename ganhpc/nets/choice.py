@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,64 +23,83 @@ COURSE_FIELDS = (
 STRICTEST = 250_000
 """The strictest reading of the course's 256K: the chosen network stays below it whatever the budget says."""
 
+SHAPE = ("channels", "depths", "stem", "stem_kernel", "stem_stride")
+"""The fields that make a compact network."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A compact network that `auto` may choose: its shape, and the epochs that it needs to be worth its operations."""
+
+    name: str
+    fields: dict[str, Any]
+    least_epochs: float
+
+
+FAMILY = (
+    # 27.7 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
+    Member(
+        "large",
+        {"channels": (32, 48, 64, 80), "depths": (2, 2, 2, 2), "stem": 24, "stem_kernel": 2, "stem_stride": 1},
+        10.0,
+    ),
+    # 8.6 M: the best that five minutes of two CPU cores can train (docs/record.md); worth it from four epochs on.
+    Member(
+        "base", {"channels": (32, 64, 104), "depths": (1, 2, 2), "stem": 32, "stem_kernel": 3, "stem_stride": 2}, 4.0
+    ),
+)
+"""The heaviest first. Narrower forms of the last serve smaller budgets."""
+
 WIDTHS = tuple(width / 20 for width in range(20, 1, -1))
 """Shares of the full width that are tried, the widest first."""
 
-LEAST_EPOCHS = 4.0
-"""A network that sees the images less often than this is too large for the time: a narrower one learns more."""
-
-NARROWEST = 0.5
+NARROWEST = 0.7
 """Time alone makes the network no narrower than this; parameters may."""
 
 
 def make(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> nn.Module:
-    """The untrained network of `experiment` for images of `shape` (channels, height, width)."""
+    """The untrained network of `experiment` for images of `shape` (channels, height, width). Fills `choices` for `auto`."""
     if experiment.net == "course":
         fields = {name: getattr(experiment, name) for name in COURSE_FIELDS}
         return CourseNet(**fields, input_shape=shape, classes=classes)
-    if experiment.net == "auto" and "channels" not in choices:
-        by_parameters(experiment, shape, classes, choices)
-    channels = tuple(choices.get("channels") or experiment.channels)
-    return _compact(experiment, channels, shape, classes)
+    if experiment.net == "auto":
+        if "channels" not in choices:
+            by_parameters(experiment, shape, classes, choices)
+        return _compact({name: choices[name] for name in SHAPE}, shape, classes)
+    return _compact({name: getattr(experiment, name) for name in SHAPE}, shape, classes)
 
 
-def _compact(experiment: Any, channels: tuple[int, ...], shape: tuple[int, int, int], classes: int) -> CompactNet:
-    if len(channels) != len(experiment.depths):
+def _compact(fields: dict[str, Any], shape: tuple[int, int, int], classes: int) -> CompactNet:
+    channels, depths = tuple(fields["channels"]), tuple(fields["depths"])
+    if len(channels) != len(depths):
         raise UserError(
-            f"--channels {','.join(map(str, channels))} and --depths {','.join(map(str, experiment.depths))} must be equally long: "
+            f"--channels {','.join(map(str, channels))} and --depths {','.join(map(str, depths))} must be equally long: "
             "one number each for every stage."
         )
-    return CompactNet(
-        channels=channels,
-        depths=experiment.depths,
-        stem=experiment.stem,
-        stem_kernel=experiment.stem_kernel,
-        stem_stride=experiment.stem_stride,
-        input_shape=shape,
-        classes=classes,
-    )
+    return CompactNet(**{**fields, "channels": channels, "depths": depths}, input_shape=shape, classes=classes)
 
 
-def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[tuple[tuple[int, ...], int]]:
-    """(channels, trainable parameters) of the widths that fit the budget of parameters, the widest first.
+def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[tuple[Member, int]]:
+    """(member, trainable parameters) of the networks that fit the budget of parameters, the heaviest first.
 
     Raises UserError where not even the narrowest fits.
     """
     limit = min(experiment.budget.budget_params or STRICTEST, STRICTEST)
-    found: dict[tuple[int, ...], int] = {}
+    candidates = [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in WIDTHS)]
     with torch.device("meta"):
-        for width in WIDTHS:
-            channels = tuple(max(8, round(c * width / 8) * 8) for c in experiment.channels)
-            params = count_parameters(_compact(experiment, channels, shape, classes))[0]
-            if params <= limit:
-                found.setdefault(channels, params)
-            least = params
-    if not found:
+        sizes = [count_parameters(_compact(member.fields, shape, classes))[0] for member in candidates]
+    fitting = [(member, size) for member, size in zip(candidates, sizes, strict=True) if size <= limit]
+    if not fitting:
         raise UserError(
-            f"--budget-params {limit} is too small for the default network, which needs at least {least:,}: type more, or --net course "
-            "with small --conv and --linear."
+            f"--budget-params {limit} is too small for the default network, which needs at least {min(sizes):,}: type more, "
+            "or --net course with small --conv and --linear."
         )
-    return list(found.items())
+    return fitting
+
+
+def _narrowed(member: Member, width: float) -> Member:
+    channels = tuple(max(8, round(c * width / 8) * 8) for c in member.fields["channels"])
+    return Member(member.name, {**member.fields, "channels": channels}, member.least_epochs)
 
 
 def settle(experiment: Any, context: Context) -> None:
@@ -90,49 +110,61 @@ def settle(experiment: Any, context: Context) -> None:
     if experiment.net != "auto" or "channels" in context.choices:
         return
     shape, classes = context.data.shape, len(context.data.classes)
-    index, reason = 0, ""
+    fitting = within(experiment, shape, classes)
+    # Without a bound on the time: the light one where operations are dear, so that a first try on a CPU is no wait.
+    index, reason = (
+        next((k for k, (m, _) in enumerate(fitting) if m.name == "base" or context.device.type == "cuda"), 0),
+        "",
+    )
     if context.seconds_left is not None:
-        fitting = within(experiment, shape, classes)
-        index, reason = _by_time(experiment, context, [channels for channels, _ in fitting])
+        index, reason = _by_time(experiment, context, [member for member, _ in fitting])
     index = int(context.peers.agree([float(index if context.peers.is_main else 0)])[0])
-    by_parameters(experiment, shape, classes, context.choices, index, reason)
+    _choose(experiment, *fitting[index], context.choices, reason)
     if context.peers.is_main:
         context.say(f"network: {context.choices['network']}: {context.choices['why']}")
 
 
-def by_parameters(
-    experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any], index: int = 0, reason: str = ""
-) -> None:
-    """Write into `choices` the network number `index` of those that fit the budget of parameters, the widest first."""
-    channels, params = within(experiment, shape, classes)[index]
+def by_parameters(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> None:
+    """Write into `choices` the network that a CPU would train, by the budget of parameters alone."""
+    member, params = next(pair for pair in within(experiment, shape, classes) if pair[0].name == "base")
+    _choose(experiment, member, params, choices, "")
+
+
+def _choose(experiment: Any, member: Member, params: int, choices: dict[str, Any], reason: str) -> None:
     budget = experiment.budget.budget_params
     if budget is not None and budget <= STRICTEST:
         limit = f"of {budget:,}"
     else:
         limit = f"(under {STRICTEST:,}, the strictest reading of 256K)"
-    name = "compact " + "-".join(map(str, channels))
-    choices |= {"channels": list(channels), "network": name, "why": f"{params:,} trainable parameters {limit}{reason}"}
+    name = f"compact {'-'.join(map(str, member.fields['channels']))}"
+    fields = {key: list(value) if isinstance(value, tuple) else value for key, value in member.fields.items()}
+    choices |= {**fields, "network": name, "why": f"{params:,} trainable parameters {limit}{reason}"}
 
 
-def _by_time(experiment: Any, context: Context, widths: list[tuple[int, ...]]) -> tuple[int, str]:
-    """(index of the widest that sees the images often enough in the time, the reason in words). Measures this device."""
+def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[int, str]:
+    """(index of the heaviest that sees the images often enough in the time, the reason in words). Measures this device."""
     assert context.seconds_left is not None
-    shape, classes = context.data.shape, len(context.data.classes)
-    n = len(context.data.images)
+    n, left = len(context.data.images), context.seconds_left
 
-    def epochs(channels: tuple[int, ...]) -> float:
-        net = _compact(experiment, channels, shape, classes)
-        return context.seconds_left / (n / images_per_second(net, context, experiment)) if context.seconds_left else 0.0
+    def epochs(member: Member) -> float:
+        net = _compact(member.fields, context.data.shape, len(context.data.classes))
+        return left * images_per_second(net, context, experiment) / n
 
-    index, fits = 0, epochs(widths[0])
-    if fits < LEAST_EPOCHS:
-        # Cost goes with the square of the width: jump to where it should fit, and measure that.
-        share = max(NARROWEST, (fits / LEAST_EPOCHS) ** 0.5)
-        widest = widths[0][-1]
-        index = next((k for k, w in enumerate(widths) if w[-1] <= share * widest), len(widths) - 1)
-        fits = epochs(widths[index]) if index else fits
-    words = f"about {fits:.1f} epochs of {n:,} images fit into {format_duration(round(context.seconds_left))} on this device"
-    return index, f"; {words}" + (", a wider one would see them too seldom" if index else "")
+    # Every heavier member, then the widest of the last one, until one fits; its narrower forms follow by arithmetic.
+    last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
+    index, fits = 0, 0.0
+    for index in range(last + 1):
+        fits = epochs(members[index])
+        if fits >= members[index].least_epochs:
+            break
+    widest = members[index].fields["channels"][-1]
+    if fits < members[index].least_epochs:
+        # Operations go with the square of the width: take the one that should fit.
+        share = max(NARROWEST, (fits / members[index].least_epochs) ** 0.5)
+        narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
+        index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
+    words = f"about {fits:.1f} epochs of {n:,} images fit into {format_duration(round(left))} on this device"
+    return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
 
 
 def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds: float = 0.6) -> float:
