@@ -89,20 +89,28 @@ def _pinned(draft: Draft, rules: Rules) -> bool:
 
 def _reserved(drafts: list[Draft], rules: Rules, able: Capabilities) -> set[int]:
     """The slots that get the advance reservations which are left: first those that cannot be held back otherwise, then
-    the two around an edge, then those that touch one, then the earliest."""
+    the two around an edge, then those that touch one, then those right behind a reserved one.
+
+    No others: a slot behind a job that may start late is better off in a chain, where it doesn't cut that job short.
+    """
     ahead = [i for i, draft in enumerate(drafts) if draft.start > rules.now]
     pairs = set()
     for i in range(1, len(drafts)):
         if drafts[i].from_edge is not None and drafts[i].from_edge == drafts[i - 1].to_edge:
             pairs |= {i - 1, i}
 
-    def rank(i: int) -> tuple[bool, bool, bool, int]:
+    def rank(i: int) -> tuple[bool, bool, bool]:
         draft = drafts[i]
         must = not able.begin and _pinned(draft, rules)
         touches = draft.from_edge is not None or draft.to_edge is not None
-        return not must, i not in pairs, not touches, i
+        return not must, i not in pairs, not touches
 
-    return set(sorted(ahead, key=rank)[: rules.reservations_left])
+    ranked = sorted(ahead, key=rank)
+    reserved = {i for i in ranked[: rules.reservations_left] if not all(rank(i))}
+    for i in ahead:
+        if len(reserved) < rules.reservations_left and i - 1 in reserved:
+            reserved.add(i)
+    return reserved
 
 
 def deadlines(drafts: list[Draft], kinds: list[str], gap: int) -> list[int]:

@@ -63,7 +63,14 @@ class Segment:
     def __init__(
         self, run: Run, begun: float, hard_end: float, tasks: int, last: bool, again: bool, follower: str
     ) -> None:
-        self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = run, begun, hard_end, tasks, last, again
+        self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = (
+            run,
+            begun,
+            hard_end,
+            tasks,
+            last,
+            again,
+        )
         self.scheduler = scheduler_module()
         self.others: list[str] = []
         self.warned = False

@@ -11,7 +11,20 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.toml_values import WEEKDAYS, BadValue, count, flag, limit, one_of, seconds, text, time_zone, wall, walls, weekdays
+from ganhpc.toml_values import (
+    WEEKDAYS,
+    BadValue,
+    count,
+    flag,
+    limit,
+    one_of,
+    seconds,
+    text,
+    time_zone,
+    wall,
+    walls,
+    weekdays,
+)
 from ganhpc.units import format_duration
 
 EDGE_DAYS = ("working", "every")

@@ -43,10 +43,10 @@ def updated(run: Run) -> Iterator[dict[str, Any]]:
         os.close(handle)
 
 
-def note_intent(run: Run, entries: Iterable[Entry], launch: Mapping[str, Any]) -> None:
-    """Write down the jobs that are about to be submitted."""
+def note_intent(run: Run, entries: Iterable[Entry], launch: Mapping[str, Any], *, about_to: bool) -> None:
+    """Write down jobs that are about to be submitted, or (not `about_to`) that a person may submit by hand."""
     with updated(run) as record:
-        for key in ("cancelled", "refused"):
+        for key in ("cancelled", "refused") if about_to else ():
             record.pop(key, None)
         # A job without an id was never accepted, or it would have been found by its tag.
         record["jobs"] = [job for job in record["jobs"] if job["job_id"]]

@@ -265,7 +265,7 @@ class Run:
 
 def _before_training(asked: dict[str, Any]) -> tuple[State, str]:
     """The state of a run whose trainer has said nothing yet, by what was asked of a scheduler."""
-    jobs = asked.get("jobs", [])
+    jobs = [job for job in asked.get("jobs", []) if job.get("job_id")]
     if not jobs:
         return State.NEW, "not started"
     if all(job.get("ended") for job in jobs):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ganhpc import record
 from ganhpc.errors import Busy, UserError
-from ganhpc.files import storage_errors
+from ganhpc.files import atomic_open, storage_errors
 from ganhpc.plan import Slot
 from ganhpc.run import Run, State
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler
@@ -79,7 +79,9 @@ def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted]
         whole = w.experiment.budget.time is None or any(entry["last"] for entry, _ in alive)
         if alive and whole:
             jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
-            said.append(f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {w.run.name}` takes it back.")
+            said.append(
+                f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {w.run.name}` takes it back."
+            )
         elif w.run.is_held():
             said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
         else:
@@ -89,26 +91,22 @@ def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted]
 
 def _to_do(entry: record.Entry, job: Job) -> float:
     """Seconds of its run that a living job has yet to do."""
-    return max(0.0, entry["work"] - max(0.0, time.time() - job.start if job.start and job.state is JobState.RUNNING else 0.0))
+    return max(
+        0.0, entry["work"] - max(0.0, time.time() - job.start if job.start and job.state is JobState.RUNNING else 0.0)
+    )
 
 
 # -- sending ------------------------------------------------------------------------------------------------------------
 
 
-def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str = "") -> list[Sent]:
+def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str) -> list[Sent]:
     """Submit every job of the plan in order. Raises UserError where the scheduler refuses one; those before it stay, and are named.
 
     `policy_source` is what names the policy for a later `resume`.
     """
     runs = {w.run.name: w.run for w in wanted}
-    launch = {
-        "scheduler": submission.scheduler.name,
-        "policy": policy_source or submission.policy.name,
-        "launch": submission.launch,
-    }
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
-    for run in runs.values():
-        record.note_intent(run, [_entry(slot, job) for slot, job in pairs if slot.run == run.name], launch)
+    note_plan(submission, wanted, policy_source, about_to=True)
     sent: list[Sent] = []
     for slot, prepared in pairs:
         job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
@@ -119,6 +117,24 @@ def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str = 
         sent.append(taken)
         record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
     return sent
+
+
+def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:
+    """Write the plan into the records of its runs. `about_to`: it is sent now, which ends what was said of a cancelling."""
+    launch = {"scheduler": submission.scheduler.name, "policy": policy_source, "launch": submission.launch}
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    for w in wanted:
+        entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
+        record.note_intent(w.run, entries, launch, about_to=about_to)
+
+
+def write_script(job: Prepared) -> None:
+    """Write the job's script where its command looks for it."""
+    with storage_errors(job.script_path.parent):
+        job.script_path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_open(job.script_path) as file:
+        file.write(job.script.encode())
+    job.script_path.chmod(0o755)
 
 
 def _entry(slot: Slot, job: Prepared) -> record.Entry:
@@ -144,6 +160,7 @@ def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
 def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepared, Sent]:
     """Submit one job; a reservation whose slot is taken becomes a job that starts once it can and ends by the slot's end."""
     ready = scheduler.prepare(job)
+    write_script(ready)
     try:
         return ready, Sent(scheduler.submit(ready))
     except Refused as refused:
@@ -151,6 +168,7 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepa
             raise
         loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=max(60, job.seconds - SLACK_SECONDS))
         ready = scheduler.prepare(loose)
+        write_script(ready)
         note = f"no reservation ({refused}{_offer(scheduler, refused)}): it starts once it can, and ends by {slot.end:%H:%M:%S}"
         return ready, Sent(scheduler.submit(ready), note)
 
@@ -166,7 +184,9 @@ def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, lef
     kept = f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay submitted" if ids else "nothing is submitted"
     if refused.unsure:
         kept = "whether it took the job is not known"
-    sentence = f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
+    sentence = (
+        f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
+    )
     if refused.unsure:
         sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
     else:

@@ -17,18 +17,21 @@ from ganhpc import record
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, say_seconds
-from ganhpc.rules import Busy
+from ganhpc.rules import Busy, Rules
 from ganhpc.run import Run
 from ganhpc.schedulers.base import Job, JobRequest, Prepared, Scheduler, system_zone
 from ganhpc.site import Site
 from ganhpc.units import format_duration
-from ganhpc.window import Window, from_now
+from ganhpc.window import Window, from_now, tonight
 
 LEAST_SECONDS = 120
 """A job shorter than this would spend itself on starting."""
 
 SLACK_SECONDS = 90
 """How late a scheduler may start a job that is free to start, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
+
+STARTUP_SECONDS = 90
+"""What starting up and saving take beside the training clock, at most."""
 
 LONGEST_SECONDS = 3600
 """A job of a run without a known length, where the policy has no longest job."""
@@ -107,7 +110,16 @@ def prepare(
     plan = planner.plan(works, policy, busy, now, tz, window or from_now(tz, now), scheduler.capabilities())
     launch = secrets.token_hex(4)
     make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded=window is not None)
-    return Submission(plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch)
+    return Submission(
+        plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch
+    )
+
+
+def tonight_of(scheduler: Scheduler, policy: Policy, now: dt.datetime, queue: Sequence[Job] = ()) -> Window:
+    """The night at hand; with a slot behind the morning edge where two reservations are left for the pair around it."""
+    tz = zone(scheduler.site, policy)
+    rules = Rules(policy, tz, now, [busy_of(job, now) for job in queue])
+    return tonight(policy, tz, now, edge_pair=scheduler.capabilities().reservations and rules.reservations_left >= 2)
 
 
 @dataclass(frozen=True)
@@ -132,7 +144,7 @@ class _Requests:
             tag=f"{self.launch}-{slot.segment}-{secrets.token_hex(2)}",
             run=wanted.run.folder.absolute(),
             segment=slot.segment,
-            seconds=_walltime(slot),
+            seconds=_walltime(slot, self.policy, last),
             kind=slot.kind,
             start=slot.start,
             deadline=self._deadline(slot),
@@ -158,13 +170,16 @@ class _Requests:
         return slot.deadline if real else None
 
 
-def _walltime(slot: planner.Slot) -> int:
-    """Seconds to ask for: the slot's, but a job that may start late keeps some in hand before its deadline, or the scheduler
-    would give it up for a few seconds' delay."""
+def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:
+    """Seconds to ask for: the slot's; for a run's last job, with time to start up and save where the rules have it.
+
+    A job that may start late keeps some in hand before its deadline, or the scheduler would give it up for a few seconds' delay.
+    """
     if slot.kind == "reservation":
         return slot.seconds
+    wanted = slot.seconds + (STARTUP_SECONDS if last else 0)
     room = slot.deadline.timestamp() - slot.start.timestamp() - SLACK_SECONDS
-    return max(60, min(slot.seconds, int(room)))
+    return max(60, min(wanted, max(slot.seconds, policy.max_job or wanted), int(room)))
 
 
 def busy_of(job: Job, now: dt.datetime) -> Busy:

@@ -13,8 +13,15 @@ from ganhpc import __version__, experiment
 from ganhpc.errors import UserError, nearest
 
 VERBS = {
+    "night": "Several experiments laid into the night, under the rules.",
+    "status": "Where runs and their jobs stand, and what to type next.",
+    "logs": "What a run says; -f reads along.",
+    "cancel": "Take back the jobs of runs.",
+    "resume": "Go on with runs.",
+    "policy": "The rules for jobs, and whether a run keeps them.",
     "results": "A table of runs.",
     "describe": "A network in full: functions, tensors, weights, operations.",
+    "sample": "Pictures by the generator of a run.",
     "data": "Where the data lie, whether they are whole, how to get them.",
     "doctor": "Look over this machine: each line good, or what mends it.",
     "completion": "The line that switches on completion in your shell.",

@@ -39,3 +39,20 @@ def RUNS() -> click.Option:
 def _configured_runs() -> str:
     configured = site.load().runs
     return str(configured) if configured else "runs"
+
+
+def LAUNCHER(on: str, policy: str, envvar: str | None = None) -> tuple[click.Option, ...]:
+    """The options of commands that plan and submit: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults."""
+    from ganhpc.schedulers.pick import CHOICES
+
+    return (
+        click.Option(["--on"], type=click.Choice(CHOICES), envvar=envvar, help=f"where to run  [default: {on}]"),
+        click.Option(
+            ["--policy"],
+            metavar="NAME|FILE",
+            help=f"rules for jobs: student, grid5000, none, or a TOML file  [default: {policy}]",
+        ),
+        click.Option(["--now"], metavar="ISO", help="plan as if it were this moment (with --dry-run)"),
+        click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
+        click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ganhpc import sending, submit
+from ganhpc import script, sending, submit
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, load_policy
 from ganhpc.run import Run
-from ganhpc.schedulers.base import Job, Scheduler
+from ganhpc.schedulers.base import SAID, Job, Scheduler
 from ganhpc.sending import Sent
 from ganhpc.site import Site
 from ganhpc.units import format_duration
@@ -87,12 +88,21 @@ def send(
     console: Console,
     *,
     as_json: bool = False,
-    window: Window | None = None,
+    window: Callable[[Sequence[Job]], Window] | None = None,
     part: bool = False,
+    folder: Path | None = None,
 ) -> None:
-    """Submit what of the runs is not done, nor submitted, already. `part`: what has no place in the window may be left over."""
+    """Submit what of the runs is not done, nor submitted, already.
+
+    `window` bounds the plan, by the jobs there are; `part`: what has no place in it may be left over; `folder`: where the plan is
+    written as a script.
+    """
     wanted = [w for w in opened if not w.run.result_json.exists()]
-    said = [f"{w.run} is done already: `python launch.py results` shows it, --new trains it afresh." for w in opened if w not in wanted]
+    said = [
+        f"{w.run} is done already: `python launch.py results` shows it, --new trains it afresh."
+        for w in opened
+        if w not in wanted
+    ]
     fetch_data(wanted, console)
     submission, sent = None, []
     if wanted:
@@ -101,9 +111,13 @@ def send(
             wanted, living = sending.survey(wanted, queue)
             said += living
             if wanted:
-                submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue, window)
+                submission = submit.prepare(
+                    wanted, place.scheduler, place.policy, place.now, queue, window(queue) if window else None
+                )
                 _check(submission, wanted, part)
                 sent = sending.send(submission, wanted, place.policy_source)
+                if folder:
+                    script.write(submission, wanted, folder, place.policy_source, sent)
     if as_json:
         click.echo(json.dumps({**_tree(submission), "sent": [job.id for job in sent], "said": said}, indent=1))
         return
@@ -112,7 +126,9 @@ def send(
     if submission and sent:
         console.print(timeline(submission, sent))
         say_remaining(submission, console)
-        console.print("next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along.")
+        console.print(
+            "next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along."
+        )
 
 
 def _tree(submission: submit.Submission | None) -> dict[str, Any]:
@@ -160,29 +176,33 @@ def say_remaining(submission: submit.Submission, console: Console) -> None:
 
 
 def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
-    """The slots of a plan in order, with why each begins and ends where it does."""
+    """The slots of a plan in order, with why each begins and ends where it does. Reads well from 80 columns on."""
     policy = submission.policy
     table = Table(
-        title=f"{submission.scheduler.name}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
+        title=f"{SAID[submission.scheduler.name]}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
         title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
-    table.add_column("job" if sent else "", no_wrap=True)
-    for name in ("start", "end", "length", "run", "segment", "kind"):
-        table.add_column(name, no_wrap=name in ("start", "end", "length"), overflow="fold")
-    table.add_column("why", overflow="fold")
+    table.add_column("job" if sent else "", justify="right", no_wrap=True)
+    table.add_column("from - to", no_wrap=True)
+    table.add_column("run, and why then", overflow="fold")
     day = None
     for k, slot in enumerate(submission.plan.slots):
-        date = f"{slot.start:%a %d %b}"
+        date = f"{slot.start:%a %d %b %Y}"
+        if date != day:
+            table.add_row("", Text(date, style="bold"), "")
         note = sent[k].note if sent else ""
+        why = f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason
+        experiment = submission.jobs[k].request.run.parent.name
+        run = Text(f"{experiment}/{slot.run}", style="cyan").append(
+            f", segment {slot.segment}, {format_duration(slot.seconds)} ({slot.kind})", style="default"
+        )
         table.add_row(
             sent[k].id if sent else str(k + 1),
-            (f"{date} " if date != day else "") + f"{slot.start:%H:%M:%S}",
-            f"{slot.end:%H:%M:%S}",
-            format_duration(slot.seconds),
-            slot.run,
-            str(slot.segment),
-            slot.kind,
-            f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason,
+            f"{slot.start:%H:%M:%S} - {slot.end:%H:%M:%S}",
+            run + Text(f"\n{why}", style="dim"),
         )
         day = date
     return table

@@ -166,6 +166,11 @@ class Scheduler(ABC):
     def submit(self, prepared: Prepared) -> str:
         """Hand it over; returns the job's id. Raises Refused."""
 
+    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
+        """The command for a script that a person runs; `behind`: a shell variable with the id of the job that must end first."""
+        del behind
+        return prepared.command
+
     @abstractmethod
     def queue(self) -> list[Job]:
         """This user's jobs that wait or run, started by whatever means. Raises UserError where the server doesn't answer."""

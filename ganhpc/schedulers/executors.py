@@ -15,7 +15,6 @@ from submitit.core.utils import FailedJobError, FailedSubmissionError
 from submitit.slurm.slurm import SlurmExecutor
 from submitit_oar.oar import OarExecutor
 
-from ganhpc.files import atomic_open, storage_errors
 from ganhpc.schedulers.base import Prepared, Refused
 
 
@@ -37,11 +36,6 @@ class _Ours:
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""
         path = self.prepared.script_path
-        with storage_errors(path.parent):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_open(path) as file:
-            file.write(self.prepared.script.encode())
-        path.chmod(0o755)
         try:
             with redirect_stderr(StringIO()):  # submitit prints what the command said; our sentence says it
                 return str(self._submit_command("").job_id)  # type: ignore[attr-defined]

@@ -125,6 +125,9 @@ class Oar(Scheduler):
         except Refused as refused:
             raise refusal(refused) from None
 
+    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
+        return shlex.join([prepared.argv[0]]) + (f' -a "{behind}" ' if behind else " ") + shlex.join(prepared.argv[1:])
+
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def queue(self) -> list[Job]:
@@ -151,7 +154,9 @@ class Oar(Scheduler):
     def _judged(self, job: Job) -> Job:
         """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""
         if job.state is JobState.ENDED:
-            return dataclasses.replace(job, state=JobState.FAILED) if job.exit_code not in (None, 0, AGAIN_CODE) else job
+            return (
+                dataclasses.replace(job, state=JobState.FAILED) if job.exit_code not in (None, 0, AGAIN_CODE) else job
+            )
         if job.state is not JobState.FAILED:
             return job
         if re.search(r"never run|expired", job.message):

@@ -45,8 +45,12 @@ def refusal(refused: Refused) -> Refused:
     earliest = re.search(r"could run at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", said)
     moment = dt.datetime.strptime(earliest[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=system_zone()) if earliest else None
     lines = [line.strip() for line in said.splitlines() if re.search(_TELLING, line, re.I)]
-    detail = re.sub(r"^\[[A-Z ]+\]\s*(Error:\s*)?|^Reservation not valid --> ", "", lines[-1]).rstrip(".") if lines else ""
-    reason = REFUSALS.get(refused.code or 0, "oarsub says no" if refused.code else said.strip() or "oarsub gave no reason")
+    detail = (
+        re.sub(r"^\[[A-Z ]+\]\s*(Error:\s*)?|^Reservation not valid --> ", "", lines[-1]).rstrip(".") if lines else ""
+    )
+    reason = REFUSALS.get(
+        refused.code or 0, "oarsub says no" if refused.code else said.strip() or "oarsub gave no reason"
+    )
     return Refused(f"{reason}{f' ({detail})' if detail else ''}", refused.code, moment)
 
 

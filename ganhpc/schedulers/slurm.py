@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import getpass
 import os
@@ -118,11 +119,8 @@ class Slurm(Scheduler):
             yield f"--begin={_local(request.start)}"
         if request.deadline:
             yield f"--deadline={_local(request.deadline)}"
-        conditions = ["singleton"] if request.alone else []
-        if request.after:
-            conditions.append("afterany:" + ":".join(request.after))
-        if conditions:  # a comma: all of them
-            yield f"--dependency={','.join(conditions)}"
+        if conditions := _conditions(request):
+            yield f"--dependency={conditions}"
         for key in ("partition", "account", "qos"):
             if value := getattr(self.site, key, None):
                 yield f"--{key}={shlex.quote(value)}"
@@ -132,6 +130,13 @@ class Slurm(Scheduler):
         from ganhpc.schedulers.executors import submit_slurm
 
         return submit_slurm(prepared, SECONDS)
+
+    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
+        if not behind:
+            return prepared.command
+        # What stands on the command line takes the place of what stands in the script.
+        conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, behind)))
+        return f'sbatch --dependency="{conditions}" {shlex.join(prepared.argv[1:])}'
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -167,6 +172,14 @@ class Slurm(Scheduler):
         answer = ask(["scancel", job], SECONDS)
         if answer.code != 0 and "Invalid job id" not in answer.err:
             raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+def _conditions(request: JobRequest) -> str:
+    """What must be before the job starts; a comma means all of it."""
+    conditions = ["singleton"] if request.alone else []
+    if request.after:
+        conditions.append("afterany:" + ":".join(request.after))
+    return ",".join(conditions)
 
 
 def _job(line: str) -> Job | None:

@@ -1,0 +1,84 @@
+"""`launch.py logs RUN`: what the trainer and the scheduler said, and with -f what they go on saying."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from ganhpc import overview
+from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.status import schedulers
+from ganhpc.cli.watch import LogTail
+from ganhpc.lookup import find_run
+from ganhpc.overview import View
+from ganhpc.run import Run, State
+
+ASK_SECONDS = 10.0
+"""How often a follower asks the scheduler whether more is to come."""
+
+
+def show(word: str, runs: str, follow: bool, lines: int) -> None:
+    """Print the end of a run's log; with `follow`, all that is added until the run is over."""
+    run = find_run(word, Path(runs))
+    offset = _last_lines(run, lines)
+    if follow:
+        _follow(run, offset)
+    elif not offset:
+        view = _look(run)
+        reason = f" ({view.standing.reason})" if view.standing.reason else ""
+        click.echo(
+            f"nothing is written yet: the run is {view.standing.state}{reason}; next: {view.next_command}", err=True
+        )
+
+
+def _last_lines(run: Run, lines: int) -> int:
+    """Print the last `lines` lines; returns the length of the log in bytes."""
+    try:
+        data = run.log.read_bytes()
+    except FileNotFoundError:
+        return 0
+    kept = data.decode(errors="replace").splitlines()[-lines:] if lines else []
+    for line in kept:
+        click.echo(line)
+    return len(data)
+
+
+def _follow(run: Run, offset: int) -> None:
+    tail = LogTail(run.log, offset)
+    said, asked, view = "", 0.0, None
+    while True:
+        if run.log.exists():
+            for line in tail.lines():
+                click.echo(line)
+        if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
+            click.echo(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
+            return
+        if time.monotonic() - asked > ASK_SECONDS or run.result_json.exists():
+            view, asked = _look(run), time.monotonic()
+            waits = view.standing.reason if view.standing.state is State.WAITING else ""
+            if waits and waits != said:
+                click.echo(f"waiting {waits} ..", err=True)
+            said = waits
+        time.sleep(0.3)
+
+
+def _because(view: View) -> str:
+    return f" ({view.standing.reason})" if view.standing.reason else ""
+
+
+def _look(run: Run) -> View:
+    return overview.look([run], schedulers)[0][0]
+
+
+command = Sections("logs", callback=lambda **values: show(**values), help=(
+    "What the trainer and the scheduler said.\n\nRUN is a run's folder, its name, or a part of it."
+))  # fmt: skip
+command.params.append(click.Argument(["word"], metavar="RUN"))
+command.add(
+    "Options",
+    RUNS(),
+    click.Option(["--follow", "-f"], is_flag=True, help="go on reading until the run is over, or Ctrl-C"),
+    click.Option(["--lines", "-n"], type=click.IntRange(0), default=50, show_default=True, metavar="N", help="lines of its end to begin with"),
+)  # fmt: skip

@@ -1,0 +1,171 @@
+"""`launch.py night`: several experiments laid into a night, as a timeline, as a script, and, once agreed to, as jobs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ganhpc import script, site, submit
+from ganhpc.cli import remote
+from ganhpc.cli.experiments import DefinitionType
+from ganhpc.cli.params import LAUNCHER, RUNS, Sections
+from ganhpc.cli.remote import Place
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment, Option, find, options
+from ganhpc.run import Run
+from ganhpc.schedulers.base import SAID, Job
+from ganhpc.schedulers.pick import named, pick
+from ganhpc.window import Window
+
+
+def night(words: tuple[str, ...], **values: Any) -> None:
+    """Plan the night of the named experiments; submit it where the user agrees."""
+    if values["now"] and values["yes"]:
+        raise UserError("--now plans from another moment and can't submit: leave out --yes.")
+    settings = site.load()
+    dry_run = values["dry_run"] or bool(values["now"])
+    scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
+    local = scheduler is None
+    scheduler = scheduler or named("local", settings)
+    place = Place.of(scheduler, values["policy"], values["now"], settings, default="none" if local else "student")
+    console = Console(stderr=values["json"], highlight=False)
+    console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
+    wanted = planned(definitions(words, values), Path(values["runs"]), new=values["new"])
+    window = window_of(place, values["begin"], values["until"])
+    submission = submit.prepare(wanted, scheduler, place.policy, place.now, *_around(place, window))
+    if values["dry_run"]:
+        _show(submission, console, values["json"])
+        return
+    _agree(wanted, submission, place, window, console, values)
+
+
+def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
+    """The experiments that were typed as NAME or NAME:PRESET, each with the options that all take. Raises UserError."""
+    typed = {o.name: values[o.name] for o in options(Experiment) if values.get(o.name) is not None}
+    if "epochs" in typed and "time" not in typed:
+        typed["time"] = None
+    made = []
+    for word in words:
+        name, _, preset = word.partition(":")
+        base = find(name).from_preset(preset or "default").replace(**typed)
+        made += [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
+    if twice := {e.signature for e in made if [x.signature for x in made].count(e.signature) > 1}:
+        same = next(e for e in made if e.signature in twice)
+        raise UserError(f"{same.NAME} {same.variant} is named twice: leave one out, or type --seeds 2.")
+    return made
+
+
+def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list[submit.Wanted]:
+    """The runs that are not done. Raises UserError where all are."""
+    wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
+    left = [w for w in wanted if not w.run.result_json.exists()]
+    if not left:
+        raise UserError("all of it is done already: `python launch.py results` shows it, --new trains it afresh.")
+    return left
+
+
+def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[Sequence[Job]], Window]:
+    """What makes the window from the jobs there are: tonight, or as --from and --until say."""
+    first = _clock(begin, "--from", place.now) if begin else None
+    last = _clock(until, "--until", first or place.now) if until else None
+
+    def window(queue: Sequence[Job]) -> Window:
+        night = submit.tonight_of(place.scheduler, place.policy, place.now, queue)
+        start, end = first or min(night.start, last or night.start), last or night.end
+        if begin is None and last is not None and last <= night.start:
+            start = place.now  # it ends before the night begins: from now on
+        opens = "at the time of --from" if first else night.opens
+        return Window(start, end, opens, "at the time of --until" if last else night.closes)
+
+    return window
+
+
+def _clock(text: str, option: str, after: dt.datetime) -> dt.datetime:
+    """A moment: ISO, or a time of day, the next one after `after`."""
+    try:
+        wall = dt.datetime.strptime(text, "%H:%M").time()
+    except ValueError:
+        assert after.tzinfo
+        return remote.moment(text, after.tzinfo, option)
+    there = dt.datetime.combine(after.date(), wall, after.tzinfo)
+    if there.timestamp() <= after.timestamp():
+        there = dt.datetime.combine(after.date() + dt.timedelta(days=1), wall, after.tzinfo)
+    return there
+
+
+def _around(place: Place, window: Callable[[Sequence[Job]], Window]) -> tuple[Sequence[Job], Window]:
+    queue = remote.queue_if_here(place.scheduler)
+    return queue, window(queue)
+
+
+def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(submission.plan.to_json(), indent=1))
+        return
+    console.print(remote.timeline(submission))
+    remote.say_remaining(submission, console)
+
+
+def _agree(
+    wanted: Sequence[submit.Wanted],
+    submission: submit.Submission,
+    place: Place,
+    window: Callable[[Sequence[Job]], Window],
+    console: Console,
+    values: dict[str, Any],
+) -> None:
+    """Show the plan, write it as a script, and send it where the user says yes."""
+    runs = Path(values["runs"])
+    opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
+    if not values["yes"]:
+        # Folders of --new have their names only now.
+        submission = submit.prepare(opened, place.scheduler, place.policy, place.now, *_around(place, window))
+        _show(submission, console, values["json"])
+        path = script.write(submission, opened, Path.cwd(), place.policy_source)
+        console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True)
+        if values["now"] or not submission.plan.slots or not _confirmed(submission, values["json"]):
+            return
+    remote.send(opened, place, console, as_json=values["json"], window=window, part=True, folder=Path.cwd())
+
+
+def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
+    if as_json or not sys.stdin.isatty():
+        click.echo("nothing is submitted: --yes submits without a question.", err=True)
+        return False
+    n = len(submission.jobs)
+    return click.confirm(
+        f"submit {'these' if n > 1 else 'this'} {n} job{'s' * (n > 1)} to {SAID[submission.scheduler.name]}?"
+    )
+
+
+def _option(option: Option) -> click.Option:
+    """`option` for all experiments; where it is not typed, each preset decides."""
+    unit = f" ({option.unit})" if option.unit else ""
+    return click.Option(
+        [option.flag, option.name], type=DefinitionType(option), default=None, help=f"{option.help}{unit}"
+    )
+
+
+command = Sections("night", callback=lambda **values: night(**values), help=(
+    "Lay experiments into the night at hand, one job after another under the policy, and submit them once you agree.\n\n"
+    "EXPERIMENT is a name such as cifar, or a name and a preset such as cifar:course. What does not fit is left for another night."
+))  # fmt: skip
+command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="EXPERIMENT..."))
+command.add(
+    "Night",
+    click.Option(["--from", "begin"], metavar="TIME", help="not before this moment: 17:40, or ISO  [default: when the night begins, or now]"),
+    click.Option(["--until"], metavar="TIME", help="all over by this moment: 07:00, or ISO  [default: when the night ends]"),
+    click.Option(["--yes", "-y"], is_flag=True, help="submit without a question"),
+    click.Option(["--new"], is_flag=True, help="start afresh in new folders, even if these runs exist"),
+    click.Option(["--seeds"], metavar="K", type=click.IntRange(1, 10_000), default=1, help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]"),
+    RUNS(),
+    *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
+)  # fmt: skip
+command.add("Of every experiment", *(_option(o) for o in options(Experiment)))

@@ -1,0 +1,97 @@
+"""`launch.py policy`: the rules in force, as sentences; and whether a run keeps them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ganhpc import site, submit
+from ganhpc.check import Request, check
+from ganhpc.cli.params import RUNS, Sections
+from ganhpc.errors import UserError
+from ganhpc.lookup import find_run
+from ganhpc.policy import Policy, explain, load_policy, packaged_policies, say_seconds
+from ganhpc.schedulers.pick import CHOICES, pick
+
+
+def show(name: str | None, on: str, now: str | None, checked: str | None, runs: str, as_json: bool) -> None:
+    """Explain the policy `name`, or the one in force; with `checked`, say whether that run may be submitted as one job."""
+    settings = site.load()
+    scheduler, why = pick(on, settings, dry_run=True)
+    named = name or settings.policy or ("student" if scheduler else "none")
+    policy = load_policy(named, [Path.cwd() / "policies"])
+    if checked:
+        _check(policy, checked, Path(runs), scheduler.name if scheduler else "local", now, on)
+        return
+    if as_json:
+        click.echo(json.dumps({"in_force": not name, "sentences": explain(policy), **_plain(policy)}, indent=1))
+        return
+    if not name:
+        source = (
+            f"configured in {settings.path}"
+            if settings.policy
+            else f"the default on {scheduler.name if scheduler else 'this machine'}"
+        )
+        click.echo(f"In force: {policy.name} ({source}; {why}).")
+    for sentence in explain(policy):
+        click.echo(sentence)
+    click.echo(f"Others: {', '.join(p for p in packaged_policies() if p != policy.name)}, or the path of a TOML file.")
+
+
+def _plain(policy: Policy) -> dict[str, Any]:
+    tree: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(policy), default=str))
+    return tree
+
+
+def _check(policy: Policy, word: str, runs: Path, scheduler: str, now: str | None, on: str) -> None:
+    from ganhpc.cli import remote
+    from ganhpc.schedulers.pick import named
+
+    run = find_run(word, runs)
+    settings = site.load()
+    tz = submit.zone(settings, policy)
+    moment = remote.moment(now, tz)
+    known = named(scheduler, settings)
+    queue = remote.queue_if_here(known)
+    wanted = submit.Wanted(run, run.experiment())
+    seconds = submit.seconds_to_go(wanted, policy)
+    broken = check(Request(moment, seconds), policy, tz, moment, [submit.busy_of(job, moment) for job in queue])
+    if not broken:
+        click.echo(f"{run} may be submitted now, as one job of {say_seconds(seconds)}.")
+        return
+    click.echo(f"{run} may not be submitted now as one job of {say_seconds(seconds)}:")
+    for violation in broken:
+        click.echo(f"- {violation.sentence[:1].upper()}{violation.sentence[1:]}.")
+    if nearest := broken[0].nearest:
+        click.echo(
+            f"The nearest job that passes starts on {nearest.start:%a %d %b %H:%M:%S} for {say_seconds(nearest.seconds)}."
+        )
+    submission = submit.prepare([wanted], known, policy, moment, queue)
+    slots = submission.plan.slots
+    if slots and not submission.plan.remaining:
+        asked = "" if on == "auto" else f" --on {on}"
+        first, last = slots[0].start, slots[-1].end
+        click.echo(
+            f"In {len(slots)} job{'s' * (len(slots) > 1)} it passes, from {first:%a %d %b %H:%M:%S} to {last:%a %d %b %H:%M:%S}: "
+            f"python launch.py resume {run.name}{asked}"
+        )
+    else:
+        raise UserError("no number of jobs makes it pass: " + submission.plan.remaining[0].reason)
+
+
+command = Sections("policy", callback=lambda **values: show(**values), help=(
+    "The rules for jobs, as sentences: those of NAME (a packaged policy, or the path of a TOML file), or those in force."
+))  # fmt: skip
+command.params.append(click.Argument(["name"], required=False, metavar="[NAME]"))
+command.add(
+    "Options",
+    click.Option(["--check", "checked"], metavar="RUN", help="say whether this run may be submitted now, every rule in its way, and what would pass"),
+    RUNS(),
+    click.Option(["--on"], type=click.Choice(CHOICES), envvar="GANHPC_ON", default="auto", help="the place whose rules are meant  [default: auto]"),
+    click.Option(["--now"], metavar="ISO", help="as if it were this moment"),
+    click.Option(["--json", "as_json"], is_flag=True, help="the values as JSON"),
+)  # fmt: skip

@@ -1,0 +1,143 @@
+"""`launch.py status`: runs and jobs together, live with --watch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from ganhpc import lookup, overview, site
+from ganhpc.cli.params import RUNS, Sections
+from ganhpc.overview import View
+from ganhpc.run import Run, State
+from ganhpc.schedulers.base import SAID, JobState, Scheduler
+from ganhpc.units import format_duration
+
+COLOURS = {
+    State.DONE: "green",
+    State.RUNNING: "cyan",
+    State.WAITING: "blue",
+    State.RESUMABLE: "yellow",
+    State.CANCELLED: "yellow",
+    State.LOST: "red",
+    State.CRASHED: "red",
+    State.REFUSED: "red",
+}
+SHOWN_DONE = 5
+"""Finished runs that the table shows, the newest ones; `results` lists them all."""
+
+
+def schedulers(name: str) -> Scheduler:
+    """The scheduler called `name`, for questions. Raises UserError where it is not here."""
+    from ganhpc.errors import UserError
+    from ganhpc.schedulers.pick import named
+
+    scheduler = named(name, site.load())
+    found = scheduler.find()
+    if not found.here:
+        raise UserError(f"{SAID[name]} can't be asked here ({found.why}): the states of its jobs are those last seen.")
+    return scheduler
+
+
+def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs: bool, as_json: bool) -> None:
+    """Print where the runs stand."""
+    chosen = lookup.find_runs(words, Path(runs))
+    if as_json:
+        views, trouble = overview.look(chosen, schedulers)
+        click.echo(json.dumps({"runs": [view.to_json() for view in views], "trouble": trouble}, indent=1))
+        return
+    console = Console(highlight=False)
+    if not watch:
+        console.print(picture(chosen, all_runs or bool(words), runs))
+        return
+    with Live(picture(chosen, all_runs or bool(words), runs), console=console, auto_refresh=False) as live:
+        while True:
+            time.sleep(every)
+            live.update(picture(lookup.find_runs(words, Path(runs)), all_runs or bool(words), runs), refresh=True)
+
+
+def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
+    """The table, and sentences on what could not be asked."""
+    views, trouble = overview.look(chosen, schedulers)
+    done = [view for view in views if view.standing.state is State.DONE]
+    if not all_runs:
+        newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-SHOWN_DONE:]
+        views = [view for view in views if view not in done or view in newest]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("run", "state", "where it stands"):
+        table.add_column(name, overflow="fold")
+    for view in views:
+        state = view.standing.state
+        table.add_row(
+            name_of(view), Text(state.value, style=COLOURS.get(state, "")), Text("\n").join(map(Text, lines(view)))
+        )
+    notes = [Text(sentence, style="yellow") for sentence in trouble]
+    if not all_runs and len(done) > SHOWN_DONE:
+        notes.append(Text(f"and {len(done) - SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
+    if not views:
+        notes.append(Text(f"no runs in {runs}: `python launch.py cifar --budget-params 256k --time 5m` makes one."))
+    return Group(*([table] if views else []), *notes)
+
+
+def name_of(view: View) -> Text:
+    """The experiment, and the run's name under it."""
+    return Text(f"{view.run.folder.parent.name}\n", style="bold").append(Text(view.run.name, style="not bold"))
+
+
+def lines(view: View) -> list[str]:
+    """What there is to say of a run: how far it is, why it is in its state, its jobs, what to type next."""
+    said = [text for text in (progress(view), view.standing.reason) if text]
+    for known in view.jobs:
+        job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"
+        if job.state is JobState.RUNNING:
+            said.append(f"{slot}: running" + (f", ends {when(job.end)}" if job.end else ""))
+        elif job.state is JobState.WAITING:
+            start = f", expected to start {when(known.start)}" if known.start else ""
+            said.append(f"{slot}: waits{start}")
+        else:
+            said.append(f"{slot}: {job.message or job.state.value}")
+    said.append(f"next: {view.next_command}")
+    return said
+
+
+def progress(view: View) -> str:
+    """Epochs made and planned, and the time left."""
+    status, words = view.standing.status, []
+    if status.get("epoch") is not None:
+        planned = f" of {status['epochs_planned']:.1f}" if status.get("epochs_planned") else ""
+        words.append(f"epoch {status['epoch']:.2f}{planned}")
+    if view.time_left is not None and view.standing.state is not State.DONE:
+        words.append(f"{format_duration(round(view.time_left))} left")
+    headline, last = status.get("headline", ""), status.get("last") or {}
+    if headline in last:
+        words.append(f"{headline.replace('_', ' ')} {last[headline]:.4g}")
+    return ", ".join(words)
+
+
+def when(moment: float | None) -> str:
+    """A moment near now, in words: 19:01:00, or Tue 24 Nov 09:01:00."""
+    assert moment is not None
+    there = dt.datetime.fromtimestamp(moment)
+    return f"{there:%H:%M:%S}" if there.date() == dt.datetime.now().date() else f"{there:%a %d %b %H:%M:%S}"
+
+
+command = Sections("status", callback=lambda **values: show(**values), help=(
+    "Where runs and their jobs stand, and what to type next.\n\nRUN is a run's folder, its name, or a part of it; all runs without one."
+))  # fmt: skip
+command.params.append(click.Argument(["words"], nargs=-1, metavar="[RUN]..."))
+command.add(
+    "Options",
+    RUNS(),
+    click.Option(["--watch", "-w"], is_flag=True, help="look again and again, until Ctrl-C"),
+    click.Option(["--every"], type=click.FloatRange(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"),
+    click.Option(["--all", "all_runs"], is_flag=True, help=f"all finished runs too, not only the newest {SHOWN_DONE}"),
+    click.Option(["--json", "as_json"], is_flag=True, help="everything as JSON"),
+)  # fmt: skip

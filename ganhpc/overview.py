@@ -1,0 +1,164 @@
+"""Runs and jobs together: where each run stands, by its folder and by its scheduler, and what to type next."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ganhpc import record
+from ganhpc.errors import UserError
+from ganhpc.run import Run, Standing, State
+from ganhpc.schedulers.base import Job, JobState, Scheduler
+
+NEXT = {
+    State.NEW: "resume {run}",
+    State.WAITING: "cancel {run}",
+    State.RUNNING: "logs {run} -f",
+    State.DONE: "results",
+    State.RESUMABLE: "resume {run}",
+    State.LOST: "resume {run}",
+    State.CRASHED: "logs {run}",
+    State.CANCELLED: "resume {run}",
+    State.REFUSED: "policy --check {run}",
+}
+"""What to type next, by state."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A living job of a run: what was planned, and what the scheduler says."""
+
+    entry: record.Entry
+    job: Job
+
+    @property
+    def start(self) -> float | None:
+        """When it starts or started, in seconds since 1970: the scheduler's word, else the plan's."""
+        planned: str | None = self.entry.get("start")
+        return self.job.start or (dt.datetime.fromisoformat(planned).timestamp() if planned else None)
+
+    def to_json(self) -> dict[str, Any]:
+        job = self.job
+        return {
+            "id": job.id,
+            "state": job.state.value,
+            "native": job.native,
+            "segment": self.entry["segment"],
+            "kind": self.entry.get("kind"),
+            "planned_start": self.entry.get("start"),
+            "planned_end": self.entry.get("end"),
+            "start": _iso(self.start),
+            "end": _iso(job.end),
+            "message": job.message,
+        }
+
+
+@dataclass(frozen=True)
+class View:
+    """One run as it stands."""
+
+    run: Run
+    standing: Standing
+    jobs: tuple[Known, ...] = ()
+
+    @property
+    def next_command(self) -> str:
+        """The command to type next."""
+        return "python launch.py " + NEXT[self.standing.state].format(run=self.run.name)
+
+    @property
+    def time_left(self) -> float | None:
+        """Seconds of its budget that it has not used; None where no time bounds it, or where it has not begun."""
+        status = self.standing.status
+        budget = status.get("budget_seconds")
+        return max(0.0, budget - (status.get("seconds") or 0.0)) if budget else None
+
+    @property
+    def next_slot(self) -> Known | None:
+        """The first of its jobs that waits."""
+        return next((known for known in self.jobs if known.job.state is JobState.WAITING), None)
+
+    def to_json(self) -> dict[str, Any]:
+        status = self.standing.status
+        figures = {
+            key: status.get(key) for key in ("step", "epoch", "epochs_planned", "seconds", "budget_seconds", "last")
+        }
+        slot = self.next_slot
+        return {
+            "run": self.run.name,
+            "experiment": self.run.folder.parent.name,
+            "folder": str(self.run.folder),
+            "state": self.standing.state.value,
+            "reason": self.standing.reason,
+            **figures,
+            "time_left": self.time_left,
+            "jobs": [known.to_json() for known in self.jobs],
+            "next_slot": slot.to_json() if slot else None,
+            "next_command": self.next_command,
+        }
+
+
+def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[list[View], list[str]]:
+    """(a view of each run, sentences on schedulers that could not be asked).
+
+    What a scheduler says of ended jobs is written into the run's record, so that it is asked once and never forgets it.
+    """
+    records = {run.folder: record.read(run) for run in runs if run.request_json.exists()}
+    asked: dict[str, list[tuple[Run, record.Entry]]] = {}
+    for run in runs:
+        tree = records.get(run.folder)
+        if tree and not run.result_json.exists():
+            for entry in record.open_jobs(tree):
+                asked.setdefault(tree.get("scheduler", ""), []).append((run, entry))
+    living: dict[str, list[Known]] = {}
+    trouble = []
+    for name, entries in asked.items():
+        try:
+            _ask(scheduler(name), entries, living)
+        except UserError as error:
+            trouble.append(str(error))
+            for run, entry in entries:
+                if entry["job_id"]:
+                    silent = Job(entry["job_id"], JobState.UNKNOWN, message="its scheduler does not answer")
+                    living.setdefault(str(run.folder), []).append(Known(entry, silent))
+    return [_view(run, living.get(str(run.folder), [])) for run in runs], trouble
+
+
+def _ask(scheduler: Scheduler, entries: Sequence[tuple[Run, record.Entry]], living: dict[str, list[Known]]) -> None:
+    queue = scheduler.queue()
+    by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
+    gone: list[tuple[Run, record.Entry]] = []
+    for run, entry in entries:
+        job = by_id.get(entry["job_id"]) or by_tag.get(entry["tag"])
+        if job:
+            living.setdefault(str(run.folder), []).append(Known(entry, job))
+        elif entry["job_id"]:
+            gone.append((run, entry))
+    if not gone:
+        return
+    known = scheduler.jobs([entry["job_id"] for _, entry in gone])
+    for run in {run.folder: run for run, _ in gone}.values():
+        ended = {e["job_id"]: known[e["job_id"]].state.value for r, e in gone if r.folder == run.folder}
+        record.note_ended(run, {id: state for id, state in ended.items() if not JobState(state).alive})
+
+
+def _view(run: Run, jobs: Sequence[Known]) -> View:
+    standing = run.standing()
+    if standing.state in (State.DONE, State.RUNNING, State.CANCELLED):
+        return View(run, standing, tuple(jobs))
+    running = next((known for known in jobs if known.job.state is JobState.RUNNING), None)
+    waiting = next((known for known in jobs if known.job.state is JobState.WAITING), None)
+    if running:
+        reason = f"job {running.job.id} has started, its training not yet"
+        standing = dataclasses.replace(standing, state=State.RUNNING, reason=reason)
+    elif waiting:
+        before = f"; so far: {standing.reason}" if standing.status.get("state") else ""
+        standing = dataclasses.replace(standing, state=State.WAITING, reason=f"for job {waiting.job.id}{before}")
+    return View(run, standing, tuple(jobs))
+
+
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else dt.datetime.fromtimestamp(moment).astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,68 @@
+"""A plan as a script that a person can read, and run by hand in place of the launcher."""
+
+from __future__ import annotations
+
+import datetime as dt
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganhpc import sending
+from ganhpc.files import atomic_open
+from ganhpc.plan import Slot
+from ganhpc.schedulers.base import SAID, Prepared, fill
+from ganhpc.sending import Sent
+from ganhpc.submit import Submission, Wanted
+
+SENT = """\
+# Submitted already{when}, as jobs {ids}. To submit them once more, delete the next line.
+exit 0
+"""
+
+
+def write(
+    submission: Submission, wanted: Sequence[Wanted], folder: Path, policy_source: str, sent: Sequence[Sent] = ()
+) -> Path:
+    """Write night-YYYY-MM-DD.sh into `folder`, and the script of each job into its run; returns its path.
+
+    The plan is noted in the runs, so that jobs which were submitted by hand are known by their tags. Raises UserError.
+    """
+    if not sent:
+        sending.note_plan(submission, wanted, policy_source)
+        for job in submission.jobs:
+            sending.write_script(job)
+    slots = submission.plan.slots
+    day = (slots[0].start if slots else submission.plan.window.start).date()
+    path = folder / f"night-{day}.sh"
+    with atomic_open(path) as file:
+        file.write(text(submission, day, sent).encode())
+    path.chmod(0o755)
+    return path
+
+
+def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str:
+    """The script."""
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    ids = ", ".join(job.id for job in sent)
+    left = [f"# Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining]
+    return fill(
+        f"night_{submission.scheduler.name}.sh",
+        day=f"{day:%A %d %B %Y}",
+        count=len(pairs),
+        place=SAID[submission.scheduler.name],
+        policy=submission.policy.name,
+        sent=SENT.format(when="", ids=ids) if sent else "",
+        steps="\n\n".join(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),
+        left="\n".join(left),
+    )
+
+
+def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> str:
+    """One job: when and why, then its command, which waits for the one before it where it must."""
+    request = job.request
+    behind = (slot.kind == "chain" and not request.after) or (request.alone and request.kind != "reservation")
+    times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
+    lines = [f"# {k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})"]
+    lines += textwrap.wrap(slot.reason, 112, initial_indent="#    ", subsequent_indent="#    ")
+    command = submission.scheduler.by_hand(job, f"$job{k - 1}" if behind and k > 1 else "")
+    return "\n".join([*lines, f"job{k}=$(submit {command})"])

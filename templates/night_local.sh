@@ -1,0 +1,11 @@
+#!/bin/bash
+# The night of @{day}: @{count} jobs for @{place} under the policy @{policy}.
+# Read it, then run it: bash THIS_FILE runs them here, one after another, at once
+set -uo pipefail
+@{sent}
+submit() { # run one job to its end; a job that fails does not keep the next from running
+    "$@" || echo "ended with code $?" >&2
+}
+
+@{steps}
+@{left}

@@ -1,0 +1,11 @@
+#!/bin/bash
+# The night of @{day}: @{count} jobs for @{place} under the policy @{policy}.
+# Read it, then run it on the frontend: bash THIS_FILE
+set -euo pipefail
+@{sent}
+submit() { # run sbatch; print the id of its job, and everything else for the eye
+    "$@" | tee /dev/stderr | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
+}
+
+@{steps}
+@{left}
