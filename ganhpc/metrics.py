@@ -83,6 +83,11 @@ class Metrics:
 
 def write_status(run: Run, state: State, **figures: Any) -> None:
     """Write status.json: the state, the figures, who writes and when."""
-    who = {"host": socket.gethostname(), "pid": os.getpid(), "time": time.time(), "launch": os.environ.get("GANHPC_LAUNCH", "")}
+    who = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "time": time.time(),
+        "launch": os.environ.get("GANHPC_LAUNCH", ""),
+    }
     # Not durable: it is written every second, and after a power cut the checkpoint tells the truth.
     write_json(run.status_json, {"state": state.value, **figures, **who}, durable=False)

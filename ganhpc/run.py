@@ -185,7 +185,9 @@ class Run:
         asked = read_json(self.request_json) or {}
         said, saved = status.get("state"), self.has_checkpoint()
         if asked.get("cancelled"):
-            return Standing(State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status)
+            return Standing(
+                State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
+            )
         if asked.get("refused"):
             return Standing(State.REFUSED, asked["refused"], status)
         if said is None:
@@ -269,7 +271,10 @@ def _before_training(asked: dict[str, Any]) -> tuple[State, str]:
     if not jobs:
         return State.NEW, "not started"
     if all(job.get("ended") for job in jobs):
-        return State.LOST, f"its job ended ({_ENDS.get(jobs[-1]['ended'], 'why is not known')}) before the training began"
+        return (
+            State.LOST,
+            f"its job ended ({_ENDS.get(jobs[-1]['ended'], 'why is not known')}) before the training began",
+        )
     return State.WAITING, "submitted"
 
 

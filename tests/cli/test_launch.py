@@ -47,7 +47,7 @@ def trained(folder: Path, step: int) -> bool:
 
 
 @pytest.mark.slow
-def test_a_run_ends_is_found_again_and_new_makes_another(launch: Launch, tmp_path: Path) -> None:
+def test_a_run_ends_is_found_again_and_new_makes_another(launch: Launch) -> None:
     words = [*SMALL, "--epochs", "2"]
     first = launch(*words, "--json")
     assert first.returncode == 0, first.stderr
