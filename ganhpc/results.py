@@ -1,132 +1,224 @@
-"""Rows for tables, read from run folders alone: one a run, or one a group of runs that differ by their seed only."""
+"""Rows for tables, read from run folders alone: one a run, or one a variant (runs that differ by their seed only)."""
 
 from __future__ import annotations
 
+import gc
 import json
 import math
-import operator
 import os
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ganhpc.errors import UserError, nearest
+from ganhpc.errors import UserError
+from ganhpc.experiment import FORMAT
+from ganhpc.files import read_json
 from ganhpc.run import Run, State
-from ganhpc.units import parse_count, parse_duration
-
-KEYS = (
-    "experiment", "variant", "run", "state", "seed", "test_accuracy", "test_accuracy_no_tta", "params", "macs", "ops", "train_seconds",
-    "budget_seconds", "epochs", "images_per_second", "gflops_per_second", "device", "weights_sha256", "group", "folder",
-)  # fmt: skip
-"""Every row has these; None where it is not known."""
 
 Row = dict[str, Any]
 
+KEYS = (
+    "experiment", "variant", "run", "state", "reason", "seed", "test_accuracy", "test_accuracy_no_tta", "params", "macs", "ops",
+    "train_seconds", "budget_seconds", "epochs", "images_per_second", "gflops_per_second", "device", "weights_sha256", "group", "folder",
+)  # fmt: skip
+"""Every row has these; None where it is not known. A finished run's row has all of result.json besides."""
 
-def rows(runs: Path) -> list[Row]:
-    """One row for each run below `runs`, in the order of their paths. A folder that can't be read has a row that says so."""
-    return [_row(folder) for folder in _run_folders(str(runs))]
+DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_params", "batch_size", "network", "precision",
+           "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
+"""What the runs of a variant share (None where they differ); not measures, so without a mean."""
+
+_EMPTY: Row = dict.fromkeys(KEYS)
+# NaN and Infinity are not JSON: a file that holds them must not make our own output unreadable to other programs.
+_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------
+
+
+def rows(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Row]:
+    """One row for each run below `runs`, in the order of their paths; `warn` hears of folders that are left out.
+
+    A run that can't be read has a row as well, in the state `refused` with the reason. `runs` may also be the folder of one
+    experiment, or of one run. Accuracies are fractions, times seconds. Raises UserError where `runs` can't be listed.
+    """
+    found, strangers = [], []
+    with _no_collection():
+        for folder in _run_folders(str(runs), warn):
+            made = _row(folder)
+            if made is None:
+                strangers.append(folder)
+            else:
+                found.append(made)
+    if strangers:
+        few = ", ".join(strangers[:3]) + (", .." if len(strangers) > 3 else "")
+        warn(f"{len(strangers)} folder{'s' * (len(strangers) > 1)} without a run left out: {few}")
+    return found
 
 
 def row(run: Run) -> Row:
-    """The row of one run."""
-    return _row(str(run.folder))
+    """The row of one run. Raises UserError where the folder holds none."""
+    made = _row(str(run.folder))
+    if made is None:
+        raise UserError(f"{run} is not a run folder: `python launch.py results` lists them.")
+    return made
 
 
-def _run_folders(runs: str) -> Iterator[str]:
-    """Folders two levels below `runs`. Plain scandir: with ten thousand runs, a Path each would cost more than the reading."""
-    for kind in _subfolders(runs):
-        yield from _subfolders(kind)
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector: it would go through all rows again and again, and they hold no cycles."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _run_folders(runs: str, warn: Callable[[str], None]) -> Iterator[str]:
+    """Folders of runs: two levels below `runs`, one, or itself. Plain strings: a Path each would cost more than the reading."""
+    if _is_run(runs):
+        yield runs
+        return
+    try:
+        kinds = _subfolders(runs)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"can't list the runs in {runs} ({error.strerror}): name a folder with --runs DIR.") from None
+    for kind in kinds:
+        if _is_run(kind):
+            yield kind
+            continue
+        try:
+            yield from _subfolders(kind)
+        except OSError as error:
+            warn(f"{kind} can't be listed and is left out: {error.strerror}")
+
+
+def _is_run(folder: str) -> bool:
+    return any(os.path.exists(f"{folder}/{name}.json") for name in ("experiment", "result"))  # noqa: PTH110
 
 
 def _subfolders(folder: str) -> list[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(e.path for e in entries if e.name[0] != "." and e.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    with os.scandir(folder) as entries:
+        return sorted(e.path for e in entries if e.name[0] != "." and e.is_dir())
 
 
-def _row(folder: str) -> Row:
-    """A finished run's row is its result.json, one file to read; another's comes from its definition and status."""
+def _row(folder: str) -> Row | None:
+    """A finished run's row is its result.json, one file to read. None: the folder holds no run."""
     try:
         with open(folder + "/result.json", "rb") as file:  # noqa: PTH123
-            result = json.loads(file.read())
-        made = {**_EMPTY, **result, "state": State.DONE.value, "folder": folder}
-    except (OSError, ValueError, TypeError):
-        made = _unfinished(Run(Path(folder)))
-    return made
+            result = _decode(file.read().decode())
+        return {**_EMPTY, **_names(folder), **result, **_names(folder, "run"), "state": "done", "folder": folder}
+    except FileNotFoundError:
+        return _unfinished(folder)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
 
 
-_EMPTY: Row = dict.fromkeys(KEYS)
+def _names(folder: str, *only: str) -> Row:
+    """What the path tells: runs/<experiment>/<run>."""
+    above, _, run = folder.rstrip("/").rpartition("/")
+    return {"run": run} if only else {"experiment": above.rpartition("/")[2], "run": run}
 
 
-def _unfinished(run: Run) -> Row:
-    made = {**_EMPTY, "run": run.name, "experiment": run.folder.parent.name, "folder": str(run.folder)}
+def _refused(folder: str, reason: str, known: Row | None = None) -> Row:
+    """The row of a run that this version can't read, and so would not go on with."""
+    return {
+        **_EMPTY,
+        **_names(folder),
+        **(known or {}),
+        "state": State.REFUSED.value,
+        "reason": reason,
+        "folder": folder,
+    }
+
+
+def _unfinished(folder: str) -> Row | None:
+    """The row of a run without a result: its definition, what its trainer said last, and whether that one lives."""
+    run, made = Run(Path(folder)), None
     try:
-        tree = json.loads(run.experiment_json.read_bytes())
-        made |= {
-            key: tree.get(key) for key in ("experiment", "variant", "seed", "group", "preset", "signature", "data")
-        }
-        made["budget_seconds"] = (tree.get("budget") or {}).get("time")
+        tree = read_json(run.experiment_json)
+        if tree is None:
+            return None
+        made = _defined(folder, tree)
         standing = run.standing()
-        status = standing.status
-        made |= {"state": standing.state.value, "reason": standing.reason}
+        status, last = standing.status, _object(standing.status.get("last"))
+        made |= {"state": standing.state.value, "reason": standing.reason or None}
         made |= {"train_seconds": status.get("seconds"), "epochs": status.get("epoch")}
-        made |= {"images_per_second": status.get("images_per_second"), "epochs_planned": status.get("epochs_planned")}
-        last = status.get("last") or {}
-        made |= {key: value for key, value in last.items() if key not in made or made[key] is None}
-    except (OSError, ValueError, AttributeError, UserError) as error:
-        made |= {"state": "unreadable", "reason": f"not a whole run folder: {error}"}
+        made |= {key: status.get(key) for key in ("images_per_second", "epochs_planned", "headline")}
+        # Of the last evaluation the measures only: its `lr` is the rate of that moment, not the definition's.
+        made |= {key: last[key] for key in ("test_accuracy", "test_loss", status.get("headline")) if key in last}
+    except (OSError, UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        # Whatever a foreign or damaged file does here, it must not hide the other runs.
+        return _refused(folder, f"the folder can't be read: {error}", made)
+    if tree.get("format") != FORMAT and made["state"] in (State.NEW, State.LOST, State.RESUMABLE):
+        return _refused(folder, f"written in format {tree.get('format')!r}, this version reads {FORMAT}", made)
     return made
 
 
-# -- several seeds ------------------------------------------------------------------------------------------------------
-
-SAME = (
-    "experiment",
-    "variant",
-    "preset",
-    "data",
-    "group",
-    "device",
-    "torch",
-    "commit",
-    "budget_seconds",
-    "budget_params",
-    "network",
-)
-"""Words that the runs of a group share (None where they differ)."""
+def _defined(folder: str, tree: Row) -> Row:
+    """The part of a row that the definition tells."""
+    budget = _object(tree.get("budget"))
+    keys = ("experiment", "variant", "seed", "group", "preset", "signature", "data", "batch_size")
+    known = {key: tree[key] for key in keys if key in tree}
+    bounds = {"budget_seconds": budget.get("time"), "budget_params": budget.get("budget_params")}
+    return {**_EMPTY, **_names(folder), **known, **bounds, "folder": folder}
 
 
-def grouped(found: list[Row], figures: Collection[str] | None = None) -> list[Row]:
-    """One row for each variant: n, and for each figure of its finished runs the mean, standard deviation and coefficient of
-    variation. `figures` are those that are wanted (None: all)."""
-    groups: dict[tuple[Any, ...], list[Row]] = {}
+def _object(tree: Any) -> Row:
+    return tree if isinstance(tree, dict) else {}
+
+
+# -- several seeds --------------------------------------------------------------------------------------------------------
+
+
+def grouped(found: Iterable[Row], shared: Iterable[str] = ()) -> list[Row]:
+    """One row a variant (the same definition but for the seed), in the order in which they first come.
+
+    It has `n`, `seeds`, `runs`, `folders`, `states` (how many runs are in each), what its runs share (DEFINED and `shared`),
+    and for each measure of its finished runs {"n", "mean", "std", "cv"}. A finished run that repeats another exactly (the
+    same seed and the same weights) says nothing new and is counted once.
+    """
+    groups: dict[tuple[str, ...], list[Row]] = {}
     for each in found:
-        groups.setdefault((each["experiment"], each["group"] or each["folder"]), []).append(each)
-    return [_group(members, figures) for members in groups.values()]
+        key = (str(each["experiment"]), str(each["group"])) if each["group"] else ("", each["folder"])
+        groups.setdefault(key, []).append(each)
+    return [_group(members, {*DEFINED, *shared}) for members in groups.values()]
 
 
-def _group(members: list[Row], figures: Collection[str] | None) -> Row:
-    done = [m for m in members if m["state"] == State.DONE.value]
-    made: Row = {key: _common(members, key) for key in SAME}
-    made |= {"n": len(done), "runs": [m["run"] for m in members], "seeds": [m["seed"] for m in members]}
-    made["state"] = _common(members, "state") or "mixed"
-    for name, value in (done[0] if done else {}).items():
-        wanted = name != "seed" if figures is None else name in figures
-        if not wanted or not isinstance(value, int | float) or isinstance(value, bool):
-            continue
-        values = [float(m[name]) for m in done if isinstance(m.get(name), int | float)]
-        if len(values) == len(done):
+def _group(members: list[Row], shared: set[str]) -> Row:
+    counted = list({_same(m): m for m in members if m["state"] == State.DONE.value}.values())
+    made: Row = {key: _common(members, key) for key in (*DEFINED, *sorted(shared.difference(DEFINED)))}
+    states = Counter(m["state"] for m in members)
+    made |= {"group": members[0]["group"], "n": len(counted)}
+    made |= {"state": members[0]["state"] if len(states) == 1 else None, "states": dict(states)}
+    made |= {name + "s": [m[name] for m in members] for name in ("seed", "run", "folder")}
+    for name in dict.fromkeys(key for m in counted for key in m):
+        values = [float(m[name]) for m in counted if is_number(m.get(name))]
+        if values and name not in shared and name != "seed":
             made[name] = statistics(values)
     return made
 
 
+def _same(finished: Row) -> tuple[Any, ...]:
+    """Equal for runs that are exact repetitions."""
+    weights = finished["weights_sha256"]
+    return (str(finished["seed"]), str(weights)) if weights else (finished["folder"],)
+
+
 def _common(members: list[Row], key: str) -> Any:
-    first = members[0].get(key)
-    return first if all(m.get(key) == first for m in members) else None
+    """The value that all members have, or all finished ones (a run knows its device only in the end), else None."""
+    first, *others = [m for m in members if m["state"] == State.DONE.value] or members
+    return first.get(key) if all(m.get(key) == first.get(key) for m in others) else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether `value` can be averaged: neither a truth value, nor beyond what a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def statistics(values: list[float]) -> Row:
@@ -137,81 +229,9 @@ def statistics(values: list[float]) -> Row:
     return {"n": n, "mean": mean, "std": std, "cv": std / abs(mean) if std is not None and mean else None}
 
 
-# -- choosing and sorting -----------------------------------------------------------------------------------------------
-
-_OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
-    "<=": operator.le,
-    ">=": operator.ge,
-    "!=": operator.ne,
-    "<": operator.lt,
-    ">": operator.gt,
-    "=": operator.eq,
-    "~": lambda value, word: str(word).lower() in str(value).lower(),
-}
-_FILTER = re.compile(r"\s*(?P<field>[\w.]+)\s*(?P<op><=|>=|!=|<|>|=|~)\s*(?P<value>.*?)\s*")
-
-
-def chosen(found: list[Row], filters: tuple[str, ...]) -> list[Row]:
-    """The rows that pass every filter, such as `test_accuracy>0.6`, `experiment=cifar`, `variant~course`, `train_seconds<5m`.
-
-    A field of the definition serves as well as one of the result. Raises UserError for a filter that can't be read.
-    """
-    for text in filters:
-        match = _FILTER.fullmatch(text)
-        if not match:
-            raise UserError(
-                f"--filter {text!r} can't be read: write FIELD OPERATOR VALUE, such as 'test_accuracy>0.6' (operators: {' '.join(_OPERATORS)})."
-            )
-        field, compare, value = match["field"], _OPERATORS[match["op"]], match["value"]
-        if any(field not in each for each in found):
-            found = [each if field in each else {**_definition(each), **each} for each in found]
-        _check_field(found, field, "--filter")
-        found = [each for each in found if _passes(each.get(field), compare, value)]
-    return found
-
-
-def _passes(value: Any, compare: Callable[[Any, Any], bool], text: str) -> bool:
-    if value is None:
-        return False
-    if isinstance(value, int | float) and not isinstance(value, bool) and compare is not _OPERATORS["~"]:
-        return compare(float(value), _number(text))
-    return compare(str(value), text)
-
-
-def _number(text: str) -> float:
-    for read in (float, parse_count, parse_duration):
-        try:
-            return float(read(text))
-        except (ValueError, UserError):
-            continue
-    raise UserError(f"--filter: {text!r} is not a number: write 0.6, 256k or 5m.")
-
-
-def _definition(each: Row) -> Row:
-    """The options of the run's definition, the budget's beside the others."""
-    try:
-        tree = json.loads(Path(each["folder"], "experiment.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return {**tree, **(tree.get("budget") or {})}
-
-
-def _check_field(found: list[Row], field: str, option: str) -> None:
-    known = {key for each in found for key in each}
-    if found and field not in known:
-        raise UserError(f"{option}: no run has a field {field!r}: {nearest(field, known)}.")
-
-
-def ordered(found: list[Row], field: str) -> list[Row]:
-    """The rows by `field`, with `-field` the largest first; those without it last. Raises UserError for an unknown field."""
-    name, down = field.removeprefix("-"), field.startswith("-")
-    _check_field(found, name, "--sort")
-
-    def value(each: Row) -> Any:
-        inner = each.get(name)
-        return inner["mean"] if isinstance(inner, dict) else inner
-
-    have = [each for each in found if value(each) is not None]
-    numbers = all(isinstance(value(each), int | float) for each in have)
-    have.sort(key=lambda each: value(each) if numbers else str(value(each)), reverse=down)
-    return have + [each for each in found if value(each) is None]
+def with_several_seeds(found: list[Row], shared: Iterable[str] = ()) -> list[Row]:
+    """The rows with the finished runs of each variant that has several as one row (see `grouped`), the others as they are."""
+    done = [each for each in found if each["state"] == State.DONE.value]
+    several = {folder: group for group in grouped(done, shared) if group["n"] > 1 for folder in group["folders"]}
+    made = (several.get(each["folder"], each) for each in found)
+    return list({id(each): each for each in made}.values())

@@ -2,85 +2,174 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from ganhpc.run import Run, shown
+from ganhpc.cli.describe import SHAPING
+from ganhpc.cli.results_table import STYLES, per_cent, plain, seconds
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment, Option, options
+from ganhpc.files import read_json
+from ganhpc.results import KEYS, Row, is_number, row
+from ganhpc.run import Run, State, shown
 from ganhpc.units import format_duration, human_number
+
+NOT_MEASURES = {
+    *KEYS, "frozen_params", "budget_params", "step_ops", "forward_gflops_per_second", "budget_used", "epochs_planned", "steps",
+    "batch_size", "segments", "lost_seconds", "startup_seconds", "processes", "threads",
+}  # fmt: skip
+"""Numbers of a result that every task has; the others are what its own evaluation measured."""
 
 
 def show_run(run: Run, console: Console) -> None:
-    """The outcome of a finished run; nothing for another, whose end the launcher has explained."""
-    result = run.result()
-    if result is None:
-        return
+    """Print the outcome of a finished run and the next useful commands; of another one, its state and where it stands."""
+    found = row(run)
+    finished = found["state"] == State.DONE.value
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in _lines(result):
-        table.add_row(name, text)
-    table.add_row("folder", shown(run.folder))
+    for name, text in (_outcome if finished else _standing)(found):
+        table.add_row(f"{name:<13}", text if isinstance(text, Text) else Text(text))
     console.print(table)
-    console.print("[bold]next[/]  python launch.py results          compare runs")
-    console.print(
-        f"      python launch.py describe {result['experiment']} --preset {result['preset']}   the network in full"
-    )
-    console.print(f"      tensorboard --logdir {shown(run.folder.parent)}   the curves", soft_wrap=True)
+    # Unfolded, since a folder or a command is there to be copied.
+    _print_lines(console, "folder", [(shown(run.folder), "")])
+    if finished:
+        _print_lines(console, "next", list(_next_commands(run, found)))
 
 
-def _lines(result: dict[str, Any]) -> list[tuple[str, str]]:
-    lines = []
-    if result.get("test_accuracy") is not None:
-        plain = result.get("test_accuracy_no_tta")
-        also = (
-            f" ({plain:.2%} without averaging over mirrored images)"
-            if result.get("tta") == "flip" and plain is not None
-            else ""
-        )
-        lines.append(("test accuracy", f"{result['test_accuracy']:.2%}{also}"))
-    if result.get("network"):
-        lines.append(("network", f"{result['network']}: {result['why']}"))
-    budget = f" of {result['budget_params']:,}" if result.get("budget_params") else ""
-    frozen = f", {result['frozen_params']:,} more are frozen" if result.get("frozen_params") else ""
-    lines.append(("parameters", f"{result['params']:,}{budget}{frozen}"))
-    lines.append(("operations", f"{human_number(result['ops'])} an image ({human_number(result['macs'])} MACs)"))
-    lines.append(("time", _time(result)))
-    lines.append(("where it went", _phases(result)))
-    lines.append(
-        (
-            "epochs",
-            f"{result['epochs']:.4g} of {result['epochs_planned']:.4g} planned, batches of {result['batch_size']}",
-        )
-    )
-    step, forward = result["gflops_per_second"], result["forward_gflops_per_second"]
-    lines.append(
-        (
-            "speed",
-            f"{result['images_per_second']:,.0f} images/s; {step:.1f} GFLOP/s in whole steps, {forward:.1f} in their forward passes",
-        )
-    )
-    lines.append(
-        (
-            "machine",
-            f"{result['device']}; torch {result['torch']}, Python {result['python']}, commit {result['commit'] or 'unknown'}",
-        )
-    )
-    return lines
+def _print_lines(console: Console, name: str, lines: list[tuple[str, str]]) -> None:
+    for k, (words, why) in enumerate(lines):
+        line = Text.assemble((f"{name if k == 0 else '':<13}  ", "bold"), words, (f"   {why}" if why else "", "dim"))
+        console.print(line, soft_wrap=True)
 
 
-def _time(result: dict[str, Any]) -> str:
-    used = format_duration(round(result["train_seconds"], 1))
-    if not result.get("budget_seconds"):
-        return used
-    share = result["train_seconds"] / result["budget_seconds"]
-    parts = f" in {result['segments']} segments" if result["segments"] > 1 else ""
-    return f"{used} of {format_duration(result['budget_seconds'])} ({share:.1%}){parts}"
+# -- a finished run -----------------------------------------------------------------------------------------------------
 
 
-def _phases(result: dict[str, Any]) -> str:
-    phases = result["seconds_by_phase"]
-    whole = result["train_seconds"] or 1.0
-    words = [f"{name} {value / whole:.1%}" for name, value in phases.items()]
-    return ", ".join([*words, f"other {max(0.0, 1 - sum(phases.values()) / whole):.1%}"])
+def _outcome(found: Row) -> Iterator[tuple[str, str]]:
+    """The lines of a finished run. The result of an older version may lack some."""
+    yield from _accuracy(found)
+    measures = [
+        f"{plain(key)} {value:.4g}" for key, value in found.items() if key not in NOT_MEASURES and is_number(value)
+    ]
+    if measures:
+        yield "measures", ", ".join(measures)
+    if found.get("network"):
+        yield "network", ": ".join(plain(found[key]) for key in ("network", "why") if found.get(key))
+    if found["params"] is not None:
+        budget = f" of {found['budget_params']:,}" if found.get("budget_params") else ""
+        frozen = f"; {found['frozen_params']:,} more are frozen" if found.get("frozen_params") else ""
+        yield "parameters", f"{found['params']:,}{budget}{frozen}"
+    if found["ops"] is not None:
+        macs = f" ({human_number(found['macs'])} MACs)" if found["macs"] is not None else ""
+        yield "operations", f"{human_number(found['ops'])} an image, forward{macs}"
+    yield from _time(found)
+    yield from _speed(found)
+    versions = [f"{name} {plain(found[key])}" for name, key in _VERSIONS if found.get(key)]
+    yield "machine", "; ".join(filter(None, [plain(found["device"]), ", ".join(versions)])) or "unknown"
+
+
+_VERSIONS = (("torch", "torch"), ("Python", "python"), ("ganhpc", "ganhpc"), ("commit", "commit"))
+
+
+def _accuracy(found: Row) -> Iterator[tuple[str, str]]:
+    accuracy, plain_accuracy = found["test_accuracy"], found["test_accuracy_no_tta"]
+    if accuracy is None:
+        return
+    averaged = plain_accuracy is not None and found.get("tta", "flip") != "none"
+    also = f" with test-time augmentation, {per_cent(plain_accuracy)} without" if averaged else ""
+    yield "test accuracy", per_cent(accuracy) + also
+
+
+def _time(found: Row) -> Iterator[tuple[str, str]]:
+    used, budget = found["train_seconds"], found["budget_seconds"]
+    if used is None:
+        return
+    of = f" of {format_duration(budget)} ({used / budget:.1%})" if budget else ""
+    segments = f", in {found['segments']} segments" if (found.get("segments") or 1) > 1 else ""
+    yield "time", f"{seconds(used)}{of}{segments}"
+    phases = found.get("seconds_by_phase")
+    if used and isinstance(phases, dict):
+        rest = max(0.0, used - sum(phases.values()))
+        shares = {**phases, "other": rest}
+        yield "where it went", ", ".join(f"{plain(name)} {value / used:.1%}" for name, value in shares.items())
+
+
+def _speed(found: Row) -> Iterator[tuple[str, str]]:
+    if found["epochs"] is not None:
+        planned = f" of {found['epochs_planned']:.4g} planned" if found.get("epochs_planned") else ""
+        batch = f", {found['batch_size']:,} images a step" if found.get("batch_size") else ""
+        yield "epochs", f"{found['epochs']:.4g}{planned}{batch}"
+    if found["images_per_second"] is not None:
+        step, forward = found["gflops_per_second"], found.get("forward_gflops_per_second")
+        whole = f"; {step:.4g} GFLOP/s in whole training steps" if step is not None else ""
+        alone = f", {forward:.4g} of them forward" if forward is not None and whole else ""
+        yield "speed", f"{found['images_per_second']:,.0f} images/s{whole}{alone}"
+
+
+# -- any other run --------------------------------------------------------------------------------------------------------
+
+
+def _standing(found: Row) -> Iterator[tuple[str, str | Text]]:
+    """The lines of a run without a result."""
+    state, reason = plain(found["state"]), plain(found["reason"])
+    yield "state", Text.assemble((state, STYLES.get(state, "")), f": {reason}" if reason else "")
+    if is_number(found["train_seconds"]):
+        words = [] if found["epochs"] is None else [f"epoch {found['epochs']:.4g}"]
+        if words and found.get("epochs_planned"):
+            words[0] += f" of {found['epochs_planned']:.4g}"
+        budget = f" of {format_duration(found['budget_seconds'])}" if found["budget_seconds"] else ""
+        yield "stands at", ", ".join([*words, f"{seconds(found['train_seconds'])}{budget}"])
+    if is_number(found["test_accuracy"]):
+        yield "last accuracy", per_cent(found["test_accuracy"])
+
+
+# -- what to type next ------------------------------------------------------------------------------------------------------
+
+
+def _next_commands(run: Run, found: Row) -> Iterator[tuple[str, str]]:
+    """(command, what it does)."""
+    yield "python launch.py results", "compare runs"
+    describe = ["python", "launch.py", "describe", plain(found["experiment"]), *_shape(run, found)]
+    yield shlex.join(describe), "the network in full"
+    yield shlex.join(["tensorboard", "--logdir", shown(run.folder.parent)]), "the curves"
+    yield "the same command with --new", "trains afresh, in a folder of its own"
+
+
+def _shape(run: Run, found: Row) -> list[str]:
+    """The options with which `describe` shows the network of this run, what `auto` stood for included."""
+    try:
+        experiment = run.experiment()
+        base, chosen = type(experiment).from_preset(experiment.preset), read_json(run.choices_json) or {}
+    except (OSError, UserError):
+        return ["--preset", plain(found["preset"])] if found.get("preset") else []
+    found_options = {option.name: option for option in options(type(experiment))}
+    settled = _settled(found_options, chosen)
+    names = SHAPING | (found_options.keys() - {option.name for option in options(Experiment)})
+    if settled:
+        names -= {"time", "epochs", "budget_params", "device"}
+    words = [] if experiment.preset == "default" else ["--preset", experiment.preset]
+    for name, option in found_options.items():
+        value = settled.get(name, option.get(experiment))
+        # An unset time needs no word: it comes with the number of epochs.
+        if name in names and value != option.get(base) and not (name == "time" and value is None):
+            words += _typed(option, value)
+    return words
+
+
+def _settled(known: dict[str, Option], chosen: dict[str, Any]) -> dict[str, Any]:
+    """The options that the trainer chose in the place of `auto`, and the network that they shape."""
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items() if name in known}
+    kind = str(chosen.get("network", "")).partition(" ")[0]
+    return {**values, "net": kind} if values and "net" in known and kind in known["net"].choices else values
+
+
+def _typed(option: Option, value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return [option.flag if value else f"--no-{option.flag[2:]}"]
+    return [option.flag, "none" if value is None else option.show(value)]

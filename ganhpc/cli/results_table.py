@@ -1,0 +1,169 @@
+"""Rows as a table for people: a line a row where the window is wide enough, else two lines, the name above the figures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from ganhpc.results import Row, is_number
+from ganhpc.units import format_duration, human_number
+
+STYLES = {"done": "green", "running": "cyan", "waiting": "cyan", "resumable": "yellow", "cancelled": "yellow",
+          "lost": "red", "crashed": "red", "refused": "red"}  # fmt: skip
+REASONS = 10
+"""Explained below the table are at most so many runs that did not go well."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure of the table. `part` picks the number from a measure of several seeds."""
+
+    title: str
+    key: str
+    form: Callable[[float], str]
+    part: str = "mean"
+    beside_name: bool = False
+    """Where space is short: on the line of the name instead."""
+
+    def cell(self, row: Row) -> str:
+        value = row.get(self.key)
+        if isinstance(value, dict):
+            value = value.get(self.part)
+        elif self.part != "mean":
+            return ""
+        if value is None:
+            return ""
+        return self.form(value) if is_number(value) else plain(value)
+
+
+def per_cent(value: float) -> str:
+    return f"{100 * value:.2f} %"
+
+
+def seconds(value: float) -> str:
+    return format_duration(round(value, 1 if value < 10 else None))
+
+
+COLUMNS = (
+    Column("accuracy", "test_accuracy", per_cent),
+    Column("± std", "test_accuracy", per_cent, "std", beside_name=True),
+    Column("cv", "test_accuracy", per_cent, "cv", beside_name=True),
+    Column("no TTA", "test_accuracy_no_tta", per_cent, beside_name=True),
+    Column("params", "params", lambda v: f"{v:,.0f}"),
+    Column("MACs", "macs", human_number),
+    Column("ops", "ops", human_number),
+    Column("time", "train_seconds", seconds),
+    Column("epochs", "epochs", lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}"),
+    Column("images/s", "images_per_second", lambda v: f"{v:,.0f}"),
+    Column("GFLOP/s", "gflops_per_second", lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}"),
+)
+OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
+"""Shown in columns of their own."""
+
+
+def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
+    """Print at most `limit` rows, with a column for each field in `asked` that has none yet."""
+    shown = found[:limit]
+    columns = [c for c in (*COLUMNS, *_asked_for(asked)) if any(c.cell(row) for row in shown)]
+    table = _wide(shown, columns)
+    console = _console(table)
+    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
+        console.print(table)
+    else:
+        _print_narrow(console, shown, columns)
+    _print_reasons(console, shown)
+    if len(found) > limit:
+        console.print(f"{len(found) - limit:,} more: --limit N, --filter TEST or --json", style="dim", soft_wrap=True)
+
+
+def _asked_for(fields: list[str]) -> list[Column]:
+    known = {column.key for column in COLUMNS}.union(OTHERS)
+    return [Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in fields if f not in known]
+
+
+def _console(table: Table) -> Console:
+    """The terminal. A pipe or a file has no width of its own: there, nothing is folded (unless COLUMNS says a width)."""
+    console = Console(highlight=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        measured = Measurement.get(console, console.options.update(max_width=10_000), table)
+        console = Console(highlight=False, width=max(80, measured.maximum), file=sys.stdout)
+    return console
+
+
+def _wide(shown: list[Row], columns: list[Column]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("experiment", "variant", "seed", "state"):
+        table.add_column(title, no_wrap=True, justify="right" if title == "seed" else "left")
+    for column in columns:
+        table.add_column(column.title, no_wrap=True, justify="right")
+    table.add_column("device", no_wrap=True)
+    for row in shown:
+        names = [plain(row.get(key)) for key in ("experiment", "variant")]
+        table.add_row(
+            *map(Text, names), _seed(row), _state(row), *(c.cell(row) for c in columns), Text(plain(row.get("device")))
+        )
+    return table
+
+
+def _print_narrow(console: Console, shown: list[Row], columns: list[Column]) -> None:
+    """Two lines a row: all that has no fixed width above, figures in columns below."""
+    below = [column for column in columns if not column.beside_name]
+    titles = ["state", *(column.title for column in below)]
+    lines = [[_state(row).plain, *(column.cell(row) for column in below)] for row in shown]
+    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
+    gap = "  " if sum(widths) + 2 * len(widths) <= console.width else " "
+    console.print(_line(titles, widths, gap), style="bold", no_wrap=True, crop=False, soft_wrap=True)
+    for row, cells in zip(shown, lines, strict=True):
+        beside = [f"{c.title} {cell}" for c in columns if c.beside_name and (cell := c.cell(row))]
+        seed = f"seed {_seed(row)}" if not isinstance(row.get("n"), int) else _seed(row)
+        name = " ".join(plain(row.get(key)) for key in ("experiment", "variant"))
+        console.print(
+            Text(", ".join([name, seed, *beside, *filter(None, [plain(row.get("device"))])])), style="bold cyan"
+        )
+        line = Text(_line(cells, widths, gap))
+        line.stylize(_state(row).style, 0, widths[0])
+        console.print(line, soft_wrap=True)
+
+
+def _line(cells: list[str], widths: list[int], gap: str) -> str:
+    first, *others = (
+        f"{cell:<{w}}" if k == 0 else f"{cell:>{w}}" for k, (cell, w) in enumerate(zip(cells, widths, strict=True))
+    )
+    return gap.join([first, *others]).rstrip()
+
+
+def _print_reasons(console: Console, shown: list[Row]) -> None:
+    """Why runs did not end well."""
+    reasons = [row for row in shown if row.get("reason") and row["state"] in ("crashed", "refused", "lost")]
+    for row in reasons[:REASONS]:
+        console.print(
+            Text(f"{row['state']}  {plain(row['folder'])}: {plain(row['reason'])}"), style="dim", soft_wrap=True
+        )
+    if len(reasons) > REASONS:
+        console.print(f"the reasons of {len(reasons) - REASONS} more: --json", style="dim")
+
+
+def _seed(row: Row) -> str:
+    n = row.get("n")
+    return plain(row.get("seed")) if not isinstance(n, int) else f"{n} run{'s' if n != 1 else ''}"
+
+
+def _state(row: Row) -> Text:
+    """The state; of a variant whose runs differ in it, how many are in each."""
+    if row.get("state"):
+        return Text(plain(row["state"]), STYLES.get(str(row["state"]), ""))
+    return Text(", ".join(f"{n} {state}" for state, n in row.get("states", {}).items()))
+
+
+def plain(value: Any) -> str:
+    """`value` in one line, without the control characters that a foreign file could send to a terminal."""
+    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "".join(c if c.isprintable() else "?" for c in text)
