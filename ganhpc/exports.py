@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from safetensors.torch import save as to_safetensors
+from torch import nn
 
 from ganhpc import __version__
 from ganhpc.files import atomic_open, write_json
@@ -21,9 +23,14 @@ def announce(run: Run, task: Task) -> None:
 
 
 def write(run: Run, task: Task) -> None:
-    """Write the weights, each file with the definition in it: it needs nothing else."""
+    """Write the weights of each."""
     for name, export in task.exports().items():
-        weights = {key: value.detach().cpu().contiguous().clone() for key, value in export.module.state_dict().items()}
-        metadata = {"ganhpc": __version__, "definition": json.dumps(export.definition)}
-        with atomic_open(run.export(name)) as file:
-            file.write(to_safetensors(weights, metadata=metadata))
+        write_one(run, name, export.definition, export.module)
+
+
+def write_one(run: Run, name: str, definition: dict[str, Any], module: nn.Module) -> None:
+    """Write one file of weights, with the definition in it: it needs nothing else."""
+    weights = {key: value.detach().cpu().contiguous().clone() for key, value in module.state_dict().items()}
+    metadata = {"ganhpc": __version__, "definition": json.dumps(definition)}
+    with atomic_open(run.export(name)) as file:
+        file.write(to_safetensors(weights, metadata=metadata))

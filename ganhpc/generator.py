@@ -112,11 +112,3 @@ def draw(net: nn.Module, z: Tensor, batch: int = 64) -> Tensor:
     parts = [unit(net(part.to(device))).cpu() for part in z.split(batch)]
     net.train(training)
     return torch.cat(parts)
-
-
-def loop(points: Tensor, frames: int, kind: str) -> list[Tensor]:
-    """`frames` sets of latent vectors that lead from each of `points` [n, dim] to its neighbour in the list: [n, dim] each.
-
-    The last frame comes just before the next one's first, so that n such walks, joined, make a closed path.
-    """
-    return [between(points, points.roll(-1, 0), k / frames, kind) for k in range(frames)]

@@ -16,11 +16,10 @@ from ganhpc.errors import UserError
 from ganhpc.files import read_json
 from ganhpc.run import Run
 from ganhpc.trainer import Failed
+from tests.golden import gan_losses
 from tests.helpers import finish, trainer_of
 from tests.tasks.tiny import VARIANTS, made, task_of, tiny
 from tests.test_trainer import Killed, kill_at, lines
-
-GOLDEN = Path(__file__).parents[1] / "golden" / "gan_losses.json"
 
 
 @pytest.mark.parametrize(("case", "dies"), [("dcgan", [2, 7]), ("began", [6]), ("sabegan", [3]), ("wgan-gp", [1, 3])])
@@ -63,14 +62,8 @@ def test_k_and_the_stall_come_back_from_a_checkpoint(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", list(VARIANTS))
 def test_losses_are_those_of_the_golden_file(tmp_path: Path, case: str) -> None:
     """Refactors keep them: the means of two epochs' figures, from a fixed seed."""
-    run = made(tmp_path, case)
-    finish(run)
-    found = [
-        {name: line[name] for name in line if name.startswith("train_")}
-        for line in lines(run)
-        if line["kind"] == "epoch" and line["step"]
-    ]
-    golden = json.loads(GOLDEN.read_text())[case]
+    golden = json.loads(gan_losses.FILE.read_text())[case]
+    found = gan_losses.measure(case, tmp_path)
     for ours, theirs in zip(found, golden, strict=True):
         assert ours == pytest.approx(theirs, rel=5e-3, abs=1e-5), f"{case}: {json.dumps(found)}"
 
