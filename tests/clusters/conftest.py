@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine, oar, slurm
+from tests.clusters.slow import SlowOar, SlowSlurm
 
 SWITCH = "GANHPC_CLUSTERS"
 
@@ -25,7 +26,15 @@ def skip_reason() -> str | None:
     return f"{reason}; to run it: {machine.INSTALL} && {SWITCH}=1 python -m pytest -m cluster tests/clusters (as root)"
 
 
+def turn(item: pytest.Item) -> int:
+    """First the tests that take clusters down, last those that wait for what others have begun."""
+    if item.path.name == "test_bringup.py":
+        return 0
+    return 2 if item.get_closest_marker("cluster") and item.get_closest_marker("slow") else 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=turn)
     if reason := skip_reason():
         for item in items:
             if item.get_closest_marker("cluster"):
@@ -51,6 +60,33 @@ def oar_cluster() -> Iterator[oar.Oar]:
     """A real OAR, shared by the session."""
     with oar.cluster() as cluster:
         yield cluster
+
+
+def slow_tests(request: pytest.FixtureRequest) -> bool:
+    return any(item.get_closest_marker("slow") and item.get_closest_marker("cluster") for item in request.session.items)
+
+
+@pytest.fixture(scope="session")
+def slow_slurm(request: pytest.FixtureRequest) -> Iterator[SlowSlurm | None]:
+    """Jobs that take more than a minute, started while other tests run; None when no slow test is to be run.
+
+    The tests after those of the bring-up ask for this, so that the jobs have long begun when they are looked at.
+    """
+    if not slow_tests(request):
+        yield None
+        return
+    with SlowSlurm(request.getfixturevalue("slurm_cluster")) as jobs:
+        yield jobs
+
+
+@pytest.fixture(scope="session")
+def slow_oar(request: pytest.FixtureRequest) -> Iterator[SlowOar | None]:
+    """The same on OAR; begun after the conversations, which need an empty cluster."""
+    if not slow_tests(request):
+        yield None
+        return
+    with SlowOar(request.getfixturevalue("oar_cluster")) as jobs:
+        yield jobs
 
 
 @pytest.fixture(scope="session")

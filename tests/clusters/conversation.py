@@ -41,16 +41,31 @@ class Real:
     def run(self, cmd: list[str]) -> Any:
         return self.oar.as_user(cmd, cwd=self.folder)
 
+    def submit(self, *words: str) -> int:
+        """oarsub; returns the job's number."""
+        return int(re.findall(r"OAR_JOB_ID=(\d+)", self.run(["oarsub", *words]).stdout)[-1])
+
+    def facts(self, job: int) -> dict[str, Any]:
+        """All that oarstat tells of a job; its events in their order."""
+        facts = json.loads(self.run(["oarstat", "-J", "-f", "-j", str(job)]).stdout)[str(job)]
+        facts["events"].sort(key=lambda event: event["event_id"])
+        return dict(facts)
+
+    def events(self, job: int) -> list[str]:
+        """The types of a job's events."""
+        return [event["type"] for event in self.facts(job)["events"]]
+
     def state(self, job: int) -> str:
         words = self.run(["oarstat", "-s", "-j", str(job)]).stdout.split()
         return words[-1] if words else ""
 
     def wait(self, job: int, states: tuple[str, ...], seconds: float) -> None:
         def there() -> bool:
-            self.oar.nudge()
-            return self.state(job) in states
+            if (state := self.state(job)) == "Waiting":
+                self.oar.nudge()
+            return state in states
 
-        wait_until(there, seconds, f"state {' or '.join(states)} of job {job}", pause=1)
+        wait_until(there, seconds, f"state {' or '.join(states)} of job {job}", pause=0.5)
 
     def end(self, job: int) -> None:
         self.wait(job, ENDED, 30)

@@ -185,13 +185,26 @@ def locked(name: str, wait: bool = True) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_use(name: str, wait: bool = True) -> Iterator[None]:
-    """Hold the cluster `name` for a session of tests, so that no other brings it down meanwhile."""
-    try:
-        with locked(f"{name}-in-use", wait):
-            yield
-    except BlockingIOError:
-        raise ClusterError(f"{name} is in use by a running test session: try again when that has ended") from None
+def in_use(name: str, patience: float = 600) -> Iterator[None]:
+    """Hold the cluster `name` for a session of tests, so that no other brings it down meanwhile.
+
+    Raises ClusterError, naming the process that holds it, when that has not let go after `patience` seconds.
+    """
+    with contextlib.ExitStack() as stack:
+        holder = STATE / f"{name}-in-use.pid"
+        limit = time.monotonic() + patience
+        while True:
+            try:
+                stack.enter_context(locked(f"{name}-in-use", wait=False))
+                break
+            except BlockingIOError:
+                if time.monotonic() >= limit:
+                    who = holder.read_text() if holder.exists() else "unknown"
+                    text = f"{name} is in use by process {who}, a session of tests: try again when that has ended"
+                    raise ClusterError(text) from None
+                time.sleep(1)
+        holder.write_text(str(os.getpid()))
+        yield
 
 
 def set_hosts(tag: str, line: str | None) -> None:

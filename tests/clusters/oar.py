@@ -27,7 +27,7 @@ from tests.clusters.machine import STATE, ClusterError, wait_until
 
 COMMANDS = ("oarsub", "oarstat", "oar-database", "Almighty", "pg_createcluster", "sshd")
 CONF = Path("/etc/oar/oar.conf")
-SERVER, HOSTS, CORES = "oar-server", ("oar1", "oar2"), 2  # names of this machine; one pretended GPU a core
+SERVER, HOSTS, CORES = "oar-server", ("oar1", "oar2"), 4  # names and sizes are pretended, as is one GPU a core
 GPU_MODEL = "GTX 1080 Ti"
 SERVER_PORT, SSH_PORT, SQL_PORT = 6666, 6667, 15433
 PROPERTIES = (("cpu", "core", "gpu", "gpu_count"), ("host", "cluster", "gpu_model"))  # numbers, then text
@@ -134,7 +134,7 @@ class Oar:
             "SERVER_PORT": SERVER_PORT,
             "LOG_FILE": self.state / "log" / "oar.log",
             "OAR_RUNTIME_DIRECTORY": self.state / "run",
-            "SCHEDULER_MIN_TIME_BETWEEN_2_CALLS": 1,  # 5 s unless stated: only makes jobs start sooner
+            "SCHEDULER_MIN_TIME_BETWEEN_2_CALLS": 0,  # 5 s unless stated: only makes jobs start sooner
             "OARSH_BYPASS_WHOLE_SECURITY": 1,  # without cpusets oarsh would let nobody in
         }
         # no cpusets: they need cgroups that a container may not have
@@ -179,15 +179,15 @@ class Oar:
 
     def _clear(self) -> None:
         if self.state.exists() or self.original.exists():  # else an OAR that runs here is not ours to end
-            daemons.end(self.name, self._of_oar, grace=3)  # PostgreSQL ended by KILL would leave shared memory behind
+            daemons.end(self.name, self.is_ours, grace=3)  # PostgreSQL ended by KILL would leave shared memory behind
         machine.set_hosts(self.name, None)
         if self.original.exists():
             _replace(CONF, self.original.read_text())
             self.original.unlink()
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def _of_oar(self, process: Process) -> bool:
-        """sshd overwrites its environment with its title; oarexec runs as oar, and a job as our user."""
+    def is_ours(self, process: Process) -> bool:
+        """Beside marked processes: sshd overwrites its environment, oarexec runs as oar, and a job as our user."""
         sshd = process.exe.endswith("/sshd") and f"{self.state}/" in process.command
         job = process.uid == machine.account().pw_uid and "OAR_JOB_ID" in process.env
         return sshd or job or process.uid == pwd.getpwnam("oar").pw_uid
@@ -223,7 +223,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.clusters.oar", description="A real OAR on this machine.")
     parser.add_argument("action", choices=["up", "down"])
     try:
-        with machine.in_use("oar", wait=False):
+        with machine.in_use("oar", patience=0):
             getattr(Oar(), parser.parse_args().action)()
     except ClusterError as error:
         parser.exit(1, f"{error}\n")

@@ -27,6 +27,7 @@ from tests.clusters.machine import STATE, ClusterError, wait_until
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch")
 ACCOUNTING_COMMANDS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 NODES, CPUS, MEMORY_MB = 2, 4, 8000  # declared, not real: enough for two nodes with two tasks each
+PATIENCE = 30  # seconds for the nodes to be idle
 PASSWORD = "test"  # of a database that listens on 127.0.0.1 only and lives as long as the cluster
 
 CONF = """\
@@ -152,7 +153,7 @@ class Slurm:
         self._daemon("slurmctld", "-D")
         for node in self.nodes:
             self._daemon("slurmd", "-D", "-N", node, log=f"slurmd-{node}")
-        wait_until(self._idle, 30, "two idle nodes")
+        wait_until(self._idle, PATIENCE, "two idle nodes")
 
     def _idle(self) -> bool:
         states = self._ask("sinfo", "--noheader", "--Node", "--format=%T").split()
@@ -235,12 +236,12 @@ class Slurm:
             self._clear()
 
     def _clear(self) -> None:
-        daemons.end(self.name, self._of_a_job)
+        daemons.end(self.name, self.is_ours)
         machine.set_hosts(self.name, None)
         shutil.rmtree(self.state, ignore_errors=True)
 
-    def _of_a_job(self, process: Process) -> bool:
-        """slurmstepd wipes its environment, jobs have their user's: both are known by other signs."""
+    def is_ours(self, process: Process) -> bool:
+        """Beside marked processes: slurmstepd wipes its environment, jobs have their user's."""
         step = process.exe.endswith("/slurmstepd") and process.cwd.startswith(f"{self.state}/")
         return step or (process.env.get("SLURM_CONF") == str(self.conf) and "SLURM_JOB_ID" in process.env)
 
@@ -268,7 +269,7 @@ def main() -> None:
     words = parser.parse_args()
     slurm = Slurm(accounting=not words.no_accounting)
     try:
-        with machine.in_use(slurm.name, wait=False):
+        with machine.in_use(slurm.name, patience=0):
             getattr(slurm, words.action)()
     except ClusterError as error:
         parser.exit(1, f"{error}\n")

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine
-from tests.clusters.conversation import ENDED, Talk, difference, hold
+from tests.clusters.conversation import ENDED, Real, Talk, difference, hold
 from tests.clusters.oar import Oar
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slow_slurm")]
 CORE = ("-l", "core=1,walltime=0:02:00")
-ALL = ("-l", "host=2/core=2,walltime=1:00:00")
+ALL = ("-l", "nodes=2,walltime=1:00:00")
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def unknown_jobs(talk: Talk) -> None:
 
 
 def a_failing_job(talk: Talk) -> None:
-    job = talk.submit("-J", "-l", "host=2/core=1,walltime=0:02:00", "-n", "it is", "-p", "gpu_count=2", "exit 3")
+    job = talk.submit("-J", "-l", "host=2/core=1,walltime=0:02:00", "-n", "it is", "-p", "gpu_count=4", "exit 3")
     talk.side.end(job)
     tell(talk, job)
     talk.say("oarstat", "-s", "-J", "-j", str(job))
@@ -179,9 +179,17 @@ TALKS = [
 ]  # fmt: skip
 
 
+def empty(real: Real) -> None:
+    """Delete the jobs that other tests have left: both sides must begin with all resources free."""
+    for line in real.run(["oarstat"]).stdout.splitlines()[2:]:
+        real.run(["oardel", line.split()[0]])
+        real.end(int(line.split()[0]))
+
+
 @pytest.mark.parametrize("talk", TALKS, ids=lambda talk: talk.__name__)
 def test_the_fake_oar_answers_as_the_real_one(
     talk: Callable[[Talk], None], oar_cluster: Oar, folder: Path, tmp_path: Path
 ) -> None:
+    empty(Real(oar_cluster, folder))
     real, fake = hold(talk, oar_cluster, folder, tmp_path)
     assert not (different := difference(real, fake)), different

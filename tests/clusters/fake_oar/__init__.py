@@ -37,7 +37,7 @@ class FakeOar:
     def __init__(self, folder: Path, now: datetime | None = None, **settings: Any):
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        defaults = {"user": "student", "hosts": 2, "cores": 2, "reservations": 2, "late": 0, "dialect": 2, "job": 0}
+        defaults = {"user": "student", "hosts": 2, "cores": 4, "reservations": 2, "late": 0, "dialect": 2, "job": 0}
         if unknown := set(settings) - set(defaults):
             raise TypeError(f"unknown settings {sorted(unknown)}")
         clock = None if now is None else now.timestamp()

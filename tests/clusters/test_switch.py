@@ -1,0 +1,58 @@
+"""The switch of the tests marked `cluster`, and the list of packages."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import conftest, machine
+
+SCRIPT = Path(__file__).parent / "install.sh"
+
+
+def test_without_the_switch_the_reason_and_the_command_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GANHPC_CLUSTERS", raising=False)
+    reason = conftest.skip_reason()
+    assert reason is not None
+    assert "sh tests/clusters/install.sh && GANHPC_CLUSTERS=1 python -m pytest -m cluster" in reason
+    monkeypatch.setenv("GANHPC_CLUSTERS", "1")
+    assert conftest.skip_reason() is None
+
+
+def test_a_lacking_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    assert machine.why_not(["sh"]) is None
+    assert machine.why_not(["sh", "no-such-command"]) == (
+        "no-such-command not installed; run `sh tests/clusters/install.sh` as root on Debian 12"
+    )
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    assert "needs root" in str(machine.why_not(["sh"]))
+
+
+def test_cluster_tests_are_skipped_without_the_switch() -> None:
+    root = Path(__file__).parents[2]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-rs",
+        "-p",
+        "no:cacheprovider",
+        "tests/clusters/test_oar_facts.py",
+    ]
+    env = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+    done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "passed" not in done.stdout
+    assert "GANHPC_CLUSTERS=1 python -m pytest -m cluster" in done.stdout
+
+
+def test_the_install_script_is_sound() -> None:
+    subprocess.run(["sh", "-n", str(SCRIPT)], check=True)
+    text = SCRIPT.read_text()
+    for package in ("slurm-wlm", "slurmdbd", "mariadb-server", "oar-server-pgsql", "oar-node", "oar-user"):
+        assert package in text
