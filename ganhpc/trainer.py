@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganhpc import checkpoint
+from ganhpc import checkpoint, compiling
 from ganhpc.clock import Clock, Costs, Pace, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
@@ -94,7 +94,8 @@ class Trainer:
             self._restore(restored)
         self.metrics = Metrics(run, self.progress.step, active=peers.is_main)
         self.sampler = Sampler(run, task, self.metrics, clock, self.progress.step, active=peers.is_main)
-        task.wrap(peers.wrap)
+        compile = compiling.wanted(experiment, peers.device, task.compilable)
+        task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
         self.progress.segments += 1
 
     # -- the loop -------------------------------------------------------------------------------------------------------

@@ -74,6 +74,8 @@ class Task(ABC):
     """Images a step, over all ranks."""
     headline: str = "loss"
     """The figure of `evaluate` that a reader looks at first."""
+    compilable: bool = False
+    """Whether steps call whole networks and differentiate once, as torch.compile wants it."""
     final_cost: float = 1.0
     """What the last evaluation costs, in ordinary evaluations."""
     sample_steps: int | None = None

@@ -26,6 +26,7 @@ class Classifier(Task):
     """
 
     headline = "test_accuracy"
+    compilable = True
 
     def __init__(self, experiment: Any, context: Context, net: nn.Module) -> None:
         self.experiment, self.context = experiment, context
