@@ -30,7 +30,7 @@ def test_on_without_the_means_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> 
     on = small(compile="on")
     with pytest.raises(UserError, match="--compile off"):
         compiling.wanted(on, CPU, False)
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(UserError, match="compiler"):
         compiling.wanted(on, CPU, True)
 
