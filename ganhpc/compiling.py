@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from typing import cast
 
 import torch
 from torch import nn
@@ -39,5 +40,4 @@ def wanted(experiment: Experiment, device: torch.device, possible: bool) -> bool
 
 def compiled(module: nn.Module) -> nn.Module:
     """`module` with the same weights and a compiled forward and backward."""
-    made: nn.Module = torch.compile(module)
-    return made
+    return cast(nn.Module, torch.compile(module))

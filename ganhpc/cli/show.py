@@ -33,7 +33,8 @@ def show_run(run: Run, console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, text in (_outcome if finished else _standing)(found):
+    lines = [*_outcome(found), *_by_class(run)] if finished else list(_standing(found))
+    for name, text in lines:
         table.add_row(f"{name:<13}", text if isinstance(text, Text) else Text(text))
     console.print(table)
     # Unfolded, since a folder or a command is there to be copied.
@@ -84,6 +85,21 @@ def _accuracy(found: Row) -> Iterator[tuple[str, str]]:
     averaged = plain_accuracy is not None and found.get("tta", "flip") != "none"
     also = f" with test-time augmentation, {per_cent(plain_accuracy)} without" if averaged else ""
     yield "test accuracy", per_cent(accuracy) + also
+
+
+def _by_class(run: Run) -> Iterator[tuple[str, str]]:
+    """The accuracy of each class in the last evaluation, the best first; nothing where the task has no classes."""
+    try:
+        shares = (read_json(run.evaluation_json) or {}).get("accuracy_by_class") or {}
+    except UserError:
+        return
+    if shares:
+        yield (
+            "by class",
+            ", ".join(
+                f"{plain(name)} {per_cent(shares[name])}" for name in sorted(shares, key=lambda name: -shares[name])
+            ),
+        )
 
 
 def _time(found: Row) -> Iterator[tuple[str, str]]:
