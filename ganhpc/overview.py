@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,7 +68,7 @@ class View:
     @property
     def next_command(self) -> str:
         """The command to type next."""
-        return "python launch.py " + NEXT[self.standing.state].format(run=self.run.name)
+        return "python launch.py " + NEXT[self.standing.state].format(run=shlex.quote(str(self.run)))
 
     @property
     def time_left(self) -> float | None:

@@ -4,7 +4,7 @@
 set -uo pipefail
 @{sent}
 submit() { # run one job to its end; a job that fails does not keep the next from running
-    "$@" || echo "ended with code $?" >&2
+    "$@@" || echo "ended with code $?" >&2
 }
 
 @{steps}

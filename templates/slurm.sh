@@ -4,5 +4,7 @@
 @{directives}
 
 @{setup}
+# Since Slurm 22.05 srun doesn't take this from sbatch.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
 exec srun --ntasks-per-node=1 --kill-on-bad-exit=1 @{command}

@@ -44,7 +44,8 @@ def refusal(refused: Refused) -> Refused:
     said = str(refused)
     earliest = re.search(r"could run at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", said)
     moment = dt.datetime.strptime(earliest[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=system_zone()) if earliest else None
-    lines = [line.strip() for line in said.splitlines() if re.search(_TELLING, line, re.I)]
+    every = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("OAR_JOB_ID")]
+    lines = [line for line in every if re.search(_TELLING, line, re.I)] or every
     detail = (
         re.sub(r"^\[[A-Z ]+\]\s*(Error:\s*)?|^Reservation not valid --> ", "", lines[-1]).rstrip(".") if lines else ""
     )

@@ -1,0 +1,34 @@
+#!/bin/bash
+# A job of ganhpc for Slurm: segment 1 of default-256k-0123456789.
+# It can be read, and submitted by hand: sbatch THIS_FILE
+#SBATCH --job-name=ganhpc
+#SBATCH --comment=ganhpc:beefcafe-1-00ff
+#SBATCH --time=1:00:00
+#SBATCH --output='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
+#SBATCH --open-mode=append
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --begin=2026-11-23T19:01:00
+#SBATCH --deadline=2026-11-24T08:59:00
+#SBATCH --dependency=singleton
+#SBATCH --partition=gpu
+#SBATCH --account='a team'
+#SBATCH --qos=normal
+#SBATCH --exclude=node7
+
+module load conda
+source ~/my env/bin/activate
+export GANHPC_SCHEDULER=slurm
+export GANHPC_LAUNCH=beefcafe
+export PYTHONPATH=/checkout
+export PYTHONUNBUFFERED=1
+cd /checkout || exit 1
+# Since Slurm 22.05 srun doesn't take this from sbatch.
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
+# One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
+exec srun --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --last
+
+$ sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
