@@ -72,6 +72,7 @@ def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
         "group": experiment.group,
         "data": experiment.data,
         "data_note": trainer.data_note,
+        "headline": trainer.task.headline,
         "network": trainer.choices.get("network", ""),
         "why": trainer.choices.get("why", ""),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     say(
         f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
     )
+    _say_skipped(images.skipped, say)
     clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
     if restored:
         clock.load(restored["clock"])
@@ -63,6 +65,14 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     if restored:
         say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
     return trainer
+
+
+def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:
+    """Name the pictures that are not trained on, and why."""
+    for line in names[:most]:
+        say(f"skipped: {line}")
+    if len(names) > most:
+        say(f"skipped: {len(names) - most} more")
 
 
 def request_of(experiment: Experiment) -> DataRequest:

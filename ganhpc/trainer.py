@@ -38,6 +38,9 @@ SAVE_SHARE = 20
 STOP_SECONDS = 5.0
 """Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
 
+WAIT_SECONDS = 300.0
+"""Longest time for which rank 0 may work alone: half of what the others wait for it."""
+
 
 class Failed(UserError):
     """The training itself failed, in a way that more of it won't mend."""
@@ -187,7 +190,10 @@ class Trainer:
             )
 
     def _check_finite(self) -> None:
-        bad = [name for name, value in self.sums.items() if not math.isfinite(float(value))]
+        self._refuse([name for name, value in self.sums.items() if not math.isfinite(float(value))])
+
+    def _refuse(self, bad: list[str]) -> None:
+        """Raise NonFinite on every rank where any has figures that are no numbers."""
         if self.peers.agree([float(bool(bad))])[0]:
             raise NonFinite(
                 f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {self._kept()}. "
@@ -223,6 +229,7 @@ class Trainer:
         done = self.progress
         epoch = done.step / self.task.steps_per_epoch
         numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+        self._refuse([name for name, value in numbers.items() if not math.isfinite(value)])
         means = {name: float(self.peers.mean(value / self.counted)) for name, value in self.sums.items()}
         self.sums, self.counted = {}, 0
         if means:
@@ -255,8 +262,9 @@ class Trainer:
         self.clock.stop()
         self.sampler.take(self.progress.step)
         if self.peers.is_main:
-            # A safe time before the end of the job; the other ranks wait.
-            figures |= self.task.measures(self._job_left() - 2 * STOP_SECONDS)
+            # Ready a safe time before the end of the job, and before the ranks that wait give up.
+            patience = math.inf if self.peers.world_size == 1 else WAIT_SECONDS
+            figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
         return figures
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------

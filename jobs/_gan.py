@@ -22,6 +22,11 @@ class Gan(Experiment):
     latent_dim: int = option(100, "numbers in a latent vector", low=1, high=65_536)
     base_channels: int = option(64, "channels of the narrowest layers", low=1, high=1024)
     flip: str = option("none", "mirroring of training images", choices=("none", "random", "alternate"))
+    affine: tuple[float, ...] = option(
+        (), "turn training images by up to so many degrees and enlarge them up to so many times (none: don't): 25,1.25",
+        low=0.0, high=180.0, metavar="X,X",
+    )  # fmt: skip
+    hue: float = option(0.0, "turn the colours of training images by up to this share of the circle", low=0.0, high=0.5)
     sample_rows: int = option(8, "rows of a picture of samples", low=1, high=64)
     sample_columns: int = option(8, "columns of a picture of samples", low=1, high=64)
     sample_every: str = option(
@@ -45,6 +50,9 @@ class Gan(Experiment):
         for name, rate in (("lr-g", self.rate_g), ("lr-d", self.rate_d)):
             if rate <= 0:
                 raise UserError(f"--{name} {rate:g} must be more than zero: try 0.0002.")
+        if self.affine and (len(self.affine) != 2 or self.affine[1] < 1):
+            shown = ",".join(f"{x:g}" for x in self.affine)
+            raise UserError(f"--affine {shown} must be degrees and a factor of at least 1: try 25,1.25, or none.")
         _ = self.cadence
 
     @property

@@ -175,3 +175,13 @@ def test_losses_are_those_of_the_golden_file(tmp_path: Path, name: str) -> None:
 def test_another_definition_is_another_run(tmp_path: Path) -> None:
     assert made(tmp_path).folder != made(tmp_path, lr=0.02).folder
     assert small().signature == small().signature
+
+
+def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last step can spoil the weights without a loss that tells."""
+    run = made(tmp_path)
+    trainer = trainer_of(run)
+    real = trainer.task.evaluate
+    monkeypatch.setattr(trainer.task, "evaluate", lambda **how: {**real(**how), "test_loss": math.nan})
+    with pytest.raises(NonFinite, match="test_loss"):
+        trainer.fit()

@@ -44,3 +44,33 @@ def cutout(images: Tensor, rows: Tensor, columns: Tensor, side: int) -> Tensor:
     low = -(side // 2)
     inside = ((down >= low) & (down < low + side))[:, :, None] & ((across >= low) & (across < low + side))[:, None, :]
     return images.masked_fill(inside[:, None], 0.0)
+
+
+def affine(images: Tensor, angles: Tensor, scales: Tensor) -> Tensor:
+    """`images` [B, C, H, W] turned by `angles` [B] (radians, anticlockwise) and enlarged by `scales` [B] about their middles.
+
+    Bilinear; what lies outside of an image is its mirror image.
+    """
+    cosine, sine = angles.cos() / scales, angles.sin() / scales
+    # Where each pixel of the result comes from: rows down, in units of half an image, so that sides of any length turn alike.
+    ratio = images.shape[2] / images.shape[3]
+    nothing = torch.zeros_like(cosine)
+    rows = [torch.stack([cosine, -sine * ratio, nothing], 1), torch.stack([sine / ratio, cosine, nothing], 1)]
+    places = F.affine_grid(torch.stack(rows, 1), list(images.shape), align_corners=False)
+    return F.grid_sample(images, places, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
+"""RGB to brightness and two axes of colour (NTSC)."""
+
+
+def hue(images: Tensor, angles: Tensor) -> Tensor:
+    """`images` [B, 3, H, W] in [-1, 1] with their colours turned by `angles` [B] (radians) about the axis of greys, at the same
+    brightness; what falls outside of [-1, 1] is cut off."""
+    to_yiq = torch.tensor(_YIQ, device=images.device, dtype=images.dtype)
+    cosine, sine = angles.cos(), angles.sin()
+    one, nothing = torch.ones_like(cosine), torch.zeros_like(cosine)
+    rows = ((one, nothing, nothing), (nothing, cosine, -sine), (nothing, sine, cosine))
+    turn = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    matrix = torch.linalg.inv(to_yiq) @ turn @ to_yiq  # [B, 3, 3]
+    return torch.einsum("bij,bjhw->bihw", matrix, images).clamp(-1, 1)

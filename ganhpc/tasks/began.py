@@ -44,8 +44,8 @@ class Began(Gan):
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Images [B, C, H, W] and latent vectors [B, latent_dim]."""
-        images, _ = self.loader.batch(epoch, step)
-        return images, self.draws(epoch, step).normal(self.latent_dim)
+        draws = self.draws(epoch, step)
+        return self.images(epoch, step, draws), draws.normal(self.latent_dim)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         images, z = batch

@@ -29,9 +29,8 @@ class Dcgan(Gan):
 
     def batch(self, epoch: int, step: int) -> Batch:
         """Images [B, C, H, W], latent vectors [B, latent_dim], and the label of real images, one for the batch []."""
-        images, _ = self.loader.batch(epoch, step)
         draws = self.draws(epoch, step)
-        return images, draws.normal(self.latent_dim), draws.one(*self.experiment.real_label)
+        return self.images(epoch, step, draws), draws.normal(self.latent_dim), draws.one(*self.experiment.real_label)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
         images, z, label = batch

@@ -8,6 +8,7 @@ normalisation, gradients of gradients, or a network that is part of another. So 
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from ganhpc import collapse, gan_measures, generator
+from ganhpc import collapse, compiling, gan_measures, generator
+from ganhpc.data import augment
 from ganhpc.data.loader import BatchLoader
 from ganhpc.draws import Draws
 from ganhpc.errors import UserError
@@ -32,11 +34,12 @@ HELD_OUT = 256
 class Gan(Task):
     """A generator and its adversary.
 
-    The definition's fields that it reads: lr, lr_g, lr_d, beta1, beta2, batch_size, flip, seed, precision, compile, sample_rows,
+    The definition's fields that it reads: lr, lr_g, lr_d, beta1, beta2, batch_size, flip, affine, hue, seed, precision, compile, sample_rows,
     sample_columns, cadence, stop_on_collapse, measure_images, distance_images.
     """
 
     adversary_name = "discriminator"
+    compilable = True
     compiled: tuple[str, ...] = ("generator", "discriminator")
     """The networks that torch.compile takes: not one whose gradient is itself differentiated."""
 
@@ -84,13 +87,25 @@ class Gan(Task):
         del wrap
         self.context.peers.share_weights(self.modules.values())
         self.wrapped = dict(self.modules)
-        if self.experiment.compile == "on":
-            self.wrapped |= {name: torch.compile(self.modules[name]) for name in self.compiled}  # type: ignore[misc]
+        # Not by itself (auto): a generator's step would then compute gradients of the adversary's weights, only to drop them.
+        if self.experiment.compile == "on" and compiling.wanted(self.experiment, self.context.device, self.compilable):
+            self.wrapped |= {name: compiling.compiled(self.modules[name]) for name in self.compiled}
 
     def draws(self, epoch: int, step: int) -> Draws:
         """The random numbers of one step."""
         number = epoch * self.steps_per_epoch + step
         return Draws(self.experiment.seed, number, self.experiment.batch_size, self.context.peers)
+
+    def images(self, epoch: int, step: int, draws: Draws) -> Tensor:
+        """Batch `step` of `epoch` as the loader numbers them, augmented: [B, C, H, W] in [-1, 1]."""
+        images, _ = self.loader.batch(epoch, step)
+        if self.experiment.affine:
+            degrees, most = self.experiment.affine
+            angles, scales = (draws.uniform() * 2 - 1) * math.radians(degrees), 1 + draws.uniform() * (most - 1)
+            images = augment.affine(images, angles, scales)
+        if self.experiment.hue:
+            images = augment.hue(images, (draws.uniform() * 2 - 1) * 2 * math.pi * self.experiment.hue)
+        return images
 
     def train_mode(self) -> None:
         for module in self.modules.values():

@@ -58,7 +58,7 @@ class WganGp(Gan):
         draws = self.draws(epoch, step)
         rounds = [
             Round(
-                self.loader.batch(epoch, step * self._rounds + k)[0],
+                self.images(epoch, step * self._rounds + k, draws),
                 draws.normal(self.latent_dim),
                 draws.uniform()[:, None, None, None],
             )

@@ -11,13 +11,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from ganhpc import generator
+from ganhpc import compiling, gan_measures, generator
 from ganhpc.errors import UserError
 from ganhpc.files import read_json
 from ganhpc.run import Run
 from ganhpc.trainer import Failed
 from tests.golden import gan_losses
-from tests.helpers import finish, trainer_of
+from tests.helpers import finish, train, trainer_of
 from tests.tasks.tiny import VARIANTS, made, task_of, tiny
 from tests.test_trainer import Killed, kill_at, lines
 
@@ -177,3 +177,90 @@ def test_one_rate_for_both_unless_each_has_its_own() -> None:
 def test_a_batch_for_which_there_are_too_few_images_is_refused() -> None:
     with pytest.raises(UserError, match="--critic-steps 5"):
         task_of(tiny("wgan-gp", batch_size=20))
+
+
+@pytest.mark.parametrize("case", ["dcgan", "wgan-gp"])
+def test_augmentation_is_of_the_step_alone_and_moves_the_images(case: str) -> None:
+    options: dict[str, Any] = {"data": "lines", "affine": (25.0, 1.25), "hue": 0.1}
+    plain, turned, again = (task_of(tiny(case, **o)).batch(0, 1) for o in ({}, options, options))
+    first, second, third = (batch[0] if case == "dcgan" else batch[0][1].images for batch in (plain, turned, again))
+    assert torch.equal(second, third) and not torch.equal(first, second)
+    assert second.abs().max() <= 1
+    with pytest.raises(UserError, match=r"--affine 25,0\.5"):
+        tiny(case, affine=(25.0, 0.5))
+
+
+def test_a_folder_of_all_sorts_trains_and_says_what_it_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "cache"))
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pixels = torch.randint(0, 256, (30, 20, 24, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    for index, picture in enumerate(pixels):
+        Image.fromarray(picture.numpy()).save(folder / f"{index}.png")
+    Image.fromarray(pixels[0].numpy()).convert("L").save(folder / "grey.png")
+    Image.new("RGB", (4000, 200), "red").save(folder / "huge.png")
+    (folder / "broken.jpg").write_bytes((folder / "3.png").read_bytes()[:200])
+    (folder / "notes.txt").write_text("not a picture")
+    run = made(tmp_path, "dcgan", data=str(folder), train_images=None, epochs=1)
+    result = finish(run)
+    assert result["state"] == "done" and "lines_valid" not in result and "valid" not in result
+    assert "skipped: broken.jpg" in capsys.readouterr().out
+
+
+class _Means:
+    """Stands for a network that tells images apart: their mean colours."""
+
+    frechet, kernel = "FD-means", "KD-means"
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        return images.float().mean((2, 3)) + images.float().std((2, 3))
+
+
+def test_distances_are_measured_on_held_out_images_where_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch_fidelity")
+    monkeypatch.setattr(gan_measures.frechet, "efflite0", lambda *_: _Means())
+    task = task_of(tiny("began", distance_images=60, measure_images=0))
+    found = task.measures(1000.0)
+    assert found["distance_images"] == 60 and set(found) == {
+        "FD-means", "KD-means", "KD-means-deviation", "distance_images", "distances_of_training_images",
+    }  # fmt: skip
+    assert found["FD-means"] > 10 * found["distances_of_training_images"]["FD-means"], (
+        "an untrained generator is far off"
+    )
+    assert task.measures(0.0) == {}
+    assert "left out" in capsys.readouterr().out
+
+
+def test_the_critic_is_never_compiled_since_its_gradient_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[str] = []
+
+    def remember(net: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(type(net).__name__)
+        return net
+
+    monkeypatch.setattr(compiling, "compiled", remember)
+    monkeypatch.setattr(compiling.shutil, "which", lambda name: name)
+    for case, expected in (("dcgan", ["W13Generator", "W13Discriminator"]), ("wgan-gp", ["Generator"])):
+        compiled.clear()
+        task_of(tiny(case, compile="on"))
+        assert compiled == expected
+        compiled.clear()
+        task_of(tiny(case))
+        assert not compiled
+
+
+@pytest.mark.slow
+def test_a_run_of_two_processes_ends_like_one(tmp_path: Path) -> None:
+    results = []
+    for processes in (1, 2):
+        run = made(tmp_path / str(processes), "began")
+        done = train(run, processes)
+        assert done.returncode == 0, done.stderr
+        results.append(read_json(run.result_json) or {})
+    one, two = results
+    assert two["processes"] == 2 and two["lines_n"] == 20
+    assert two["convergence"] == pytest.approx(one["convergence"], rel=1e-3)
