@@ -19,7 +19,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, say_seconds
 from ganhpc.rules import Busy, Rules
 from ganhpc.run import Run
-from ganhpc.schedulers.base import Job, JobRequest, Prepared, Scheduler, system_zone
+from ganhpc.schedulers.base import Job, JobRequest, JobState, Prepared, Scheduler, system_zone
 from ganhpc.site import Site
 from ganhpc.units import format_duration
 from ganhpc.window import Window, from_now, tonight
@@ -183,10 +183,12 @@ def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:
 
 
 def busy_of(job: Job, now: dt.datetime) -> Busy:
-    """A job of the queue as the planner takes it."""
-    start = dt.datetime.fromtimestamp(job.start, dt.UTC) if job.start else now
-    end = dt.datetime.fromtimestamp(job.end, dt.UTC) if job.end else None
-    return Busy(start, end, job.id, job.reservation)
+    """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was foreseen."""
+    start, end = job.start or now.timestamp(), job.end
+    if job.state is JobState.WAITING and start < now.timestamp():
+        start, end = now.timestamp(), now.timestamp() + job.walltime if job.walltime else None
+    ends = dt.datetime.fromtimestamp(end, dt.UTC) if end else None
+    return Busy(dt.datetime.fromtimestamp(start, dt.UTC), ends, job.id, job.reservation)
 
 
 def _next_segment(run: Run) -> int:
