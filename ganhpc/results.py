@@ -7,7 +7,7 @@ import json
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -176,28 +176,29 @@ def _object(tree: Any) -> Row:
 # -- several seeds --------------------------------------------------------------------------------------------------------
 
 
-def grouped(found: Iterable[Row], shared: Iterable[str] = ()) -> list[Row]:
+def grouped(found: Iterable[Row], shared: Iterable[str] = (), measures: Collection[str] | None = None) -> list[Row]:
     """One row a variant (the same definition but for the seed), in the order in which they first come.
 
     It has `n`, `seeds`, `runs`, `folders`, `states` (how many runs are in each), what its runs share (DEFINED and `shared`),
     and for each measure of its finished runs {"n", "mean", "std", "cv"}. A finished run that repeats another exactly (the
-    same seed and the same weights) says nothing new and is counted once.
+    same seed and the same weights) says nothing new and is counted once. `measures` are those that are wanted (None: all):
+    a table shows ten of fifty, and with ten thousand runs the others would cost more than the reading.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for each in found:
         key = (str(each["experiment"]), str(each["group"])) if each["group"] else ("", each["folder"])
         groups.setdefault(key, []).append(each)
-    return [_group(members, {*DEFINED, *shared}) for members in groups.values()]
+    return [_group(members, {*DEFINED, *shared}, measures) for members in groups.values()]
 
 
-def _group(members: list[Row], shared: set[str]) -> Row:
+def _group(members: list[Row], shared: set[str], measures: Collection[str] | None) -> Row:
     counted = list({_same(m): m for m in members if m["state"] == State.DONE.value}.values())
     made: Row = {key: _common(members, key) for key in (*DEFINED, *sorted(shared.difference(DEFINED)))}
     states = Counter(m["state"] for m in members)
     made |= {"group": members[0]["group"], "n": len(counted)}
     made |= {"state": members[0]["state"] if len(states) == 1 else None, "states": dict(states)}
     made |= {name + "s": [m[name] for m in members] for name in ("seed", "run", "folder")}
-    for name in dict.fromkeys(key for m in counted for key in m):
+    for name in dict.fromkeys(key for m in counted for key in m) if measures is None else measures:
         values = [float(m[name]) for m in counted if is_number(m.get(name))]
         if values and name not in shared and name != "seed":
             made[name] = statistics(values)
@@ -229,9 +230,13 @@ def statistics(values: list[float]) -> Row:
     return {"n": n, "mean": mean, "std": std, "cv": std / abs(mean) if std is not None and mean else None}
 
 
-def with_several_seeds(found: list[Row], shared: Iterable[str] = ()) -> list[Row]:
+def with_several_seeds(
+    found: list[Row], shared: Iterable[str] = (), measures: Collection[str] | None = None
+) -> list[Row]:
     """The rows with the finished runs of each variant that has several as one row (see `grouped`), the others as they are."""
     done = [each for each in found if each["state"] == State.DONE.value]
-    several = {folder: group for group in grouped(done, shared) if group["n"] > 1 for folder in group["folders"]}
+    several = {
+        folder: group for group in grouped(done, shared, measures) if group["n"] > 1 for folder in group["folders"]
+    }
     made = (several.get(each["folder"], each) for each in found)
     return list({id(each): each for each in made}.values())

@@ -59,7 +59,9 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     defined = [field for field, option in asked.items() if look_up(read, field, option)]
     found = [row for row in read if all(test.passes(row) for test in tests)]
     if grouping:
-        found = (results.grouped if how["group"] else results.with_several_seeds)(found, defined)
+        # A table shows few of the measures; JSON and CSV have all.
+        measures = None if how["json"] or how["csv"] else {*_shown(), *asked}
+        found = (results.grouped if how["group"] else results.with_several_seeds)(found, defined, measures)
     if by:
         found = ordered(found, by, largest_first=largest_first)
     if not found:
@@ -72,6 +74,13 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
         from ganhpc.cli.results_table import print_table
 
         print_table(found, limit or TABLE_ROWS, list(asked))
+
+
+def _shown() -> list[str]:
+    """The measures that the table has columns for."""
+    from ganhpc.cli.results_table import COLUMNS
+
+    return [column.key for column in COLUMNS]
 
 
 def _nothing(runs: str, read: int) -> str:
