@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine, oar, slurm
+from tests.clusters.chain import Chain, Reference
 from tests.clusters.slow import SlowOar, SlowSlurm
+from tests.clusters.user import User
 
 SWITCH = "GANHPC_CLUSTERS"
 
@@ -93,3 +95,39 @@ def slow_oar(request: pytest.FixtureRequest) -> Iterator[SlowOar | None]:
 def checkout() -> Path:
     """A copy of this checkout that the jobs' user can read."""
     return machine.readable_copy(Path(__file__).parents[2])
+
+
+@pytest.fixture(scope="session")
+def reference(request: pytest.FixtureRequest, checkout: Path) -> Iterator[Reference | None]:
+    """The uninterrupted training that the chains are compared with; None when no slow test is to be run."""
+    if not slow_tests(request):
+        yield None
+        return
+    user = User("local", request.getfixturevalue("slurm_cluster"), checkout, "reference")
+    made = Reference(user)
+    yield made
+    made.child.kill()
+    machine.remove(user.folder)
+
+
+@pytest.fixture(scope="session")
+def slurm_chain(slurm_cluster: slurm.Slurm, checkout: Path, reference: Reference | None) -> Iterator[Chain | None]:
+    """A chain on Slurm, begun before the quick tests."""
+    yield from _chain("slurm", slurm_cluster, checkout, reference)
+
+
+@pytest.fixture(scope="session")
+def oar_chain(oar_cluster: oar.Oar, checkout: Path, reference: Reference | None) -> Iterator[Chain | None]:
+    """A chain on OAR, begun before the quick tests."""
+    yield from _chain("oar", oar_cluster, checkout, reference)
+
+
+def _chain(
+    where: str, cluster: slurm.Slurm | oar.Oar, checkout: Path, reference: Reference | None
+) -> Iterator[Chain | None]:
+    if reference is None:
+        yield None
+        return
+    user = User(where, cluster, checkout, f"chain-{where}")
+    yield Chain(user, reference)
+    user.close()

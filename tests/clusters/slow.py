@@ -41,7 +41,7 @@ class SlowSlurm:
 
 
 class SlowOar:
-    """`signalled` is to checkpoint 30 s before its 45 s end; `again` ends with 99 after 62 s, and so is submitted again."""
+    """`signalled` is to checkpoint 45 s before its end after a minute; `again` ends with 99 after 62 s, and so is submitted again."""
 
     def __init__(self, oar: Oar):
         self.folder = machine.home() / "slow oar"
@@ -50,7 +50,7 @@ class SlowOar:
         self.real = Real(oar, machine.give(self.folder))
         once = "[ -e again ] || { touch again; sleep 62; exit 99; }"
         self.again = self.real.submit("-l", "core=1,walltime=0:05:00", "-t", "idempotent", "-n", "again", once)
-        short = ("-l", "core=1,walltime=0:00:45", "--checkpoint", "30", "-n", "signalled")
+        short = ("-l", "core=1,walltime=0:01:00", "--checkpoint", "45", "-n", "signalled")
         self.signalled = self.real.submit(*short, "exec /usr/bin/python3 catch.py")
 
     def __enter__(self) -> SlowOar:

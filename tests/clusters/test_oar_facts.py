@@ -153,8 +153,9 @@ def test_a_slow_job_gets_usr2_again_and_again_and_then_kill(slow_oar: SlowOar) -
     assert [words[0] for words in printed] == ["ready"] + ["SIGUSR2"] * (len(printed) - 1)
     times = [float(words[1]) for words in printed[1:]]
     assert len(times) >= 2
-    assert -1 < times[0] - (facts["startTime"] + 45 - 30) < 15, "up to ten seconds late"
-    assert all(5 < later - earlier < 20 for earlier, later in pairwise(times))
+    # up to 10 s late, and as much again where another test has stopped the server meanwhile
+    assert -1 < times[0] - (facts["startTime"] + 60 - 45) < 25
+    assert all(5 < later - earlier < 30 for earlier, later in pairwise(times))
     events = [event["type"] for event in facts["events"]]
     assert {"CHECKPOINT", "CHECKPOINT_SUCCESSFULL", "WALLTIME"} <= set(events)
 

@@ -1,0 +1,176 @@
+"""Everything a user does on OAR, on a real one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clusters import oar
+from tests.clusters.chain import Chain
+from tests.clusters.machine import wait_until
+from tests.clusters.user import SMALL, User, read
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain")]
+
+
+@pytest.fixture
+def user(oar_cluster: oar.Oar, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
+    made = User("oar", oar_cluster, checkout, f"user {request.node.name}"[:60])
+    yield made
+    made.close()
+
+
+def ask(user: User, *words: str) -> str:
+    """Standard output of one of OAR's commands."""
+    done: subprocess.CompletedProcess[str] = user.cluster.as_user(words, cwd=user.folder)
+    return done.stdout
+
+
+def facts(user: User, job: str) -> dict[str, Any]:
+    """All that oarstat tells of a job."""
+    return dict(json.loads(ask(user, "oarstat", "-J", "-f", "-j", job))[job])
+
+
+def test_a_training_is_submitted_and_done(user: User) -> None:
+    run = user.launch("--epochs", "2", policy="free")
+    seen = user.wait(run, ("done",), 90)
+    assert (seen["epoch"], seen["jobs"]) == (2.0, [])
+    assert "segment ended with code 0" in (run / "log.txt").read_text()
+
+
+def test_two_nodes_reach_one_another_by_oarsh(user: User) -> None:
+    (user.folder / "config.toml").write_text('resources = "/host=2/core=1"\nsetup = ["export OMP_NUM_THREADS=1"]\n')
+    run = user.launch("--epochs", "2", "--nodes", "2", policy="free")
+    user.wait(run, ("done",), 150)
+    assert read(run / "result.json")["processes"] == 2
+
+
+def test_a_job_whose_script_fails_says_so(user: User) -> None:
+    (user.folder / "config.toml").write_text('python = "/no/such/python"\nresources = "/core=1"\n')
+    run = user.launch("--epochs", "2", policy="free")
+    seen = user.wait(run, ("lost",), 60)
+    assert "its job failed" in seen["reason"]
+    assert "/no/such/python" in user.run("logs", run.name).stdout
+
+
+def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:
+    by_hand = ask(user, "oarsub", "-l", "core=1,walltime=0:05:00", "sleep 300").rpartition("=")[2].strip()
+    with ThreadPoolExecutor() as pool:
+        pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
+    first, second = sorted((user.jobs(run)[0]["job_id"] for run in pair), key=int)
+    assert str(by_hand) in map(str, facts(user, first)["dependencies"])
+    assert first in map(str, facts(user, second)["dependencies"])
+    assert facts(user, second)["state"] == "Waiting"
+    ask(user, "oardel", by_hand)
+
+
+def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
+    run = user.launch("--epochs", "100000", policy="free")
+    step = user.trains(run)["step"]
+    done = user.run("cancel", run.name)
+    assert done.returncode == 0, done.stderr
+    assert "its last checkpoint is kept" in done.stdout
+    seen = user.see(run)
+    assert (seen["state"], seen["jobs"]) == ("cancelled", [])
+    assert seen["step"] >= step
+    assert user.run("resume", run.name, "--json").returncode == 0
+    assert user.trains(run)["step"] >= step
+
+
+def edge(user: User, minutes: int, **rules: object) -> str:
+    """A policy with an edge so many minutes from now; returns its name."""
+    there = dt.datetime.now() + dt.timedelta(minutes=minutes)
+    lines = [
+        f'edges = ["{there:%H:%M}"]', 'edge_days = "every"', 'end_before_edge = "60s"', 'start_after_edge = "60s"',
+        'max_job = "2m"', "max_jobs = 1", 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
+    ]  # fmt: skip
+    (user.folder / "edge.toml").write_text("\n".join(lines) + "\n")
+    return "edge"
+
+
+def plan(user: User, *words: str, policy: str) -> dict[str, Any]:
+    """Submit; returns what the launcher printed as JSON."""
+    done = user.run(*SMALL, *words, "--on", "oar", "--policy", f"{policy}.toml", "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User) -> None:
+    """Two slots touch the edge: with three reservations allowed by the policy, OAR's own rule refuses the third."""
+    tree = plan(user, "--time", "12m", policy=edge(user, 10, max_reservations=3))
+    kinds = [slot["kind"] for slot in tree["slots"]]
+    assert kinds.count("reservation") == 3
+    states = [facts(user, id)["reservation"] for id in tree["sent"]]
+    assert states.count("Scheduled") == 2
+    loose = tree["sent"][[k for k, kind in enumerate(kinds) if kind == "reservation"][-1]]
+    assert any(kind.startswith("postpone=") for kind in facts(user, loose)["types"])
+
+
+def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
+    policy = edge(user, 6)
+    after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=6)
+    taken = ask(user, "oarsub", "-l", "/host=2/core=2,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
+    assert "OAR_JOB_ID" in taken
+    words = ("--time", "6m", "--on", "oar", "--policy", f"{policy}.toml")
+    said = " ".join(user.run(*SMALL, *words).stdout.split())
+    assert "no reservation (the slot is taken" in said or "after job" in said
+    ask(user, "oardel", taken.rpartition("=")[2].split()[0])
+
+
+@pytest.mark.slow
+def test_a_job_is_held_back_and_ends_by_its_deadline(user: User) -> None:
+    tree = plan(user, "--time", "4m", policy=edge(user, 3, max_reservations=0))
+    held = next(k for k, slot in enumerate(tree["slots"]) if slot["kind"] == "begin")
+    start = dt.datetime.fromisoformat(tree["slots"][held]["start"]).timestamp()
+    job = tree["sent"][held]
+    assert any(kind.startswith("postpone=") for kind in facts(user, job)["types"])
+
+    def begun() -> bool:
+        user.cluster.nudge()  # type: ignore[union-attr]
+        return facts(user, job)["state"] not in ("Waiting", "toLaunch")
+
+    wait_until(begun, 300, "the start of the job that was held back", pause=2)
+    assert facts(user, job)["startTime"] >= start
+    assert time.time() >= start
+
+
+@pytest.mark.slow
+def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(user: User) -> None:
+    """A checkpoint signal: the job saves, ends with 99, and OAR sends it again (after 60 s at least)."""
+    run = user.launch("--epochs", "100000", policy="free")
+    begun = time.monotonic()
+    user.trains(run)
+    job = user.jobs(run)[0]["job_id"]
+    wait_until(lambda: time.monotonic() - begun > 75, 100, "more than a minute of the job", pause=1)
+    ask(user, "oardel", "-c", job)
+
+    def resumed() -> bool:
+        user.cluster.nudge()  # type: ignore[union-attr]
+        return "resumed at step" in (run / "log.txt").read_text()
+
+    wait_until(resumed, 120, "the job that OAR sent again", pause=1)
+    assert facts(user, job)["exit_code"] == 99 << 8
+    seen = user.see(run)
+    assert [known["id"] for known in seen["jobs"]] != [job]
+
+
+@pytest.mark.slow
+def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(user: User) -> None:
+    (user.folder / "short.toml").write_text('max_job = "1m"\ngap = "2s"\nmin_slot = "10s"\n')
+    run = user.launch("--epochs", "100000", "--segments", "1", policy="short")
+    user.freeze(run)
+    seen = user.wait(run, ("resumable",), 240)
+    assert "out of time" in seen["reason"]
+
+
+@pytest.mark.slow
+def test_three_segments_end_with_the_weights_of_one(oar_chain: Chain) -> None:
+    oar_chain.check()

@@ -1,0 +1,132 @@
+"""Everything a user does on Slurm, on a real one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import slurm
+from tests.clusters.chain import Chain
+from tests.clusters.machine import wait_until
+from tests.clusters.user import SMALL, User, read
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain")]
+
+
+@pytest.fixture
+def user(slurm_cluster: slurm.Slurm, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
+    made = User("slurm", slurm_cluster, checkout, f"user {request.node.name}"[:60])
+    yield made
+    made.close()
+
+
+def ask(user: User, *words: str) -> str:
+    """Standard output of one of Slurm's commands."""
+    done: subprocess.CompletedProcess[str] = user.cluster.as_user(words)
+    return done.stdout
+
+
+def test_a_training_with_accounting_is_submitted_and_done(user: User) -> None:
+    run = user.launch("--epochs", "2", policy="free")
+    seen = user.wait(run, ("done",), 90)
+    assert (seen["epoch"], seen["jobs"]) == (2.0, [])
+    assert "segment ended with code 0" in (run / "log.txt").read_text()
+    again = user.run(*SMALL, "--epochs", "2", "--on", "slurm", "--policy", "free.toml")
+    assert again.returncode == 0
+    assert "is done already" in again.stdout
+
+
+def test_a_training_without_accounting_is_submitted_killed_and_judged(slurm_bare: slurm.Slurm, checkout: Path) -> None:
+    user = User("slurm", slurm_bare, checkout, "bare")
+    try:
+        done = user.launch("--epochs", "2", policy="free")
+        endless = user.launch("--epochs", "100000", policy="free")
+        user.trains(endless)
+        (job,) = user.jobs(endless)
+        ask(user, "scancel", "--signal=KILL", job["job_id"])
+        assert user.wait(endless, ("resumable", "lost"), 60)["reason"]
+        user.wait(done, ("done",), 90)
+    finally:
+        user.close()
+
+
+def test_two_processes_on_each_of_two_nodes(user: User) -> None:
+    run = user.launch("--epochs", "2", "--nodes", "2", "--tasks-per-node", "2", policy="free")
+    user.wait(run, ("done",), 150)
+    assert read(run / "result.json")["processes"] == 4
+
+
+def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
+    run = user.launch("--epochs", "100000", policy="free")
+    step = user.trains(run)["step"]
+    (job,) = user.jobs(run)
+    ask(user, "scontrol", "requeue", job["job_id"])
+
+    def resumed() -> bool:
+        return "resumed at step" in (run / "log.txt").read_text()
+
+    wait_until(resumed, 120, "the resumed training", pause=1)
+    assert user.trains(run)["step"] >= step
+    assert user.jobs(run)[0]["job_id"] == job["job_id"], "it is the same job, submitted once"
+
+
+def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
+    (user.folder / "broken.toml").write_text('python = "/no/such/python"\n')
+    env = {"GANHPC_CONFIG": str(user.folder / "broken.toml")}
+    words = (*SMALL, "--epochs", "2", "--on", "slurm", "--policy", "free.toml", "--json")
+    tree = json.loads(user.run(*words, env=env).stdout)
+    run = user.folder / "runs" / "cifar" / tree["slots"][0]["run"]
+    seen = user.wait(run, ("lost",), 60)
+    assert "its job failed" in seen["reason"]
+    assert seen["next_command"].startswith("python launch.py resume")
+    assert "/no/such/python" in user.run("logs", run.name).stdout
+
+
+def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:
+    by_hand = user.cluster.as_user(
+        ["sbatch", "--parsable", "--output=/dev/null", "--time=5", "--wrap=sleep 300"]
+    ).stdout.strip()
+    with ThreadPoolExecutor() as pool:
+        pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
+    (first, second) = sorted((user.jobs(run)[0] for run in pair), key=lambda job: int(job["job_id"]))
+    lines = dict(line.split(" ", 1) for line in ask(user, "squeue", "-h", "-o", "%i %T %E").splitlines())
+    assert f"afterany:{by_hand}(unfulfilled)" in lines[first["job_id"]]
+    assert f"afterany:{first['job_id']}(unfulfilled)" in lines[second["job_id"]]
+    assert "singleton" in lines[second["job_id"]]
+    assert lines[second["job_id"]].startswith("PENDING")
+    ask(user, "scancel", by_hand)
+
+
+def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
+    run = user.launch("--epochs", "100000", policy="free")
+    step = user.trains(run)["step"]
+    done = user.run("cancel", run.name)
+    assert done.returncode == 0, done.stderr
+    assert "its last checkpoint is kept" in done.stdout
+    seen = user.see(run)
+    assert (seen["state"], seen["jobs"]) == ("cancelled", [])
+    assert seen["step"] >= step
+    assert user.run("resume", run.name, "--json").returncode == 0
+    assert user.trains(run)["step"] >= step
+    assert user.see(run)["state"] == "running"
+
+
+@pytest.mark.slow
+def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(user: User) -> None:
+    run = user.launch("--epochs", "100000", policy="free")
+    job = user.jobs(run)[0]["job_id"]
+    user.freeze(run)
+    user.cluster.run_as_root("scontrol", "update", f"JobId={job}", "TimeLimit=1")  # type: ignore[union-attr]
+    seen = user.wait(run, ("resumable",), 180)
+    assert "out of time" in seen["reason"]
+    assert seen["next_command"].startswith("python launch.py resume")
+
+
+@pytest.mark.slow
+def test_three_segments_end_with_the_weights_of_one(slurm_chain: Chain) -> None:
+    slurm_chain.check()

@@ -1,0 +1,113 @@
+"""A user of a cluster: someone with a checkout, a folder of their own and `python launch.py`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.clusters import machine
+from tests.clusters.machine import wait_until
+from tests.clusters.oar import Oar
+from tests.clusters.slurm import Slurm
+
+SMALL = ("cifar", "--data", "synthetic", "--preset", "course", "--train-images", "200", "--device", "cpu")
+POLICIES = {
+    # Jobs of one minute, one at a time.
+    "minute": 'max_job = "1m"\nmax_jobs = 1\ngap = "2s"\nmin_slot = "10s"\n',
+    # Jobs of five minutes, as many as one likes.
+    "free": 'max_job = "5m"\ngap = "2s"\nmin_slot = "10s"\n',
+    # Jobs of half an hour, one at a time.
+    "alone": 'max_job = "30m"\nmax_jobs = 1\ngap = "2s"\nmin_slot = "10s"\n',
+}
+SETTINGS = 'setup = ["export OMP_NUM_THREADS=1"]\n'  # the same arithmetic in every job, whatever the cores
+
+
+class User:
+    """See the module. `where`: oar or slurm."""
+
+    def __init__(self, where: str, cluster: Oar | Slurm, checkout: Path, name: str):
+        self.where, self.cluster, self.checkout = where, cluster, checkout
+        self.folder = machine.home() / name
+        machine.remove(self.folder)
+        self.folder.mkdir()
+        for policy, text in POLICIES.items():
+            (self.folder / f"{policy}.toml").write_text(text)
+        (self.folder / "config.toml").write_text(SETTINGS)
+        machine.give(self.folder)
+        self.python = machine.readable_python("torch")
+
+    def run(
+        self, *words: str, timeout: float = 120, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """`python launch.py words...` in the user's folder."""
+        own = {"GANHPC_CONFIG": str(self.folder / "config.toml"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+        command = [self.python, self.checkout / "launch.py", *words]
+        return self.cluster.as_user(command, env={**own, **(env or {})}, cwd=self.folder, timeout=timeout)
+
+    def launch(self, *words: str, policy: str = "alone") -> Path:
+        """Submit a small training; returns its folder."""
+        done = self.run(*SMALL, *words, "--on", self.where, "--policy", f"{policy}.toml", "--json")
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        tree = json.loads(done.stdout)
+        assert tree["sent"], tree
+        return self.folder / "runs" / "cifar" / tree["slots"][0]["run"]
+
+    def see(self, run: Path) -> dict[str, Any]:
+        """What `status --json` says of a run."""
+        done = self.run("status", str(run), "--json")
+        assert done.returncode == 0, done.stderr
+        tree = json.loads(done.stdout)
+        assert not tree["trouble"], tree
+        return dict(tree["runs"][0])
+
+    def wait(self, run: Path, states: Sequence[str], seconds: float) -> dict[str, Any]:
+        """Wait until the run is in one of the states; returns what status says then."""
+
+        def there() -> dict[str, Any] | None:
+            if isinstance(self.cluster, Oar):
+                self.cluster.nudge()
+            said = self.see(run)
+            return said if said["state"] in states else None
+
+        found = wait_until(there, seconds, f"{run.name} is {' or '.join(states)}", pause=1)
+        assert isinstance(found, dict)
+        return found
+
+    def trains(self, run: Path, seconds: float = 90) -> dict[str, Any]:
+        """Wait until the run has a checkpoint and goes on; returns its status file."""
+
+        def there() -> dict[str, Any] | None:
+            if isinstance(self.cluster, Oar):
+                self.cluster.nudge()
+            status = read(run / "status.json")
+            return status if any(run.glob("checkpoints/step-*.json")) and status.get("state") == "running" else None
+
+        found = wait_until(there, seconds, f"{run.name} trains", pause=0.3)
+        assert isinstance(found, dict)
+        return found
+
+    def freeze(self, run: Path) -> None:
+        """Stop the trainer as if its machine hung: it neither saves nor ends by itself."""
+        os.kill(self.trains(run)["pid"], signal.SIGSTOP)
+
+    def jobs(self, run: Path) -> list[dict[str, Any]]:
+        """The run's jobs, as its record has them."""
+        return list(read(run / "request.json")["jobs"])
+
+    def close(self) -> None:
+        """Take every job back, and the folder away."""
+        self.run("cancel", "--all")
+        machine.remove(self.folder)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The object in a file; {} while there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except FileNotFoundError:
+        return {}
