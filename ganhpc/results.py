@@ -29,6 +29,7 @@ DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_
            "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
 """What the runs of a variant share (None where they differ); not measures, so without a mean."""
 
+_DONE = State.DONE.value
 _EMPTY: Row = dict.fromkeys(KEYS)
 # NaN and Infinity are not JSON: a file that holds them must not make our own output unreadable to other programs.
 _decode = json.JSONDecoder(parse_constant=lambda _: None).decode
@@ -192,8 +193,10 @@ def grouped(found: Iterable[Row], shared: Iterable[str] = (), measures: Collecti
 
 
 def _group(members: list[Row], shared: set[str], measures: Collection[str] | None) -> Row:
-    counted = list({_same(m): m for m in members if m["state"] == State.DONE.value}.values())
-    made: Row = {key: _common(members, key) for key in (*DEFINED, *sorted(shared.difference(DEFINED)))}
+    finished = [m for m in members if m["state"] == _DONE]
+    counted = list({_same(m): m for m in finished}.values())
+    # A run knows its device only in the end: what the finished ones share counts, where there are any.
+    made: Row = {key: _common(finished or members, key) for key in (*DEFINED, *sorted(shared.difference(DEFINED)))}
     states = Counter(m["state"] for m in members)
     made |= {"group": members[0]["group"], "n": len(counted)}
     made |= {"state": members[0]["state"] if len(states) == 1 else None, "states": dict(states)}
@@ -212,9 +215,9 @@ def _same(finished: Row) -> tuple[Any, ...]:
 
 
 def _common(members: list[Row], key: str) -> Any:
-    """The value that all members have, or all finished ones (a run knows its device only in the end), else None."""
-    first, *others = [m for m in members if m["state"] == State.DONE.value] or members
-    return first.get(key) if all(m.get(key) == first.get(key) for m in others) else None
+    """The value that all members have, else None."""
+    first = members[0].get(key)
+    return first if all(m.get(key) == first for m in members) else None
 
 
 def is_number(value: Any) -> bool:
@@ -234,7 +237,7 @@ def with_several_seeds(
     found: list[Row], shared: Iterable[str] = (), measures: Collection[str] | None = None
 ) -> list[Row]:
     """The rows with the finished runs of each variant that has several as one row (see `grouped`), the others as they are."""
-    done = [each for each in found if each["state"] == State.DONE.value]
+    done = [each for each in found if each["state"] == _DONE]
     several = {
         folder: group for group in grouped(done, shared, measures) if group["n"] > 1 for folder in group["folders"]
     }

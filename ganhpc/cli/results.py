@@ -16,7 +16,7 @@ from ganhpc.errors import UserError
 from ganhpc.results import KEYS, Row
 from ganhpc.results_filter import Filter, look_up, ordered, sort_field
 
-TABLE_ROWS = 100
+TABLE_ROWS = 50
 
 command = Sections(
     "results",
