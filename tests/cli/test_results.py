@@ -126,7 +126,7 @@ def test_the_limit_says_how_many_more(tmp_path: Path) -> None:
     for number in range(2, 106):
         shutil.copytree(first, first.with_name(f"{first.name}-{number}"))
     shown = results(tmp_path)
-    assert len(shown.lines) == 102 and shown.lines[-1].startswith("5 more: --limit N")
+    assert len(shown.lines) == 52 and shown.lines[-1].startswith("55 more: --limit N")
     assert len(results(tmp_path, "--limit", "3").lines) == 5
     assert len(json.loads(results(tmp_path, "--json").out)) == 105
     assert len(json.loads(results(tmp_path, "--json", "--limit", "7").out)) == 7
