@@ -45,7 +45,7 @@ def rows(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Row]:
     experiment, or of one run. Accuracies are fractions, times seconds. Raises UserError where `runs` can't be listed.
     """
     found, strangers = [], []
-    with _no_collection():
+    with no_collection():
         for folder in _run_folders(str(runs), warn):
             made = _row(folder)
             if made is None:
@@ -67,8 +67,8 @@ def row(run: Run) -> Row:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector: it would go through all rows again and again, and they hold no cycles."""
+def no_collection() -> Iterator[None]:
+    """Within the block, no garbage collector: it would go through all rows again and again, and they hold no cycles."""
     before = gc.isenabled()
     gc.disable()
     try:
@@ -112,18 +112,22 @@ def _row(folder: str) -> Row | None:
     """A finished run's row is its result.json, one file to read. None: the folder holds no run."""
     try:
         with open(folder + "/result.json", "rb") as file:  # noqa: PTH123
-            result = _decode(file.read().decode())
-        return {**_EMPTY, **_names(folder), **result, **_names(folder, "run"), "state": "done", "folder": folder}
+            made = {**_EMPTY, **_decode(file.read().decode())}
     except FileNotFoundError:
         return _unfinished(folder)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
+    above, _, made["run"] = folder.rstrip("/").rpartition("/")
+    if made["experiment"] is None:
+        made["experiment"] = above.rpartition("/")[2]
+    made["state"], made["folder"] = _DONE, folder
+    return made
 
 
-def _names(folder: str, *only: str) -> Row:
+def _names(folder: str) -> Row:
     """What the path tells: runs/<experiment>/<run>."""
     above, _, run = folder.rstrip("/").rpartition("/")
-    return {"run": run} if only else {"experiment": above.rpartition("/")[2], "run": run}
+    return {"experiment": above.rpartition("/")[2], "run": run}
 
 
 def _refused(folder: str, reason: str, known: Row | None = None) -> Row:
@@ -177,34 +181,34 @@ def _object(tree: Any) -> Row:
 # -- several seeds --------------------------------------------------------------------------------------------------------
 
 
-def grouped(found: Iterable[Row], shared: Iterable[str] = (), measures: Collection[str] | None = None) -> list[Row]:
+def grouped(found: Iterable[Row], shared: Iterable[str] = (), only: Collection[str] | None = None) -> list[Row]:
     """One row a variant (the same definition but for the seed), in the order in which they first come.
 
     It has `n`, `seeds`, `runs`, `folders`, `states` (how many runs are in each), what its runs share (DEFINED and `shared`),
-    and for each measure of its finished runs {"n", "mean", "std", "cv"}. A finished run that repeats another exactly (the
-    same seed and the same weights) says nothing new and is counted once. `measures` are those that are wanted (None: all):
-    a table shows ten of fifty, and with ten thousand runs the others would cost more than the reading.
+    and for each measure of its finished runs {"n", "mean", "std", "cv"}; of shared words and measures those in `only`, if given.
+    A finished run that repeats another exactly (the same seed and the same weights) says nothing new and is counted once.
     """
     groups: dict[tuple[str, ...], list[Row]] = {}
     for each in found:
         key = (str(each["experiment"]), str(each["group"])) if each["group"] else ("", each["folder"])
         groups.setdefault(key, []).append(each)
-    return [_group(members, {*DEFINED, *shared}, measures) for members in groups.values()]
+    common = dict.fromkeys((*DEFINED, *shared))
+    return [_group(members, common, only) for members in groups.values()]
 
 
-def _group(members: list[Row], shared: set[str], measures: Collection[str] | None) -> Row:
-    finished = [m for m in members if m["state"] == _DONE]
-    counted = list({_same(m): m for m in finished}.values())
-    # A run knows its device only in the end: what the finished ones share counts, where there are any.
-    made: Row = {key: _common(finished or members, key) for key in (*DEFINED, *sorted(shared.difference(DEFINED)))}
-    states = Counter(m["state"] for m in members)
+def _group(members: list[Row], shared: Collection[str], only: Collection[str] | None) -> Row:
+    counted = list({_same(m): m for m in members if m["state"] == _DONE}.values())
+    alike = counted or members  # A run knows its device, for one, only in the end.
+    made: Row = {key: _common(alike, key) for key in shared if only is None or key in only}
+    states = Counter([m["state"] for m in members])
     made |= {"group": members[0]["group"], "n": len(counted)}
     made |= {"state": members[0]["state"] if len(states) == 1 else None, "states": dict(states)}
     made |= {name + "s": [m[name] for m in members] for name in ("seed", "run", "folder")}
-    for name in dict.fromkeys(key for m in counted for key in m) if measures is None else measures:
-        values = [float(m[name]) for m in counted if is_number(m.get(name))]
-        if values and name not in shared and name != "seed":
-            made[name] = statistics(values)
+    for name in dict.fromkeys([key for m in counted for key in m]) if only is None else only:
+        if name not in shared and name != "seed":
+            values = [float(m[name]) for m in counted if is_number(m.get(name))]
+            if values:
+                made[name] = statistics(values)
     return made
 
 
@@ -216,30 +220,29 @@ def _same(finished: Row) -> tuple[Any, ...]:
 
 def _common(members: list[Row], key: str) -> Any:
     """The value that all members have, else None."""
-    first = members[0].get(key)
-    return first if all(m.get(key) == first for m in members) else None
+    value = members[0].get(key)
+    return value if all(m.get(key) == value for m in members) else None
+
+
+_NUMBERS = frozenset((int, float))  # Not bool, and quicker than isinstance, of which there are a million.
 
 
 def is_number(value: Any) -> bool:
     """Whether `value` can be averaged: neither a truth value, nor beyond what a float holds."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
+    return type(value) in _NUMBERS and -1e300 < value < 1e300
 
 
 def statistics(values: list[float]) -> Row:
     """n, mean, sample standard deviation (n - 1) and coefficient of variation (deviation over mean); None where undefined."""
     n = len(values)
     mean = math.fsum(values) / n
-    std = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else None
+    std = math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / (n - 1)) if n > 1 else None
     return {"n": n, "mean": mean, "std": std, "cv": std / abs(mean) if std is not None and mean else None}
 
 
-def with_several_seeds(
-    found: list[Row], shared: Iterable[str] = (), measures: Collection[str] | None = None
-) -> list[Row]:
+def with_several_seeds(found: list[Row], shared: Iterable[str] = (), only: Collection[str] | None = None) -> list[Row]:
     """The rows with the finished runs of each variant that has several as one row (see `grouped`), the others as they are."""
     done = [each for each in found if each["state"] == _DONE]
-    several = {
-        folder: group for group in grouped(done, shared, measures) if group["n"] > 1 for folder in group["folders"]
-    }
-    made = (several.get(each["folder"], each) for each in found)
+    several = {f: group for group in grouped(done, shared, only) if group["n"] > 1 for f in group["folders"]}
+    made = [several.get(each["folder"], each) for each in found]
     return list({id(each): each for each in made}.values())

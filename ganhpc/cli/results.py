@@ -53,34 +53,40 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
             raise UserError(f"--{one} and --{other} exclude each other: type one of them.")
     tests = [Filter.parse(text) for text in filters]
     by, largest_first = sort_field(sort) if sort else ("", False)
-    read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
+    with results.no_collection():
+        read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
+        found = _arranged(read, tests, by, how)
+        if by:
+            found = ordered(found, by, largest_first=largest_first)
+        if not found:
+            click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"])
+        if how["json"]:
+            _print_json(found[:limit])
+        elif how["csv"]:
+            _print_csv(found[:limit])
+        elif found:
+            from ganhpc.cli.results_table import print_table
+
+            print_table(found, limit or TABLE_ROWS, [*(test.field for test in tests), by])
+
+
+def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]) -> list[Row]:
+    """The rows that pass the tests, grouped as asked; each with the fields that were asked for."""
     grouping = how["group"] or not (how["each"] or how["json"] or how["csv"])
     asked = {test.field: "--filter" for test in tests} | ({by: "--sort"} if by and not (grouping and by == "n") else {})
     defined = [field for field, option in asked.items() if look_up(read, field, option)]
     found = [row for row in read if all(test.passes(row) for test in tests)]
-    if grouping:
-        # A table shows few of the measures; JSON and CSV have all.
-        measures = None if how["json"] or how["csv"] else {*_shown(), *asked}
-        found = (results.grouped if how["group"] else results.with_several_seeds)(found, defined, measures)
-    if by:
-        found = ordered(found, by, largest_first=largest_first)
-    if not found:
-        click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"])
-    if how["json"]:
-        _print_json(found[:limit])
-    elif how["csv"]:
-        _print_csv(found[:limit])
-    elif found:
-        from ganhpc.cli.results_table import print_table
-
-        print_table(found, limit or TABLE_ROWS, list(asked))
+    if not grouping:
+        return found
+    only = None if how["json"] or how["csv"] else {*_shown(), *asked}
+    return (results.grouped if how["group"] else results.with_several_seeds)(found, defined, only)
 
 
-def _shown() -> list[str]:
-    """The measures that the table has columns for."""
-    from ganhpc.cli.results_table import COLUMNS
+def _shown() -> set[str]:
+    """What the table shows: of thousands of variants, only that much is worked out."""
+    from ganhpc.cli.results_table import COLUMNS, OTHERS
 
-    return [column.key for column in COLUMNS]
+    return {*(column.key for column in COLUMNS), *OTHERS}
 
 
 def _nothing(runs: str, read: int) -> str:
@@ -95,7 +101,8 @@ def _nothing(runs: str, read: int) -> str:
 def _print_json(found: list[Row]) -> None:
     """A line a row: quick to write, and good for line-wise tools too."""
     lines = ",\n".join(map(json.dumps, found))
-    click.echo(f"[\n{lines}\n]" if found else "[]")
+    sys.stdout.write(f"[\n{lines}\n]\n" if found else "[]\n")
+    sys.stdout.flush()
 
 
 def _print_csv(found: list[Row]) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -73,10 +72,14 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
     """Print at most `limit` rows, with a column for each field in `asked` that has none yet."""
     shown = found[:limit]
     columns = [c for c in (*COLUMNS, *_asked_for(asked)) if any(c.cell(row) for row in shown)]
-    table = _wide(shown, columns)
-    console = _console(table)
-    if Measurement.get(console, console.options.update(max_width=10_000), table).maximum <= console.width:
-        console.print(table)
+    titles, lines = _whole_lines(shown, columns)
+    widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
+    console = Console(highlight=False)
+    if not console.is_terminal and not os.environ.get("COLUMNS"):
+        # A pipe or a file has no width of its own: there, nothing is folded.
+        console = Console(highlight=False, width=max(80, sum(widths) + 2 * len(widths)))
+    if sum(widths) + 2 * (len(widths) - 1) <= console.width:
+        console.print(_wide(titles, lines, widths))
     else:
         _print_narrow(console, shown, columns)
     _print_reasons(console, shown)
@@ -86,30 +89,27 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
 
 def _asked_for(fields: list[str]) -> list[Column]:
     known = {column.key for column in COLUMNS}.union(OTHERS)
-    return [Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in fields if f not in known]
+    return [Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in dict.fromkeys(fields) if f and f not in known]
 
 
-def _console(table: Table) -> Console:
-    """The terminal. A pipe or a file has no width of its own: there, nothing is folded (unless COLUMNS says a width)."""
-    console = Console(highlight=False)
-    if not console.is_terminal and not os.environ.get("COLUMNS"):
-        measured = Measurement.get(console, console.options.update(max_width=10_000), table)
-        console = Console(highlight=False, width=max(80, measured.maximum), file=sys.stdout)
-    return console
+def _whole_lines(shown: list[Row], columns: list[Column]) -> tuple[list[str], list[list[str]]]:
+    """Titles, and the cells of each row."""
+    titles = ["experiment", "variant", "seed", "state", *(column.title for column in columns), "device"]
+    lines = [
+        [*_names(row), _seed(row), _state(row), *(column.cell(row) for column in columns), plain(row.get("device"))]
+        for row in shown
+    ]
+    return titles, lines
 
 
-def _wide(shown: list[Row], columns: list[Column]) -> Table:
+def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("experiment", "variant", "seed", "state"):
-        table.add_column(title, no_wrap=True, justify="right" if title == "seed" else "left")
-    for column in columns:
-        table.add_column(column.title, no_wrap=True, justify="right")
-    table.add_column("device", no_wrap=True)
-    for row in shown:
-        names = [plain(row.get(key)) for key in ("experiment", "variant")]
-        table.add_row(
-            *map(Text, names), _seed(row), _state(row), *(c.cell(row) for c in columns), Text(plain(row.get("device")))
-        )
+    left = ("experiment", "variant", "state", "device")
+    for title, width in zip(titles, widths, strict=True):
+        # The width is known: left to itself, the table would measure every cell several times.
+        table.add_column(title, width=width, no_wrap=True, justify="left" if title in left else "right")
+    for cells in lines:
+        table.add_row(*(Text(cell, STYLES.get(cell, "") if k == 3 else "") for k, cell in enumerate(cells)))
     return table
 
 
@@ -117,19 +117,17 @@ def _print_narrow(console: Console, shown: list[Row], columns: list[Column]) -> 
     """Two lines a row: all that has no fixed width above, figures in columns below."""
     below = [column for column in columns if not column.beside_name]
     titles = ["state", *(column.title for column in below)]
-    lines = [[_state(row).plain, *(column.cell(row) for column in below)] for row in shown]
-    widths = [max(map(len, column)) for column in zip(titles, *lines, strict=True)]
-    gap = "  " if sum(widths) + 2 * len(widths) <= console.width else " "
-    console.print(_line(titles, widths, gap), style="bold", no_wrap=True, crop=False, soft_wrap=True)
+    lines = [[_state(row), *(column.cell(row) for column in below)] for row in shown]
+    widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
+    gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= console.width else " "
+    console.print(Text(_line(titles, widths, gap), "bold"), soft_wrap=True)
     for row, cells in zip(shown, lines, strict=True):
         beside = [f"{c.title} {cell}" for c in columns if c.beside_name and (cell := c.cell(row))]
-        seed = f"seed {_seed(row)}" if not isinstance(row.get("n"), int) else _seed(row)
-        name = " ".join(plain(row.get(key)) for key in ("experiment", "variant"))
-        console.print(
-            Text(", ".join([name, seed, *beside, *filter(None, [plain(row.get("device"))])])), style="bold cyan"
-        )
+        seed = _seed(row) if isinstance(row.get("n"), int) else f"seed {_seed(row)}"
+        above = [" ".join(_names(row)), seed, *beside, *filter(None, [plain(row.get("device"))])]
+        console.print(Text(", ".join(above), "bold cyan"))
         line = Text(_line(cells, widths, gap))
-        line.stylize(_state(row).style, 0, widths[0])
+        line.stylize(STYLES.get(cells[0], ""), 0, widths[0])
         console.print(line, soft_wrap=True)
 
 
@@ -156,11 +154,14 @@ def _seed(row: Row) -> str:
     return plain(row.get("seed")) if not isinstance(n, int) else f"{n} run{'s' if n != 1 else ''}"
 
 
-def _state(row: Row) -> Text:
+def _names(row: Row) -> list[str]:
+    """Experiment and variant; a folder that can't be read goes by its own name."""
+    return [plain(row.get("experiment")), plain(row.get("variant") or row.get("run"))]
+
+
+def _state(row: Row) -> str:
     """The state; of a variant whose runs differ in it, how many are in each."""
-    if row.get("state"):
-        return Text(plain(row["state"]), STYLES.get(str(row["state"]), ""))
-    return Text(", ".join(f"{n} {state}" for state, n in row.get("states", {}).items()))
+    return plain(row.get("state")) or ", ".join(f"{n} {plain(state)}" for state, n in row.get("states", {}).items())
 
 
 def plain(value: Any) -> str:

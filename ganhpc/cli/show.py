@@ -90,16 +90,12 @@ def _accuracy(found: Row) -> Iterator[tuple[str, str]]:
 def _by_class(run: Run) -> Iterator[tuple[str, str]]:
     """The accuracy of each class in the last evaluation, the best first; nothing where the task has no classes."""
     try:
-        shares = (read_json(run.evaluation_json) or {}).get("accuracy_by_class") or {}
-    except UserError:
+        shares = (read_json(run.evaluation_json) or {}).get("accuracy_by_class")
+    except (OSError, UserError):
         return
-    if shares:
-        yield (
-            "by class",
-            ", ".join(
-                f"{plain(name)} {per_cent(shares[name])}" for name in sorted(shares, key=lambda name: -shares[name])
-            ),
-        )
+    if shares and isinstance(shares, dict):
+        best_first = sorted(shares.items(), key=lambda item: -item[1])
+        yield "by class", ", ".join(f"{plain(name)} {per_cent(share)}" for name, share in best_first)
 
 
 def _time(found: Row) -> Iterator[tuple[str, str]]:

@@ -70,6 +70,14 @@ def test_a_finished_run_shows_its_outcome(tmp_path: Path, width: int) -> None:
         assert any(command in line for line in text.splitlines()), "commands are not folded"
 
 
+def test_classes_come_best_first(tmp_path: Path) -> None:
+    run = done(tmp_path, 0.6)
+    write_json(run.evaluation_json, {"accuracy_by_class": {"cat": 0.31, "ship": 0.8, "dog": 0.555}})
+    assert fields(screen(run))["by class"] == "ship 80.00 %, dog 55.50 %, cat 31.00 %"
+    run.evaluation_json.write_text("{")
+    assert "by class" not in fields(screen(run))
+
+
 def test_without_augmentation_there_is_one_accuracy(tmp_path: Path) -> None:
     assert fields(screen(done(tmp_path, 0.6, figures={"tta": "none"})))["test accuracy"] == "60.00 %"
 
