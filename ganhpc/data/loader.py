@@ -78,7 +78,10 @@ class BatchLoader:
         self._padded = augment.pad(images.to(self.device), crop)
         self._labels = None if labels is None else labels.to(self.device)
         scale = 1 / (255 * torch.tensor(std, device=self.device, dtype=torch.float32))
-        self._scale, self._shift = scale, -torch.tensor(mean, device=self.device, dtype=torch.float32) * 255 * scale
+        shift = -torch.tensor(mean, device=self.device, dtype=torch.float32) * 255 * scale
+        # Repeated along a row of pixels: vector units idle on a last dimension of three channels (a fifth of the time on CPU).
+        row = self.size[1] * images.shape[1]
+        self._scale, self._shift = (t.expand(images.shape[1]).repeat(self.size[1]).view(row) for t in (scale, shift))
         self._draws: _Draws | None = None
         n = len(images)
         self.steps_per_epoch = n // batch_size if drop_last else math.ceil(n / batch_size)
@@ -110,7 +113,8 @@ class BatchLoader:
 
     def _normalised(self, images: Tensor) -> Tensor:
         """uint8 [B, H, W, C] -> float [B, C, H, W], channels last in memory."""
-        return torch.addcmul(self._shift, images.float(), self._scale).permute(0, 3, 1, 2)
+        rows = torch.addcmul(self._shift, images.flatten(2).float(), self._scale)
+        return rows.view(images.shape).permute(0, 3, 1, 2)
 
     def _of_epoch(self, epoch: int) -> _Draws:
         if self._draws is None or self._draws.epoch != epoch:
