@@ -1,7 +1,8 @@
 """The clusters as fixtures of a test session, and the switch of the tests marked `cluster`.
 
 With GANHPC_CLUSTERS=1 these tests run, and a machine that can't run them makes them fail; without it they are skipped,
-since they start daemons as root and put a configuration of their own into /etc/oar while they run.
+since they start daemons as root and put a configuration of their own into /etc/oar while they run. GANHPC_CLUSTERS=all adds
+those that take minutes: whole trainings through the schedulers, and what is marked slow.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ SWITCH = "GANHPC_CLUSTERS"
 
 def skip_reason() -> str | None:
     """Why the tests marked `cluster` are skipped, with the command that runs them, or None when they are not."""
-    if os.environ.get(SWITCH) == "1":
+    if os.environ.get(SWITCH) in ("1", "all"):
         return None
     reason = machine.why_not((*slurm.COMMANDS, *slurm.ACCOUNTING_COMMANDS, *oar.COMMANDS)) or "starts real schedulers"
     return f"{reason}; to run it: {machine.INSTALL} && {SWITCH}=1 python -m pytest -m cluster tests/clusters (as root)"
@@ -35,7 +36,21 @@ def turn(item: pytest.Item) -> int:
     return 2 if item.get_closest_marker("cluster") and item.get_closest_marker("slow") else 1
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+LONG = ("test_oar.py", "test_slurm.py")
+"""Whole trainings through a scheduler, a minute or so each."""
+
+
+def takes_minutes(item: pytest.Item) -> bool:
+    """Whether it runs with GANHPC_CLUSTERS=all only."""
+    return item.path.name in LONG or item.get_closest_marker("slow") is not None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get(SWITCH) == "1":
+        kept = [item for item in items if not (item.get_closest_marker("cluster") and takes_minutes(item))]
+        if left := [item for item in items if item not in set(kept)]:
+            config.hook.pytest_deselected(items=left)
+            items[:] = kept
     items.sort(key=turn)
     if reason := skip_reason():
         for item in items:
