@@ -196,3 +196,14 @@ def test_the_penalty_is_in_single_precision_under_bf16() -> None:
     task.adversary.score.register_forward_hook(lambda *seen: types.append(seen[-1].dtype))
     steps(task, 1)
     assert types[:2] == [torch.bfloat16, torch.float32], "scores of images, then of points between them"
+
+
+@pytest.mark.parametrize(("rate_g", "fooled"), [(1e-2, True), (1e-3, False)])
+def test_a_generator_that_is_too_fast_stops_the_discriminator(rate_g: float, fooled: bool) -> None:
+    """The finding of the internship notes, week 13: it fools the discriminator for good, and has nothing more to learn from it."""
+    rate_d = 4e-5 if fooled else 1e-3
+    task = task_of(tiny("dcgan", train_images=320, base_channels=8, batch_size=32, lr=rate_g, lr_d=rate_d))
+    figures = steps(task, 60)[-20:]
+    score = sum(f["score_fake"] for f in figures) / 20
+    loss = sum(f["loss_g"] for f in figures) / 20
+    assert (score > 0.9 and loss < 0.1) if fooled else (score < 0.5 and loss > 0.5)
