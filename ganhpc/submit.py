@@ -146,7 +146,7 @@ class _Requests:
             segment=slot.segment,
             seconds=_walltime(slot, self.policy, last),
             kind=slot.kind,
-            start=slot.start,
+            start=self._start(slot),
             deadline=self._deadline(slot),
             after=(slot.after,) if slot.after else (),
             alone=self.policy.max_jobs == 1,
@@ -157,6 +157,10 @@ class _Requests:
             gpus_per_node=gpus,
             tasks_per_node=resources.tasks_per_node or gpus or 1,
         )
+
+    def _start(self, slot: planner.Slot) -> dt.datetime:
+        """When it may start. On this machine each follows the one before it, however early that ends, unless edges forbid it."""
+        return self.plan.slots[0].start if slot.kind == "queue" and not self.policy.edges else slot.start
 
     def _is_last(self, slot: planner.Slot) -> bool:
         later = any(s.run == slot.run and s.segment > slot.segment for s in self.plan.slots)
