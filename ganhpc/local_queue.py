@@ -5,18 +5,21 @@ One file a job (ganhpc.schedulers.local). A second runner finds the first one's 
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.files import read_json, write_json
 from ganhpc.schedulers.base import JobState
+from ganhpc.schedulers.local import RUNNER_LOCK, alive
 
 LOOK_SECONDS = 1.0
 KEPT_SECONDS = 7 * 86_400
@@ -29,12 +32,13 @@ def main(folder: Path) -> int:
     """Run the queue in `folder` until nothing waits."""
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
     while first_waiting(folder) is not None:
-        handle = os.open(folder / "runner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(folder / RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return 0
         try:
+            take_over(folder)
             _drain(folder)
         finally:
             os.close(handle)
@@ -72,33 +76,44 @@ def run(path: Path, tree: dict[str, Any]) -> None:
     """Run one job to its end, or to the end of its time."""
     child = subprocess.Popen(["bash", tree["script"]], stdin=subprocess.DEVNULL, start_new_session=True)
     born = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
-    now = time.time()
-    change(path, state=JobState.RUNNING.value, started=now, pid=child.pid, born=born)
-    end = min(now + tree["seconds"], tree.get("until") or float("inf"))
-    killed = ""
-    while child.poll() is None:
-        if time.time() > end:
-            killed = JobState.TIMEOUT.value
-        elif (read_json(path) or {}).get("state") == JobState.CANCELLED.value:
-            killed = JobState.CANCELLED.value
-        if killed:
-            stop(child)
+    change(path, state=JobState.RUNNING.value, started=time.time(), pid=child.pid, born=born)
+    watch(path, lambda: child.poll() is None)
+    change(path, exit_code=child.returncode)
+    if (read_json(path) or {}).get("state") == JobState.RUNNING.value:
+        state = JobState.ENDED if child.returncode == 0 else JobState.FAILED
+        change(path, state=state.value, ended=time.time())
+
+
+def watch(path: Path, lives: Callable[[], bool]) -> None:
+    """Wait for the end of a running job, and bring it about at the end of its time, or where it was cancelled."""
+    tree = read_json(path) or {}
+    end = min(tree["started"] + tree["seconds"], tree.get("until") or float("inf"))
+    while lives():
+        cancelled = (read_json(path) or {}).get("state") == JobState.CANCELLED.value
+        if cancelled or time.time() > end:
+            stop(tree["pid"], lives)
+            change(path, state=(JobState.CANCELLED if cancelled else JobState.TIMEOUT).value, ended=time.time())
+            return
         time.sleep(0.2)
-    state = killed or (JobState.ENDED if child.returncode == 0 else JobState.FAILED).value
-    change(path, state=state, ended=time.time(), exit_code=child.returncode)
 
 
-def stop(child: subprocess.Popen[bytes]) -> None:
+def stop(pid: int, lives: Callable[[], bool]) -> None:
     """Ask the job to end, then make it."""
-    for number, patience in ((signal.SIGTERM, GRACE_SECONDS), (signal.SIGKILL, GRACE_SECONDS)):
-        try:
-            os.killpg(child.pid, number)
-            child.wait(patience)
-            return
-        except ProcessLookupError:
-            return
-        except subprocess.TimeoutExpired:
-            continue
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, number)
+        patience = time.monotonic() + GRACE_SECONDS
+        while lives() and time.monotonic() < patience:
+            time.sleep(0.1)
+
+
+def take_over(folder: Path) -> None:
+    """Wait for jobs that a killed runner has left behind; how they ended nobody knows but their runs."""
+    for path in folder.glob("*.json"):
+        tree = read_json(path) or {}
+        if tree.get("state") == JobState.RUNNING.value:
+            watch(path, lambda tree=tree: alive(tree))  # type: ignore[misc]
+            change(path, state=JobState.FAILED.value, ended=time.time())
 
 
 def change(path: Path, **values: Any) -> None:

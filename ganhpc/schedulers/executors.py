@@ -31,7 +31,7 @@ class _Ours:
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         del submission_file_path
         # submitit waits for ever; a server that hangs must not hang its user.
-        return ["timeout", "--kill-after=5", f"{self.seconds:.0f}", *self.prepared.argv]
+        return ["timeout", "--kill-after=5", f"{self.seconds:g}", *self.prepared.argv]
 
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""
@@ -52,7 +52,7 @@ def _refused(error: Exception, seconds: float) -> Refused:
     if not isinstance(cause, subprocess.CalledProcessError):  # it said yes, and no number of a job
         return Refused(f"its answer makes no sense ({_first_line(error)})", unsure=True)
     if cause.returncode in (124, 137):  # of timeout(1)
-        return Refused(f"no answer in {seconds:.0f} s", unsure=True)
+        return Refused(f"no answer in {seconds:g} s", unsure=True)
     return Refused(f"{cause.output or ''}\n{cause.stderr or ''}", cause.returncode)
 
 

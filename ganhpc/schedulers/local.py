@@ -5,6 +5,7 @@ ganhpc.local_queue runs them; it is started with the first job and ends with the
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import subprocess
@@ -29,6 +30,9 @@ from ganhpc.schedulers.base import (
 )
 from ganhpc.sending import state_folder
 from ganhpc.site import ROOT
+
+RUNNER_LOCK = "runner.lock"
+"""Held by the living runner of the queue."""
 
 
 class Local(Scheduler):
@@ -110,13 +114,28 @@ def start_runner() -> None:
         )
 
 
+def runner_lives() -> bool:
+    """Whether a runner holds the queue."""
+    try:
+        handle = os.open(queue_folder() / RUNNER_LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
 def _trees() -> dict[int, dict[str, Any]]:
     return {int(path.stem): tree for path in queue_folder().glob("*.json") if (tree := read_json(path))}
 
 
 def _job(number: int, tree: dict[str, Any], after: tuple[str, ...]) -> Job:
     state = JobState(tree["state"])
-    if state is JobState.RUNNING and not alive(tree):
+    if state is JobState.RUNNING and not alive(tree) and not runner_lives():
         state = JobState.FAILED  # the machine went down, or the runner was killed with it
     start = tree.get("started") or (tree.get("not_before") if state is JobState.WAITING else None)
     return Job(

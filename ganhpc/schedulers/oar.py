@@ -175,7 +175,7 @@ class Oar(Scheduler):
 
 
 def _why(answer: Answer) -> str:
-    return f"no answer in {SECONDS:.0f} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
+    return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
 
 # -- on the node --------------------------------------------------------------------------------------------------------

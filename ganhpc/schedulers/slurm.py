@@ -229,7 +229,7 @@ def _seconds(text: str) -> float | None:
 
 
 def _why(answer: Answer) -> str:
-    return f"no answer in {SECONDS:.0f} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
+    return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
 
 def _local(moment: dt.datetime) -> str:
