@@ -131,6 +131,8 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     settings = site.load()
     scheduler, why = pick(values["on"], settings, dry_run=dry_run)
     if scheduler is None:
+        if values["on"] == "auto":
+            click.echo(f"this machine: {why}", err=True)
         _run_here(experiments, runs, values)
         return
     from ganhpc.cli import remote

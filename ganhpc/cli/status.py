@@ -11,7 +11,6 @@ from pathlib import Path
 import click
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from ganhpc import lookup, overview, site
@@ -65,31 +64,28 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
 
 
 def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
-    """The table, and sentences on what could not be asked."""
+    """A block for each run, and sentences on what could not be asked."""
     views, trouble = overview.look(chosen, schedulers)
     done = [view for view in views if view.standing.state is State.DONE]
     if not all_runs:
         newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-SHOWN_DONE:]
         views = [view for view in views if view not in done or view in newest]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("run", "state", "where it stands"):
-        table.add_column(name, overflow="fold")
-    for view in views:
-        state = view.standing.state
-        table.add_row(
-            name_of(view), Text(state.value, style=COLOURS.get(state, "")), Text("\n").join(map(Text, lines(view)))
-        )
     notes = [Text(sentence, style="yellow") for sentence in trouble]
     if not all_runs and len(done) > SHOWN_DONE:
         notes.append(Text(f"and {len(done) - SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
     if not views:
         notes.append(Text(f"no runs in {runs}: `python launch.py cifar --budget-params 256k --time 5m` makes one."))
-    return Group(*([table] if views else []), *notes)
+    return Group(*(block(view) for view in views), *notes)
 
 
-def name_of(view: View) -> Text:
-    """The experiment, and the run's name under it."""
-    return Text(f"{view.run.folder.parent.name}\n", style="bold").append(Text(view.run.name, style="not bold"))
+def block(view: View) -> Text:
+    """A run: its name and state, and what there is to say under them. No columns, so that commands can be copied."""
+    state = view.standing.state
+    text = Text(f"{view.run.folder.parent.name}/{view.run.name}  ", style="bold", overflow="fold")
+    text.append(Text(state.value, style=COLOURS.get(state, "")))
+    for line in lines(view):
+        text.append(f"\n    {line}", style="not bold")
+    return text
 
 
 def lines(view: View) -> list[str]:
