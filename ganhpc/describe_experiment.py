@@ -16,6 +16,7 @@ from ganhpc.description import Description
 from ganhpc.errors import UserError, nearest
 from ganhpc.experiment import Experiment, options
 from ganhpc.flops import check_budget, count_parameters
+from ganhpc.step_count import training_step
 from ganhpc.tasks.base import module
 from ganhpc.units import format_duration
 
@@ -33,6 +34,8 @@ class Described:
     frozen_params: int
     notes: tuple[str, ...]
     """What the user should know: a budget that is too small, options that change nothing."""
+    step: dict[str, Any]
+    """The operations of one whole training step (`step_count.training_step`)."""
 
     def to_json(self) -> dict[str, Any]:
         """One network's keys at the top level; several under `modules`, with their totals beside them."""
@@ -43,8 +46,10 @@ class Described:
         }  # fmt: skip
         modules = {name: part.to_json() for name, part in self.parts.items()}
         if len(modules) == 1:
-            return {**head, **next(iter(modules.values()))}
-        return {**head, "params": self.params, "frozen_params": self.frozen_params, "modules": modules}
+            return {**head, **next(iter(modules.values())), "training_step": self.step}
+        return {
+            **head, "params": self.params, "frozen_params": self.frozen_params, "modules": modules, "training_step": self.step,
+        }  # fmt: skip
 
 
 def build(experiment: Experiment, typed: list[str]) -> Described:
@@ -63,7 +68,15 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
     params, frozen = count_parameters(whole)
     network, why = _choice(experiment, nets, choices)
     notes = (*_over_budget(experiment, whole), *_idle(experiment, typed, reads))
-    return Described(experiment, parts, network, why, params, frozen, notes)
+    step = _step(experiment, shape, classes)
+    return Described(experiment, parts, network, why, params, frozen, notes, step)
+
+
+def _step(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
+    try:
+        return training_step(experiment, shape, classes)
+    except UserError as error:  # what only training minds takes nothing from the networks
+        return {"error": str(error)}
 
 
 def recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:

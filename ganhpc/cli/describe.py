@@ -95,6 +95,7 @@ def _print(found: Described, console: Console) -> None:
     from rich.text import Text
 
     from ganhpc.describe_view import render
+    from ganhpc.step_view import render_step
 
     experiment = found.experiment
     console.print(
@@ -105,5 +106,6 @@ def _print(found: Described, console: Console) -> None:
         render(part, console, found.network if len(found.parts) == 1 else name)
     if len(found.parts) > 1:
         console.print(f"\n{len(found.parts)} networks together: {found.params:,} trainable parameters")
+    render_step(found.step, sum(part.macs for part in found.parts.values()), console)
     for line in found.notes:
         console.print(Text(f"\n! {line}", style="yellow"))

@@ -23,6 +23,7 @@ class Call(dict[str, Any]):
         self.update(zip((a.name for a in schema), args, strict=False))
         self.update(kwargs)
         self.operator = operator_name(func)
+        self.in_order = [self[a.name] for a in schema]
         self.out = out
 
     @property
@@ -48,8 +49,8 @@ class Call(dict[str, Any]):
 Rule = Callable[[Call], Operations]
 
 RULES: dict[str, Rule] = {}
-MOVEMENT: set[str] = set()
-"""Operators that only move, view, choose or create values: no operation."""
+MOVEMENT: set[str] = {"prim.device"}
+"""Operators that only move, view, choose or create values, or ask a tensor without values for its device: no operation."""
 
 
 def rule(*names: str) -> Callable[[Rule], Rule]:

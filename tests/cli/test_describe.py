@@ -33,6 +33,8 @@ def test_the_tutorials_network_has_the_courses_figures(launch, tmp_path):
     assert found["ops"] == {"mul": 651_720, "add": 651_720, "max": 11_236, "other": 0, "total": 1_314_676}
     assert sum(layer["params"] for layer in found["layers"]) == 62_006
     assert found["fvcore"]["macs"] == 651_720
+    step = found["training_step"]
+    assert step["images"] == 4 and step["macs"] == step["fvcore"]["macs"] > 2 * 4 * 651_720
     assert (found["experiment"], found["preset"], found["network"]) == ("cifar", "tutorial", "course")
     assert not list(tmp_path.iterdir())  # No data were needed, or made.
 
@@ -135,6 +137,7 @@ def pair(monkeypatch):
         return {"generator": Generator(experiment.latent, shape, shared), "critic": critic}
 
     monkeypatch.setattr(describe_experiment, "module", lambda _: SimpleNamespace(networks=networks))
+    monkeypatch.setattr(describe_experiment, "training_step", lambda *_: {"error": "it has no task"})
     return PRESETS["default"]
 
 
