@@ -83,6 +83,10 @@ class Clock:
         factor = self._steps / self._sampled_steps if self._sampled_steps else 0.0
         return {k: v * (1.0 if k in ("evaluation", "checkpoint") else factor) for k, v in self._phases.items()}
 
+    def rounded_shares(self) -> dict[str, float]:
+        """The same to the millisecond, for files."""
+        return {name: round(value, 3) for name, value in self.shares().items()}
+
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps."""
         return {"used": self.used, "phases": dict(self._phases), "sampled": self._sampled_steps, "steps": self._steps}

@@ -63,7 +63,7 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
     choices: dict[str, Any] = {"network": "", "why": ""}
     torch.manual_seed(experiment.seed)
     nets = module(experiment.TASK).networks(watched, shape, classes, choices)
-    parts = {name: describe(net, _input_shape(net, shape)) for name, net in nets.items()}
+    parts = {name: describe(net, input_shape(net, shape)) for name, net in nets.items()}
     whole = torch.nn.ModuleDict(nets)
     params, frozen = count_parameters(whole)
     network, why = _choice(experiment, nets, choices)
@@ -116,7 +116,7 @@ def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int
     raise UserError(f"the size of the images of --data {experiment.data} is not known here: give --image-size.")
 
 
-def _input_shape(net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]:
+def input_shape(net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]:
     """A generator reads a latent vector, every other network an image."""
     latent = getattr(net, "latent_dim", None)
     return shape if latent is None else (int(latent),)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from ganhpc import __version__, checkpoint, exports, gallery
+from ganhpc import __version__, checkpoint, exports, gallery, peak
 from ganhpc.describe import describe
 from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
@@ -32,16 +32,18 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     if trainer.peers.is_main:
         exports.write(run, trainer.task)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
-    described = [
-        describe(m, inputs=trainer.task.example_inputs(n), fvcore=False) for n, m in trainer.task.modules.items()
-    ]
-    step_ops = operations_of_a_step(trainer.task) * trainer.peers.world_size
+    described = {
+        name: describe(module, inputs=trainer.task.example_inputs(name), fvcore=False)
+        for name, module in trainer.task.modules.items()
+    }
+    step_ops = operations_of_a_step(trainer.task, trainer.peers.world_size)
+    peak_found = peak.peak(trainer.peers.device, _dtype(trainer)) if trainer.peers.is_main else {}
     numbers = {key: value for key, value in figures.items() if isinstance(value, int | float | str)}
     rest = {key: value for key, value in figures.items() if key not in numbers}
     result = {
         **_identity(run, trainer),
         **numbers,
-        **_work(trainer, described, step_ops),
+        **_work(trainer, described, step_ops, peak_found),
         **_time(trainer),
         **environment(trainer),
     }
@@ -49,6 +51,8 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     if trainer.peers.is_main:
         _write_weights(run, weights)
         write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
+        networks = {name: each.to_json() for name, each in described.items()}
+        write_json(run.description_json, {"networks": networks, "step": step_ops, "peak": peak_found})
         gallery.make(run, trainer.say)
         write_json(run.result_json, result)
     return result
@@ -78,30 +82,43 @@ def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _work(trainer: Trainer, described: list[Description], step_ops: float) -> dict[str, Any]:
-    """Parameters and operations: of one image forward, and of a whole training step a second."""
+def _work(
+    trainer: Trainer, described: Mapping[str, Description], step_ops: Mapping[str, Any], peak_found: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Parameters and operations: of one image forward, and of a whole training step a second; the most the devices can do."""
     done = trainer.progress
-    ops = sum(d.ops.total for d in described)
+    ops = sum(d.ops.total for d in described.values())
+    of_a_step = step_ops["ops"]["total"]
+    most = peak_found.get("gflops_per_second", 0.0) * trainer.peers.world_size
     params, frozen = count_parameters(nn.ModuleDict(trainer.task.modules))
     return {
         "params": params,
         "frozen_params": frozen,
         "budget_params": trainer.experiment.budget.budget_params,
-        "macs": sum(d.macs for d in described),
+        "macs": sum(d.macs for d in described.values()),
         "ops": ops,
-        "step_ops": step_ops,
-        "gflops_per_second": step_ops * done.step / done.step_seconds / 1e9 if done.step_seconds else 0.0,
+        "step_ops": of_a_step,
+        "gflops_per_second": of_a_step * done.step / done.step_seconds / 1e9 if done.step_seconds else 0.0,
         "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
+        "peak_gflops_per_second": most or None,
     }
 
 
-def operations_of_a_step(task: Task) -> float:
-    """Floating-point operations of one training step of this process, counted while it makes one more step.
+def operations_of_a_step(task: Task, processes: int) -> dict[str, Any]:
+    """What `training_step_ops` counts while this process makes one more training step, times the `processes`.
 
     Called after the final weights are copied: the step changes the networks.
     """
     batch = task.batch(0, 0)
-    return float(training_step_ops(lambda: task.train_step(batch))["ops"]["total"])
+    found = training_step_ops(lambda: task.train_step(batch))
+    ops = {name: number * processes for name, number in found["ops"].items()}
+    return {**found, "ops": ops, "macs": found["macs"] * processes}
+
+
+def _dtype(trainer: Trainer) -> torch.dtype:
+    """What the training step's products are computed in."""
+    bf16 = uses_bf16(trainer.experiment.precision, trainer.peers.device)
+    return torch.bfloat16 if bf16 else torch.float32
 
 
 def _time(trainer: Trainer) -> dict[str, Any]:
@@ -116,7 +133,7 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "steps": done.step,
         "batch_size": trainer.task.batch_size,
         "images_per_second": trainer.images_per_second,
-        "seconds_by_phase": {name: round(value, 3) for name, value in clock.shares().items()},
+        "seconds_by_phase": clock.rounded_shares(),
         "segments": done.segments,
         "lost_seconds": done.lost_seconds,
         "startup_seconds": done.startup_seconds,

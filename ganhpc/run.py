@@ -4,6 +4,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
   experiment.json   the definition (launcher, once)          request.json   what was submitted (submitter)
   choices.json      what the trainer settled by measuring    status.json    where it stands (trainer, often)
   metrics.jsonl     one object a line (trainer)              result.json    the outcome: its existence means done (trainer)
+  evaluation.json   the curve, figures by class (trainer)    description.json   the networks in full (trainer)
   checkpoints/ tb/ samples/ log.txt                          stop           "please stop", with the reason (anybody)
   lock              held by the living trainer               deadline.json  the real end of the job (node script)
 """
@@ -76,6 +77,7 @@ class Run:
     status_json = property(lambda self: self.folder / "status.json")
     result_json = property(lambda self: self.folder / "result.json")
     evaluation_json = property(lambda self: self.folder / "evaluation.json")
+    description_json = property(lambda self: self.folder / "description.json")
     deadline_json = property(lambda self: self.folder / "deadline.json")
     metrics_jsonl = property(lambda self: self.folder / "metrics.jsonl")
     checkpoints = property(lambda self: self.folder / "checkpoints")

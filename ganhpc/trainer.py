@@ -234,12 +234,13 @@ class Trainer:
         self.sums, self.counted = {}, 0
         if means:
             self.task.end_epoch(means)
-        point = {
+        point: dict[str, Any] = {
             "epoch": round(epoch, 4),
             "seconds": round(self.clock.used, 3),
             **{f"train_{k}": v for k, v in means.items()},
         }
         point |= {**numbers, "images_per_second": self.images_per_second, **self.rates}
+        point |= {"words": self.task.words(means) if means else "", "seconds_by_phase": self.clock.rounded_shares()}
         done.evaluated = done.step
         if done.curve and done.curve[-1]["step"] == done.step:
             done.curve.pop()  # Evaluated again after a stop: the newer figures say more.

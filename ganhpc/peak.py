@@ -1,0 +1,74 @@
+"""What the device can do at most: the fastest of a few large matrix products, in the arithmetic of the training step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from ganhpc.flops import undisturbed
+
+SECONDS = {"cpu": 0.08, "cuda": 0.15}
+"""The measure takes about so long, first calls left out."""
+FIRST_SIDE = {"cpu": 384, "cuda": 1024}
+LARGEST_SIDE = 8192
+LONG_ENOUGH = 0.001
+"""Matrices grow until their product takes so many seconds: smaller ones leave units of a large device idle."""
+
+
+def peak(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
+    """Operations a second of the fastest product of two square matrices [side, side] on `device`, a multiplication and its addition
+    being two.
+
+    A device does less in anything else, so this is what a training's own rate is held against; the rate on the data sheet is higher
+    still. The machine may be busy with other work, or clock down: the fastest try suffers least from both.
+    """
+    side, begun = FIRST_SIDE[device.type], time.perf_counter()
+    with undisturbed(), torch.no_grad(), _as_convolutions_compute():
+        while True:
+            pair = _matrices(side, device, dtype)
+            best = _seconds(*pair)
+            if best < SECONDS[device.type]:  # the first call of a size also chooses and loads a kernel
+                best = min(best, _seconds(*pair))
+            if best >= LONG_ENOUGH or side >= LARGEST_SIDE:
+                break
+            side *= 2
+        tries = 2
+        while time.perf_counter() - begun < SECONDS[device.type]:
+            best, tries = min(best, _seconds(*pair)), tries + 1
+    return {
+        "gflops_per_second": 2 * side**3 / best / 1e9,
+        "side": side,
+        "dtype": str(dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads() if device.type == "cpu" else None,
+        "tries": tries,
+    }
+
+
+def _matrices(side: int, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+    a, b = (torch.rand(side, side, device=device).to(dtype) for _ in range(2))
+    return a, b
+
+
+def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
+    if a.device.type == "cuda":
+        torch.cuda.synchronize(a.device)
+    begun = time.perf_counter()
+    torch.mm(a, b)
+    if a.device.type == "cuda":
+        torch.cuda.synchronize(a.device)
+    return time.perf_counter() - begun
+
+
+@contextmanager
+def _as_convolutions_compute() -> Iterator[None]:
+    """Matrix products in TF32 where convolutions may use it: a peak in slower arithmetic would flatter the training."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
