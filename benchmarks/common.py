@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import platform
-import statistics
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+from ganhpc.bench.measuring import Spread
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -23,8 +24,7 @@ def launch(*words: str) -> list[dict[str, Any]]:
 
 def spread(values: list[float], form: str = ".3f") -> str:
     """mean ± sample standard deviation."""
-    deviation = format(statistics.stdev(values), form) if len(values) > 1 else "-"
-    return f"{statistics.mean(values):{form}} ± {deviation}"
+    return Spread.of(values).text(form)
 
 
 def machine() -> str:

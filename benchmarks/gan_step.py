@@ -13,7 +13,6 @@ import copy
 import os
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,8 @@ from torchvision.datasets import ImageFolder
 
 from benchmarks.common import machine, spread
 from ganhpc import data
+from ganhpc.bench.measuring import in_turn, ratios, seconds_each
+from ganhpc.bench.peaks import synchronizer
 from ganhpc.data.base import DataRequest
 from ganhpc.data.cache import VARIABLE
 from ganhpc.distributed import Distributed
@@ -102,15 +103,6 @@ def ours(task: Any) -> Iterator[None]:
         epoch += 1
 
 
-def seconds(loop: Iterator[None], steps: int, device: torch.device) -> float:
-    begun = time.perf_counter()
-    for _ in range(steps):
-        next(loop)
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - begun
-
-
 @click.command()
 @click.option("--repeats", default=7)
 @click.option("--steps", default=0, help="steps of a block  [default: 2 on CPU, 100 on CUDA]")
@@ -131,12 +123,11 @@ def main(repeats: int, steps: int, batch_size: int, precision: str) -> None:
         task.wrap(peers.wrap)
         theirs = tutorial(pictures, batch_size, copy.deepcopy(task.modules), peers.device)
         loops = {"tutorial": theirs, "ours": ours(task)}
-        found: dict[str, list[float]] = {name: [] for name in loops}
-        for repeat in range(repeats + 1):
-            for name, loop in loops.items():
-                took = seconds(loop, steps, peers.device)
-                if repeat:  # the first is a warm-up
-                    found[name].append(1000 * took / steps)
+        wait = synchronizer(peers.device)
+        pieces = {
+            name: lambda loop=loop: 1000 * seconds_each(lambda: next(loop), steps, wait) for name, loop in loops.items()
+        }
+        found = in_turn(pieces, repeats)
         theirs.close()  # type: ignore[attr-defined]
     print(
         f"{machine()}, {torch.get_num_threads()} threads, batches of {batch_size}, blocks of {steps} steps, n = {repeats}"
@@ -145,8 +136,7 @@ def main(repeats: int, steps: int, batch_size: int, precision: str) -> None:
         print(
             f"  {name:<9} {spread(values, ',.1f')} ms a step, {1000 * batch_size / statistics.mean(values):,.0f} images/s"
         )
-    ratios = [a / b for a, b in zip(found["tutorial"], found["ours"], strict=True)]
-    print(f"  ours is {spread(ratios, '.2f')} times as fast")
+    print(f"  ours is {ratios(found['tutorial'], found['ours']).text('.2f')} times as fast")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import nn
 
 from ganhpc.description import Operations
 from ganhpc.errors import UserError
-from ganhpc.opcount import Call, CountingMode
+from ganhpc.opcount import Call, CountingMode, tensors
 
 
 def count_parameters(module: nn.Module) -> tuple[int, int]:
@@ -67,13 +67,26 @@ class _StepCounter(CountingMode):
     def __init__(self) -> None:
         super().__init__()
         self.ops = Operations()
+        self.bytes = 0
         self.uncounted: Counter[str] = Counter()
 
     def seen(self, call: Call, ops: Operations | None) -> None:
+        self.bytes += moved_bytes(call)
         if ops is None:
             self.uncounted[call.operator] += 1
         else:
             self.ops += ops
+
+
+def moved_bytes(call: Call) -> int:
+    """Bytes of the tensors that one call reads and of those that it writes; none where it only makes another view of a storage."""
+    read, written = list(tensors(dict(call))), list(tensors(call.out))
+    storages = {x.untyped_storage().data_ptr() for x in read if x.numel()}
+    in_place = any(x is y for x in written for y in read)
+    if not in_place and any(y.numel() and y.untyped_storage().data_ptr() in storages for y in written):
+        return 0
+    # A tensor that was expanded has more elements than there are bytes to read.
+    return sum(min(x.nbytes, x.untyped_storage().nbytes()) for x in (*read, *written))
 
 
 def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
@@ -85,6 +98,7 @@ def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
         `ops`: add, mul, max, other and total of one step on the whole batch, by the convention of
         `ganhpc/opcount/forward.py`, so that total / seconds stands beside the forward's operations a second;
         `macs`: multiply-accumulates of its convolutions and matrix products, forward and backward;
+        `bytes`: what its operators read and write, each for itself, as an uncompiled step does (`moved_bytes`);
         `uncounted`: calls of operators that no rule knows, by name, whose operations are missing above.
     """
     counter = _StepCounter()
@@ -93,5 +107,6 @@ def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
     return {
         "ops": counter.ops.to_json(),
         "macs": counter.ops.macs,
+        "bytes": counter.bytes,
         "uncounted": dict(sorted(counter.uncounted.items())),
     }

@@ -144,12 +144,17 @@ def _time(trainer: Trainer) -> dict[str, Any]:
 def environment(trainer: Trainer) -> dict[str, Any]:
     """The device, the versions and the commit that made a number."""
     device = trainer.peers.device
+    precision = "bf16" if uses_bf16(trainer.experiment.precision, device) else "fp32"
+    return {"processes": trainer.peers.world_size, **environment_of(device, precision)}
+
+
+def environment_of(device: torch.device, precision: str) -> dict[str, Any]:
+    """The same without a run, for arithmetic in `precision`."""
     return {
         "device": device_name(device),
         "device_type": device.type,
-        "processes": trainer.peers.world_size,
         "threads": torch.get_num_threads(),
-        "precision": "bf16" if uses_bf16(trainer.experiment.precision, device) else "fp32",
+        "precision": precision,
         "torch": str(torch.__version__),
         "python": platform.python_version(),
         "ganhpc": __version__,

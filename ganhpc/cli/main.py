@@ -22,6 +22,7 @@ VERBS = {
     "results": "A table of runs.",
     "describe": "A network in full: functions, tensors, weights, operations.",
     "sample": "Pictures by the generator of a run.",
+    "bench": "What this machine does: training speeds beside its ceilings, what fits into an hour.",
     "data": "Where the data lie, whether they are whole, how to get them.",
     "doctor": "Look over this machine: each line good, or what mends it.",
     "completion": "The line that switches on completion in your shell.",

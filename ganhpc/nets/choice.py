@@ -29,11 +29,14 @@ SHAPE = ("channels", "depths", "stem", "stem_kernel", "stem_stride")
 
 @dataclass(frozen=True)
 class Member:
-    """A compact network that `auto` may choose: its shape, and the epochs that it needs to be worth its operations."""
+    """A network that `auto` may choose: its kind and shape, and the epochs that it needs to be worth its operations."""
 
     name: str
     fields: dict[str, Any]
     least_epochs: float
+    net: str = "compact"
+    epochs_to_90: float | None = None
+    """Epochs of CIFAR-10 to 90 % of test accuracy, where docs/record.md has found them."""
 
 
 FAMILY = (

@@ -1,0 +1,71 @@
+"""How everything here is timed: pieces of work in turn, many calls between two looks at the clock, mean and standard deviation."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Mean, sample standard deviation (None for a single value) and number of some values."""
+
+    mean: float
+    std: float | None
+    n: int
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Spread:
+        """Of at least one value."""
+        found = list(values)
+        return cls(statistics.mean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
+
+    def text(self, form: str = ".3f") -> str:
+        """mean ± standard deviation, each in the format `form`."""
+        return f"{self.mean:{form}} ± {'-' if self.std is None else format(self.std, form)}"
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def in_turn(pieces: Mapping[str, Callable[[], float]], repeats: int, warmups: int = 1) -> dict[str, list[float]]:
+    """What each piece returned, in `repeats` rounds that call every piece once; `warmups` rounds before them don't count.
+
+    In turn, so that whatever else the machine does meets all of them alike: the ratio of two pieces is best taken round by round.
+    """
+    found: dict[str, list[float]] = {name: [] for name in pieces}
+    for number in range(warmups + repeats):
+        for name, piece in pieces.items():
+            value = piece()
+            if number >= warmups:
+                found[name].append(value)
+    return found
+
+
+def seconds_each(work: Callable[[], object], calls: int, synchronize: Callable[[], None] | None = None) -> float:
+    """Mean seconds of one of `calls` calls of `work`. A device's queue is waited for (`synchronize`) before and after, not between."""
+    if synchronize:
+        synchronize()
+    begun = time.perf_counter()
+    for _ in range(calls):
+        work()
+    if synchronize:
+        synchronize()
+    return (time.perf_counter() - begun) / calls
+
+
+def calls_for(seconds: float, work: Callable[[], object], synchronize: Callable[[], None] | None = None) -> int:
+    """How many calls of `work` take about `seconds`, at least one. Makes a few of them, which warm it up too."""
+    work()
+    each = seconds_each(work, 1, synchronize)
+    if each < seconds / 20:
+        each = seconds_each(work, 5, synchronize)
+    return max(1, round(seconds / max(each, 1e-9)))
+
+
+def ratios(above: Iterable[float], below: Iterable[float]) -> Spread:
+    """The quotients of two pieces' values, round by round."""
+    return Spread.of([a / b for a, b in zip(above, below, strict=True)])
