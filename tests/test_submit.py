@@ -188,7 +188,7 @@ def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> No
 def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_end(
     fake: FakeOar, tmp_path: Path
 ) -> None:
-    taken = dt.datetime(2026, 11, 23, 19, 0)
+    taken = dt.datetime(2037, 11, 23, 19, 0)
     assert (
         fake.run(["oarsub", "-l", "/nodes=2,walltime=0:10:00", "-r", f"{taken:%Y-%m-%d %H:%M:%S}", "date"]).returncode
         == 0

@@ -23,7 +23,8 @@ from ganhpc.sending import write_script
 from ganhpc.site import Site
 from tests.clusters.fake_oar import FakeOar
 
-NOW = dt.datetime(2026, 11, 23, 17, 30).astimezone()
+NOW = dt.datetime(2037, 11, 23, 17, 30).astimezone()
+"""A Monday evening that lies ahead of the machine's clock, by which jobs that the fake runs judge their deadlines."""
 
 
 @pytest.fixture
@@ -148,7 +149,7 @@ def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
 
 
 def test_held_back_until_the_evening(fake: FakeOar, tmp_path: Path) -> None:
-    start = dt.datetime(2026, 11, 23, 19, 1).astimezone()
+    start = dt.datetime(2037, 11, 23, 19, 1).astimezone()
     scheduler = Oar(Site())
     send(scheduler, request(tmp_path, "begin", start=start, deadline=start + dt.timedelta(hours=10)))
     fake.advance(600)
