@@ -11,7 +11,9 @@ from typing import Any
 
 from fvcore.common.timer import Timer
 
-PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint")
+PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint", "logging")
+BETWEEN = ("evaluation", "checkpoint", "logging")
+"""Phases outside the training steps."""
 
 
 class Clock:
@@ -73,7 +75,7 @@ class Clock:
 
     @contextmanager
     def whole(self, name: str) -> Iterator[None]:
-        """Charge the block to a phase outside the steps (evaluation, checkpoint)."""
+        """Charge the block to a phase outside the steps (see BETWEEN)."""
         begun = self.sync()
         yield
         self._phases[name] += self.sync() - begun
@@ -81,7 +83,7 @@ class Clock:
     def shares(self) -> dict[str, float]:
         """Seconds by phase; the phases of unmeasured steps are taken to be like those of the measured ones."""
         factor = self._steps / self._sampled_steps if self._sampled_steps else 0.0
-        return {k: v * (1.0 if k in ("evaluation", "checkpoint") else factor) for k, v in self._phases.items()}
+        return {k: v * (1.0 if k in BETWEEN else factor) for k, v in self._phases.items()}
 
     def rounded_shares(self) -> dict[str, float]:
         """The same to the millisecond, for files."""

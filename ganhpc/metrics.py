@@ -7,32 +7,44 @@ import os
 import socket
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor
 
+from ganhpc.curves import Curves
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open, storage_errors, write_json
+from ganhpc.hparams import End
+from ganhpc.progress import Progress, Stopped
 from ganhpc.run import Run, State
+from ganhpc.tasks.base import Task
 
 
 class Metrics:
-    """The files of a run that grow. A resumed run goes on behind the step of its checkpoint: later lines are removed first."""
+    """The files of a run that grow. A resumed run goes on behind its checkpoint: what came later is removed first."""
 
-    def __init__(self, run: Run, step: int, *, active: bool = True) -> None:
+    def __init__(self, run: Run, resumed: Progress | None, *, active: bool = True) -> None:
+        """`resumed`: where the checkpoint stands that the run goes on from; None where it begins."""
         self._run = run
         self._active = active
         self._last_status = 0.0
-        self._board: Any = None
+        self._curves: Curves | None = None
         if active:
-            self._cut(step)
-            # TensorBoard takes a second to import, and only rank 0 of a real run needs it.
-            from torch.utils.tensorboard import SummaryWriter
+            self._cut(resumed)
+            self._curves = Curves(run, resumed.step, resumed.evaluated) if resumed else Curves(run, None)
 
-            with storage_errors(run.tensorboard):
-                self._board = SummaryWriter(str(run.tensorboard), purge_step=step + 1 if step else None, flush_secs=10)
+    def __enter__(self) -> Self:
+        return self
 
-    def _cut(self, step: int) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """Close, and say how the run ended where it did: one that stops or is killed has not ended yet."""
+        if self._curves and kind is None:
+            self._curves.end(End.SUCCESS)
+        elif self._curves and isinstance(error, Exception) and not isinstance(error, Stopped):
+            self._curves.end(End.FAILURE)
+        self.close()
+
+    def _cut(self, resumed: Progress | None) -> None:
         """Remove the lines of steps that the checkpoint does not know, and a line that a kill cut short."""
         path = self._run.metrics_jsonl
         if not path.exists():
@@ -40,28 +52,53 @@ class Metrics:
         kept = []
         for line in path.read_text().splitlines():
             try:
-                if step and json.loads(line)["step"] <= step:
-                    kept.append(line + "\n")
+                tree = json.loads(line)
+                known = resumed and tree["step"] <= (resumed.evaluated if tree["kind"] == "epoch" else resumed.step)
             except (ValueError, KeyError):
                 break
+            if known:
+                kept.append(line + "\n")
         with atomic_open(path) as file:
             file.write("".join(kept).encode())
 
     def line(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
         """Add one object to metrics.jsonl, and its numbers to TensorBoard as kind/name."""
-        if not self._active:
+        if self._curves is None:
             return
         with storage_errors(self._run.metrics_jsonl):
             with self._run.metrics_jsonl.open("a") as file:
                 file.write(json.dumps({"kind": kind, "step": step, **figures}, default=str) + "\n")
-            for name, value in figures.items():
-                if isinstance(value, int | float) and not isinstance(value, bool):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+            self._curves.scalars(kind, step, figures)
 
     def images(self, name: str, step: int, images: Tensor) -> None:
         """Show `images` (float [N, C, H, W] in [0, 1]) in TensorBoard."""
-        if self._active:
-            self._board.add_images(name, images.detach().float().cpu(), step)
+        if self._curves:
+            with storage_errors(self._run.tensorboard):
+                self._curves.images(name, step, images)
+
+    def histogram(self, name: str, step: int, values: Tensor) -> None:
+        """Show the distribution of `values` (any shape) in TensorBoard."""
+        if self._curves:
+            with storage_errors(self._run.tensorboard):
+                self._curves.histogram(name, step, values)
+
+    def graph(self, task: Task) -> None:
+        """Draw the networks in TensorBoard; one that can't be traced is left out with a warning, for a picture is worth no run."""
+        if not self._curves:
+            return
+        try:
+            with storage_errors(self._run.tensorboard):
+                self._curves.graph(task.modules, task.example_inputs)
+        except UserError:
+            raise
+        except Exception as error:  # torch's tracer runs the networks' own code
+            print(f"warning: TensorBoard shows no graph: {type(error).__name__}: {error}", flush=True)
+
+    def flush(self) -> None:
+        """Have everything in the files, before a checkpoint says that it is."""
+        if self._curves:
+            with storage_errors(self._run.tensorboard):
+                self._curves.flush()
 
     def status(self, state: State, *, every: float = 0.0, **figures: Any) -> None:
         """Say where the run stands; at most once in `every` seconds."""
@@ -72,9 +109,9 @@ class Metrics:
 
     def close(self) -> None:
         """Flush and close."""
-        if self._board is not None:
+        if self._curves is not None:
             try:
-                self._board.close()
+                self._curves.close()
             except OSError as error:
                 raise UserError(
                     f"can't finish the TensorBoard file in {self._run.tensorboard}: {error.strerror}."

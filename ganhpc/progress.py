@@ -6,6 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
+class Stopped(Exception):
+    """The loop ended before the run was done, with a checkpoint."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 @dataclass
 class Progress:
     """Where a run stands: all that a resumed loop must know beside weights and random states."""

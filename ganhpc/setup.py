@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,12 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
     if restored:
         clock.load(restored["clock"])
+    # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
+    # for the others, which only rank 0 writes.
+    importlib.import_module("torch._dynamo")
+    if peers.is_main:
+        importlib.import_module("torch.utils.tensorboard")
+        importlib.import_module("tensorboard.plugins.hparams.metadata")
     startup = time.monotonic() - begun
     clock.start()
     choices = read_json(run.choices_json) or {}

@@ -18,8 +18,9 @@ from ganhpc.epoch_line import epoch_line
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.files import read_json
+from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
-from ganhpc.progress import Progress
+from ganhpc.progress import Progress, Stopped
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
 from ganhpc.sampler import Sampler
@@ -50,14 +51,6 @@ class Failed(UserError):
 
 class NonFinite(Failed):
     """A training figure stopped being a number."""
-
-
-class Stopped(Exception):
-    """The loop ended before the run was done, with a checkpoint."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class Trainer:
@@ -95,8 +88,11 @@ class Trainer:
         self.data_note = ""
         if restored:
             self._restore(restored)
-        self.metrics = Metrics(run, self.progress.step, active=peers.is_main)
+        self.metrics = Metrics(run, self.progress if restored else None, active=peers.is_main)
         self.sampler = Sampler(run, task, self.metrics, clock, self.progress.step, active=peers.is_main)
+        self.looks = Looks(task, self.metrics, clock, active=peers.is_main)
+        if not restored:
+            self.looks.begin()
         compile = compiling.wanted(experiment, peers.device, task.compilable)
         task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
         self.progress.segments += 1
@@ -108,10 +104,11 @@ class Trainer:
 
         Raises Stopped where the run must go on later, NonFinite where a figure is no longer a number.
         """
-        try:
+        with self.metrics:
             while not self.progress.finished:
                 self._evaluate_when_due()
                 self.sampler.take_when_due(self.progress.step)
+                self.looks.take_when_due(self.progress.step)
                 self._save_when_due()
                 steps, left = self._decide()
                 if steps:
@@ -119,8 +116,6 @@ class Trainer:
                 else:
                     self.progress.finished = True
             return self._last_evaluation()
-        finally:
-            self.metrics.close()
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
@@ -266,6 +261,7 @@ class Trainer:
             # Ready a safe time before the end of the job, and before the ranks that wait give up.
             patience = math.inf if self.peers.world_size == 1 else WAIT_SECONDS
             figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
+            self.looks.end(self.progress.step, figures)
         return figures
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
@@ -336,6 +332,7 @@ class Trainer:
         begun = self.clock.sync()
         with self.clock.whole("checkpoint"):
             tree = self._tree()
+            self.metrics.flush()
             if self.peers.is_main:
                 checkpoint.save(self.run.checkpoints, self.progress.step, tree)
             self.peers.barrier()

@@ -124,6 +124,10 @@ class Task(ABC):
         """Pictures to look at, float [N, C, H, W] in [0, 1], or None. Changes nothing; only rank 0 calls it."""
         return None
 
+    def batch_pictures(self) -> Tensor | None:
+        """The images of the first training batch as a step gets them, augmented and all: float [N, C, H, W] in [0, 1], or None."""
+        return None
+
     def measures(self, seconds: float) -> dict[str, Any]:
         """Figures of the trained networks that cost too much for the training clock, made after it was stopped. Only rank 0 calls
         it; what can't be had in `seconds` is left out."""

@@ -146,6 +146,13 @@ class Classifier(Task):
             "confusion": matrix.tolist(),
         }
 
+    def batch_pictures(self) -> Tensor:
+        images = self.batch(0, 0)[0].float()
+        mean, std = (
+            torch.tensor(v, device=images.device).view(-1, 1, 1) for v in (self.experiment.mean, self.experiment.std)
+        )
+        return (images * std + mean).clamp(0, 1)
+
     def example_inputs(self, name: str) -> tuple[Tensor, ...]:
         del name
         return (torch.zeros(1, *self.context.data.shape, device=self.context.device),)

@@ -184,6 +184,9 @@ class Gan(Task):
         z = generator.latents(n, self.latent_dim, self.experiment.seed)
         return generator.draw(self.generator, z)
 
+    def batch_pictures(self) -> Tensor:
+        return (self.images(0, 0, self.draws(0, 0)) + 1) / 2
+
     def measures(self, seconds: float) -> dict[str, Any]:
         return gan_measures.measure(
             self.generator, self.context.data, self.experiment.seed, lines=self._lines * self.experiment.measure_images,
