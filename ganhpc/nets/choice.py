@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,10 @@ from torch import nn
 from ganhpc.errors import UserError
 from ganhpc.flops import count_parameters
 from ganhpc.nets.compact import CompactNet
+from ganhpc.nets.convmixer import ConvMixer
 from ganhpc.nets.course import CourseNet
+from ganhpc.nets.densenet import DenseNet
+from ganhpc.nets.recurrent import RecurrentNet
 from ganhpc.tasks.base import Context
 from ganhpc.units import format_duration
 
@@ -25,6 +30,18 @@ STRICTEST = 250_000
 
 SHAPE = ("channels", "depths", "stem", "stem_kernel", "stem_stride")
 """The fields that make a compact network."""
+
+FAMILIES: dict[str, tuple[type[nn.Module], dict[str, str]]] = {
+    "course": (CourseNet, {name: name for name in COURSE_FIELDS}),
+    "compact": (CompactNet, {name: name for name in SHAPE}),
+    "recurrent": (RecurrentNet, {"channels": "widths", "blocks": "blocks", "iterations": "iterations", "stem": "stem"}),
+    "convmixer": (
+        ConvMixer,
+        {"width": "mixer_width", "layers": "mixer_layers", "kernel": "mixer_kernel", "patch": "patch"},
+    ),
+    "densenet": (DenseNet, {"layers": "dense_layers", "growth": "growth"}),
+}
+"""--net -> (its class, {argument: the field of the definition that gives it})."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +57,13 @@ class Member:
 
 
 FAMILY = (
+    # 127 M: filters used three times. Parameters are its limit, not time: for GPUs. Not yet measured on one (docs/record.md).
+    Member(
+        "record",
+        {"widths": (48, 64, 80), "blocks": (1, 1, 1), "iterations": (3, 3, 3), "stem": 32},
+        100.0,
+        net="recurrent",
+    ),
     # 27.7 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
     Member(
         "large",
@@ -62,24 +86,25 @@ NARROWEST = 0.7
 
 def make(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> nn.Module:
     """The untrained network of `experiment` for images of `shape` (channels, height, width). Fills `choices` for `auto`."""
-    if experiment.net == "course":
-        fields = {name: getattr(experiment, name) for name in COURSE_FIELDS}
-        return CourseNet(**fields, input_shape=shape, classes=classes)
-    if experiment.net == "auto":
-        if "channels" not in choices:
-            by_parameters(experiment, shape, classes, choices)
-        return _compact({name: choices[name] for name in SHAPE}, shape, classes)
-    return _compact({name: getattr(experiment, name) for name in SHAPE}, shape, classes)
+    if experiment.net != "auto":
+        _, arguments = FAMILIES[experiment.net]
+        return _built(experiment.net, {f: getattr(experiment, f) for f in arguments.values()}, shape, classes)
+    if "network" not in choices or not choices["network"]:
+        by_parameters(experiment, shape, classes, choices)
+    return _built(choices.get("net", "compact"), choices, shape, classes)
 
 
-def _compact(fields: dict[str, Any], shape: tuple[int, int, int], classes: int) -> CompactNet:
-    channels, depths = tuple(fields["channels"]), tuple(fields["depths"])
-    if len(channels) != len(depths):
+def _built(net: str, fields: Mapping[str, Any], shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The network `net` out of the fields of a definition, or of choices.json, where tuples are lists."""
+    made, arguments = FAMILIES[net]
+    values = {argument: fields[field] for argument, field in arguments.items()}
+    values = {argument: tuple(value) if isinstance(value, list) else value for argument, value in values.items()}
+    if net == "compact" and len(values["channels"]) != len(values["depths"]):
         raise UserError(
-            f"--channels {','.join(map(str, channels))} and --depths {','.join(map(str, depths))} must be equally long: "
-            "one number each for every stage."
+            f"--channels {','.join(map(str, values['channels']))} and --depths {','.join(map(str, values['depths']))} must be equally "
+            "long: one number each for every stage."
         )
-    return CompactNet(**{**fields, "channels": channels, "depths": depths}, input_shape=shape, classes=classes)
+    return made(**values, input_shape=shape, classes=classes)
 
 
 def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[tuple[Member, int]]:
@@ -90,7 +115,7 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
     limit = min(experiment.budget.budget_params or STRICTEST, STRICTEST)
     candidates = [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in WIDTHS)]
     with torch.device("meta"):
-        sizes = [count_parameters(_compact(member.fields, shape, classes))[0] for member in candidates]
+        sizes = [count_parameters(_built(member.net, member.fields, shape, classes))[0] for member in candidates]
     fitting = [(member, size) for member, size in zip(candidates, sizes, strict=True) if size <= limit]
     if not fitting:
         raise UserError(
@@ -102,7 +127,7 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
 
 def _narrowed(member: Member, width: float) -> Member:
     channels = tuple(max(8, round(c * width / 8) * 8) for c in member.fields["channels"])
-    return Member(member.name, {**member.fields, "channels": channels}, member.least_epochs)
+    return dataclasses.replace(member, fields={**member.fields, "channels": channels})
 
 
 def settle(experiment: Any, context: Context) -> None:
@@ -110,15 +135,13 @@ def settle(experiment: Any, context: Context) -> None:
 
     With a fixed number of epochs nothing is measured, so that the same definition always trains the same network.
     """
-    if experiment.net != "auto" or "channels" in context.choices:
+    if experiment.net != "auto" or "network" in context.choices:
         return
     shape, classes = context.data.shape, len(context.data.classes)
     fitting = within(experiment, shape, classes)
     # Without a bound on the time: the light one where operations are dear, so that a first try on a CPU is no wait.
-    index, reason = (
-        next((k for k, (m, _) in enumerate(fitting) if m.name == "base" or context.device.type == "cuda"), 0),
-        "",
-    )
+    wanted = ("large", "base") if context.device.type == "cuda" else ("base",)
+    index, reason = next((k for k, (m, _) in enumerate(fitting) if m.name in wanted), 0), ""
     if context.seconds_left is not None:
         index, reason = _by_time(experiment, context, [member for member, _ in fitting])
     index = int(context.peers.agree([float(index if context.peers.is_main else 0)])[0])
@@ -139,9 +162,9 @@ def _choose(experiment: Any, member: Member, params: int, choices: dict[str, Any
         limit = f"of {budget:,}"
     else:
         limit = f"(under {STRICTEST:,}, the strictest reading of 256K)"
-    name = f"compact {'-'.join(map(str, member.fields['channels']))}"
+    name = f"{member.net} {'-'.join(map(str, member.fields[FAMILIES[member.net][1]['channels']]))}"
     fields = {key: list(value) if isinstance(value, tuple) else value for key, value in member.fields.items()}
-    choices |= {**fields, "network": name, "why": f"{params:,} trainable parameters {limit}{reason}"}
+    choices |= {"net": member.net, **fields, "network": name, "why": f"{params:,} trainable parameters {limit}{reason}"}
 
 
 def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[int, str]:
@@ -150,24 +173,40 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     n, left = len(context.data.images), context.seconds_left
 
     def epochs(member: Member) -> float:
-        net = _compact(member.fields, context.data.shape, len(context.data.classes))
+        net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
         return left * images_per_second(net, context, experiment) / n
 
     # Every heavier member, then the widest of the last one, until one fits; its narrower forms follow by arithmetic.
     last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
     index, fits = 0, 0.0
     for index in range(last + 1):
+        if index < last and _hopeless(members[index], context, experiment):
+            continue
         fits = epochs(members[index])
         if fits >= members[index].least_epochs:
             break
-    widest = members[index].fields["channels"][-1]
     if fits < members[index].least_epochs:
+        widest = members[index].fields["channels"][-1]
         # Operations go with the square of the width: take the one that should fit.
         share = max(NARROWEST, (fits / members[index].least_epochs) ** 0.5)
         narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
         index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
     words = f"about {fits:.1f} epochs of {n:,} images fit into {format_duration(round(left))} on this device"
     return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
+
+
+def _hopeless(member: Member, context: Context, experiment: Any, images: int = 8) -> bool:
+    """Whether a few images say already that `member` is far too slow: a fair measurement of a heavy network costs a CPU many seconds.
+
+    Never on a GPU, which is idle with a few images.
+    """
+    if context.device.type == "cuda":
+        return False
+    assert context.seconds_left is not None
+    net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
+    few = experiment.replace(batch_size=images * context.peers.world_size)
+    speed = images_per_second(net, context, few, seconds=0.0)
+    return 4 * context.seconds_left * speed / len(context.data.images) < member.least_epochs
 
 
 def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds: float = 0.6) -> float:

@@ -63,12 +63,12 @@ class RecurrentNet(nn.Module):
         super().__init__()
         if not len(channels) == len(blocks) == len(iterations):
             raise UserError(
-                f"--channels {_words(channels)}, --depths {_words(blocks)} and --iterations {_words(iterations)} must be equally long: "
+                f"--widths {_words(channels)}, --blocks {_words(blocks)} and --iterations {_words(iterations)} must be equally long: "
                 "one number each for every stage."
             )
         if min(input_shape[1:]) < 2 ** (len(channels) - 1):
             raise UserError(
-                f"{len(channels)} stages halve an image of {input_shape[2]}x{input_shape[1]} pixels too often: give fewer --channels."
+                f"{len(channels)} stages halve an image of {input_shape[2]}x{input_shape[1]} pixels too often: give fewer --widths."
             )
         self.stem = nn.Conv2d(input_shape[0], stem, 3, padding=1)
         self.stem.weight.requires_grad_(False)

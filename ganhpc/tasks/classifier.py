@@ -13,6 +13,7 @@ from ganhpc.data.loader import BatchLoader
 from ganhpc.experiment import Experiment
 from ganhpc.nets import choice
 from ganhpc.nets.compact import CompactNet
+from ganhpc.nets.recurrent import RecurrentNet
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -40,7 +41,7 @@ class Classifier(Task):
         augmentation = {"flip": experiment.flip, "crop": experiment.crop, "cutout": experiment.cutout}
         self.loader = self._loader(data.images, data.labels, experiment.batch_size, **augmentation)
         self.test = self._loader(data.test_images, data.test_labels, experiment.test_batch_size)
-        if isinstance(net, CompactNet):
+        if isinstance(net, CompactNet | RecurrentNet):
             net.initialize(self._first_images())
         self.steps_per_epoch = self.loader.steps_per_epoch
         self._factor = schedules.make(experiment.schedule, experiment.warmup)
