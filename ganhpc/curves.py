@@ -17,6 +17,8 @@ from ganhpc.run import Run
 
 UNDRAWN = ("epoch", "step")
 """Figures that are the horizontal axis already."""
+OF_THE_END = (hparams.SESSION_END, "final/", "confusion")
+"""Tags that a run has when it is over: one that goes on is not."""
 PICTURES = 64
 """Pictures of one image, at most."""
 
@@ -39,15 +41,17 @@ class Curves:
         if step is None:
             self._add(hparams.session_start(options_of(read_json(run.experiment_json) or {})), 0)
 
-    @staticmethod
-    def _cut(run: Run, step: int | None, evaluated: int) -> None:
+    def _cut(self, run: Run, step: int | None, evaluated: int) -> None:
         """Take back what the checkpoint does not know, and how the segment before ended."""
 
         def keep(event: Any) -> bool:
             tags = [value.tag for value in event.summary.value]
-            if step is None or event.step > step or hparams.SESSION_END in tags:
+            if step is None or event.step > step or any(tag.startswith(OF_THE_END) for tag in tags):
                 return False
-            return event.step <= evaluated or not any(tag.startswith("epoch/") for tag in tags)
+            if event.step > evaluated and any(tag.startswith("epoch/") for tag in tags):
+                return False
+            self._last |= dict.fromkeys(tags, event.step)
+            return True
 
         event_files.cut(run.tensorboard, keep)
 

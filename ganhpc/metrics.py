@@ -53,7 +53,11 @@ class Metrics:
         for line in path.read_text().splitlines():
             try:
                 tree = json.loads(line)
-                known = resumed and tree["step"] <= (resumed.evaluated if tree["kind"] == "epoch" else resumed.step)
+                kind, last = (
+                    tree["kind"],
+                    resumed.evaluated if resumed and tree["kind"] == "epoch" else resumed and resumed.step,
+                )
+                known = last is not None and kind != "final" and tree["step"] <= last
             except (ValueError, KeyError):
                 break
             if known:

@@ -20,6 +20,7 @@ VERBS = {
     "resume": "Go on with runs.",
     "policy": "The rules for jobs, and whether a run keeps them.",
     "results": "A table of runs.",
+    "board": "TensorBoard over the runs, and the tunnel to your laptop.",
     "describe": "A network in full: functions, tensors, weights, operations.",
     "sample": "Pictures by the generator of a run.",
     "bench": "What this machine does: training speeds beside its ceilings, what fits into an hour.",
