@@ -1,8 +1,9 @@
-"""Batches from images that lie on the device as bytes. A batch depends on seed, epoch and step alone."""
+"""Batches from images that lie on the device as bytes, or are streamed to it. A batch depends on seed, epoch and step alone."""
 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -32,6 +33,9 @@ class BatchLoader:
     `batch_size` counts the images of all ranks. Each rank gets its slice of the batch that one process would see, with the same
     augmentation, so that any number of ranks trains on the same images. Nothing is kept between calls but the draws of the
     present epoch, which depend on (seed, epoch) alone: a resumed run needs no saved state.
+
+    Images that don't fit the device (`fits`) stay where they are, in memory or in the file that the cache maps into it, and go to the
+    device batch by batch; the batches are the same.
 
     Args:
         images: uint8 [N, C, H, W]. labels: int64 [N], or None.
@@ -75,7 +79,8 @@ class BatchLoader:
         self.size = (int(images.shape[2]), int(images.shape[3]))
         self.flip, self.crop, self.cutout = flip, crop, cutout
         self.batch_size, self.seed, self.rank, self.world_size = batch_size, seed, rank, world_size
-        self._padded = augment.pad(images.to(self.device), crop)
+        self.resident = fits(images, self.device)
+        self._images = augment.pad(images.to(self.device), crop) if self.resident else images
         self._labels = None if labels is None else labels.to(self.device)
         scale = 1 / (255 * torch.tensor(std, device=self.device, dtype=torch.float32))
         shift = -torch.tensor(mean, device=self.device, dtype=torch.float32) * 255 * scale
@@ -87,7 +92,7 @@ class BatchLoader:
         self.steps_per_epoch = n // batch_size if drop_last else math.ceil(n / batch_size)
 
     def __len__(self) -> int:
-        return len(self._padded)
+        return len(self._images)
 
     def batch(self, epoch: int, step: int) -> tuple[Tensor, Tensor | None]:
         """This rank's share of batch `step` of `epoch`: float [B, C, H, W] in channels-last order, labels [B] or None."""
@@ -95,7 +100,10 @@ class BatchLoader:
         whole = slice(step * self.batch_size, min((step + 1) * self.batch_size, len(self)))
         part = slice(*_share(whole.start, whole.stop, self.rank, self.world_size))
         index = draws.order[part]
-        images = augment.take(self._padded, index, draws.rows[part], draws.columns[part], draws.mirror[part], self.size)
+        padded, place = self._images, index
+        if not self.resident:
+            padded, place = self._streamed(index), torch.arange(len(index), device=self.device)
+        images = augment.take(padded, place, draws.rows[part], draws.columns[part], draws.mirror[part], self.size)
         batch = self._normalised(images)
         if self.cutout:
             batch = augment.cutout(batch, draws.cut_rows[part], draws.cut_columns[part], self.cutout)
@@ -108,8 +116,18 @@ class BatchLoader:
         height, width = self.size
         for begin in range(start, stop, step):
             part = slice(begin, min(begin + step, stop))
-            images = self._padded[part, self.crop : self.crop + height, self.crop : self.crop + width]
+            if self.resident:
+                images = self._images[part, self.crop : self.crop + height, self.crop : self.crop + width]
+            else:
+                images = augment.pad(self._images[part].to(self.device), 0)
             yield self._normalised(images), None if self._labels is None else self._labels[part]
+
+    def _streamed(self, index: Tensor) -> Tensor:
+        """The images `index` [B], brought to the device and padded: uint8 [B, h, w, C]."""
+        images = self._images[index.to(self._images.device)]
+        if self.device.type == "cuda":
+            images = images.pin_memory()
+        return augment.pad(images.to(self.device, non_blocking=True), self.crop)
 
     def _normalised(self, images: Tensor) -> Tensor:
         """uint8 [B, H, W, C] -> float [B, C, H, W], channels last in memory."""
@@ -137,6 +155,14 @@ class BatchLoader:
             mirror = torch.rand(n, generator=generator) < (0.5 if self.flip == "random" else 0.0)
         on_device = (t.to(self.device) for t in (order, shifts[0], shifts[1], mirror, cuts[0], cuts[1]))
         return _Draws(epoch, *on_device)
+
+
+def fits(images: Tensor, device: torch.device) -> bool:
+    """Whether `images` may lie on `device` as a whole: half of what is free there holds them twice, as they are and ready for `take`."""
+    needed = 2 * images.numel() * images.element_size()
+    if device.type == "cuda":
+        return needed <= torch.cuda.mem_get_info(device)[0] // 2
+    return needed <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
 def _share(start: int, stop: int, rank: int, world_size: int) -> tuple[int, int]:

@@ -36,7 +36,8 @@ Batch = tuple[list[Round], Tensor]
 
 
 class WganGp(Gan):
-    """Reads of the definition, beside what `Gan` reads: latent_dim, base_channels, depth, image_size, critic_steps, penalty."""
+    """Reads of the definition, beside what `Gan` reads: latent_dim, base_channels, depth, image_size, critic_steps, penalty,
+    decay."""
 
     headline = "wasserstein"
     adversary_name = "critic"
@@ -52,6 +53,15 @@ class WganGp(Gan):
                 f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and there are "
                 f"{len(context.data.images)}: type fewer or smaller ones."
             )
+
+    def schedule(self, progress: float) -> dict[str, float]:
+        """The definition's rates; with `decay`, they fall linearly to zero from the middle of the run on."""
+        if self.experiment.decay:
+            left = min(1.0, max(0.0, 2 * (1 - progress)))
+            for name, rate in (("g", self.experiment.rate_g), ("d", self.experiment.rate_d)):
+                for group in self.optimizers[name].param_groups:
+                    group["lr"] = rate * left
+        return super().schedule(progress)
 
     def batch(self, epoch: int, step: int) -> Batch:
         """One round for each critic step, and the generator's latent vectors [B, latent_dim]."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ganhpc.data import augment
 from ganhpc.data.base import DataRequest
-from ganhpc.data.loader import BatchLoader
+from ganhpc.data.loader import BatchLoader, fits
 from ganhpc.data.synthetic import load
 from ganhpc.errors import UserError
 
@@ -124,3 +124,26 @@ def test_made_data_are_the_same_everywhere_and_balanced() -> None:
     assert int(data.images.long().sum()) == pytest.approx(785_000_000, rel=0.01)
     with pytest.raises(UserError, match="from 10 to"):
         load(DataRequest("synthetic", train_images=9))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"flip": "random", "crop": 2, "cutout": 3}, {"flip": "alternate", "drop_last": False}]
+)
+def test_images_that_do_not_fit_are_streamed_and_make_the_same_batches(
+    monkeypatch: pytest.MonkeyPatch, options: dict
+) -> None:
+    resident = loader(**options)
+    monkeypatch.setattr("ganhpc.data.loader.fits", lambda images, device: False)  # noqa: ARG005
+    streamed = loader(**options)
+    assert (resident.resident, streamed.resident) == (True, False)
+    for epoch in (0, 1):
+        for step in range(resident.steps_per_epoch):
+            for ours, theirs in zip(streamed.batch(epoch, step), resident.batch(epoch, step), strict=True):
+                assert torch.equal(ours, theirs)
+    for ours, theirs in zip(streamed.evaluation_batches(), resident.evaluation_batches(), strict=True):
+        assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
+
+
+def test_what_fits_is_asked_of_the_machine() -> None:
+    images = torch.zeros(1, dtype=torch.uint8).expand(10**12)  # a terabyte that is not there
+    assert fits(IMAGES, torch.device("cpu")) and not fits(images, torch.device("cpu"))

@@ -264,3 +264,11 @@ def test_a_run_of_two_processes_ends_like_one(tmp_path: Path) -> None:
     one, two = results
     assert two["processes"] == 2 and two["lines_n"] == 20
     assert two["convergence"] == pytest.approx(one["convergence"], rel=1e-3)
+
+
+def test_decay_lowers_the_rates_of_the_second_half_to_zero() -> None:
+    task = task_of(tiny("wgan-gp", decay=True, lr_d=2e-3))
+    found = [task.schedule(progress) for progress in (0.0, 0.5, 0.75, 1.0)]
+    assert [rates["lr_g"] for rates in found] == pytest.approx([1e-3, 1e-3, 5e-4, 0.0])
+    assert [rates["lr_d"] for rates in found] == pytest.approx([2e-3, 2e-3, 1e-3, 0.0])
+    assert task_of(tiny("wgan-gp")).schedule(0.9)["lr_g"] == 1e-3
