@@ -91,6 +91,7 @@ def request_of(experiment: Experiment) -> DataRequest:
         train_images=experiment.train_images,
         image_size=getattr(experiment, "image_size", None),
         seed=experiment.seed,
+        held_out=getattr(experiment, "held_out", None),
     )
 
 

@@ -22,6 +22,9 @@ class Cifar(Experiment):
     DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
 
     data: str = option("cifar10", "data set: cifar10, or synthetic (made on the spot)", metavar="NAME")
+    held_out: int | None = option(
+        None, "evaluate on N training images kept out of the training, and leave the test images alone", kind="count"
+    )
     net: str = option(
         "auto", "network (auto: chosen to fit both budgets)",
         choices=("auto", "course", "compact", "recurrent", "convmixer", "densenet"),

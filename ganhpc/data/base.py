@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ class DataRequest:
 
     `name` is a module of `ganhpc.data` or the path of a folder or zip of images; `root` is where the user keeps data (None: look in
     the usual places); `train_images` keeps only the first N training images after a fixed shuffle (None: all);
-    `image_size` is in pixels (None: the set's own); `seed` matters to made data only.
+    `image_size` is in pixels (None: the set's own); `seed` matters to made data only; `held_out`: see `hold_out`.
     """
 
     name: str
@@ -28,6 +29,7 @@ class DataRequest:
     train_images: int | None = None
     image_size: int | None = None
     seed: int = 0
+    held_out: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,28 @@ def names() -> list[str]:
 
 def load(request: DataRequest) -> ImageData:
     """The images of `request`. Raises UserError where the name is unknown or the data can't be had."""
+    found = _load(request)
+    return found if request.held_out is None else hold_out(found, request.held_out)
+
+
+def hold_out(data: ImageData, n: int) -> ImageData:
+    """`data` with `n` of its training images, always the same, in the place of the test images: to choose by, while the test images
+    stay unseen. Raises UserError where no image would be left to train on."""
+    import torch
+
+    if n >= len(data.images):
+        raise UserError(
+            f"--held-out {n} leaves none of the {len(data.images):,} training images to train on: type less."
+        )
+    order = torch.randperm(len(data.images), generator=torch.Generator().manual_seed(0))
+    kept, held = order[n:].sort().values, order[:n].sort().values
+    labels = (None, None) if data.labels is None else (data.labels[kept], data.labels[held])
+    note = f"{data.note}; accuracies are those of {n:,} training images held out, the test images are not used"
+    images = {"images": data.images[kept], "test_images": data.images[held]}
+    return dataclasses.replace(data, **images, labels=labels[0], test_labels=labels[1], note=note)
+
+
+def _load(request: DataRequest) -> ImageData:
     if request.name in names():
         return importlib.import_module(f"ganhpc.data.{request.name}").load(request)
     if "/" in request.name or Path(request.name).exists():

@@ -128,10 +128,11 @@ def test_describe_of_a_definition_that_this_version_cannot_read(tmp_path: Path) 
 
 
 def test_an_unfinished_run_shows_its_state_and_where_it_stands(tmp_path: Path) -> None:
-    shown = fields(screen(stopped(tmp_path, "crashed", "the loss is [not] finite")))
+    run = stopped(tmp_path, "crashed", "the loss is [not] finite")
+    shown = fields(screen(run))
     assert shown["state"] == "crashed: the loss is [not] finite"
     assert shown["stands at"] == "epoch 6 of 12, 2m30s of 1h" and shown["last accuracy"] == "25.00 %"
-    assert "next" not in shown and shown["folder"].endswith("default-2db226f445")
+    assert "next" not in shown and shown["folder"].endswith(f"/cifar/{run.name}")
     waiting = Run.open(tmp_path, Cifar(seed=1))
     assert fields(screen(waiting))["state"] == "new: not started"
 
