@@ -132,7 +132,7 @@ def _notes(found: dict[str, Any]) -> Iterator[str]:
         "bound: the larger of a step's operations at the matrix rate and of the bytes that its operators read and write at the bandwidth of "
         "copies; times it: how many times longer the step takes."
     )
-    yield "to 90 %: training alone, by the epochs that docs/record.md found; - where it has found none, or 90 % is out of reach."
+    yield "to 90 %: training alone, by the epochs that docs/record.md reckons with; - where it has none, or 90 % is out of reach."
     yield ""
     loaders = found["input"]["images_per_second"]
     words = ", ".join(f"{name} {figure(value['mean'])} ± {deviation(value)}" for name, value in loaders.items())

@@ -82,8 +82,14 @@ def hold_out(data: ImageData, n: int) -> ImageData:
     kept, held = order[n:].sort().values, order[:n].sort().values
     labels = (None, None) if data.labels is None else (data.labels[kept], data.labels[held])
     note = f"{data.note}; accuracies are those of {n:,} training images held out, the test images are not used"
-    images = {"images": data.images[kept], "test_images": data.images[held]}
-    return dataclasses.replace(data, **images, labels=labels[0], test_labels=labels[1], note=note)
+    return dataclasses.replace(
+        data,
+        images=data.images[kept],
+        test_images=data.images[held],
+        labels=labels[0],
+        test_labels=labels[1],
+        note=note,
+    )
 
 
 def _load(request: DataRequest) -> ImageData:
