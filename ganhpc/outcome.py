@@ -42,6 +42,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     rest = {key: value for key, value in figures.items() if key not in numbers}
     result = {
         **_identity(run, trainer),
+        **last_losses(trainer),
         **numbers,
         **_work(trainer, described, step_ops, peak_found),
         **_time(trainer),
@@ -56,6 +57,12 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
         gallery.make(run, trainer.say)
         write_json(run.result_json, result)
     return result
+
+
+def last_losses(trainer: Trainer) -> dict[str, float]:
+    """The means of the last epoch's training figures (losses, BEGAN's k and M), as train_<name>."""
+    points = [{k: v for k, v in point.items() if k.startswith("train_")} for point in trainer.progress.curve]
+    return next((figures for figures in reversed(points) if figures), {})
 
 
 def _write_weights(run: Run, weights: Mapping[str, Tensor]) -> None:

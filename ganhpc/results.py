@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import json
 import math
 import os
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import FORMAT
-from ganhpc.files import read_json
+from ganhpc.results_index import Index
 from ganhpc.run import Run, State
 
 Row = dict[str, Any]
@@ -31,8 +30,6 @@ DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_
 
 _DONE = State.DONE.value
 _EMPTY: Row = dict.fromkeys(KEYS)
-# NaN and Infinity are not JSON: a file that holds them must not make our own output unreadable to other programs.
-_decode = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -46,12 +43,15 @@ def rows(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Row]:
     """
     found, strangers = [], []
     with no_collection():
+        results, definitions = Index(str(runs), "result"), Index(str(runs), "experiment")
         for folder in _run_folders(str(runs), warn):
-            made = _row(folder)
+            made = _row(folder, results, definitions)
             if made is None:
                 strangers.append(folder)
             else:
                 found.append(made)
+        results.save()
+        definitions.save()
     if strangers:
         few = ", ".join(strangers[:3]) + (", .." if len(strangers) > 3 else "")
         warn(f"{len(strangers)} folder{'s' * (len(strangers) > 1)} without a run left out: {few}")
@@ -60,7 +60,8 @@ def rows(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Row]:
 
 def row(run: Run) -> Row:
     """The row of one run. Raises UserError where the folder holds none."""
-    made = _row(str(run.folder))
+    above = str(run.folder.parent)
+    made = _row(str(run.folder), Index(above, "result"), Index(above, "experiment"))
     if made is None:
         raise UserError(f"{run} is not a run folder: `python launch.py results` lists them.")
     return made
@@ -108,13 +109,12 @@ def _subfolders(folder: str) -> list[str]:
         return sorted(e.path for e in entries if e.name[0] != "." and e.is_dir())
 
 
-def _row(folder: str) -> Row | None:
+def _row(folder: str, results: Index, definitions: Index) -> Row | None:
     """A finished run's row is its result.json, one file to read. None: the folder holds no run."""
     try:
-        with open(folder + "/result.json", "rb") as file:  # noqa: PTH123
-            made = {**_EMPTY, **_decode(file.read().decode())}
+        made = {**_EMPTY, **results.read(folder)}
     except FileNotFoundError:
-        return _unfinished(folder)
+        return _unfinished(folder, definitions)
     except (OSError, ValueError, TypeError, RecursionError) as error:
         return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
     above, _, made["run"] = folder.rstrip("/").rpartition("/")
@@ -142,12 +142,13 @@ def _refused(folder: str, reason: str, known: Row | None = None) -> Row:
     }
 
 
-def _unfinished(folder: str) -> Row | None:
+def _unfinished(folder: str, definitions: Index) -> Row | None:
     """The row of a run without a result: its definition, what its trainer said last, and whether that one lives."""
     run, made = Run(Path(folder)), None
     try:
-        tree = read_json(run.experiment_json)
-        if tree is None:
+        try:
+            tree = definitions.read(folder)
+        except FileNotFoundError:
             return None
         made = _defined(folder, tree)
         standing = run.standing()
@@ -206,7 +207,8 @@ def _group(members: list[Row], shared: Collection[str], only: Collection[str] | 
     made |= {name + "s": [m[name] for m in members] for name in ("seed", "run", "folder")}
     for name in dict.fromkeys([key for m in counted for key in m]) if only is None else only:
         if name not in shared and name != "seed":
-            values = [float(m[name]) for m in counted if is_number(m.get(name))]
+            # As `is_number`, written out: there are a million.
+            values = [float(v) for m in counted if type(v := m.get(name)) in _NUMBERS and -1e300 < v < 1e300]
             if values:
                 made[name] = statistics(values)
     return made

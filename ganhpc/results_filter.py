@@ -27,6 +27,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "~": lambda value, word: str(word).lower() in str(value).lower(),
 }
 _FORM = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(<=|>=|!=|==|<|>|=|~)\s*(\S|\S.*\S)\s*")
+_AND = re.compile(r"\s+and\s+(?=[A-Za-z_][\w-]*\s*(?:<|>|!|=|~))")
+"""Only before another test: a text to look for may have the word in it."""
 _YES, _NO, _UNSET = ("yes", "true", "on", "1"), ("no", "false", "off", "0"), ("none", "null", "unset")
 
 
@@ -51,6 +53,11 @@ class Filter:
                 f"(operators: {' '.join(_COMPARE)})."
             )
         return Filter(field_name(match[1]), match[2].replace("==", "="), match[3])
+
+    @staticmethod
+    def parse_all(text: str) -> list[Filter]:
+        """The tests in `lr_g<2e-4 and state=done`. Raises UserError where one can't be read."""
+        return [Filter.parse(part) for part in _AND.split(text)]
 
     def passes(self, row: Row) -> bool:
         """Whether `row` passes. What is not known equals only `none`. Raises UserError where the value has not the field's kind."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import orjson
 
 from ganhpc import results
 from ganhpc.cli.params import RUNS, Sections
@@ -32,7 +33,7 @@ command.add(
         multiple=True,
         metavar="TEST",
         help="only runs such as 'test_accuracy>0.6', 'params<=256k', 'variant~course' or 'lr!=2e-4' (= != < <= > >=, "
-        "~: contains); may repeat",
+        "~: contains), of any field; 'lr_g<2e-4 and valid>0.5' takes both; may repeat",
     ),
     click.Option(["--sort"], metavar="FIELD", help="smallest first; -FIELD: largest first"),
     click.Option(["--limit"], type=click.IntRange(1), metavar="N", help=f"at most N rows  [default: {TABLE_ROWS} in the table, else all]"),
@@ -51,7 +52,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     for one, other in (("each", "group"), ("json", "csv")):
         if how[one] and how[other]:
             raise UserError(f"--{one} and --{other} exclude each other: type one of them.")
-    tests = [Filter.parse(text) for text in filters]
+    tests = [test for text in filters for test in Filter.parse_all(text)]
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
         read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
@@ -100,9 +101,16 @@ def _nothing(runs: str, read: int) -> str:
 
 def _print_json(found: list[Row]) -> None:
     """A line a row: quick to write, and good for line-wise tools too."""
-    lines = ",\n".join(map(json.dumps, found))
+    lines = ",\n".join(map(_json, found))
     sys.stdout.write(f"[\n{lines}\n]\n" if found else "[]\n")
     sys.stdout.flush()
+
+
+def _json(row: Row) -> str:
+    try:
+        return orjson.dumps(row).decode()
+    except (TypeError, ValueError):  # a number or a text that is beyond what this quick one knows
+        return json.dumps(row)
 
 
 def _print_csv(found: list[Row]) -> None:
