@@ -208,7 +208,8 @@ def _group(members: list[Row], shared: Collection[str], only: Collection[str] | 
     for name in dict.fromkeys([key for m in counted for key in m]) if only is None else only:
         if name not in shared and name != "seed":
             # As `is_number`, written out: there are a million.
-            values = [float(v) for m in counted if type(v := m.get(name)) in _NUMBERS and -1e300 < v < 1e300]
+            cells: list[Any] = [m.get(name) for m in counted]
+            values = [float(v) for v in cells if type(v) in _NUMBERS and -1e300 < v < 1e300]
             if values:
                 made[name] = statistics(values)
     return made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,11 @@ from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.results import KEYS, Row
 from ganhpc.results_filter import Filter, look_up, ordered, sort_field
+from ganhpc.scan import load as load_scan
 
 TABLE_ROWS = 50
+EVERY = 5.0
+"""Seconds between two looks of --watch."""
 
 command = Sections(
     "results",
@@ -35,6 +39,7 @@ command.add(
         help="only runs such as 'test_accuracy>0.6', 'params<=256k', 'variant~course' or 'lr!=2e-4' (= != < <= > >=, "
         "~: contains), of any field; 'lr_g<2e-4 and valid>0.5' takes both; may repeat",
     ),
+    click.Option(["--scan"], metavar="NAME", help="only the runs of this scan"),
     click.Option(["--sort"], metavar="FIELD", help="smallest first; -FIELD: largest first"),
     click.Option(["--limit"], type=click.IntRange(1), metavar="N", help=f"at most N rows  [default: {TABLE_ROWS} in the table, else all]"),
 )  # fmt: skip
@@ -43,32 +48,76 @@ command.add(
     click.Option(["--each"], is_flag=True, help="one row a run, however many seeds a variant has"),
     click.Option(["--group"], is_flag=True, help="one row a variant: n, and mean, std, cv of each measure"),
     click.Option(["--json"], is_flag=True, help="everything, as a list of runs (with --group: of variants)"),
+    click.Option(["--compare"], nargs=2, metavar="A B", help="two runs, or variants of several seeds, side by side"),
+    click.Option(["--watch"], is_flag=True, help="look again and again, until Ctrl-C"),
+    click.Option(["--md"], is_flag=True, help="the table in Markdown"),
     click.Option(["--csv"], is_flag=True, help="everything, as comma-separated values with a line of names"),
 )
 
 
 def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: Any) -> None:
     """Print the runs as asked."""
-    for one, other in (("each", "group"), ("json", "csv")):
+    if how["watch"]:
+        _watch(filters, sort, limit, {**how, "watch": False})
+        return
+    for one, other in (("each", "group"), ("json", "csv"), ("json", "md"), ("csv", "md")):
         if how[one] and how[other]:
             raise UserError(f"--{one} and --{other} exclude each other: type one of them.")
     tests = [test for text in filters for test in Filter.parse_all(text)]
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
         read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
+        if how["scan"]:
+            names = {str(run.folder) for run in load_scan(how["scan"], Path(how["runs"])).run_folders()}
+            read = [row for row in read if row["folder"] in names]
+        if how["compare"]:
+            _compare(read, how["compare"], how["json"])
+            return
         found = _arranged(read, tests, by, how)
         if by:
             found = ordered(found, by, largest_first=largest_first)
         if not found:
-            click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"])
+            click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"] or how["md"])
         if how["json"]:
             _print_json(found[:limit])
         elif how["csv"]:
             _print_csv(found[:limit])
+        elif how["md"]:
+            from ganhpc.cli.results_table import print_markdown
+
+            if found:
+                print_markdown(found[:limit], [*(test.field for test in tests), by])
         elif found:
             from ganhpc.cli.results_table import print_table
 
             print_table(found, limit or TABLE_ROWS, [*(test.field for test in tests), by])
+
+
+def _compare(read: list[Row], words: tuple[str, str], as_json: bool) -> None:
+    """Print two runs or variants side by side."""
+    from ganhpc import results_compare
+    from ganhpc.cli.results_compare import print_comparison
+
+    found = results_compare.compare(*(results_compare.chosen(word, read) for word in words))
+    if as_json:
+        click.echo(json.dumps(found, indent=1))
+    else:
+        print_comparison(found)
+
+
+def _watch(filters: tuple[str, ...], sort: str | None, limit: int | None, how: dict[str, Any]) -> None:
+    """Print the table again and again until Ctrl-C; once where nobody looks at a terminal."""
+    while True:
+        if sys.stdout.isatty():
+            click.clear()
+        show(filters, sort, limit, **how)
+        if not sys.stdout.isatty():
+            return
+        click.echo(f"{time.strftime('%H:%M:%S')}, again in {EVERY:.0f} s; Ctrl-C ends")
+        try:
+            time.sleep(EVERY)
+        except KeyboardInterrupt:
+            return
 
 
 def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]) -> list[Row]:
@@ -79,15 +128,16 @@ def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]
     found = [row for row in read if all(test.passes(row) for test in tests)]
     if not grouping:
         return found
-    only = None if how["json"] or how["csv"] else {*_shown(), *asked}
+    distances = {key for row in found for key in row if key.startswith("frechet")}
+    only = None if how["json"] or how["csv"] else {*_shown(), *distances, *asked}
     return (results.grouped if how["group"] else results.with_several_seeds)(found, defined, only)
 
 
 def _shown() -> set[str]:
     """What the table shows: of thousands of variants, only that much is worked out."""
-    from ganhpc.cli.results_table import COLUMNS, OTHERS
+    from ganhpc.cli.results_table import COLUMNS, NEEDED, OTHERS
 
-    return {*(column.key for column in COLUMNS), *OTHERS}
+    return {*(column.key for column in COLUMNS), *OTHERS, *NEEDED}
 
 
 def _nothing(runs: str, read: int) -> str:

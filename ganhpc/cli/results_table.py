@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -12,7 +13,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.errors import UserError
+from ganhpc.fields import differing, fields_of
+from ganhpc.files import read_json
+from ganhpc.hparams import word
 from ganhpc.results import Row, is_number
+from ganhpc.results_best import best, mean
 from ganhpc.units import format_duration, human_number
 
 STYLES = {"done": "green", "running": "cyan", "waiting": "cyan", "resumable": "yellow", "cancelled": "yellow",
@@ -43,6 +49,21 @@ class Column:
         return self.form(value) if is_number(value) else plain(value)
 
 
+@dataclass(frozen=True)
+class Used(Column):
+    """How much of a budget was used."""
+
+    bound: str = ""
+
+    def cell(self, row: Row) -> str:
+        used, bound = mean(row, self.key), mean(row, self.bound)
+        return f"{used / bound:.1%}" if used is not None and bound else ""
+
+
+def figure(value: float) -> str:
+    return f"{value:.4g}"
+
+
 def per_cent(value: float) -> str:
     return f"{100 * value:.2f} %"
 
@@ -56,22 +77,38 @@ COLUMNS = (
     Column("± std", "test_accuracy", per_cent, "std", beside_name=True),
     Column("cv", "test_accuracy", per_cent, "cv", beside_name=True),
     Column("no TTA", "test_accuracy_no_tta", per_cent, beside_name=True),
+    Column("FD", "frechet", figure),
+    Column("valid", "valid", per_cent),
+    Column("± std", "valid", per_cent, "std", beside_name=True),
+    Column("cv", "valid", per_cent, "cv", beside_name=True),
+    Column("k", "train_k", figure),
+    Column("M", "convergence", figure),
+    Column("± std", "convergence", figure, "std", beside_name=True),
+    Column("cv", "convergence", per_cent, "cv", beside_name=True),
+    Column("loss G", "train_loss_g", figure),
+    Column("loss D", "train_loss_d", figure),
     Column("params", "params", lambda v: f"{v:,.0f}"),
+    Used("%params", "params", per_cent, beside_name=True, bound="budget_params"),
     Column("MACs", "macs", human_number),
     Column("ops", "ops", human_number),
     Column("time", "train_seconds", seconds),
+    Used("%time", "train_seconds", per_cent, beside_name=True, bound="budget_seconds"),
     Column("epochs", "epochs", lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}"),
     Column("images/s", "images_per_second", lambda v: f"{v:,.0f}"),
     Column("GFLOP/s", "gflops_per_second", lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}"),
 )
 OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
 """Shown in columns of their own."""
+NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss")
+"""What columns are worked out from, or the best is found by."""
+SCANNED = 6
+"""Options that differ get at most so many columns."""
 
 
 def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
     """Print at most `limit` rows, with a column for each field in `asked` that has none yet."""
     shown = found[:limit]
-    columns = [c for c in (*COLUMNS, *_asked_for(asked)) if any(c.cell(row) for row in shown)]
+    columns = columns_of(found, shown, asked)
     titles, lines = _whole_lines(shown, columns)
     widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
     console = Console(highlight=False)
@@ -85,6 +122,77 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
     _print_reasons(console, shown)
     if len(found) > limit:
         console.print(f"{len(found) - limit:,} more: --limit N, --filter TEST or --json", style="dim", soft_wrap=True)
+
+
+def columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[Column]:
+    """The columns that have anything to show: options in which the rows differ, measures (the best one marked, with the way that is
+    better in the title), and what was asked for."""
+    ways, marked = best(found)
+    options = _differing(shown)
+    columns: list[Column] = [*options]
+    for column in (*_with_distances(shown), *_asked_for([f for f in asked if f not in {c.key for c in options}])):
+        if column.part == "mean" and column.key in ways and type(column) is Column:
+            titled = replace(column, title=f"{column.title} {'↑' if ways[column.key] else '↓'}")
+            column = Marked(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
+        columns.append(column)
+    return [c for c in columns if any(c.cell(row) for row in shown)]
+
+
+@dataclass(frozen=True)
+class Marked(Column):
+    """A measure by which the best is known: it has a star."""
+
+    best: frozenset[int] = frozenset()
+
+    def cell(self, row: Row) -> str:
+        text = super().cell(row)
+        return text and text + (" ★" if id(row) in self.best else "  ")
+
+
+def _with_distances(shown: list[Row]) -> list[Column]:
+    """The columns, with the Frechet distance by the name that it has (it says by which network)."""
+    names = dict.fromkeys(key for row in shown for key in row if key.startswith("frechet"))
+    made: list[Column] = []
+    for column in COLUMNS:
+        made += [replace(column, key=name) for name in names] if column.key == "frechet" else [column]
+    return made
+
+
+def _differing(shown: list[Row]) -> list[Column]:
+    """A column for each option in which the shown runs of one experiment differ, and its value in their rows."""
+    kinds = {row.get("experiment") for row in shown}
+    trees = [_definition(row) for row in shown] if len(kinds) == 1 and len(shown) > 1 else []
+    names = [name for name in differing([tree for tree in trees if tree]) if name not in ("seed", "preset")]
+    for row, tree in zip(shown, trees, strict=False):
+        fields = fields_of(tree)
+        row |= {name: fields.get(name) for name in names if name not in row}
+    titles = {column.key for column in COLUMNS}.union(OTHERS)
+    kept = [name for name in names if name not in titles]
+    return [Option(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:SCANNED]]
+
+
+@dataclass(frozen=True)
+class Option(Column):
+    """An option of the definition."""
+
+    def cell(self, row: Row) -> str:
+        value = row.get(self.key)
+        return plain(word(value)) if isinstance(value, list) else super().cell(row)
+
+
+def _definition(row: Row) -> Row:
+    folder = row.get("folder") or next(iter(row.get("folders", ())), None)
+    try:
+        return read_json(Path(folder) / "experiment.json") or {} if folder else {}
+    except (OSError, UserError):
+        return {}
+
+
+def print_markdown(found: list[Row], asked: list[str]) -> None:
+    """All rows as a table in Markdown."""
+    titles, lines = _whole_lines(found, columns_of(found, found, asked))
+    for cells in (titles, ["---"] * len(titles), *lines):
+        print("| " + " | ".join(cell.strip().replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |")
 
 
 def _asked_for(fields: list[str]) -> list[Column]:

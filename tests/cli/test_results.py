@@ -245,3 +245,61 @@ def test_help_lists_every_option_once(launch: Launch) -> None:
     text = launch("results", "--help").stdout
     for option in ("--runs", "--filter", "--sort", "--limit", "--each", "--group", "--json", "--csv"):
         assert sum(line.strip().startswith(option + " ") for line in text.splitlines()) == 1
+
+
+# -- more than a table --------------------------------------------------------------------------------------------------
+
+
+def test_the_best_has_a_star_and_the_title_the_way(runs: Path) -> None:
+    shown = results(runs)
+    assert "accuracy ↑" in shown.lines[0]
+    assert [line for line in shown.lines if "★" in line] == [line for line in shown.lines if "70.00 % ★" in line] != []
+
+
+def test_options_that_differ_have_columns_and_budgets_their_share(tmp_path: Path) -> None:
+    for lr in (0.1, 0.2):
+        done(tmp_path, lr, lr=lr, conv=(8, 16), figures={"budget_params": 256_000})
+    shown = results(tmp_path)
+    assert {"lr", "%params", "%time"} <= set(shown.lines[0].split()) and "conv" not in shown.lines[0].split()
+    assert all(" 24.2% " in line and " 99.2% " in line for line in shown.lines[1:])
+
+
+def test_markdown_reads_as_a_table(runs: Path) -> None:
+    shown = results(runs, "--md", "--filter", "state=done")
+    widths = {line.count(" | ") for line in shown.lines}
+    assert (
+        len(widths) == 1 and shown.lines[0].startswith("| experiment | variant |") and set(shown.lines[1]) <= set("| -")
+    )
+
+
+def test_compare_prints_both(runs: Path) -> None:
+    (name,) = [row["run"] for row in json.loads(results(runs, "--json", "--filter", "lr=0.5").out)]
+    shown = results(runs, "--compare", "default", name)
+    assert "cifar/default (2 runs)" in shown.out and "0.605 ± 0.0071 (n 2)" in shown.out and "+0.095" in shown.out
+    assert json.loads(results(runs, "--json", "--compare", "default", name).out)["definition"]["lr"] == [0.12, 0.5]
+
+
+def test_gans_have_their_own_columns(tmp_path: Path) -> None:
+    gan = {
+        "experiment": "began",
+        "valid": 0.5,
+        "convergence": 0.12345,
+        "train_k": 0.07,
+        "train_loss_g": 0.2,
+        "train_loss_d": 0.1,
+        "frechet-net": 12.5,
+    }
+    done(tmp_path, 0.6, figures={**gan, "test_accuracy": None, "test_accuracy_no_tta": None})
+    shown = results(tmp_path)
+    header = shown.lines[0].split()
+    assert {"FD", "valid", "k", "M"} <= set(header) and "accuracy" not in header
+    assert all(figure in shown.lines[1] for figure in ("12.5", "50.00 %", "0.07", "0.1235"))
+
+
+def test_watch_without_a_terminal_prints_once(runs: Path) -> None:
+    assert results(runs, "--watch").out == results(runs).out
+
+
+def test_an_unknown_scan_is_a_sentence(runs: Path) -> None:
+    with pytest.raises(UserError, match="scan"):
+        results(runs, "--scan", "none")

@@ -1,0 +1,96 @@
+"""Two runs, or two variants of several seeds, side by side: what differs in the definition, and what came out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ganhpc.errors import UserError, nearest
+from ganhpc.fields import options_of
+from ganhpc.files import read_json
+from ganhpc.results import Row, grouped, is_number
+
+MEASURES = (
+    "test_accuracy", "test_accuracy_no_tta", "test_loss", "valid", "lines_valid", "lines_coverage", "diversity", "convergence", "wasserstein",
+    "held_out_score", "fake_score", "train_loss", "train_loss_g", "train_loss_d", "train_k", "train_M", "params", "macs", "ops",
+    "train_seconds", "epochs", "images_per_second", "gflops_per_second",
+)  # fmt: skip
+"""Measures that are compared, in this order; Frechet and kernel distances besides."""
+
+
+def chosen(word: str, found: list[Row]) -> Row:
+    """The row of the run, or of the variant of several seeds, that `word` means: a run's folder or name, a variant's name, or a part
+    that fits only one of these. Raises UserError where it means none or several."""
+    path = str(Path(word).resolve())
+    tests = (
+        lambda row: (
+            str(Path(row["folder"]).resolve()) == path or word in (row["run"], f"{row['experiment']}/{row['run']}")
+        ),
+        lambda row: word in (row["variant"], f"{row['experiment']}/{row['variant']}", row["group"]),
+        lambda row: word in f"{row['experiment']}/{row['run']}",
+    )
+    for fits in tests:
+        if rows := [row for row in found if fits(row)]:
+            return _one(word, rows)
+    names = [row["run"] for row in found]
+    raise UserError(
+        f"--compare {word}: there is no such run or variant; {nearest(word, names) if names else 'there are no runs at all'}."
+    )
+
+
+def _one(word: str, rows: list[Row]) -> Row:
+    if len(rows) == 1:
+        return rows[0]
+    groups = grouped(rows)
+    if len(groups) > 1:
+        some = ", ".join(str(row["run"]) for row in rows[:4]) + (", .." if len(rows) > 4 else "")
+        raise UserError(f"--compare {word} means {len(groups)} variants ({some}): type more of the name.")
+    if not groups[0]["n"]:
+        raise UserError(
+            f"--compare {word}: none of its {len(rows)} runs is done; name one of them, such as {rows[0]['run']}."
+        )
+    return {**groups[0], "folder": groups[0]["folders"][0], "run": None}
+
+
+def compare(first: Row, second: Row) -> dict[str, Any]:
+    """{"runs": names, "definition": {field: [value, value]}, "measures": {name: {"a", "b", "difference", "relative"}}}.
+
+    a and b are {"mean", "std", "n"}; difference is b's mean less a's, relative that over a's. Raises UserError where both are the same.
+    """
+    if first["folder"] == second["folder"]:
+        raise UserError("--compare needs two different runs or variants: both words mean the same one.")
+    a, b = (_options(row) for row in (first, second))
+    if first.get("n") or second.get("n"):
+        a.pop("seed", None), b.pop("seed", None)
+    fields = {name: [a.get(name), b.get(name)] for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)}
+    if first.get("experiment") != second.get("experiment"):
+        fields = {"experiment": [first.get("experiment"), second.get("experiment")], **fields}
+    distances = [key for key in first if key.startswith(("frechet", "kernel")) and not key.endswith("deviation")]
+    measures = {}
+    for name in (*MEASURES[:2], *distances, *MEASURES[2:]):
+        one, other = _number(first, name), _number(second, name)
+        if one and other:
+            gap = other["mean"] - one["mean"]
+            relative = gap / abs(one["mean"]) if one["mean"] else None
+            measures[name] = {"a": one, "b": other, "difference": gap, "relative": relative}
+    return {"runs": [name_of(first), name_of(second)], "definition": fields, "measures": measures}
+
+
+def name_of(row: Row) -> str:
+    """What a row is called: the run, or the variant with the number of its seeds."""
+    n = row.get("n")
+    return f"{row['experiment']}/{row['run'] or row['variant'] or row['group']}" + (f" ({n} runs)" if n else "")
+
+
+def _options(row: Row) -> dict[str, Any]:
+    try:
+        return options_of(read_json(Path(row["folder"]) / "experiment.json") or {})
+    except (OSError, UserError):
+        return {}
+
+
+def _number(row: Row, name: str) -> dict[str, Any] | None:
+    value = row.get(name)
+    if isinstance(value, dict) and "mean" in value:
+        return {key: value[key] for key in ("mean", "std", "n")}
+    return {"mean": value, "std": None, "n": 1} if is_number(value) else None
