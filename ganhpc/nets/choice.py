@@ -57,14 +57,14 @@ class Member:
 
 
 FAMILY = (
-    # 127 M: filters used three times. Parameters are its limit, not time: for GPUs. Not yet measured on one (docs/record.md).
+    # 210 M multiply-accumulates: filters used three times. Parameters are its limit, not time: for GPUs. Not yet measured on one (docs/record.md).
     Member(
         "record",
         {"widths": (48, 64, 80), "blocks": (1, 1, 1), "iterations": (3, 3, 3), "stem": 32},
         100.0,
         net="recurrent",
     ),
-    # 27.7 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
+    # 32.5 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
     Member(
         "large",
         {"channels": (32, 48, 64, 80), "depths": (2, 2, 2, 2), "stem": 24, "stem_kernel": 2, "stem_stride": 1},
