@@ -21,6 +21,8 @@ VERBS = {
     "policy": "The rules for jobs, and whether a run keeps them.",
     "results": "A table of runs.",
     "board": "TensorBoard over the runs, and the tunnel to your laptop.",
+    "report": "The account of runs: HTML, Markdown or PDF, in English or French.",
+    "gallery": "One page over all runs: picture, figures, links.",
     "describe": "A network in full: functions, tensors, weights, operations.",
     "sample": "Pictures by the generator of a run.",
     "bench": "What this machine does: training speeds beside its ceilings, what fits into an hour.",

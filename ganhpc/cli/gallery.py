@@ -1,0 +1,48 @@
+"""`gallery [RUNS]`: one page over all runs, with a picture, the key figures and links"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ganhpc.cli.params import RUNS, Sections
+from ganhpc.errors import UserError
+from ganhpc.files import atomic_open
+from ganhpc.report.language import LANGUAGES
+
+command = Sections(
+    "gallery",
+    callback=lambda **values: gallery(**values),
+    help="One page over all runs that opens offline: a picture, the key figures, links to folders and reports. FOLDER is the folder of runs, "
+    "or of one experiment.",
+)
+command.params.append(click.Argument(["folder"], metavar="[FOLDER]", required=False))
+command.add(
+    "Form", click.Option(["--lang"], type=click.Choice(LANGUAGES), default="en", show_default=True, help="language")
+)
+command.add(
+    "Files", click.Option(["--out"], metavar="FILE", default="gallery.html", show_default=True, help="where to"), RUNS()
+)
+
+
+def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
+    """Write the page, and say where it is."""
+    from ganhpc.report import wall
+    from ganhpc.report.language import Words
+
+    path = Path(out)
+    if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
+        raise UserError(
+            f"--out {out}: a gallery is one HTML file: type --out {path / 'gallery.html' if path.is_dir() else path.with_suffix('.html')}."
+        )
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {path.parent}: make it first.")
+    if folder and not Path(folder).is_dir():
+        raise UserError(f"{folder} is not a folder: name the folder of runs, or leave it out for {runs}.")
+    text, n = wall.page(
+        Path(folder or runs), path, Words(lang), lambda sentence: click.echo(f"Warning: {sentence}", err=True)
+    )
+    with atomic_open(path, durable=False) as file:
+        file.write(text.encode())
+    click.echo(f"{path}: {n:,} run{'s' * (n != 1)} ({max(1, path.stat().st_size // 1000):,} kB)")

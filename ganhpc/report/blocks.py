@@ -1,0 +1,155 @@
+"""What a report is made of, before it becomes HTML, Markdown or PDF: plain data, with text that nobody has escaped yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Running text."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a reader must not miss: a run that failed, a file that could not be read."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """Lines kept as they are."""
+
+    caption: str
+    text: str
+    folded: bool = False
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table."""
+
+    text: str
+    sort: float | str | None = None
+    """What it is sorted by (None: its text)."""
+    heat: float | None = None
+    """Its shade, from 0 (none) to 1."""
+    best: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column's title, and whether it holds numbers."""
+
+    title: str
+    number: bool = False
+    hint: str = ""
+    """The title in full, where it is an abbreviation."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first cell of each row is the row's heading."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = False
+    folded: bool = False
+    foot: Sequence[Cell] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    rows: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One curve: points (x, y) in the order of x."""
+
+    label: str
+    points: Sequence[tuple[float, float]]
+    marked: bool = False
+    """Show each point."""
+    right: bool = False
+    """Against the axis on the right."""
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A drawing of curves (`lines`), of bars laid end to end (`bars`), or of parallel axes (`parallel`)."""
+
+    name: str
+    """A word for files and ids."""
+    caption: str
+    alt: str
+    kind: str = "lines"
+    x: str = ""
+    y: str = ""
+    y_right: str = ""
+    lines: Sequence[Line] = ()
+    per_cent: bool = False
+    log: bool = False
+    bars: Sequence[tuple[str, Sequence[float]]] = ()
+    """(name, one height for each place in `places`)."""
+    places: Sequence[str] = ()
+    axes: Sequence[tuple[str, Sequence[tuple[float, str]]]] = ()
+    """parallel: (title, ticks as (height in [0, 1], text))."""
+    paths: Sequence[tuple[Sequence[float], float]] = ()
+    """parallel: (heights in [0, 1] on each axis, how good in [0, 1])."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image that a run left: encoded bytes."""
+
+    name: str
+    caption: str
+    alt: str
+    data: bytes
+    mime: str
+    width: int
+    height: int
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures beside one another."""
+
+    pictures: Sequence[Picture]
+
+
+Block = Paragraph | Note | Code | Table | Facts | Plot | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with what stands below it. Sections lie one deep in another at most."""
+
+    id: str
+    title: str
+    blocks: Sequence[Block]
+    parts: Sequence[Section] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole report. `figures` are the few numbers at its top: (name, value)."""
+
+    title: str
+    subtitle: str
+    lang: str
+    sections: Sequence[Section]
+    figures: Sequence[tuple[str, str]] = ()
+    made: str = ""
+    words: Any = field(default=None, compare=False)
+    """The language's `Words`, for the few words that a form of output adds itself."""

@@ -1,0 +1,138 @@
+"""The sections on a GAN: losses and scores, k and M, the log as the course's notebook prints it, grids of samples, measures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ganhpc.gallery import summary
+from ganhpc.report.blocks import Block, Code, Facts, Gallery, Line, Note, Paragraph, Plot, Section
+from ganhpc.report.images import evenly, small
+from ganhpc.report.language import Words, is_finite
+from ganhpc.report.material import Material
+from ganhpc.report.variants import figure
+
+GRIDS, GRID_SIDE = 6, 420
+LOG_LINES = 40
+
+
+def sections(each: Material, words: Words) -> list[Section]:
+    """What seed notes and notebooks of GANs show; [] for another run."""
+    if not each.is_gan:
+        return []
+    found = [convergence(each, words), samples(each, words), measures(each, words)]
+    return [section for section in found if section.blocks]
+
+
+def convergence(each: Material, words: Words) -> Section:
+    """Losses and scores step by step; k and M; the figures of held-out images; the log."""
+    names = each.training_names
+    groups = {
+        "losses": [n for n in names if n.startswith("loss")],
+        "scores": [n for n in names if n.startswith("score") and n in names],
+        "balance": [n for n in names if n in ("k", "M")],
+        "penalty": [n for n in names if n == "penalty"],
+    }
+    blocks: list[Block] = []
+    for group, members in groups.items():
+        lines = [Line(words.name("figure", n), points, right=n == "k") for n in members if (points := each.training(n))]
+        if lines:
+            caption = words(f"gan.{group}")
+            alt = f"{caption} {_in_words(lines, words)}"
+            right = words("figure.k") if any(line.right for line in lines) else ""
+            left = words("figure.M") if group == "balance" else words(f"axis.{group}")
+            blocks.append(Plot(f"gan-{group}", caption, alt, x=words("axis.epoch"), y=left, y_right=right, lines=lines))
+    if figures := _held_out(each, words):
+        blocks.append(figures)
+    if blocks:
+        blocks.insert(0, Paragraph(words("gan.text")))
+        statistics = [
+            summary(n, [y for _, y in each.training(n)])
+            for members in groups.values()
+            for n in members
+            if each.training(n)
+        ]
+        blocks.append(Code(words("gan.statistics"), "\n".join(statistics)))
+    if log := _log(each):
+        blocks.append(Code(words("gan.log"), log, folded=False))
+    return Section("convergence", words("gan.title"), blocks)
+
+
+def _in_words(lines: list[Line], words: Words) -> str:
+    ends = (f"{line.label}: {words.number(line.points[0][1])} → {words.number(line.points[-1][1])}" for line in lines)
+    return "; ".join(ends) + "."
+
+
+def _held_out(each: Material, words: Words) -> Plot | None:
+    names = ("valid", "diversity", "convergence", "wasserstein", "held_out_score", "fake_score")
+    lines = [Line(words.name("figure", n), points, marked=True) for n in names if (points := each.series(n))]
+    if not lines:
+        return None
+    caption = words("gan.held_out")
+    return Plot(
+        "gan-held-out",
+        caption,
+        f"{caption} {_in_words(lines, words)}",
+        x=words("axis.epoch"),
+        y=words("axis.figure"),
+        lines=lines,
+    )
+
+
+def _log(each: Material) -> str:
+    """One line an epoch, as the course's notebook prints them: `452 (5, 1) [D loss: ..] [G loss: ..]`."""
+    rounds = each.definition.get("critic_steps")
+    beside = f" ({rounds}, 1)" if rounds else ""
+    lines = []
+    for point in each.curve:
+        words = point.get("words") or _plain(point)
+        if words and point["epoch"]:
+            lines.append(f"{point['epoch']:g}{beside} {words}")
+    if len(lines) > LOG_LINES:
+        half = LOG_LINES // 2
+        lines = [*lines[:half], "...", *lines[-half:]]
+    return "\n".join(lines)
+
+
+def _plain(point: dict[str, Any]) -> str:
+    """The figures of a run whose trainer noted no words."""
+    return " | ".join(
+        f"{k.removeprefix('train_')} {v:.4f}" for k, v in point.items() if k.startswith("train_") and is_finite(v)
+    )
+
+
+def samples(each: Material, words: Words) -> Section:
+    """Grids of samples from the same latent vectors, over time."""
+    pictures = []
+    for path in evenly(each.grids, GRIDS):
+        number = path.stem.removeprefix("step-")
+        step = int(number) if number.isdigit() else 0
+        epoch = each.epoch_of(step)
+        when = words("gan.step", step=words.count(step)) + (
+            f", {words('gan.epoch', epoch=words.number(epoch))}" if epoch is not None else ""
+        )
+        if picture := small(path, GRID_SIDE, f"samples-{number}", when, words("gan.samples_alt", when=when)):
+            pictures.append(picture)
+    blocks: list[Block] = (
+        [Paragraph(words("gan.samples_text", n=words.count(len(each.grids)))), Gallery(pictures)] if pictures else []
+    )
+    if not pictures:
+        blocks = [Note(words("gan.no_samples"))]
+    return Section("samples", words("gan.samples"), blocks)
+
+
+def measures(each: Material, words: Words) -> Section:
+    """What the finished generator is worth, with what real images reach beside it."""
+    row = each.row
+    wanted = [k for k in row if k.startswith(("lines_", "frechet", "kernel", "fd", "kd", "distance"))]
+    wanted = [k for k in ("valid", "diversity", "convergence", "wasserstein") if k in row] + wanted
+    real = each.evaluation.get("lines_real")
+    ceiling = real if isinstance(real, dict) else {}
+    facts = []
+    for key in wanted:
+        if is_finite(row.get(key)):
+            top = ceiling.get(key.removeprefix("lines_")) if key.startswith("lines_") else None
+            beside = f" ({words('gan.real')} {figure(words, key, top)})" if is_finite(top) else ""
+            facts.append((words.name("figure", key), figure(words, key, row[key]) + beside))
+    return Section(
+        "measures", words("gan.measures"), [Paragraph(words("gan.measures_text")), Facts(facts)] if facts else []
+    )

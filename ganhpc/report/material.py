@@ -1,0 +1,221 @@
+"""All that one run folder tells, read with patience: what is missing or damaged is named, and hides nothing else."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ganhpc import results
+from ganhpc.description import Description
+from ganhpc.errors import UserError
+from ganhpc.report.language import is_finite
+from ganhpc.results import Row
+from ganhpc.run import Run
+
+DESCRIBE_SECONDS = 180
+"""Longest wait for the networks of a run that has no description."""
+
+Tree = dict[str, Any]
+Points = list[tuple[float, float]]
+
+
+@dataclass
+class Material:
+    """One run: its row of the table, and its files. `problems` names what could not be read."""
+
+    run: Run
+    row: Row
+    problems: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, run: Run) -> Material:
+        """Raises UserError where the folder holds no run."""
+        return cls(run, results.row(run))
+
+    @property
+    def is_done(self) -> bool:
+        return self.row["state"] == "done"
+
+    @property
+    def headline(self) -> str:
+        """The figure that a reader looks at first."""
+        return str(
+            self.row.get("headline") or ("test_accuracy" if self.row.get("test_accuracy") is not None else "loss")
+        )
+
+    @property
+    def is_gan(self) -> bool:
+        return str(self.definition.get("task", "")) not in ("classifier", "") or "generator" in self.networks_named
+
+    @property
+    def networks_named(self) -> list[str]:
+        return list(_tree(self._stored.get("networks")))
+
+    def _read(self, path: Path) -> Tree:
+        try:
+            tree = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, RecursionError) as error:
+            self.problems.append(f"{path.name}: {error}")
+            return {}
+        if not isinstance(tree, dict):
+            self.problems.append(f"{path.name}: not an object")
+        return _tree(tree)
+
+    @cached_property
+    def definition(self) -> Tree:
+        return self._read(self.run.experiment_json)
+
+    @cached_property
+    def choices(self) -> Tree:
+        return self._read(self.run.choices_json)
+
+    @cached_property
+    def evaluation(self) -> Tree:
+        return self._read(self.run.evaluation_json)
+
+    @cached_property
+    def status(self) -> Tree:
+        return self._read(self.run.status_json)
+
+    @cached_property
+    def _stored(self) -> Tree:
+        return self._read(self.run.description_json)
+
+    @property
+    def step_operations(self) -> Tree:
+        """add, mul, max, other and total of one training step over all processes, or {}."""
+        return _tree(_tree(self._stored.get("step")).get("ops"))
+
+    @property
+    def peak(self) -> Tree:
+        """How the device's peak was measured, or {}."""
+        return _tree(self._stored.get("peak"))
+
+    @cached_property
+    def lines(self) -> list[Tree]:
+        """The objects of metrics.jsonl; a line that is not whole is left out."""
+        try:
+            text = self.run.metrics_jsonl.read_text(encoding="utf-8", errors="replace")
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            self.problems.append(f"{self.run.metrics_jsonl.name}: {error}")
+            return []
+        whole, broken = [], 0
+        for line in text.splitlines():
+            try:
+                whole.append(_tree(json.loads(line)))
+            except (ValueError, RecursionError):
+                broken += 1
+        if broken:
+            self.problems.append(f"{self.run.metrics_jsonl.name}: {broken} × ✗")
+        return [line for line in whole if line]
+
+    @cached_property
+    def curve(self) -> list[Tree]:
+        """The evaluations, before the first epoch and after each."""
+        stored = self.evaluation.get("curve")
+        found = stored if isinstance(stored, list) else [line for line in self.lines if line.get("kind") == "epoch"]
+        return [point for point in found if isinstance(point, dict) and is_finite(point.get("epoch"))]
+
+    def series(self, key: str) -> Points:
+        """(epoch, value) of the evaluations that have the figure."""
+        return _points(self.curve, key)
+
+    def training(self, key: str, most: int = 400) -> Points:
+        """(epoch, value) of a figure of single steps; where few were kept, the means of epochs. At most about `most` of them."""
+        found = _points((line for line in self.lines if line.get("kind") == "train"), key)
+        if len(found) < 10:
+            found = self.series(f"train_{key}") or self.series(key)
+        return found[:: max(1, len(found) // most)]
+
+    @cached_property
+    def training_names(self) -> list[str]:
+        """The figures of a training step, learning rates left out."""
+        names = [key for line in self.lines if line.get("kind") == "train" for key in line]
+        names += [key.removeprefix("train_") for point in self.curve for key in point if key.startswith("train_")]
+        return [n for n in dict.fromkeys(names) if n not in ("kind", "step", "epoch") and not n.startswith("lr")]
+
+    @cached_property
+    def rate_names(self) -> list[str]:
+        names = [key for point in (*self.curve, *self.lines) for key in point if key == "lr" or key.startswith("lr_")]
+        return list(dict.fromkeys(names))
+
+    def networks(self, say: Callable[[str], None]) -> dict[str, Description]:
+        """The networks in full: as the trainer wrote them, else built anew in a process of its own. {} where neither can be."""
+        tree = self._stored if self._stored.get("networks") else self._described_anew(say)
+        try:
+            return {str(n): Description.from_json(d) for n, d in _tree(tree.get("networks")).items()}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self.problems.append(f"{self.run.description_json.name}: {error!r}")
+            return {}
+
+    def _described_anew(self, say: Callable[[str], None]) -> Tree:
+        if not self.definition:
+            return {}
+        say(f"{self.run}: its networks are not described in the folder; building them anew ..")
+        command = [sys.executable, "-m", "ganhpc.describe_run", str(self.run.folder.resolve())]
+        root = Path(__file__).resolve().parents[2]
+        try:
+            done = subprocess.run(
+                command, cwd=root, capture_output=True, text=True, timeout=DESCRIBE_SECONDS, check=False
+            )
+            return _tree(json.loads(done.stdout))
+        except subprocess.TimeoutExpired:
+            reason = f"{DESCRIBE_SECONDS} s"
+        except (OSError, ValueError):
+            reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "?"
+        self.problems.append(f"{self.run.description_json.name}: {reason}")
+        return {}
+
+    @cached_property
+    def grids(self) -> list[Path]:
+        """The pictures of samples, in the order of their steps."""
+        try:
+            return sorted(self.run.samples.glob("step-*.png"))
+        except OSError:
+            return []
+
+    def epoch_of(self, step: int) -> float | None:
+        """The epoch that ends with `step`, by the evaluations."""
+        known = [(p["step"], p["epoch"]) for p in self.curve if is_finite(p.get("step")) and p["step"] and p["epoch"]]
+        return step * known[-1][1] / known[-1][0] if known else None
+
+    def log_tail(self, most: int = 15) -> str:
+        """The last lines that the run printed."""
+        try:
+            with self.run.log.open("rb") as file:
+                file.seek(max(0, self.run.log.stat().st_size - 20_000))
+                text = file.read().decode(errors="replace")
+        except OSError:
+            return ""
+        printable = "".join(c for c in text if c.isprintable() or c == "\n")
+        return "\n".join(printable.strip().splitlines()[-most:])
+
+
+def all_of(runs: Iterable[Run]) -> list[Material]:
+    """The material of each run, in order; a folder that holds none is left out."""
+    found = []
+    for run in runs:
+        try:
+            found.append(Material.of(run))
+        except UserError:
+            continue
+    return found
+
+
+def _tree(value: Any) -> Tree:
+    return value if isinstance(value, dict) else {}
+
+
+def _points(found: Iterable[Tree], key: str) -> Points:
+    pairs = [(line.get("epoch"), line.get(key)) for line in found]
+    return sorted((float(x), float(y)) for x, y in pairs if is_finite(x) and is_finite(y))
