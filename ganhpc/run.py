@@ -170,8 +170,11 @@ class Run:
         return read_json(self.result_json)
 
     def status(self) -> dict[str, Any]:
-        """Where the trainer said it stood, or {} before its first word."""
-        return read_json(self.status_json) or {}
+        """Where the trainer said it stood, or {} before its first word, or where a power cut has left the file damaged."""
+        try:
+            return read_json(self.status_json) or {}
+        except (UserError, RecursionError):
+            return {}  # It is written often and not forced to the disk: what must last is in the checkpoints.
 
     def has_checkpoint(self) -> bool:
         """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
@@ -192,6 +195,8 @@ class Run:
             )
         if asked.get("refused"):
             return Standing(State.REFUSED, asked["refused"], status)
+        if said is None and saved:
+            return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
             return Standing(*_before_training(asked), status)
         if said != State.RUNNING:

@@ -53,6 +53,21 @@ def test_states_follow_the_files(tmp_path: Path) -> None:
     assert run.standing().state is State.DONE
 
 
+@pytest.mark.parametrize("left", ["", "{", "[]", '{"state": "runn'])
+def test_a_status_that_a_power_cut_has_damaged_hides_no_checkpoint(tmp_path: Path, left: str) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.status_json.write_text(left)
+    assert (run.status(), run.standing().state) == ({}, State.NEW)
+    run.checkpoints.mkdir()
+    write_json(run.checkpoints / "step-0000000001.json", {})
+    assert run.standing().state is State.RESUMABLE
+    assert "the last checkpoint is whole" in run.standing().reason
+    with run.hold():
+        assert run.standing().state is State.RUNNING
+    write_json(run.result_json, {})
+    assert run.standing().state is State.DONE
+
+
 def test_a_trainer_on_another_machine_counts_while_its_status_is_fresh(tmp_path: Path) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
     run.lock.touch()
