@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from ganhpc import __version__, checkpoint, exports, gallery, peak
+from ganhpc import __version__, checkpoint, exports, gallery, peak, stages
 from ganhpc.describe import describe
 from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
@@ -34,7 +34,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
     described = {
         name: describe(module, inputs=trainer.task.example_inputs(name), fvcore=False)
-        for name, module in trainer.task.modules.items()
+        for name, module in trainer.task.results.items()
     }
     step_ops = operations_of_a_step(trainer.task, trainer.peers.world_size)
     peak_found = peak.peak(trainer.peers.device, _dtype(trainer)) if trainer.peers.is_main else {}
@@ -93,11 +93,10 @@ def _work(
     trainer: Trainer, described: Mapping[str, Description], step_ops: Mapping[str, Any], peak_found: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Parameters and operations: of one image forward, and of a whole training step a second; the most the devices can do."""
-    done = trainer.progress
     ops = sum(d.ops.total for d in described.values())
     of_a_step = step_ops["ops"]["total"]
     most = peak_found.get("gflops_per_second", 0.0) * trainer.peers.world_size
-    params, frozen = count_parameters(nn.ModuleDict(trainer.task.modules))
+    params, frozen = count_parameters(nn.ModuleDict(trainer.task.results))
     return {
         "params": params,
         "frozen_params": frozen,
@@ -105,7 +104,7 @@ def _work(
         "macs": sum(d.macs for d in described.values()),
         "ops": ops,
         "step_ops": of_a_step,
-        "gflops_per_second": of_a_step * done.step / done.step_seconds / 1e9 if done.step_seconds else 0.0,
+        "gflops_per_second": of_a_step * trainer.images_per_second / trainer.task.batch_size / 1e9,
         "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
         "peak_gflops_per_second": most or None,
     }
@@ -134,10 +133,11 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "train_seconds": clock.used,
         "budget_seconds": trainer.plan.time,
         "budget_used": clock.used / trainer.plan.time if trainer.plan.time else None,
-        "epochs": done.step / trainer.task.steps_per_epoch,
-        "epochs_planned": done.epochs_planned,
+        "epochs": (done.step - done.stage_step) / trainer.task.steps_per_epoch,
+        "epochs_planned": done.epochs_planned - done.stage_step / trainer.task.steps_per_epoch,
         "ended_by": done.ended_by,
-        "steps": done.step,
+        "steps": done.step - done.stage_step,
+        **stages.outcome(trainer),
         "batch_size": trainer.task.batch_size,
         "images_per_second": trainer.images_per_second,
         "seconds_by_phase": clock.rounded_shares(),

@@ -35,5 +35,12 @@ class Progress:
     """Training time that kills threw away."""
     startup_seconds: float = 0.0
     """Seconds before the clock, over all segments: loading, building, restoring."""
+    stage: int = 0
+    """The stage of the training (see `ganhpc/stages.py`), from 0; and where it began: step, seconds of steps, schedule."""
+    stage_step: int = 0
+    stage_seconds: float = 0.0
+    stage_schedule: float = 0.0
+    earlier: list[dict[str, Any]] = field(default_factory=list)
+    """The stages that are over."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """The evaluations: epoch, step, seconds and figures."""

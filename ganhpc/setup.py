@@ -64,7 +64,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     if peers.is_main:
         exports.announce(run, task)
     if experiment.budget.budget_params is not None:
-        check_budget(torch.nn.ModuleDict(task.modules), experiment.budget.budget_params)
+        check_budget(torch.nn.ModuleDict(task.results), experiment.budget.budget_params)
     torch.manual_seed(experiment.seed + 1 + peers.rank)
     trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
     trainer.choices, trainer.data_note = choices, images.note

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganhpc import checkpoint, compiling
+from ganhpc import checkpoint, compiling, stages
 from ganhpc.clock import Clock, Costs, Pace, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
@@ -67,14 +67,8 @@ class Trainer:
         restored: dict[str, Any] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
-        self.run, self.experiment, self.task, self.clock, self.peers, self.say = (
-            run,
-            experiment,
-            task,
-            clock,
-            peers,
-            say,
-        )
+        self.run, self.experiment, self.task = run, experiment, task
+        self.clock, self.peers, self.say = clock, peers, say
         self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
         self.progress = Progress()
         self.step_pace, self.evaluation_pace, self.save_pace = Pace(), Pace(), Pace()
@@ -106,6 +100,7 @@ class Trainer:
         """
         with self.metrics:
             while not self.progress.finished:
+                stages.next_when_due(self)
                 self._evaluate_when_due()
                 self.sampler.take_when_due(self.progress.step)
                 self.looks.take_when_due(self.progress.step)
@@ -115,6 +110,7 @@ class Trainer:
                     self._block(steps, left)
                 else:
                     self.progress.finished = True
+            stages.all_over(self)
             return self._last_evaluation()
 
     def _decide(self) -> tuple[int, float]:
@@ -169,7 +165,8 @@ class Trainer:
         done = self.progress
         epoch, index = divmod(done.step, self.task.steps_per_epoch)
         self.clock.begin_step()
-        self.rates = self.task.schedule(self.plan.progress(done.step, done.schedule, math.inf))
+        along = self.plan.progress(done.step, done.schedule, math.inf)
+        self.rates = self.task.schedule(stages.within(self.task.stages, done.stage, done.stage_schedule, along))
         with self.clock.phase("data"):
             batch = self.task.batch(epoch, index)
         figures = self.task.train_step(batch)
@@ -208,6 +205,10 @@ class Trainer:
         over = "over" if step and self._steps_left() < 1 else None
         if self._main_says(lambda: over):
             return  # The last evaluation follows at once.
+        self.evaluate_and_log()
+
+    def evaluate_and_log(self) -> None:
+        """Evaluate what is being trained, and say how it does."""
         self._log_evaluation(self._evaluate(final=False))
 
     def _evaluate(self, *, final: bool) -> dict[str, Any]:
@@ -237,9 +238,9 @@ class Trainer:
         point |= {**numbers, "images_per_second": self.images_per_second, **self.rates}
         point |= {"words": self.task.words(means) if means else "", "seconds_by_phase": self.clock.rounded_shares()}
         done.evaluated = done.step
-        if done.curve and done.curve[-1]["step"] == done.step:
+        if done.curve and (done.curve[-1]["step"], done.curve[-1].get("stage", 0)) == (done.step, done.stage):
             done.curve.pop()  # Evaluated again after a stop: the newer figures say more.
-        done.curve.append({"step": done.step, **point})
+        done.curve.append({"step": done.step, **({"stage": done.stage} if done.stage else {}), **point})
         self.metrics.line("epoch", done.step, point)
         self._tell(force=True)
         self.say(epoch_line(self, means, numbers))
@@ -360,9 +361,10 @@ class Trainer:
 
     @property
     def images_per_second(self) -> float:
-        """Training images a second over all ranks, evaluation and checkpoints left out."""
-        seconds = self.progress.step_seconds
-        return self.progress.step * self.task.batch_size / seconds if seconds else 0.0
+        """Training images a second over all ranks in the present stage, evaluation and checkpoints left out."""
+        done = self.progress
+        seconds = done.step_seconds - done.stage_seconds
+        return (done.step - done.stage_step) * self.task.batch_size / seconds if seconds else 0.0
 
     # -- the checkpoint's content -------------------------------------------------------------------------------------------------
 
@@ -380,12 +382,13 @@ class Trainer:
         }
 
     def _restore(self, tree: dict[str, Any]) -> None:
+        self.progress = Progress(**json.loads(tree["progress"]))
+        self.task.begin_stage(self.progress.stage)
         for name, module in self.task.modules.items():
             module.load_state_dict(tree["modules"][name])
         for name, optimizer in self.task.optimizers.items():
             optimizer.load_state_dict(tree["optimizers"][name])
         self.task.load_state(tree["task"])
-        self.progress = Progress(**json.loads(tree["progress"]))
         self.sums, self.counted = dict(tree["sums"]), tree["counted"]
         self.saved_step = self.progress.step
         lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]

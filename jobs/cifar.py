@@ -81,6 +81,14 @@ class Cifar(Experiment):
     cutout: int = option(0, "side of a blank square in training images", unit="pixels", low=0, high=32)
     tta: str = option("flip", "last evaluation also on mirrored images", choices=("none", "flip"))
 
+    teacher: str = option(
+        "none", "train a larger network first, and learn from its scores", choices=("none", "compact")
+    )
+    teacher_channels: tuple[int, ...] = option((64, 256, 256), "teacher: channels of each stage", low=8, high=4096)
+    teacher_share: float = option(0.25, "teacher: its share of the training (time, or epochs)", low=0.01, high=0.9)
+    temperature: float = option(4.0, "teacher: softens the scores to learn from", low=0.1, high=100.0)
+    distil: float = option(0.9, "teacher: weight of its scores against the labels", low=0.0, high=1.0)
+
     mean: ClassVar[tuple[float, ...]] = CIFAR_MEAN
     std: ClassVar[tuple[float, ...]] = CIFAR_STD
 

@@ -173,7 +173,9 @@ def _choose(experiment: Any, member: Member, params: int, choices: dict[str, Any
 def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[int, str]:
     """(index of the heaviest that sees the images often enough in the time, the reason in words). Measures this device."""
     assert context.seconds_left is not None
-    n, left = len(context.data.images), context.seconds_left
+    # A teacher takes its share first.
+    n, share = len(context.data.images), 0.0 if experiment.teacher == "none" else experiment.teacher_share
+    left = context.seconds_left * (1 - share)
 
     def epochs(member: Member) -> float:
         net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))

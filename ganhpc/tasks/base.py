@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 
 from ganhpc.data.base import ImageData
 from ganhpc.distributed import Distributed
+from ganhpc.stages import WHOLE, Stage
 
 Phase = Callable[[str], AbstractContextManager[None]]
 
@@ -84,6 +85,10 @@ class Task(ABC):
     """Pictures whenever so many seconds of the training clock passed (None too: at each end of an epoch)."""
     sample_columns: int = 8
     """Pictures in a row of the grid."""
+    stages: tuple[Stage, ...] = WHOLE
+    """What is trained one after another, as shares of the whole training."""
+    auxiliary: frozenset[str] = frozenset()
+    """Names of `modules` that only help to train the others: not counted in the budget, and no part of the result."""
     failure: str = ""
     """Set by `end_epoch` where more training makes no sense: why, the same on every rank. The loop then ends the run."""
 
@@ -112,6 +117,15 @@ class Task(ABC):
         """Set what changes along the run (`progress` in [0, 1]); returns what is worth a curve, such as the learning rate."""
         del progress
         return {name: optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
+    def begin_stage(self, number: int) -> None:
+        """Stage `number` (from 0) begins, or is gone on with by a resumed run, whose weights are loaded next."""
+        del number
+
+    @property
+    def results(self) -> dict[str, nn.Module]:
+        """The modules that are the result."""
+        return {name: module for name, module in self.modules.items() if name not in self.auxiliary}
 
     def end_epoch(self, figures: Mapping[str, float]) -> None:
         """Hear the means of an epoch's figures (a learning rate that waits for a stall is changed here)."""
@@ -142,7 +156,7 @@ class Task(ABC):
         """The final weights, as `evaluate` uses them, by name."""
         return {
             f"{name}.{key}": value
-            for name, module in self.modules.items()
+            for name, module in self.results.items()
             for key, value in module.state_dict().items()
         }
 

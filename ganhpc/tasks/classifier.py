@@ -14,6 +14,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.nets import choice
 from ganhpc.nets.compact import CompactNet
 from ganhpc.nets.recurrent import RecurrentNet
+from ganhpc.tasks import teacher
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -23,7 +24,7 @@ class Classifier(Task):
     """One network, trained on labelled images.
 
     The definition's fields that it reads: net and its options, loss, label_smoothing, optimizer and its options, lr, schedule,
-    warmup, flip, crop, cutout, batch_size, test_batch_size, tta, precision, compile.
+    warmup, flip, crop, cutout, batch_size, test_batch_size, tta, precision, compile; teacher and its options.
     """
 
     headline = "test_accuracy"
@@ -34,18 +35,39 @@ class Classifier(Task):
         data, peers = context.data, context.peers
         self.net = net.to(peers.device).to(memory_format=torch.channels_last)
         self.modules = {"net": self.net}
-        self.optimizers = optimizers.make(experiment, self.net)
+        self._optimizers = {"net": optimizers.make(experiment, self.net)}
+        self.stages = teacher.stages(experiment)
+        if len(self.stages) > 1:
+            self._add_teacher()
         self.batch_size = experiment.batch_size
         self.final_cost = 2.0 if experiment.tta == "flip" else 1.0
         assert data.labels is not None and data.test_labels is not None, "a classifier needs labels"
         augmentation = {"flip": experiment.flip, "crop": experiment.crop, "cutout": experiment.cutout}
         self.loader = self._loader(data.images, data.labels, experiment.batch_size, **augmentation)
         self.test = self._loader(data.test_images, data.test_labels, experiment.test_batch_size)
-        if isinstance(net, CompactNet | RecurrentNet):
-            net.initialize(self._first_images())
+        for module in self.modules.values():
+            if isinstance(module, CompactNet | RecurrentNet):
+                module.initialize(self._first_images())
         self.steps_per_epoch = self.loader.steps_per_epoch
         self._factor = schedules.make(experiment.schedule, experiment.warmup)
-        self._highest = {n: [g["lr"] for g in o.param_groups] for n, o in self.optimizers.items()}
+        self._highest = {
+            id(o): [g["lr"] for g in o.param_groups] for made in self._optimizers.values() for o in made.values()
+        }
+        self.begin_stage(0)
+
+    def _add_teacher(self) -> None:
+        data = self.context.data
+        net = teacher.network(self.experiment, data.shape, len(data.classes)).to(self.context.device)
+        self.modules[teacher.NAME] = net.to(memory_format=torch.channels_last)
+        self._optimizers[teacher.NAME] = optimizers.make(self.experiment, net)
+        self.auxiliary = frozenset({teacher.NAME})
+
+    def begin_stage(self, number: int) -> None:
+        self.active = self.stages[number].name or "net"
+        self.optimizers = self._optimizers[self.active]
+        self.headline = "teacher_accuracy" if self.active == teacher.NAME else "test_accuracy"
+        if self.active == "net" and self.auxiliary:
+            self.modules[teacher.NAME].requires_grad_(False).eval()
 
     def _loader(self, images: Tensor, labels: Tensor, batch_size: int, **augmentation: Any) -> BatchLoader:
         peers, experiment = self.context.peers, self.experiment
@@ -79,18 +101,23 @@ class Classifier(Task):
 
     def schedule(self, progress: float) -> dict[str, float]:
         factor = self._factor(progress)
-        for name, optimizer in self.optimizers.items():
-            for group, highest in zip(optimizer.param_groups, self._highest[name], strict=True):
+        for optimizer in self.optimizers.values():
+            for group, highest in zip(optimizer.param_groups, self._highest[id(optimizer)], strict=True):
                 group["lr"] = highest * factor
         return {"lr": self.experiment.lr * factor}
 
     def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         images, labels = batch
-        net = self.wrapped["net"]
+        net = self.wrapped[self.active]
         net.train()
         with self.context.phase("forward"), self.context.autocast(self.experiment.precision):
             scores = net(images)
             loss = self._loss(scores.float(), labels)
+            if self.auxiliary and self.active == "net":
+                with torch.no_grad():
+                    teachers = self.wrapped[teacher.NAME](images).float()
+                how = {"temperature": self.experiment.temperature, "weight": self.experiment.distil}
+                loss = teacher.distilled(scores.float(), teachers, loss, **how)
         with self.context.phase("backward"):
             for optimizer in self.optimizers.values():
                 optimizer.zero_grad(set_to_none=True)
@@ -114,7 +141,7 @@ class Classifier(Task):
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
         """test_accuracy in [0, 1] and test_loss; the last one as the recipe evaluates (averaged with the mirrored image where
         tta is flip), with the accuracy without that beside it, per class, and the confusion matrix."""
-        self.net.eval()
+        net, what = self.modules[self.active].eval(), self.headline.removesuffix("_accuracy")
         averaged = final and self.experiment.tta == "flip"
         classes = max(len(self.context.data.classes), 1)
         sums = torch.zeros(3, dtype=torch.float64, device=self.context.device)
@@ -122,8 +149,8 @@ class Classifier(Task):
         for images, labels in self.test.evaluation_batches():
             assert labels is not None
             with self.context.autocast(self.experiment.precision):
-                plain = self.net(images).float()
-                scores = (plain + self.net(images.flip(3)).float()) / 2 if averaged else plain
+                plain = net(images).float()
+                scores = (plain + net(images.flip(3)).float()) / 2 if averaged else plain
             guesses = scores.argmax(1)
             sums[0] += (guesses == labels).sum()
             sums[1] += (plain.argmax(1) == labels).sum()
@@ -132,7 +159,7 @@ class Classifier(Task):
         self.context.peers.sum(sums)
         n = len(self.context.data.test_images)
         accuracy, plain_accuracy, loss = (float(value) / n for value in sums)
-        figures: dict[str, Any] = {"test_accuracy": accuracy, "test_loss": loss}
+        figures: dict[str, Any] = {f"{what}_accuracy": accuracy, f"{what}_loss": loss}
         if final:
             matrix = self.context.peers.sum(confusion).view(classes, classes).long()
             figures |= {"test_accuracy_no_tta": plain_accuracy, "tta": self.experiment.tta, **self._by_class(matrix)}

@@ -1,0 +1,79 @@
+"""Stages of a training that follow one another inside one budget, such as a teacher's and then its student's.
+
+The loop knows one training with one plan; a stage is a share of it. One ends with the first whole epoch after its share of the plan has
+passed, so that steps, epochs and data order count on without a break, and a resumed run stands in the same stage.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ganhpc.clock import Pace
+
+if TYPE_CHECKING:
+    from ganhpc.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`name` of what is trained; `end`: the share of the whole training, in (0, 1], at which the stage ends."""
+
+    name: str
+    end: float
+
+
+WHOLE = (Stage("", 1.0),)
+"""The stages of a training that has only one."""
+
+
+def within(stages: tuple[Stage, ...], number: int, begun: float, schedule: float) -> float:
+    """How far along stage `number` is, in [0, 1], at `schedule` of the whole training; it began at `begun`."""
+    end = stages[number].end
+    return min(1.0, (schedule - begun) / (end - begun)) if end > begun else 1.0
+
+
+def next_when_due(trainer: Trainer) -> None:
+    """Go on to the next stage at the end of an epoch after the present one's share."""
+    done, task = trainer.progress, trainer.task
+    whole_epoch = done.step % task.steps_per_epoch == 0
+    if whole_epoch and done.stage + 1 < len(task.stages) and done.schedule >= task.stages[done.stage].end - 1e-9:
+        _next(trainer)
+
+
+def all_over(trainer: Trainer) -> None:
+    """The plan has ended: what is evaluated is the last stage, even where the time did not reach it."""
+    while trainer.progress.stage + 1 < len(trainer.task.stages):
+        _next(trainer)
+
+
+def _next(trainer: Trainer) -> None:
+    done, task = trainer.progress, trainer.task
+    if done.evaluated != done.step:
+        trainer.evaluate_and_log()
+    name = task.stages[done.stage].name
+    done.earlier.append(
+        {
+            "name": name,
+            "epochs": (done.step - done.stage_step) / task.steps_per_epoch,
+            "seconds": done.step_seconds - done.stage_seconds,
+            "figure": done.curve[-1].get(task.headline) if done.curve else None,
+        }
+    )
+    done.stage += 1
+    done.stage_step, done.stage_seconds, done.stage_schedule = done.step, done.step_seconds, done.schedule
+    done.evaluated = -1
+    task.begin_stage(done.stage)
+    # Steps and evaluations of the new stage cost something else.
+    trainer.step_pace, trainer.evaluation_pace, trainer.step_pace_then = Pace(), Pace(), None
+    trainer.sums, trainer.counted = {}, 0
+    trainer.say(f"{name} trained; now {task.stages[done.stage].name}")
+
+
+def outcome(trainer: Trainer) -> dict[str, float]:
+    """What result.json says of the stages before the last: epochs, seconds of steps, and the last figure."""
+    found: dict[str, float] = {}
+    for stage in trainer.progress.earlier:
+        figures = {key: value for key, value in stage.items() if key != "name" and value is not None}
+        found |= {f"{stage['name']}_{'accuracy' if key == 'figure' else key}": value for key, value in figures.items()}
+    return found
