@@ -97,7 +97,7 @@ def _lines(axes: Any, plot: Plot, words: Words) -> None:
         right.spines["right"].set_visible(True)
     axes.grid(linewidth=0.6)
     if len(plot.lines) > 1:
-        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
 def _bars(axes: Any, plot: Plot, words: Words) -> None:
@@ -114,7 +114,7 @@ def _bars(axes: Any, plot: Plot, words: Words) -> None:
     axes.grid(axis="x", linewidth=0.6)
     axes.set_axisbelow(True)
     if len(plot.bars) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
 def _parallel(axes: Any, plot: Plot, words: Words) -> None:
