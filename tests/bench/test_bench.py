@@ -36,7 +36,8 @@ def test_bench_measures_without_data(launch: Launch) -> None:
     assert peak["n"] > 1 and peak["mean"] > 0 and peak["std"] >= 0
     for row in found["rows"]:
         assert row["images_per_second"]["n"] > 1
-        assert row["ops_per_second"]["mean"] == pytest.approx(row["step_ops"] / row["step_seconds"]["mean"], rel=0.5)
+        # The mean of rates is never below the rate of the mean time, and on a busy machine far above it.
+        assert row["ops_per_second"]["mean"] >= row["step_ops"] / row["step_seconds"]["mean"] * (1 - 1e-9)
         assert row["share_of_peak"] == pytest.approx(row["step_ops"] / row["step_seconds"]["mean"] / peak["mean"])
         bounds = row["step_ops"] / peak["mean"], row["step_bytes"] / found["peaks"]["bytes_per_second"]["mean"]
         assert row["bound_seconds"] == pytest.approx(max(bounds))
