@@ -109,7 +109,8 @@ def prepare(
     busy = [busy_of(job, now) for job in queue]
     plan = planner.plan(works, policy, busy, now, tz, window or from_now(tz, now), scheduler.capabilities())
     launch = secrets.token_hex(4)
-    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded=window is not None)
+    bounded = window is not None
+    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded, tuple(busy))
     return Submission(
         plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch
     )
@@ -132,6 +133,7 @@ class _Requests:
     policy: Policy
     launch: str
     bounded: bool
+    busy: tuple[Busy, ...]
 
     def request(self, slot: planner.Slot) -> JobRequest:
         wanted = self.wanted[slot.run]
@@ -148,7 +150,7 @@ class _Requests:
             kind=slot.kind,
             start=self._start(slot),
             deadline=self._deadline(slot),
-            after=(slot.after,) if slot.after else (),
+            after=self._after(slot),
             alone=self.policy.max_jobs == 1,
             last=last,
             again=last and endless and slot.kind != "reservation",
@@ -157,6 +159,16 @@ class _Requests:
             gpus_per_node=gpus,
             tasks_per_node=resources.tasks_per_node or gpus or 1,
         )
+
+    def _after(self, slot: planner.Slot) -> tuple[str, ...]:
+        """The jobs, none of this plan, that must have ended first. Where one runs at a time, the plan's first job that has no fixed
+        time waits for every job foreseen before it, not for the last of them alone: what is foreseen may be late."""
+        after = [slot.after] if slot.after else []
+        loose = next((s for s in self.plan.slots if s.kind != "reservation"), None)
+        if self.policy.max_jobs == 1 and slot is loose and slot.kind != "queue":
+            start = slot.start.timestamp()
+            after += [job.job for job in self.busy if job.job and job.end and job.end.timestamp() <= start]
+        return tuple(dict.fromkeys(after))
 
     def _start(self, slot: planner.Slot) -> dt.datetime:
         """When it may start. On this machine each follows the one before it, however early that ends, unless edges forbid it."""

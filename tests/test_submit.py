@@ -132,6 +132,17 @@ def test_a_request_that_the_policy_cannot_grant_is_refused_with_what_would_pass(
         submit.check_whole(made)
 
 
+def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
+    """What is foreseen may be late: the last job to end by the plan need not be the last in truth."""
+    now = EVENING.timestamp()
+    busy = [
+        Job(id, JobState.RUNNING, start=now - 60, end=now + end) for id, end in (("7", 600), ("8", 1200), ("9", 300))
+    ]
+    made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    assert sorted(made.jobs[0].request.after) == ["7", "8", "9"]
+    assert made.jobs[1].request.after == (), "it is put behind the first when that has a number"
+
+
 # -- sending ---------------------------------------------------------------------------------------------------------------
 
 
