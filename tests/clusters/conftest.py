@@ -8,13 +8,15 @@ those that take minutes: whole trainings through the schedulers, and what is mar
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
-from tests.clusters import machine, oar, slurm
+from tests.clusters import machine, oar, paced, slurm
 from tests.clusters.chain import Chain, Reference
+from tests.clusters.early import Again, Held, Hung
 from tests.clusters.slow import SlowOar, SlowSlurm
 from tests.clusters.user import User
 
@@ -109,7 +111,9 @@ def slow_oar(request: pytest.FixtureRequest) -> Iterator[SlowOar | None]:
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """A copy of this checkout that the jobs' user can read."""
-    return machine.readable_copy(Path(__file__).parents[2])
+    copy = machine.readable_copy(Path(__file__).parents[2])
+    paced.add(copy)
+    return machine.give(copy)
 
 
 @pytest.fixture(scope="session")
@@ -146,3 +150,36 @@ def _chain(
     user = User(where, cluster, checkout, f"chain-{where}")
     yield Chain(user, reference)
     user.close()
+
+
+Early = TypeVar("Early", Hung, Again, Held)
+
+
+def _early(kind: Callable[[Any, Path], Early], name: str, request: pytest.FixtureRequest) -> Iterator[Early | None]:
+    """Launched early; None when no slow test is to be run."""
+    if not slow_tests(request):
+        yield None
+        return
+    made = kind(request.getfixturevalue(name), request.getfixturevalue("checkout"))
+    yield made
+    made.user.close()
+
+
+@pytest.fixture(scope="session")
+def slurm_hung(request: pytest.FixtureRequest) -> Iterator[Hung | None]:
+    yield from _early(Hung, "slurm_cluster", request)
+
+
+@pytest.fixture(scope="session")
+def oar_hung(request: pytest.FixtureRequest) -> Iterator[Hung | None]:
+    yield from _early(Hung, "oar_cluster", request)
+
+
+@pytest.fixture(scope="session")
+def oar_again(request: pytest.FixtureRequest) -> Iterator[Again | None]:
+    yield from _early(Again, "oar_cluster", request)
+
+
+@pytest.fixture(scope="session")
+def oar_held(request: pytest.FixtureRequest) -> Iterator[Held | None]:
+    yield from _early(Held, "oar_cluster", request)

@@ -15,10 +15,11 @@ import pytest
 
 from tests.clusters import oar
 from tests.clusters.chain import Chain
+from tests.clusters.early import Again, Held, Hung, edge, plan
 from tests.clusters.machine import wait_until
-from tests.clusters.user import SMALL, User, read
+from tests.clusters.user import CIFAR, SMALL, User, read
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hung", "oar_again", "oar_held")]
 
 
 @pytest.fixture
@@ -40,8 +41,8 @@ def facts(user: User, job: str) -> dict[str, Any]:
 
 
 def test_a_training_is_submitted_and_done(user: User) -> None:
-    run = user.launch("--epochs", "2", policy="free")
-    seen = user.wait(run, ("done",), 90)
+    run = user.launch("--epochs", "2", policy="free", job=CIFAR)
+    seen = user.settles(run, "done")
     assert (seen["epoch"], seen["jobs"]) == (2.0, [])
     assert "done: 2 epochs in" in (run / "log.txt").read_text()
 
@@ -49,20 +50,20 @@ def test_a_training_is_submitted_and_done(user: User) -> None:
 def test_two_nodes_reach_one_another_by_oarsh(user: User) -> None:
     (user.folder / "config.toml").write_text('resources = "/host=2/core=1"\nsetup = ["export OMP_NUM_THREADS=1"]\n')
     run = user.launch("--epochs", "2", "--nodes", "2", policy="free")
-    user.wait(run, ("done",), 150)
+    user.wait(run, ("done",))
     assert read(run / "result.json")["processes"] == 2
 
 
 def test_a_job_whose_script_fails_says_so(user: User) -> None:
     (user.folder / "config.toml").write_text('python = "/no/such/python"\nresources = "/core=1"\n')
     run = user.launch("--epochs", "2", policy="free")
-    seen = user.wait(run, ("lost",), 60)
+    seen = user.wait(run, ("lost",))
     assert "its job failed" in seen["reason"]
     assert "/no/such/python" in user.run("logs", run.name).stdout
 
 
 def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:
-    by_hand = ask(user, "oarsub", "-l", "core=1,walltime=0:05:00", "sleep 300").rpartition("=")[2].strip()
+    by_hand = ask(user, "oarsub", "-l", "core=1,walltime=0:40:00", "sleep 2400").rpartition("=")[2].strip()
     with ThreadPoolExecutor() as pool:
         pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
     first, second = sorted((user.jobs(run)[0]["job_id"] for run in pair), key=int)
@@ -85,24 +86,6 @@ def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
     assert user.trains(run)["step"] >= step
 
 
-def edge(user: User, minutes: int, *, alone: bool = True, **rules: object) -> str:
-    """A policy with an edge so many minutes from now; returns its name."""
-    there = dt.datetime.now() + dt.timedelta(minutes=minutes)
-    lines = [
-        f'edges = ["{there:%H:%M}"]', 'edge_days = "every"', 'end_before_edge = "60s"', 'start_after_edge = "60s"',
-        'max_job = "2m"', *(["max_jobs = 1"] if alone else []), 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
-    ]  # fmt: skip
-    (user.folder / "edge.toml").write_text("\n".join(lines) + "\n")
-    return "edge"
-
-
-def plan(user: User, *words: str, policy: str) -> dict[str, Any]:
-    """Submit; returns what the launcher printed as JSON."""
-    done = user.run(*SMALL, *words, "--on", "oar", "--policy", f"{policy}.toml", "--json")
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
-
-
 def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User) -> None:
     """Two slots touch the edge: with three reservations allowed by the policy, OAR's own rule refuses the third."""
     tree = plan(user, "--time", "12m", policy=edge(user, 10, max_reservations=3))
@@ -117,7 +100,7 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
     policy = edge(user, 6, alone=False)
     after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=6)
-    taken = ask(user, "oarsub", "-l", "/host=2/core=2,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
+    taken = ask(user, "oarsub", "-l", "/host=2/core=4,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
     assert "OAR_JOB_ID" in taken
     words = ("--time", "6m", "--on", "oar", "--policy", f"{policy}.toml")
     said = " ".join(user.run(*SMALL, *words).stdout.split())
@@ -127,8 +110,8 @@ def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> Non
 
 
 @pytest.mark.slow
-def test_a_job_is_held_back_and_ends_by_its_deadline(user: User) -> None:
-    tree = plan(user, "--time", "4m", policy=edge(user, 3, max_reservations=0))
+def test_a_job_is_held_back_and_ends_by_its_deadline(oar_held: Held) -> None:
+    user, tree = oar_held.user, oar_held.tree
     held = next(k for k, slot in enumerate(tree["slots"]) if slot["kind"] == "begin")
     start = dt.datetime.fromisoformat(tree["slots"][held]["start"]).timestamp()
     job = tree["sent"][held]
@@ -138,37 +121,33 @@ def test_a_job_is_held_back_and_ends_by_its_deadline(user: User) -> None:
         user.cluster.nudge()  # type: ignore[union-attr]
         return facts(user, job)["state"] not in ("Waiting", "toLaunch")
 
-    wait_until(begun, 300, "the start of the job that was held back", pause=2)
+    wait_until(begun, 600, "the start of the job that was held back", pause=2)
     assert facts(user, job)["startTime"] >= start
     assert time.time() >= start
 
 
 @pytest.mark.slow
-def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(user: User) -> None:
+def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(oar_again: Again) -> None:
     """A checkpoint signal: the job saves, ends with 99, and OAR sends it again (after 60 s at least)."""
-    run = user.launch("--epochs", "100000", policy="free")
-    begun = time.monotonic()
-    user.trains(run)
+    user, run = oar_again.user, oar_again.run
     job = user.jobs(run)[0]["job_id"]
-    wait_until(lambda: time.monotonic() - begun > 75, 100, "more than a minute of the job", pause=1)
-    ask(user, "oardel", "-c", job)
+    started = facts(user, job)["startTime"]
+    wait_until(lambda: time.time() - started > 75, 120, "more than a minute of the job", pause=1)
+    ask(user, "oardel", "-c", job)  # its walltime may have been first, with the same effect
 
     def resumed() -> bool:
         user.cluster.nudge()  # type: ignore[union-attr]
         return "resumed at step" in (run / "log.txt").read_text()
 
-    wait_until(resumed, 120, "the job that OAR sent again", pause=1)
+    wait_until(resumed, 600, "the job that OAR sent again", pause=1)
     assert facts(user, job)["exit_code"] == 99 << 8
-    seen = user.see(run)
+    seen = user.wait(run, ("running",))
     assert [known["id"] for known in seen["jobs"]] != [job]
 
 
 @pytest.mark.slow
-def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(user: User) -> None:
-    (user.folder / "short.toml").write_text('max_job = "1m"\ngap = "2s"\nmin_slot = "10s"\n')
-    run = user.launch("--epochs", "100000", "--segments", "1", policy="short")
-    user.freeze(run)
-    seen = user.wait(run, ("resumable",), 240)
+def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(oar_hung: Hung) -> None:
+    seen = oar_hung.user.wait(oar_hung.run, ("resumable",))
     assert "out of time" in seen["reason"]
 
 

@@ -12,10 +12,11 @@ import pytest
 
 from tests.clusters import slurm
 from tests.clusters.chain import Chain
+from tests.clusters.early import Hung
 from tests.clusters.machine import wait_until
-from tests.clusters.user import SMALL, User, read
+from tests.clusters.user import CIFAR, SMALL, User, read
 
-pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain")]
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain", "slurm_hung")]
 
 
 @pytest.fixture
@@ -32,11 +33,11 @@ def ask(user: User, *words: str) -> str:
 
 
 def test_a_training_with_accounting_is_submitted_and_done(user: User) -> None:
-    run = user.launch("--epochs", "2", policy="free")
-    seen = user.wait(run, ("done",), 90)
+    run = user.launch("--epochs", "2", policy="free", job=CIFAR)
+    seen = user.settles(run, "done")
     assert (seen["epoch"], seen["jobs"]) == (2.0, [])
     assert "done: 2 epochs in" in (run / "log.txt").read_text()
-    again = user.run(*SMALL, "--epochs", "2", "--on", "slurm", "--policy", "free.toml")
+    again = user.run(*CIFAR, "--epochs", "2", "--on", "slurm", "--policy", "free.toml")
     assert again.returncode == 0
     assert "is done already" in again.stdout
 
@@ -49,15 +50,15 @@ def test_a_training_without_accounting_is_submitted_killed_and_judged(slurm_bare
         user.trains(endless)
         (job,) = user.jobs(endless)
         ask(user, "scancel", "--signal=KILL", job["job_id"])
-        assert user.wait(endless, ("resumable", "lost"), 60)["reason"]
-        user.wait(done, ("done",), 90)
+        assert user.wait(endless, ("resumable", "lost"))["reason"]
+        user.wait(done, ("done",))
     finally:
         user.close()
 
 
 def test_two_processes_on_each_of_two_nodes(user: User) -> None:
     run = user.launch("--epochs", "2", "--nodes", "2", "--tasks-per-node", "2", policy="free")
-    user.wait(run, ("done",), 150)
+    user.wait(run, ("done",))
     assert read(run / "result.json")["processes"] == 4
 
 
@@ -70,7 +71,7 @@ def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
     def resumed() -> bool:
         return "resumed at step" in (run / "log.txt").read_text()
 
-    wait_until(resumed, 120, "the resumed training", pause=1)
+    wait_until(resumed, 420, "the resumed training", pause=1)
     assert user.trains(run)["step"] >= step
     assert user.jobs(run)[0]["job_id"] == job["job_id"], "it is the same job, submitted once"
 
@@ -80,8 +81,8 @@ def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
     env = {"GANHPC_CONFIG": str(user.folder / "broken.toml")}
     words = (*SMALL, "--epochs", "2", "--on", "slurm", "--policy", "free.toml", "--json")
     tree = json.loads(user.run(*words, env=env).stdout)
-    run = user.folder / "runs" / "cifar" / tree["slots"][0]["run"]
-    seen = user.wait(run, ("lost",), 60)
+    run = user.folder / "runs" / SMALL[0] / tree["slots"][0]["run"]
+    seen = user.wait(run, ("lost",))
     assert "its job failed" in seen["reason"]
     assert seen["next_command"].startswith("python launch.py resume")
     assert "/no/such/python" in user.run("logs", run.name).stdout
@@ -89,7 +90,7 @@ def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
 
 def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:
     by_hand = user.cluster.as_user(
-        ["sbatch", "--parsable", "--output=/dev/null", "--time=5", "--wrap=sleep 300"]
+        ["sbatch", "--parsable", "--output=/dev/null", "--time=40", "--wrap=sleep 2400"]
     ).stdout.strip()
     with ThreadPoolExecutor() as pool:
         pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
@@ -117,12 +118,8 @@ def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
 
 
 @pytest.mark.slow
-def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(user: User) -> None:
-    run = user.launch("--epochs", "100000", policy="free")
-    job = user.jobs(run)[0]["job_id"]
-    user.freeze(run)
-    ask(user, "scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    seen = user.wait(run, ("resumable",), 180)
+def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(slurm_hung: Hung) -> None:
+    seen = slurm_hung.user.wait(slurm_hung.run, ("resumable",))
     assert "out of time" in seen["reason"]
     assert seen["next_command"].startswith("python launch.py resume")
 

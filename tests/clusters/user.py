@@ -13,9 +13,13 @@ from typing import Any
 from tests.clusters import machine
 from tests.clusters.machine import wait_until
 from tests.clusters.oar import Oar
+from tests.clusters.paced import STEP_SECONDS
 from tests.clusters.slurm import Slurm
 
-SMALL = ("cifar", "--data", "synthetic", "--preset", "course", "--train-images", "200", "--device", "cpu")
+SYNTHETIC = ("--data", "synthetic", "--train-images", "200", "--device", "cpu")
+SMALL = ("paced", *SYNTHETIC)
+"""A training in steps that sleep: it lasts, and leaves the processor to the others (tests/clusters/paced)."""
+CIFAR = ("cifar", "--preset", "course", *SYNTHETIC)
 POLICIES = {
     # Jobs of one minute, one at a time.
     "minute": 'max_job = "1m"\nmax_jobs = 1\ngap = "2s"\nmin_slot = "10s"\n',
@@ -24,7 +28,12 @@ POLICIES = {
     # Jobs of half an hour, one at a time.
     "alone": 'max_job = "30m"\nmax_jobs = 1\ngap = "2s"\nmin_slot = "10s"\n',
 }
-SETTINGS = 'setup = ["export OMP_NUM_THREADS=1"]\n'  # the same arithmetic in every job, whatever the cores
+# The same arithmetic in every job, whatever the cores; and ten steps a second at most.
+SETTINGS = f'setup = ["export OMP_NUM_THREADS=1", "export {STEP_SECONDS}=0.1"]\n'
+RESOURCES = {"oar": 'resources = "/host=1/core=1"\n', "slurm": ""}
+"""A core for each, so that the jobs of several tests run side by side: on OAR a job has a whole node otherwise."""
+PATIENCE = 420.0
+"""How long anything may take that a scheduler and a training do at once where nobody is in their way; a busy machine takes minutes."""
 
 
 class User:
@@ -37,25 +46,25 @@ class User:
         self.folder.mkdir()
         for policy, text in POLICIES.items():
             (self.folder / f"{policy}.toml").write_text(text)
-        (self.folder / "config.toml").write_text(SETTINGS)
+        (self.folder / "config.toml").write_text(SETTINGS + RESOURCES.get(where, ""))
         machine.give(self.folder)
         self.python = machine.readable_python("torch")
 
     def run(
-        self, *words: str, timeout: float = 120, env: dict[str, str] | None = None
+        self, *words: str, timeout: float = 300, env: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """`python launch.py words...` in the user's folder."""
         own = {"GANHPC_CONFIG": str(self.folder / "config.toml"), "OMP_NUM_THREADS": "1", "COLUMNS": "120"}
         command = [self.python, self.checkout / "launch.py", *words]
         return self.cluster.as_user(command, env={**own, **(env or {})}, cwd=self.folder, timeout=timeout)
 
-    def launch(self, *words: str, policy: str = "alone") -> Path:
+    def launch(self, *words: str, policy: str = "alone", job: Sequence[str] = SMALL) -> Path:
         """Submit a small training; returns its folder."""
-        done = self.run(*SMALL, *words, "--on", self.where, "--policy", f"{policy}.toml", "--json")
+        done = self.run(*job, *words, "--on", self.where, "--policy", f"{policy}.toml", "--json")
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         tree = json.loads(done.stdout)
         assert tree["sent"], tree
-        return self.folder / "runs" / "cifar" / tree["slots"][0]["run"]
+        return self.folder / "runs" / job[0] / tree["slots"][0]["run"]
 
     def see(self, run: Path) -> dict[str, Any]:
         """What `status --json` says of a run."""
@@ -65,7 +74,7 @@ class User:
         assert not tree["trouble"], tree
         return dict(tree["runs"][0])
 
-    def wait(self, run: Path, states: Sequence[str], seconds: float) -> dict[str, Any]:
+    def wait(self, run: Path, states: Sequence[str], seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until the run is in one of the states; returns what status says then."""
 
         def there() -> dict[str, Any] | None:
@@ -78,7 +87,18 @@ class User:
         assert isinstance(found, dict)
         return found
 
-    def trains(self, run: Path, seconds: float = 90) -> dict[str, Any]:
+    def settles(self, run: Path, *states: str) -> dict[str, Any]:
+        """Wait until the run is in one of the states and no job of it is left; a scheduler ends a job a little after its command."""
+
+        def there() -> dict[str, Any] | None:
+            said = self.wait(run, states)
+            return said if not said["jobs"] else None
+
+        found = wait_until(there, PATIENCE, f"the end of the jobs of {run.name}", pause=1)
+        assert isinstance(found, dict)
+        return found
+
+    def trains(self, run: Path, seconds: float = PATIENCE) -> dict[str, Any]:
         """Wait until the run has a checkpoint and goes on; returns its status file."""
 
         def there() -> dict[str, Any] | None:

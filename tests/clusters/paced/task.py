@@ -1,0 +1,32 @@
+"""A classifier whose steps sleep as long as PACED_STEP_SECONDS says (for tests)."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import torch
+from torch import Tensor
+
+from ganhpc.experiment import Experiment
+from ganhpc.nets import choice
+from ganhpc.tasks.base import Context, Task
+from ganhpc.tasks.classifier import Classifier, networks
+
+__all__ = ["build", "networks"]
+SECONDS = float(os.environ.get("PACED_STEP_SECONDS", "0"))
+
+
+class Paced(Classifier):
+    """See the module."""
+
+    def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        time.sleep(SECONDS)
+        return super().train_step(batch)
+
+
+def build(experiment: Experiment, context: Context) -> Task:
+    choice.settle(experiment, context)
+    torch.manual_seed(experiment.seed)
+    net = networks(experiment, context.data.shape, len(context.data.classes), context.choices)["net"]
+    return Paced(experiment, context, net)
