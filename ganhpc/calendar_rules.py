@@ -7,6 +7,7 @@ the clock changes; only wall-clock times go through the time zone.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,13 +15,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.policy import Policy
+from ganhpc.policy import PACKAGED, Policy
 from ganhpc.toml_values import WEEKDAYS
 
 if TYPE_CHECKING:
     from holidays import HolidayBase
 
 ONE_DAY = dt.timedelta(days=1)
+KEPT = PACKAGED / "holidays" / "FR.json"
+"""The French holidays of some decades, as the `holidays` library has them (a test compares): to ask it takes too long."""
 LONGEST_REST = 60
 """Days without a working day after which a policy's calendar is taken for a mistake."""
 
@@ -78,10 +81,14 @@ class Calendar:
         return second if second > self.at(date, wall) else None
 
     @cached_property
-    def _holidays(self) -> HolidayBase | None:
-        if not self.policy.country:
-            return None
-        import holidays  # costs a tenth of a second: only where a working day is asked for
+    def _known(self) -> dict[str, dict[str, str]]:
+        """Year -> date -> name of the holidays that lie in a file beside the policies; empty where the country has none."""
+        country = self.policy.country.upper()
+        return json.loads(KEPT.read_text())["years"] if country == KEPT.stem else {}
+
+    @cached_property
+    def _holidays(self) -> HolidayBase:
+        import holidays  # it reads the calendars of all countries: as much time as all the rest of a launch
 
         country = self.policy.country.upper()
         try:
@@ -93,7 +100,10 @@ class Calendar:
 
     def holiday(self, date: dt.date) -> str:
         """The public holiday's name, or an empty text."""
-        return "" if self._holidays is None else str(self._holidays.get(date) or "")
+        if not self.policy.country:
+            return ""
+        year = self._known.get(str(date.year))
+        return str(self._holidays.get(date) or "") if year is None else year.get(date.isoformat(), "")
 
     def working(self, date: dt.date) -> bool:
         """Whether `date` is a working day: one of the policy's weekdays and no public holiday."""

@@ -167,7 +167,7 @@ class _Requests:
         loose = next((s for s in self.plan.slots if s.kind != "reservation"), None)
         if self.policy.max_jobs == 1 and slot is loose and slot.kind != "queue":
             start = slot.start.timestamp()
-            after += [job.job for job in self.busy if job.job and job.end and job.end.timestamp() <= start]
+            after += [job.job for job in self.busy if job.job and (job.end is None or job.end.timestamp() <= start)]
         return tuple(dict.fromkeys(after))
 
     def _start(self, slot: planner.Slot) -> dt.datetime:

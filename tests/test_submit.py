@@ -141,6 +141,9 @@ def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
     made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["7", "8", "9"]
     assert made.jobs[1].request.after == (), "it is put behind the first when that has a number"
+    busy += [Job("5", JobState.RUNNING, start=now - 60), Job("6", JobState.WAITING, start=now, end=now + 5400)]
+    made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------------

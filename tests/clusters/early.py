@@ -9,9 +9,7 @@ from typing import Any
 
 from tests.clusters.oar import Oar
 from tests.clusters.slurm import Slurm
-from tests.clusters.user import SMALL, User
-
-ENDLESS = ("--epochs", "100000")
+from tests.clusters.user import ENDLESS, SMALL, User
 
 
 class Hung:
@@ -35,19 +33,21 @@ class Again:
 
 
 class Held:
-    """Jobs before and behind an edge three minutes from now, without reservations."""
+    """Jobs before and behind an edge three minutes from now, without reservations. They mind no other jobs of the test user, of
+    which there are many at that time.
+    """
 
     def __init__(self, cluster: Oar, checkout: Path):
         self.user = User("oar", cluster, checkout, "held")
         self.tree = plan(self.user, "--time", "4m", policy=edge(self.user, 3, max_reservations=0))
 
 
-def edge(user: User, minutes: int, *, alone: bool = True, **rules: object) -> str:
-    """A policy with an edge so many minutes from now; returns its name."""
+def edge(user: User, minutes: int, **rules: object) -> str:
+    """A policy with an edge so many minutes from now; returns its name. It lets jobs run beside those of other tests."""
     there = dt.datetime.now() + dt.timedelta(minutes=minutes)
     lines = [
         f'edges = ["{there:%H:%M}"]', 'edge_days = "every"', 'end_before_edge = "60s"', 'start_after_edge = "60s"',
-        'max_job = "2m"', *(["max_jobs = 1"] if alone else []), 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
+        'max_job = "2m"', 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
     ]  # fmt: skip
     (user.folder / "edge.toml").write_text("\n".join(lines) + "\n")
     return "edge"

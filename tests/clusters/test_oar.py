@@ -17,7 +17,7 @@ from tests.clusters import oar
 from tests.clusters.chain import Chain
 from tests.clusters.early import Again, Held, Hung, edge, plan
 from tests.clusters.machine import wait_until
-from tests.clusters.user import CIFAR, SMALL, User, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hung", "oar_again", "oar_held")]
 
@@ -74,7 +74,7 @@ def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -
 
 
 def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
-    run = user.launch("--epochs", "100000", policy="free")
+    run = user.launch(*ENDLESS, policy="free")
     step = user.trains(run)["step"]
     done = user.run("cancel", run.name)
     assert done.returncode == 0, done.stderr
@@ -98,15 +98,17 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 
 
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
-    policy = edge(user, 6, alone=False)
-    after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=6)
+    # Later than any job that runs now, or the whole cluster could not be reserved.
+    policy = edge(user, 9)
+    after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=9)
     taken = ask(user, "oarsub", "-l", "/host=2/core=4,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
-    assert "OAR_JOB_ID" in taken
-    words = ("--time", "6m", "--on", "oar", "--policy", f"{policy}.toml")
+    id = taken.rpartition("=")[2].split()[0]
+    assert facts(user, id)["reservation"] == "Scheduled", taken
+    words = ("--time", "8m", "--on", "oar", "--policy", f"{policy}.toml")
     said = " ".join(user.run(*SMALL, *words).stdout.split())
     assert "No reservation (the slot is taken" in said
     assert "OAR offers" in said
-    ask(user, "oardel", taken.rpartition("=")[2].split()[0])
+    ask(user, "oardel", id)
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from tests.clusters import slurm
 from tests.clusters.chain import Chain
 from tests.clusters.early import Hung
 from tests.clusters.machine import wait_until
-from tests.clusters.user import CIFAR, SMALL, User, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain", "slurm_hung")]
 
@@ -46,7 +46,7 @@ def test_a_training_without_accounting_is_submitted_killed_and_judged(slurm_bare
     user = User("slurm", slurm_bare, checkout, "bare")
     try:
         done = user.launch("--epochs", "2", policy="free")
-        endless = user.launch("--epochs", "100000", policy="free")
+        endless = user.launch(*ENDLESS, policy="free")
         user.trains(endless)
         (job,) = user.jobs(endless)
         ask(user, "scancel", "--signal=KILL", job["job_id"])
@@ -63,7 +63,7 @@ def test_two_processes_on_each_of_two_nodes(user: User) -> None:
 
 
 def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
-    run = user.launch("--epochs", "100000", policy="free")
+    run = user.launch(*ENDLESS, policy="free")
     step = user.trains(run)["step"]
     (job,) = user.jobs(run)
     ask(user, "scontrol", "requeue", job["job_id"])
@@ -104,7 +104,7 @@ def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -
 
 
 def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
-    run = user.launch("--epochs", "100000", policy="free")
+    run = user.launch(*ENDLESS, policy="free")
     step = user.trains(run)["step"]
     done = user.run("cancel", run.name)
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,8 @@ from tests.clusters.slurm import Slurm
 SYNTHETIC = ("--data", "synthetic", "--train-images", "200", "--device", "cpu")
 SMALL = ("paced", *SYNTHETIC)
 """A training in steps that sleep: it lasts, and leaves the processor to the others (tests/clusters/paced)."""
+ENDLESS = ("--epochs", "3000")
+"""A second each at least, so longer than any test; and short enough for a resumed run to be a dozen jobs, not hundreds."""
 CIFAR = ("cifar", "--preset", "course", *SYNTHETIC)
 POLICIES = {
     # Jobs of one minute, one at a time.
