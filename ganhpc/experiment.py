@@ -126,8 +126,7 @@ class Experiment:
         """A readable name: the user's own, or the preset and what differs from it. The seed is not part of it."""
         if self.name:
             return slug(self.name)
-        base = type(self).presets()[self.preset]
-        words = [self.preset]
+        base, words = type(self).presets()[self.preset], [self.preset]
         for opt in options(type(self)):
             value, default = opt.get(self), opt.get(base)
             # Without a bound on the time, the number of epochs says it all.
@@ -136,7 +135,8 @@ class Experiment:
             )
             if not silent and value != default:
                 words.append(opt.label(value))
-        return slug("-".join(words))[:100].rstrip("-.")
+        text = slug("-".join(words))
+        return text if len(text) <= 100 else f"{text[:91].rstrip('-.')}-{self.group[:8]}"
 
     # -- presets, options, JSON ----------------------------------------------------------------------------------------
 

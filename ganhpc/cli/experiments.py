@@ -58,10 +58,11 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add("Budget", *(click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
     made.add(
         "Common",
-        click.Option(["--preset"], metavar="NAME", type=PresetType(cls), default="default", show_default=True, help=f"exact, named variant: {preset_names}"),
+        click.Option(["--preset"], metavar="NAME", type=PresetType(cls), help=f"exact, named variant: {preset_names}  [default: default]"),
         *(click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
         click.Option(["--seeds"], metavar="K", type=click.IntRange(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
     )  # fmt: skip
+    made.add("Scan", *scan_options(cls))
     made.add(
         f"Of {cls.NAME}", *(click_option(o, cls) for o in options(cls) if o.name not in common and len(o.path) == 1)
     )
@@ -111,9 +112,26 @@ def click_option(option: Option, cls: type[Experiment]) -> click.Option:
     return click.Option([option.flag, option.name], type=DefinitionType(option), default=None, help=help)
 
 
-def definition(cls: type[Experiment], values: dict[str, Any]) -> Experiment:
-    """The definition that the typed options stand for: the preset's, with what was typed in its place."""
-    base = cls.from_preset(values["preset"])
+def scan_options(cls: type[Experiment] | None) -> tuple[click.Option, ...]:
+    """--scan and --zip; the help has the scans that the file of `cls` names."""
+    from ganhpc.grid import named_scans
+
+    names = ", ".join(named_scans(cls)) if cls else ""
+    ready = f"; or by name: {names}" if names else "; or by its name in the experiment's file" if cls is None else ""
+    return (
+        click.Option(
+            ["--scan", "scans"],
+            multiple=True,
+            metavar="FIELD=V1,V2|NAME",
+            help=f"one run for each value, several options each with each: lr=1e-4,2e-4, lr=1e-5:1e-3:log5, conv=6x16,12x32{ready}",
+        ),
+        click.Option(["--zip", "zipped"], is_flag=True, help="pair the values of several --scan, the first with the first"),
+    )  # fmt: skip
+
+
+def definition(cls: type[Experiment], values: dict[str, Any], preset: str | None = None) -> Experiment:
+    """The definition that the typed options stand for: the preset's (`preset` where none is typed), with what was typed in its place."""
+    base = cls.from_preset(values["preset"] or preset or "default")
     typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
     if "epochs" in typed and "time" not in typed:
         typed["time"] = None  # The number of epochs is the budget then.
@@ -125,6 +143,11 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     from ganhpc import site
     from ganhpc.schedulers.pick import pick
 
+    if values["scans"] or values["zipped"]:
+        from ganhpc.cli import scan
+
+        scan.launch(cls, values)
+        return
     base = definition(cls, values)
     experiments = [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
     runs, dry_run = Path(values["runs"]), values["dry_run"]
