@@ -27,7 +27,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     still. The machine may be busy with other work, or clock down: the fastest try suffers least from both.
     """
     side, begun = FIRST_SIDE[device.type], time.perf_counter()
-    with undisturbed(), torch.no_grad(), _as_convolutions_compute():
+    with undisturbed(), torch.no_grad(), as_convolutions_compute():
         while True:
             pair = _matrices(side, device, dtype)
             best = _seconds(*pair)
@@ -64,8 +64,9 @@ def _seconds(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 @contextmanager
-def _as_convolutions_compute() -> Iterator[None]:
-    """Matrix products in TF32 where convolutions may use it: a peak in slower arithmetic would flatter the training."""
+def as_convolutions_compute() -> Iterator[None]:
+    """Matrix products in TF32 where convolutions may use it: a peak in slower arithmetic would flatter the training, and a ceiling be
+    lower than what it bounds."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
     try:

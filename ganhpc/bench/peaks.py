@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from ganhpc.bench.measuring import Spread, calls_for, in_turn, seconds_each
+from ganhpc.peak import as_convolutions_compute
 
 SIDES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
 """Sides of the square matrices that are tried; the faster product counts."""
@@ -55,7 +55,7 @@ def measure(device: torch.device, precision: str, *, repeats: int, seconds: floa
         calls = calls_for(seconds, work, synchronize)
         return lambda: amount / seconds_each(work, calls, synchronize)
 
-    with _as_convolutions_do():
+    with as_convolutions_compute():
         products = {side: rate(_product(side, device, dtype), 2 * side**3) for side in SIDES[device.type]}
         found = in_turn({str(side): piece for side, piece in products.items()}, repeats, warmups=0)
         best = max(found, key=lambda side: sum(found[side]))
@@ -74,14 +74,3 @@ def _copy(device: torch.device) -> Callable[[], object]:
     source = torch.ones(COPIED[device.type] // 4, device=device)
     target = torch.ones_like(source)
     return lambda: target.copy_(source)
-
-
-@contextmanager
-def _as_convolutions_do() -> Iterator[None]:
-    """cuDNN rounds factors of fp32 convolutions to TF32 unless told otherwise; the ceiling must not be lower than they are."""
-    before = torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
-    try:
-        yield
-    finally:
-        torch.backends.cuda.matmul.allow_tf32 = before

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Sequence
 from typing import Any
 
-from ganhpc.gallery import summary
-from ganhpc.report.blocks import Block, Code, Facts, Gallery, Line, Note, Paragraph, Plot, Section
+from ganhpc.report.blocks import Block, Cell, Code, Column, Facts, Gallery, Line, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.images import evenly, small
 from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material
@@ -45,16 +46,28 @@ def convergence(each: Material, words: Words) -> Section:
         blocks.append(figures)
     if blocks:
         blocks.insert(0, Paragraph(words("gan.text")))
-        statistics = [
-            summary(n, [y for _, y in each.training(n)])
-            for members in groups.values()
-            for n in members
-            if each.training(n)
-        ]
-        blocks.append(Code(words("gan.statistics"), "\n".join(statistics)))
+        blocks.append(_statistics({n: each.training(n) for members in groups.values() for n in members}, words))
     if log := _log(each):
         blocks.append(Code(words("gan.log"), log, folded=False))
     return Section("convergence", words("gan.title"), blocks)
+
+
+def _statistics(curves: dict[str, Sequence[tuple[float, float]]], words: Words) -> Table:
+    """One row a figure: mean, sample standard deviation, coefficient of variation, and of how many values."""
+    columns = [
+        Column(words("column.quantity")), Column(words("column.mean"), True), Column("±", True, words("column.std")),
+        Column("cv", True, words("column.cv")), Column("n", True, words("column.values")),
+    ]  # fmt: skip
+    rows = []
+    for name, points in curves.items():
+        if values := [y for _, y in points if is_finite(y)]:
+            mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
+            cv = std / abs(mean) if std is not None and mean else None
+            rows.append([
+                Cell(words.name("figure", name)), Cell(words.number(mean, 3), mean), Cell(words.number(std, 2), std or 0.0),
+                Cell(words.per_cent(cv), cv or 0.0), Cell(words.count(len(values)), len(values)),
+            ])  # fmt: skip
+    return Table(words("gan.statistics"), columns, rows)
 
 
 def _in_words(lines: list[Line], words: Words) -> str:

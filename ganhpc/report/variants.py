@@ -11,9 +11,8 @@ from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material
 from ganhpc.report.subject import Scan
 from ganhpc.results import Row
+from ganhpc.results_best import lower_is_better
 
-LOWER = {"loss", "test_loss", "convergence", "wasserstein", "frechet", "kernel", "lines_total_variation"}
-"""Figures of which less is better; of all others, more."""
 GAN_FIGURES = ("valid", "diversity", "convergence", "wasserstein", "lines_valid", "frechet", "kernel")
 
 
@@ -26,7 +25,7 @@ class Variants:
         done = [each for each in found if each.is_done]
         names = [each.headline for each in done or found]
         self.headline = max(set(names), key=names.count) if names else "loss"
-        self.lower = self.headline in LOWER
+        self.lower = lower_is_better(self.headline)
 
     def mean(self, group: Row) -> float | None:
         value = group.get(self.headline)
