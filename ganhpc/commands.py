@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import tempfile
@@ -49,9 +50,26 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
         return Answer(code, *texts)
 
 
+def _until_it_ends(child: subprocess.Popen[bytes], seconds: float) -> None:
+    """Sleep until it ends, or the time is over. Popen.wait looks now and then, at ever longer intervals: a quick answer waits twice."""
+    try:
+        handle = os.pidfd_open(child.pid)
+    except OSError:  # an old kernel, or a sandbox
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(seconds)
+        return
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(max(0.0, seconds) * 1000)
+    finally:
+        os.close(handle)
+
+
 def _wait(child: subprocess.Popen[bytes], seconds: float) -> int | None:
     try:
-        return child.wait(seconds)
+        _until_it_ends(child, seconds)
+        return child.wait(0)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.killpg(child.pid, signal.SIGKILL)

@@ -155,7 +155,7 @@ def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
 
 def queue_if_here(scheduler: Scheduler) -> list[Job]:
     """The living jobs, where the scheduler is here at all: a dry run works without it."""
-    return scheduler.queue() if scheduler.find().here else []
+    return scheduler.queue() if scheduler.found.here else []
 
 
 def print_dry(submission: submit.Submission, console: Console, as_json: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import shlex
 import string
 import sys
@@ -149,6 +150,11 @@ class Scheduler(ABC):
 
     def __init__(self, site: Site) -> None:
         self.site = site
+
+    @functools.cached_property
+    def found(self) -> Found:
+        """What `find` says, asked once a command: the answer takes a server's time."""
+        return self.find()
 
     def capabilities(self) -> Capabilities:
         """What the planner may use of it."""

@@ -26,7 +26,7 @@ def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | Non
         return None, "--on local"
     if on in ("slurm", "oar"):
         scheduler = named(on, site)
-        found = scheduler.find()
+        found = scheduler.found
         if not found.here and not dry_run:
             raise UserError(
                 f"--on {on}: {found.why}; type --on local to train on this machine, or --dry-run to see what would be sent."
@@ -35,7 +35,7 @@ def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | Non
     reasons = []
     for name in ("oar", "slurm"):
         scheduler = named(name, site)
-        found = scheduler.find()
+        found = scheduler.found
         if found.here:
             return scheduler, found.why
         reasons.append(found.why)

@@ -1,0 +1,110 @@
+"""What launching costs: `launch.py cifar --on slurm` beside a bare submitit submission of the same job, and --dry-run beside --help.
+
+    python -m benchmarks.launch [--repeats 10]
+
+Needs Slurm (sbatch) for the first. Both submit the same command with the same request, on hold, so that nothing ever runs;
+each job is cancelled before the next is submitted. In turn, whole processes, their start included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.common import ROOT, spread
+from ganhpc.bench.measuring import in_turn
+
+LAUNCH = (sys.executable, str(ROOT / "launch.py"))
+SETTINGS = "settings.toml"
+CIFAR = ("cifar", "--data", "synthetic", "--time", "20m")
+BARE = """
+import sys, submitit
+from submitit.helpers import CommandFunction
+
+executor = submitit.SlurmExecutor(folder=sys.argv[1])
+executor.update_parameters(
+    job_name="bare", time=20, nodes=1, ntasks_per_node=1, comment="bare", signal_delay_s=120, dependency="singleton",
+    additional_parameters={"hold": True, "requeue": True},
+)
+job = executor.submit(CommandFunction([sys.executable, "-m", "ganhpc.train", sys.argv[1]]))
+print("job", job.job_id)
+"""
+
+
+def seconds(command: Sequence[str], folder: Path, after: Callable[[str], object] = lambda _: None) -> float:
+    """Seconds of one call in `folder`; `after` is given what it printed, when the clock has stopped."""
+    begun = time.perf_counter()
+    env = os.environ | {"GANHPC_CONFIG": str(folder / SETTINGS)}
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
+    took = time.perf_counter() - begun
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
+    after(done.stdout)
+    return took
+
+
+def cancel(printed: str) -> None:
+    """Cancel the job that was submitted: "job 7" of the one, "sent": ["7"] of the other."""
+    found = re.search(r'^job (\d+)|"sent": \[\s*"(\d+)"', printed, re.MULTILINE)
+    if not found:
+        raise SystemExit(f"no job was submitted: {printed}")
+    subprocess.run(["scancel", found[1] or found[2]], check=True)
+
+
+def pieces(folder: Path) -> dict[str, Callable[[], float]]:
+    """What is timed, by name; the submissions only where there is a Slurm."""
+    (folder / SETTINGS).write_text('options = ["--hold"]\n')
+    runs = ("--runs", str(folder / "runs"))
+    made: dict[str, Callable[[], float]] = {
+        "--help": partial(seconds, [*LAUNCH, "--help"], folder),
+        "cifar --help": partial(seconds, [*LAUNCH, "cifar", "--help"], folder),
+        "cifar --dry-run": partial(seconds, [*LAUNCH, *CIFAR, "--on", "local", "--dry-run", *runs], folder),
+        "cifar --on slurm --dry-run": partial(seconds, [*LAUNCH, *CIFAR, "--on", "slurm", "--dry-run", *runs], folder),
+    }
+    if shutil.which("sbatch"):
+        launch = [*LAUNCH, *CIFAR, "--on", "slurm", "--new", "--json", *runs]
+        made["cifar --on slurm"] = partial(seconds, launch, folder, cancel)
+        made["bare submitit"] = partial(seconds, [sys.executable, "-c", BARE, str(folder / "bare")], folder, cancel)
+    return made
+
+
+def ratio(found: dict[str, list[float]], one: str, other: str) -> str:
+    """How many times `other` `one` took, round by round and of the means."""
+    rounds = [a / b for a, b in zip(found[one], found[other], strict=True)]
+    means = statistics.mean(found[one]) / statistics.mean(found[other])
+    return f"{one} takes {means:.2f} times {other} (round by round {spread(rounds, '.2f')})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.launch", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=10, help="rounds that count [default: 10]")
+    repeats = parser.parse_args().repeats
+    with tempfile.TemporaryDirectory() as name:
+        found = in_turn(pieces(Path(name)), repeats)
+    versions = ", ".join(f"{package} {version(package)}" for package in ("submitit", "click", "rich", "holidays"))
+    print(f"Python {platform.python_version()} on {platform.machine()}, {versions}; n = {repeats}, mean ± sample sd")
+    for what, values in found.items():
+        print(f"{what:<28} {spread(values)} s, least {min(values):.3f} s")
+    if "bare submitit" in found:
+        slurm = subprocess.run(["sbatch", "--version"], capture_output=True, text=True).stdout.strip()
+        print(f"{ratio(found, 'cifar --on slurm', 'bare submitit')}; {slurm}")
+    else:
+        print("sbatch is not on the PATH: the submissions are left out")
+    for what in ("cifar --dry-run", "cifar --on slurm --dry-run"):
+        print(ratio(found, what, "--help"))
+
+
+if __name__ == "__main__":
+    main()
