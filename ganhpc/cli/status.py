@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Console, Group
@@ -15,7 +16,7 @@ from rich.text import Text
 
 from ganhpc import lookup, overview, site
 from ganhpc.cli.params import RUNS, Sections
-from ganhpc.overview import View
+from ganhpc.overview import Known, View
 from ganhpc.run import Run, State
 from ganhpc.schedulers.base import SAID, JobState, Scheduler
 from ganhpc.units import format_duration
@@ -94,9 +95,9 @@ def lines(view: View) -> list[str]:
     for known in view.jobs:
         job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"
         if job.state is JobState.RUNNING:
-            said.append(f"{slot}: running" + (f", ends {when(job.end)}" if job.end else ""))
+            said.append(f"{slot}: running" + (f", ends {when(job.end, clock(known))}" if job.end else ""))
         elif job.state is JobState.WAITING:
-            start = f", expected to start {when(known.start)}" if known.start else ""
+            start = f", expected to start {when(known.start, clock(known))}" if known.start else ""
             said.append(f"{slot}: waits{start}")
         else:
             said.append(f"{slot}: {job.message or job.state.value}")
@@ -118,11 +119,18 @@ def progress(view: View) -> str:
     return ", ".join(words)
 
 
-def when(moment: float | None) -> str:
+def clock(known: Known) -> dt.tzinfo | None:
+    """The clock that the plan was printed by: the site's, else that of the record; None: this machine's."""
+    if name := site.load().time_zone:
+        return ZoneInfo(name)
+    planned = known.entry.get("start")
+    return dt.datetime.fromisoformat(planned).tzinfo if planned else None
+
+
+def when(moment: float, tz: dt.tzinfo | None) -> str:
     """A moment near now, in words: 19:01:00, or Tue 24 Nov 09:01:00."""
-    assert moment is not None
-    there = dt.datetime.fromtimestamp(moment)
-    return f"{there:%H:%M:%S}" if there.date() == dt.datetime.now().date() else f"{there:%a %d %b %H:%M:%S}"
+    there = dt.datetime.fromtimestamp(moment, tz)
+    return f"{there:%H:%M:%S}" if there.date() == dt.datetime.now(tz).date() else f"{there:%a %d %b %H:%M:%S}"
 
 
 command = Sections("status", callback=lambda **values: show(**values), help=(
