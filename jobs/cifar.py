@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import Budget, Experiment, option
+from ganhpc.grid import Named
 
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)
@@ -144,3 +145,10 @@ _RECORD = Cifar(
 )
 
 PRESETS = {"default": Cifar(), "tutorial": _TUTORIAL, "course": _COURSE, "record": _RECORD}
+
+SCANS = {
+    # The course: "the four combinations, with or without mirroring x with or without shift".
+    "augmentation": Named({"flip": ("none", "random"), "crop": (0, 4)}, preset="course"),
+    # The course: "typically double the size of each layer", here as far as 256,000 parameters go.
+    "layers": Named({"conv": ((6, 16), (12, 32)), "linear": ((120, 84), (240, 168))}, preset="course"),
+}

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import option
+from ganhpc.grid import Named
 from jobs._gan import Gan
 
 
@@ -29,6 +30,12 @@ class Dcgan(Gan):
     real_label: tuple[float, ...] = option(
         (0.9, 1.0), "the label of real images: one draw a batch between these two", low=0.0, high=1.0, metavar="X,X"
     )
+    noise: float = option(
+        0.0,
+        "normal noise on all that the discriminator sees; its deviation is one draw a step between 0 and this",
+        low=0.0,
+        high=10.0,
+    )
     flip: str = option("random", "mirroring of training images", choices=("none", "random", "alternate"))
 
     def check(self) -> None:
@@ -45,6 +52,8 @@ PRESETS = {
     # .. then what they found best of what they scanned: rates, eps (0.5 learns faster), batches (8 collapses) ..
     "w13-best": Dcgan(preset="w13-best", lr=1e-4, lr_d=1e-5, bn_eps=0.5, batch_size=16),
     "w13-eps": Dcgan(preset="w13-eps", bn_eps=0.5),
+    # (where they started their later scans from: rates and eps settled, batches of 64)
+    "w13-rates": Dcgan(preset="w13-rates", lr=1e-4, lr_d=1e-5, bn_eps=0.5),
     # .. and what they found to fail, for whoever wants to see it: mode collapse, and a generator so fast that D stops to learn.
     "w13-collapse": Dcgan(preset="w13-collapse", lr=1e-4, lr_d=1e-5, bn_eps=0.5, batch_size=8),
     "w13-fast-g": Dcgan(preset="w13-fast-g", lr=4e-3),
@@ -54,3 +63,12 @@ PRESETS = {
         real_label=(1.0, 1.0), flip="none",
     ),
 }  # fmt: skip
+
+# The scans of the notes, weeks 13 and 14. Where theirs had an eps of 0, which PyTorch refuses today, the recipe's own 5e-5 stands.
+SCANS = {
+    "lr-eps": Named({"lr_g": (1e-3, 1e-4), "lr_d": (1e-4, 1e-5), "bn_eps": (5e-5, 0.1, 0.5)}, preset="w13"),
+    "latent-dim": Named({"latent_dim": (50, 100, 150, 200)}, preset="w13-rates"),
+    "batch-size": Named({"batch_size": (8, 16, 32, 64)}, preset="w13-rates"),
+    "b1-b2": Named({"beta1": (0.1, 0.3, 0.7, 0.9), "beta2": (0.8, 0.9, 0.99)}, preset="w13-rates"),
+    "noise": Named({"noise": (0.05, 0.1, 0.15, 0.2)}, preset="w13-rates"),
+}

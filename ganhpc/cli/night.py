@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import click
 from rich.console import Console
 
 from ganhpc import script, site, submit
-from ganhpc.cli import remote
-from ganhpc.cli.experiments import DefinitionType
+from ganhpc.cli import remote, scan
+from ganhpc.cli.experiments import DefinitionType, scan_options
 from ganhpc.cli.params import LAUNCHER, RUNS, Sections
 from ganhpc.cli.remote import Place
+from ganhpc.cli.scan_view import Planned, show
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Option, find, options
 from ganhpc.run import Run
@@ -37,13 +39,17 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     place = Place.of(scheduler, values["policy"], values["now"], settings, default="none" if local else "student")
     console = Console(stderr=values["json"], highlight=False)
     console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
-    wanted = planned(definitions(words, values), Path(values["runs"]), new=values["new"])
+    scans = scan.for_night(words, values) if values["scans"] or values["zipped"] else []
+    made = _each_once([e for found in scans for e in found.experiments] or definitions(words, values))
+    for found in scans:
+        show(found, place, console)
+    wanted = planned(made, Path(values["runs"]), new=values["new"])
     window = window_of(place, values["begin"], values["until"])
     submission = submit.prepare(wanted, scheduler, place.policy, place.now, *_around(place, window))
     if values["dry_run"]:
         _show(submission, console, values["json"])
         return
-    _agree(wanted, submission, place, window, console, values)
+    _agree(wanted, scans, submission, place, window, console, values)
 
 
 def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
@@ -56,8 +62,13 @@ def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment
         name, _, preset = word.partition(":")
         base = find(name).from_preset(preset or "default").replace(**typed)
         made += [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
-    if twice := {e.signature for e in made if [x.signature for x in made].count(e.signature) > 1}:
-        same = next(e for e in made if e.signature in twice)
+    return _each_once(made)
+
+
+def _each_once(made: list[Experiment]) -> list[Experiment]:
+    """The same, checked. Raises UserError where one is there twice."""
+    counts = Counter(e.signature for e in made)
+    if same := next((e for e in made if counts[e.signature] > 1), None):
         raise UserError(f"{same.NAME} {same.variant} is named twice: leave one out, or type --seeds 2.")
     return made
 
@@ -115,6 +126,7 @@ def _show(submission: submit.Submission, console: Console, as_json: bool) -> Non
 
 def _agree(
     wanted: Sequence[submit.Wanted],
+    scans: Sequence[Planned],
     submission: submit.Submission,
     place: Place,
     window: Callable[[Sequence[Job]], Window],
@@ -123,6 +135,8 @@ def _agree(
 ) -> None:
     """Show the plan, write it as a script, and send it where the user says yes."""
     runs = Path(values["runs"])
+    for found in scans:
+        scan.record(found, runs)
     opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
     if not values["yes"]:
         # Folders of --new have their names only now.
@@ -168,4 +182,5 @@ command.add(
     RUNS(),
     *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
 )  # fmt: skip
+command.add("Scan", *scan_options(None))
 command.add("Of every experiment", *(_option(o) for o in options(Experiment)))

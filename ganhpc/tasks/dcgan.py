@@ -4,6 +4,9 @@ Goodfellow et al., "Generative adversarial nets", 2014, section 3, with the gene
 Each step updates the discriminator on a real and a generated batch apart (their statistics under batch normalisation differ), then
 the generator on the same generated images against the updated discriminator, as the internship notes of week 13 and the PyTorch
 tutorial do.
+
+With --noise X, whatever the discriminator sees in a step, real or generated, has the same normal noise added to it; its deviation is one
+draw a step between 0 and X (as the notes' scan "noise" has it).
 """
 
 from __future__ import annotations
@@ -14,34 +17,44 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganhpc.draws import Draws
 from ganhpc.experiment import Experiment
 from ganhpc.nets import dcgan
 from ganhpc.tasks.base import Context, Task
 from ganhpc.tasks.gan import Gan, side_of
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 class Dcgan(Gan):
-    """Reads of the definition, beside what `Gan` reads: net, latent_dim, base_channels, bn_eps, image_size, real_label."""
+    """Reads of the definition, beside what `Gan` reads: net, latent_dim, base_channels, bn_eps, image_size, real_label,
+    noise."""
 
     headline = "diversity"
 
     def batch(self, epoch: int, step: int) -> Batch:
-        """Images [B, C, H, W], latent vectors [B, latent_dim], and the label of real images, one for the batch []."""
+        """Images [B, C, H, W], latent vectors [B, latent_dim], the label of real images, one for the batch [], and the noise
+        [B, C, H, W] or None."""
         draws = self.draws(epoch, step)
-        return self.images(epoch, step, draws), draws.normal(self.latent_dim), draws.one(*self.experiment.real_label)
+        images, z = self.images(epoch, step, draws), draws.normal(self.latent_dim)
+        return images, z, draws.one(*self.experiment.real_label), self._noise(images, draws)
+
+    def _noise(self, images: Tensor, draws: Draws) -> Tensor | None:
+        if not self.experiment.noise:
+            return None
+        deviation = draws.one(0.0, self.experiment.noise)
+        return deviation * draws.normal(images[0].numel()).view_as(images)
 
     def train_step(self, batch: Batch) -> dict[str, Tensor]:
-        images, z, label = batch
+        images, z, label, noise = batch
         self.train_mode()
         with self.context.phase("forward"), self.autocast():
             fakes = self.wrapped["generator"](z)
-        loss_d, score_real = self._update_discriminator(images, fakes.detach(), label)
+        loss_d, score_real = self._update_discriminator(_noisy(images, noise), _noisy(fakes.detach(), noise), label)
         scores: list[Tensor] = []
 
         def loss_of(pictures: Tensor) -> Tensor:
-            logits = self.wrapped["discriminator"](pictures).float()
+            logits = self.wrapped["discriminator"](_noisy(pictures, noise)).float()
             scores.append(logits.detach().sigmoid().mean())
             return against(logits, torch.ones_like(label))
 
@@ -70,6 +83,10 @@ class Dcgan(Gan):
 
     def arguments(self) -> dict[str, Any]:
         return _sizes(self.experiment, self.context.data.shape) | {"latent_dim": self.experiment.latent_dim}
+
+
+def _noisy(images: Tensor, noise: Tensor | None) -> Tensor:
+    return images if noise is None else images + noise
 
 
 def against(logits: Tensor, label: Tensor) -> Tensor:

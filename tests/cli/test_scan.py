@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ganhpc.run import Run, State
 from tests.cli.test_launch import start, wait_for
 from tests.conftest import Launch
+from tests.schedulers.test_oar import install
 
 SMALL = ("cifar", "--preset", "course", "--data", "synthetic", "--train-images", "40", "--device", "cpu")
 TINY = (*SMALL, "--epochs", "1")
@@ -107,25 +109,90 @@ def test_a_run_that_fails_keeps_no_other_from_running(launch: Launch, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_scan_goes_on_by_the_same_line(launch: Launch, tmp_path: Path, how: signal.Signals) -> None:
-    words = [*SMALL, "--epochs", "100", "--checkpoint-every", "0.1s", "--scan", "lr=0.01,0.02,0.03"]
-    child = start(tmp_path, words)
-    wait_for(lambda: len(finished(tmp_path)) == 1 and len(list(Run.all(tmp_path / "runs"))) == 2)
-    second = next(run for run in Run.all(tmp_path / "runs") if not run.result_json.exists())
-    wait_for(second.has_checkpoint)
-    first = finished(tmp_path)
-    child.send_signal(how)
-    said, _ = child.communicate(timeout=60)
-    wait_for(lambda: not second.is_held(), 10)
-    assert second.standing().state is State.RESUMABLE
-    assert len(list(Run.all(tmp_path / "runs"))) == 2, "no other run was started"
+def test_a_scan_that_is_stopped_then_killed_goes_on_by_the_same_line(launch: Launch, tmp_path: Path) -> None:
+    words = [*SMALL, "--epochs", "40", "--checkpoint-every", "0.1s", "--scan", "lr=0.01,0.02,0.03"]
+
+    def interrupted(how: signal.Signals, done: int) -> tuple[Run, str, int]:
+        """Start the scan and end it in the middle of the run behind `done` finished ones."""
+        child = start(tmp_path, words)
+        wait_for(lambda: len(finished(tmp_path)) == done and len(list(Run.all(tmp_path / "runs"))) == done + 1)
+        (run,) = (run for run in Run.all(tmp_path / "runs") if not run.result_json.exists())
+        wait_for(run.has_checkpoint)
+        child.send_signal(how)
+        said, _ = child.communicate(timeout=60)
+        wait_for(lambda: not run.is_held(), 10)
+        assert run.standing().state is State.RESUMABLE
+        assert len(list(Run.all(tmp_path / "runs"))) == done + 1, "no other run was started"
+        return run, said, child.returncode
+
+    first, said, code = interrupted(signal.SIGINT, 1)
+    assert code == 130
+    assert "1 of 3 runs done; stopped, and the same command goes on: python launch.py cifar" in said
     assert len(record(tmp_path, "lr")["runs"]) == 3, "written before the first run"
-    if how is signal.SIGINT:
-        assert child.returncode == 130
-        assert "1 of 3 runs done; stopped, and the same command goes on: python launch.py cifar" in said
+    before = finished(tmp_path)
+    second, said, _ = interrupted(signal.SIGKILL, 2)
+    assert "1 done, 1 resumable, 1 new" in said
     done = launch(*words)
     assert done.returncode == 0, done.stdout
-    assert "1 done, 1 resumable, 1 new" in done.stdout and "3 of 3 runs done" in done.stdout
-    assert {name: finished(tmp_path)[name] for name in first} == first
-    assert (second.result() or {})["segments"] == 2
+    assert "2 done, 1 resumable" in done.stdout and "3 of 3 runs done" in done.stdout
+    assert {name: finished(tmp_path)[name] for name in before} == before
+    assert [(run.result() or {})["segments"] for run in (first, second)] == [2, 2]
+
+
+def test_a_named_scan_is_laid_into_a_night(launch: Launch, tmp_path: Path) -> None:
+    words = (
+        "night",
+        "dcgan",
+        "--scan",
+        "lr-eps",
+        "--time",
+        "1h",
+        "--on",
+        "oar",
+        "--now",
+        "2026-11-26T17:00",
+        "--dry-run",
+    )
+    done = launch(*words, PATH=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "scan lr-eps of dcgan, preset w13: 2 x 2 x 3 = 12 runs" in done.stdout
+    assert "12h to train in all, one run after another; 1 night under policy student" in done.stdout
+    tree = json.loads(launch(*words, "--json", PATH=str(tmp_path)).stdout)
+    assert len({slot["run"] for slot in tree["slots"]}) == 12 and tree["remaining"] == []
+    wrong = launch(*words[:3], "nosuch", "--dry-run")
+    assert wrong.returncode == 2 and "lr-eps" in wrong.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_night_of_a_scan_is_recorded_and_submitted(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    fake = install(tmp_path, monkeypatch)
+    fake.set_clock(dt.datetime.now())
+    (tmp_path / "free.toml").write_text('base = "student"\nedges = []\n')
+    words = (
+        *SMALL[1:],
+        "--time",
+        "30m",
+        "--scan",
+        "lr=0.1,0.2",
+        "--zip",
+        "--seeds",
+        "2",
+        "--on",
+        "oar",
+        "--policy",
+        "free.toml",
+    )
+    now = dt.datetime.now().astimezone()
+    soon, end = ((now + dt.timedelta(minutes=minutes)).isoformat(timespec="seconds") for minutes in (5, 480))
+    done = launch("night", "cifar:course", *words[2:], "--until", end, "--from", soon, "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    tree = json.loads(done.stdout)
+    kept = record(tmp_path, "lr")
+    assert [slot["run"] for slot in tree["slots"]] == kept["runs"] and len(kept["runs"]) == 4 == len(tree["sent"])
+    again = launch("cifar", "--preset", "course", *words[2:], "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["sent"] == [], "the same scan by its experiment's own command: all is submitted"
+    assert "4 waiting" in again.stderr

@@ -33,22 +33,24 @@ def adam(net: nn.Module, lr: float) -> torch.optim.Adam:
     return torch.optim.Adam(net.parameters(), lr=lr, betas=(0.5, 0.999))
 
 
-@pytest.mark.parametrize("case", ["dcgan", "tutorial"])
-def test_dcgan_trains_like_the_plain_loop(case: str) -> None:
-    """The loop of the PyTorch tutorial, with the label of the internship notes."""
-    task = task_of(tiny(case))
+@pytest.mark.parametrize(("case", "noise"), [("dcgan", 0.0), ("tutorial", 0.0), ("dcgan", 0.5)])
+def test_dcgan_trains_like_the_plain_loop(case: str, noise: float) -> None:
+    """The loop of the PyTorch tutorial, with the label and the noise of the internship notes."""
+    task = task_of(tiny(case, noise=noise))
     nets = copy.deepcopy(task.modules)
     net_g, net_d = nets["generator"], nets["discriminator"]
     adam_g, adam_d = adam(net_g, 1e-3), adam(net_d, 5e-4)
     for step in range(STEPS):
-        images, z, label = task.batch(0, step)
+        images, z, label, drawn = task.batch(0, step)
+        assert (drawn is None) == (noise == 0)
+        rand = 0 if drawn is None else drawn
         fake = net_g(z)
         net_d.zero_grad()
-        F.binary_cross_entropy_with_logits(net_d(images), torch.full((16,), label.item())).backward()
-        F.binary_cross_entropy_with_logits(net_d(fake.detach()), torch.zeros(16)).backward()
+        F.binary_cross_entropy_with_logits(net_d(images + rand), torch.full((16,), label.item())).backward()
+        F.binary_cross_entropy_with_logits(net_d(fake.detach() + rand), torch.zeros(16)).backward()
         adam_d.step()
         net_g.zero_grad()
-        F.binary_cross_entropy_with_logits(net_d(fake), torch.ones(16)).backward()
+        F.binary_cross_entropy_with_logits(net_d(fake + rand), torch.ones(16)).backward()
         adam_g.step()
     steps(task, STEPS)
     compare(task, nets)
@@ -117,6 +119,16 @@ def test_every_critic_step_has_images_and_latent_vectors_of_its_own() -> None:
     assert len(latent.flatten(1).unique(dim=0)) == 6
     seen = torch.stack([r.images for r in rounds]).flatten(2).flatten(0, 1)
     assert len(seen.unique(dim=0)) == 40, "an epoch shows each image once"
+
+
+def test_the_noises_deviation_is_one_draw_a_step_below_its_bound() -> None:
+    task = task_of(tiny("dcgan", noise=0.2))
+    deviations = [float(task.batch(0, step)[3].std()) for step in range(5)]
+    assert len(set(deviations)) == 5 and max(deviations) < 0.21 and min(deviations) < 0.15
+    assert torch.equal(task.batch(0, 3)[3], task.batch(0, 3)[3]), "a resumed run draws the same"
+    plain = task_of(tiny("dcgan"))
+    for ours, theirs in zip(task.batch(0, 0)[:3], plain.batch(0, 0)[:3], strict=True):
+        assert torch.equal(ours, theirs), "all else is drawn as without noise"
 
 
 def test_the_real_label_is_one_draw_a_batch() -> None:
