@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -24,7 +25,8 @@ def show(word: str, runs: str, follow: bool, lines: int) -> None:
     run = find_run(word, Path(runs))
     offset = _last_lines(run, lines)
     if follow:
-        _follow(run, offset)
+        with suppress(KeyboardInterrupt):  # how a person stops to follow
+            _follow(run, offset)
     elif not offset:
         view = _look(run)
         reason = f" ({view.standing.reason})" if view.standing.reason else ""

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ command.add(
 def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: Any) -> None:
     """Print the runs as asked."""
     if how["watch"]:
-        _watch(filters, sort, limit, {**how, "watch": False})
+        with suppress(KeyboardInterrupt):  # how a person leaves, also while the table is being made
+            _watch(filters, sort, limit, {**how, "watch": False})
         return
     for one, other in (("each", "group"), ("json", "csv"), ("json", "md"), ("csv", "md")):
         if how[one] and how[other]:
@@ -114,10 +116,7 @@ def _watch(filters: tuple[str, ...], sort: str | None, limit: int | None, how: d
         if not sys.stdout.isatty():
             return
         click.echo(f"{time.strftime('%H:%M:%S')}, again in {EVERY:.0f} s; Ctrl-C ends")
-        try:
-            time.sleep(EVERY)
-        except KeyboardInterrupt:
-            return
+        time.sleep(EVERY)
 
 
 def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]) -> list[Row]:

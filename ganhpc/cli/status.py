@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -58,7 +59,11 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
     if not watch:
         console.print(picture(chosen, all_runs or bool(words), runs))
         return
-    with Live(picture(chosen, all_runs or bool(words), runs), console=console, auto_refresh=False) as live:
+    # Ctrl-C is how a person leaves: no mistake, and no error.
+    with (
+        suppress(KeyboardInterrupt),
+        Live(picture(chosen, all_runs or bool(words), runs), console=console, auto_refresh=False) as live,
+    ):
         while True:
             time.sleep(every)
             live.update(picture(lookup.find_runs(words, Path(runs)), all_runs or bool(words), runs), refresh=True)

@@ -1,0 +1,54 @@
+"""Ctrl-C is how a person leaves what looks again and again: no error, no traceback."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import run_folders
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("words", [["results", "--watch"], ["status", "--watch"], ["logs", "RUN", "-f"]])
+def test_ctrl_c_leaves_without_an_error(words: list[str], tmp_path: Path) -> None:
+    run = run_folders.stopped(tmp_path, "running")
+    run.log.write_text("epoch 1 of 12\n")
+    typed = [word.replace("RUN", str(run.folder)) for word in words]
+    ours, theirs = pty.openpty()
+    # Held as by a living trainer: `logs -f` goes on as long as the run does.
+    with (
+        run.hold(),
+        subprocess.Popen(
+            [sys.executable, str(ROOT / "launch.py"), *typed, *([] if "logs" in words else ["--runs", str(tmp_path)])],
+            stdout=theirs,
+            stderr=theirs,
+            env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
+        ) as process,
+    ):
+        os.close(theirs)
+        shown = _read(ours, 30.0, until=b"epoch 1" if "logs" in words else b"default")
+        assert process.poll() is None, shown
+        process.send_signal(signal.SIGINT)
+        shown += _read(ours, 30.0)
+        assert process.wait(30) == 0, shown
+    os.close(ours)
+    assert shown.strip()
+    assert b"Error" not in shown and b"Traceback" not in shown, shown
+
+
+def _read(terminal: int, seconds: float, until: bytes = b"\0") -> bytes:
+    """What the program shows until it shows `until`, ends, or is silent for so long."""
+    found = b""
+    while until not in found and select.select([terminal], [], [], seconds)[0]:
+        try:
+            found += os.read(terminal, 4096)
+        except OSError:  # its other end is closed
+            break
+    return found
