@@ -80,6 +80,11 @@ class Scan:
         """Its runs in order; a folder that has been deleted since is among them."""
         return [Run(self.folder / name) for name in self.runs]
 
+    @property
+    def missing(self) -> int:
+        """How many of its runs have no folder: not begun, or deleted."""
+        return sum(not run.folder.is_dir() for run in self.run_folders())
+
     def values(self) -> dict[str, dict[str, Any]]:
         """For each run that still has its folder: {the scanned option: its value, .., "seed": its seed}. By the run's name."""
         found = {}
@@ -181,17 +186,30 @@ def scans(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Scan
     return found
 
 
+def exact(text: str, runs: Path) -> Scan | None:
+    """The scan whose file, name, or experiment/name `text` is, or None. Raises UserError where several have it, or it can't be read."""
+    if text.endswith(ENDING) and Path(text).is_file():
+        return read(Path(text))
+    word = text.removesuffix(ENDING)
+    paths = [*runs.glob(f"*/*{ENDING}"), *runs.glob(f"*{ENDING}")]
+    names = {path: path.name.removesuffix(ENDING) for path in sorted(paths) if not path.name.startswith(".")}
+    found = [path for path, name in names.items() if word in (name, f"{path.parent.name}/{name}")]
+    if len(found) > 1:
+        several = ", ".join(f"{path.parent.name}/{names[path]}" for path in found)
+        raise UserError(f"{text!r} names {len(found)} scans ({several}): type the experiment's name before it.")
+    return read(found[0]) if found else None
+
+
 def load(text: str, runs: Path) -> Scan:
     """The scan that `text` names: the path of its file, its name, experiment/name, or a beginning that only one has.
 
     Raises UserError where there is no such scan, or more than one.
     """
-    if text.endswith(ENDING) and Path(text).is_file():
-        return read(Path(text))
+    if found := exact(text, runs):
+        return found
     word = text.removesuffix(ENDING)
     known = {f"{scan.experiment}/{scan.name}": scan for scan in scans(runs)}
-    exact = [scan for path, scan in known.items() if word in (path, scan.name)]
-    begun = exact or [scan for path, scan in known.items() if path.startswith(word) or scan.name.startswith(word)]
+    begun = [scan for path, scan in known.items() if path.startswith(word) or scan.name.startswith(word)]
     if len(begun) == 1:
         return begun[0]
     if begun:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -16,12 +17,14 @@ from typing import Any
 
 import pytest
 
-from ganhpc import board
+from ganhpc import board, scan
+from ganhpc.cli.board import finder
 from ganhpc.curves import Curves
 from ganhpc.errors import UserError
 from ganhpc.files import write_json
 from ganhpc.hparams import End
 from ganhpc.run import Run
+from ganhpc.scan import Field, Scan
 from tests.conftest import ROOT
 from tests.run_folders import done, stopped
 
@@ -49,6 +52,17 @@ def runs(tmp_path: Path) -> Path:
     drawn(stopped(folder, "crashed", "the loss is not finite", lr=7.0), [0.1, 0.2], End.FAILURE)
     Run.open(folder, done(folder, 0.6).experiment().replace(seed=5))
     return folder
+
+
+def test_a_scan_means_its_runs_those_too_that_are_added_later(runs: Path) -> None:
+    names = [run.name for run in Run.all(runs)]
+    field = Field("lr", "--lr", (0.5,))
+    made = Scan(runs / "cifar", "rates", "cifar", {}, "product", (field,), 1, tuple(names[:1]))
+    scan.record(made)
+    find = finder(("rates", names[1]), runs)
+    assert {run.name for run in find()} == set(names[:2])
+    scan.record(dataclasses.replace(made, runs=(names[0], names[2])))
+    assert {run.name for run in find()} == set(names[:3])
 
 
 def test_links_are_short_and_columns_are_what_differs(runs: Path, tmp_path: Path) -> None:

@@ -88,6 +88,18 @@ def test_a_scan_is_found_by_its_path_its_name_or_a_beginning(tmp_path: Path) -> 
         scan.load("rates", tmp_path / "nothing")
 
 
+def test_an_exact_name_is_needed_where_other_words_may_be_meant(tmp_path: Path) -> None:
+    written = scan.record(made(tmp_path, runs=("gone-0123456789",)))
+    for text in (str(written.path), "rates", "cifar/rates"):
+        assert scan.exact(text, tmp_path) == written
+    assert scan.exact("rat", tmp_path) is None and scan.exact("rates", tmp_path / "nothing") is None
+    assert written.missing == 1
+    other = dataclasses.replace(made(tmp_path), folder=tmp_path / "dcgan", experiment="dcgan")
+    scan.record(other)
+    with pytest.raises(UserError, match="type the experiment's name before it"):
+        scan.exact("rates", tmp_path)
+
+
 @pytest.mark.parametrize(
     "text", ['{"format": 1}', "{", "[]", '{"format": 2}', '{"format": 1, "fields": [1], "runs": 3}']
 )

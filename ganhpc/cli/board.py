@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from ganhpc import board, lookup
+from ganhpc import board, lookup, scan
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.run import Run
@@ -30,7 +30,7 @@ command = Sections(
     "board",
     callback=lambda **values: show(**values),
     help="TensorBoard over the runs, on this machine alone, and the ssh line that brings it to your laptop. Ctrl-C ends it.\n\n"
-    "RUN is a run's folder, its name, a part of it, or the name of an experiment; all runs without one. New runs appear by themselves.",
+    "RUN is a run's folder, its name, a part of it, or the name of a scan or an experiment; all runs without one. New runs appear by themselves.",
 )
 command.params.append(click.Argument(["words"], nargs=-1, metavar="[RUN]..."))
 command.add(
@@ -73,14 +73,17 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
 def finder(words: tuple[str, ...], runs: Path) -> Callable[[], list[Run]]:
     """A function that lists the runs that the words mean at that moment. Raises UserError where a word means none."""
     kinds = [word for word in words if (runs / word).is_dir() and not (runs / word / "experiment.json").exists()]
-    chosen = (
-        lookup.find_runs(tuple(word for word in words if word not in kinds), runs) if set(words) - set(kinds) else []
-    )
+    scans = [word for word in words if word not in kinds and scan.exact(word, runs)]
+    rest = tuple(word for word in words if word not in (*kinds, *scans))
+    chosen = lookup.find_runs(rest, runs) if rest else []
 
     def find() -> list[Run]:
         if not words:
             return lookup.find_runs((), runs)
-        return [*chosen, *(run for run in Run.all(runs) if run.folder.parent.name in {k.strip("/") for k in kinds})]
+        found = [*chosen, *(run for run in Run.all(runs) if run.folder.parent.name in {k.strip("/") for k in kinds})]
+        for word in scans:
+            found += kept.run_folders() if (kept := scan.exact(word, runs)) else []
+        return list({run.folder: run for run in found}.values())
 
     return find
 

@@ -132,7 +132,7 @@ def _closing(plan: Planned, kept: scan.Scan, failed: Sequence[str], *, stopped: 
     if stopped or failed:
         return f"{head}; {'stopped, and ' * stopped}the same command goes on: {local.again()}"
     seen = f"python launch.py results --scan {kept.name}"
-    return f"{head}; next: `{seen}`, `python launch.py board {kept.experiment}`, `python launch.py report {kept.name}`."
+    return f"{head}; next: `{seen}`, `python launch.py board {kept.name}`, `python launch.py report {kept.name}`."
 
 
 # -- through a scheduler ------------------------------------------------------------------------------------------------

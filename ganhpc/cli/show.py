@@ -149,7 +149,7 @@ def _next_commands(run: Run, found: Row) -> Iterator[tuple[str, str]]:
     yield "python launch.py results", "compare runs"
     describe = ["python", "launch.py", "describe", plain(found["experiment"]), *_shape(run, found)]
     yield shlex.join(describe), "the network in full"
-    yield shlex.join(["tensorboard", "--logdir", shown(run.folder.parent)]), "the curves"
+    yield shlex.join(["python", "launch.py", "board", shown(run.folder)]), "the curves, in TensorBoard"
     yield "the same command with --new", "trains afresh, in a folder of its own"
 
 

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ganhpc.errors import UserError
 from ganhpc.find_run import find_run
 from ganhpc.run import Run
-
-SCAN = ".scan.json"
-
-
-@dataclass(frozen=True)
-class Scan:
-    """A scan as its file tells it: which options took which values, and the runs."""
-
-    name: str
-    experiment: str
-    fields: tuple[dict[str, Any], ...]
-    """{"name", "flag", "values"} each."""
-    runs: tuple[Run, ...]
-    missing: int
-    """How many of its runs have no folder."""
+from ganhpc.scan import Scan, exact
 
 
 @dataclass(frozen=True)
@@ -45,10 +27,9 @@ def find(words: tuple[str, ...], runs: Path) -> tuple[list[Subject], str]:
     chosen: list[Run] = []
     scans: list[Scan] = []
     for word in words:
-        if path := _scan_file(word, runs):
-            scan = read_scan(path)
+        if scan := exact(word, runs):
             scans.append(scan)
-            chosen += scan.runs
+            chosen += [run for run in scan.run_folders() if run.folder.is_dir()]
         else:
             chosen += _experiment(word, runs) or [find_run(word, runs)]
     unique = list({run.folder.resolve(): run for run in chosen}.values())
@@ -70,44 +51,6 @@ def _stem(words: tuple[str, ...], unique: list[Run], scans: list[Scan]) -> str:
     if len(unique) == 1:
         return unique[0].folder.resolve().name
     return "-".join(dict.fromkeys(run.folder.resolve().parent.name for run in unique)) or "runs"
-
-
-def _scan_file(word: str, runs: Path) -> Path | None:
-    """The scan's file that `word` means: its path, its name, or experiment/name. Raises UserError where several have the name."""
-    if word.endswith(SCAN) and Path(word).is_file():
-        return Path(word)
-    name = word.removesuffix(SCAN)
-    found = [path for path in _scan_files(runs) if name in (_name(path), f"{path.parent.name}/{_name(path)}")]
-    if len(found) > 1:
-        several = ", ".join(f"{path.parent.name}/{_name(path)}" for path in found)
-        raise UserError(f"{word!r} names {len(found)} scans ({several}): type the experiment's name before it.")
-    return found[0] if found else None
-
-
-def _name(path: Path) -> str:
-    return path.name.removesuffix(SCAN)
-
-
-def _scan_files(runs: Path) -> Iterator[Path]:
-    try:
-        yield from sorted(runs.glob(f"*/*{SCAN}"))
-    except OSError:
-        return
-
-
-def read_scan(path: Path) -> Scan:
-    """The scan in a file. Raises UserError where it is not whole."""
-    try:
-        tree = json.loads(path.read_bytes())
-        fields = tuple({**f, "values": list(f["values"]), "name": str(f["name"])} for f in tree["fields"])
-        folders = [path.parent / Path(str(name)).name for name in tree["runs"]]
-        experiment = str(tree.get("experiment") or path.parent.name)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f"{path} is not a whole scan ({error!r}): start the scan again by the same command, or name its runs."
-        ) from None
-    there = tuple(Run(folder) for folder in folders if folder.is_dir())
-    return Scan(str(tree.get("name") or _name(path)), experiment, fields, there, len(folders) - len(there))
 
 
 def _experiment(word: str, runs: Path) -> list[Run]:

@@ -9,9 +9,9 @@ from ganhpc import results
 from ganhpc.report.blocks import Block, Cell, Column, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material
-from ganhpc.report.subject import Scan
 from ganhpc.results import Row
 from ganhpc.results_best import lower_is_better
+from ganhpc.scan import Scan
 
 GAN_FIGURES = ("valid", "diversity", "convergence", "wasserstein", "lines_valid", "frechet", "kernel")
 
@@ -134,10 +134,11 @@ def unfinished(variants: Variants, words: Words) -> Table | None:
 
 def scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
     """The values of the scan's options, their figures, and how they go together."""
-    own = Variants([m for m in variants.found if m.run.folder.resolve() in {r.folder.resolve() for r in scan.runs}])
+    folders = {run.folder.resolve() for run in scan.run_folders()}
+    own = Variants([m for m in variants.found if m.run.folder.resolve() in folders])
     points = [(_values(own.members(g)[0], scan), g) for g in own.groups]
-    names = [str(f.get("flag") or f["name"]) for f in scan.fields]
-    intro = words("scan.intro", runs=words.count(len(scan.runs)), options=", ".join(names))
+    names = [f.flag or f.name for f in scan.fields]
+    intro = words("scan.intro", runs=words.count(len(scan.runs) - scan.missing), options=", ".join(names))
     blocks: list[Block] = [Paragraph(intro)]
     if scan.missing:
         blocks.append(Note(words.several("scan.missing", scan.missing)))
@@ -154,7 +155,7 @@ def _values(each: Material, scan: Scan) -> list[Any]:
     """What the run's definition has for each option of the scan."""
     tree = each.definition
     budget = tree.get("budget") if isinstance(tree.get("budget"), dict) else {}
-    return [tree.get(f["name"], (budget or {}).get(f["name"])) for f in scan.fields]
+    return [tree.get(f.name, (budget or {}).get(f.name)) for f in scan.fields]
 
 
 def _shown(words: Words, value: Any) -> str:

@@ -64,7 +64,7 @@ def test_a_finished_run_shows_its_outcome(tmp_path: Path, width: int) -> None:
     for command in (
         "python launch.py results ",
         "python launch.py describe cifar ",
-        f"tensorboard --logdir {tmp_path}/cifar ",
+        f"python launch.py board {run.folder} ",
         "--new",
     ):
         assert any(command in line for line in text.splitlines()), "commands are not folded"
@@ -94,7 +94,7 @@ def test_the_folder_is_short_from_where_one_stands(tmp_path: Path, monkeypatch: 
     run = done(tmp_path / "my runs", 0.6)
     monkeypatch.chdir(tmp_path)
     text = screen(run, 60)
-    assert f"my runs/cifar/{run.name}" in text and "tensorboard --logdir 'my runs/cifar' " in text
+    assert f"my runs/cifar/{run.name}" in text and f"python launch.py board 'my runs/cifar/{run.name}' " in text
 
 
 def described(text: str) -> dict[str, object]:
@@ -112,13 +112,13 @@ def test_describe_is_asked_for_this_very_network(tmp_path: Path) -> None:
     asked = described(screen(run))
     assert asked == {"preset": "course", "conv": (8, 16), "batch_norm": True}
     plain = done(tmp_path, 0.6, seed=5, lr=0.3)
-    assert described(screen(plain)) == {"preset": "default"}
+    assert described(screen(plain)) == {}
 
 
 def test_describe_is_told_what_auto_stood_for(tmp_path: Path) -> None:
     run = done(tmp_path, 0.6)
     write_json(run.choices_json, {"channels": [16, 32, 48], "network": "compact 16-32-48", "why": "it fits"})
-    assert described(screen(run)) == {"preset": "default", "net": "compact", "channels": (16, 32, 48)}
+    assert described(screen(run)) == {"net": "compact", "channels": (16, 32, 48)}
 
 
 def test_describe_of_a_definition_that_this_version_cannot_read(tmp_path: Path) -> None:

@@ -46,6 +46,10 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"name": "dropout", "flag": "--dropout", "values": [0.0, 0.5]},
     ]
     tree = {
+        "format": 1,
+        "mode": "product",
+        "created": "2026-11-23T17:30:00+01:00",
+        "updated": "2026-11-23T17:30:00+01:00",
         "name": "rates",
         "experiment": "cifar",
         "base": {},
