@@ -8,6 +8,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ def test_ctrl_c_leaves_without_an_error(words: list[str], tmp_path: Path) -> Non
             stdout=theirs,
             stderr=theirs,
             env={**os.environ, "COLUMNS": "120", "TERM": "xterm"},
+            # Tests that run in the background inherit that Ctrl-C means nothing.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process,
     ):
         os.close(theirs)
@@ -44,9 +47,9 @@ def test_ctrl_c_leaves_without_an_error(words: list[str], tmp_path: Path) -> Non
 
 
 def _read(terminal: int, seconds: float, until: bytes = b"\0") -> bytes:
-    """What the program shows until it shows `until`, ends, or is silent for so long."""
-    found = b""
-    while until not in found and select.select([terminal], [], [], seconds)[0]:
+    """What the program shows until it shows `until` or ends, at most for so long."""
+    found, last = b"", time.monotonic() + seconds
+    while until not in found and select.select([terminal], [], [], max(0.0, last - time.monotonic()))[0]:
         try:
             found += os.read(terminal, 4096)
         except OSError:  # its other end is closed
