@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -158,3 +159,30 @@ def test_signals_repeat_harmlessly_and_the_segment_saves(run: Run) -> None:
     assert state in (State.RESUMABLE, State.DONE), said
     if state is State.RESUMABLE:
         assert run.has_checkpoint()
+
+
+def node(folder: Path, bytes_a_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m ganhpc.node` as a job starts it; `bytes_a_file`: as if the home folder had no room for more."""
+
+    def small() -> None:
+        if bytes_a_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, bytes_a_file))
+
+    command = [sys.executable, "-m", "ganhpc.node", str(folder), "--walltime=600"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, preexec_fn=small)
+
+
+def test_a_home_folder_that_the_node_does_not_reach_is_a_sentence(tmp_path: Path) -> None:
+    done = node(tmp_path / "elsewhere" / "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {tmp_path}/elsewhere/run is not a run folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_home_folder_that_is_full_on_the_node_is_a_sentence(run: Run) -> None:
+    done = node(run.folder, bytes_a_file=16)
+    assert done.returncode != 0
+    assert "can't write" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert run.standing().state in (State.NEW, State.LOST, State.CRASHED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -325,10 +327,30 @@ def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: p
         pass
 
 
-def test_a_full_home_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_STATE_HOME", "/proc")
-    with pytest.raises((UserError, OSError)), sending.one_launcher("oar"):
+@pytest.mark.usefixtures("fake")
+def test_a_full_home_is_a_sentence_and_nothing_is_submitted(tmp_path: Path) -> None:
+    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Site())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = submit.prepare([w], scheduler, PLAIN, NOW)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"can't write .*request\.json: .*then type the same command again"):
+            sending.send(made, [w], "plain")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert scheduler.queue() == []
+    assert send(w, scheduler) == ["1", "2"]
+
+
+def test_a_folder_of_launchers_that_cannot_be_made_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(UserError, match="the disk is full: free some space"), sending.one_launcher("oar"):
         pass
 
 

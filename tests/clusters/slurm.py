@@ -49,6 +49,8 @@ ReturnToService=2
 MpiDefault=none
 MailProg=/bin/true
 KillWait=5
+# an ended job is forgotten after five minutes unless stated: tests look at theirs last
+MinJobAge=3600
 SchedulerParameters=sched_interval=5,bf_interval=5
 SlurmdParameters=config_overrides
 StateSaveLocation={state}/ctld

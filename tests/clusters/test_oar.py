@@ -98,9 +98,9 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 
 
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
-    # Later than any job that runs now, or the whole cluster could not be reserved.
-    policy = edge(user, 9)
-    after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=9)
+    # Later than any job that runs now, or the whole cluster could not be reserved; around the edge, where the plan has reservations.
+    policy = edge(user, 10)
+    after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=8)
     taken = ask(user, "oarsub", "-l", "/host=2/core=4,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
     id = taken.rpartition("=")[2].split()[0]
     assert facts(user, id)["reservation"] == "Scheduled", taken

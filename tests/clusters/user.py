@@ -107,7 +107,8 @@ class User:
             if isinstance(self.cluster, Oar):
                 self.cluster.nudge()
             status = read(run / "status.json")
-            return status if any(run.glob("checkpoints/step-*.json")) and status.get("state") == "running" else None
+            goes_on = status.get("state") == "running" and "step" in status  # of one that starts there is no step yet
+            return status if goes_on and any(run.glob("checkpoints/step-*.json")) else None
 
         found = wait_until(there, seconds, f"{run.name} trains", pause=0.3)
         assert isinstance(found, dict)
