@@ -136,7 +136,7 @@ class Experiment:
             if not silent and value != default:
                 words.append(opt.label(value))
         text = slug("-".join(words))
-        return text if len(text) <= 100 else f"{text[:91].rstrip('-.')}-{self.group[:8]}"
+        return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
 
     # -- presets, options, JSON ----------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from ganhpc.window import tonight
 MOST = 60
 """Nights that are planned, at most."""
 
+WEEK = 7
+
 
 @dataclass(frozen=True)
 class Nights:
@@ -33,15 +35,17 @@ def nights(
     works: Sequence[Work], policy: Policy, now: dt.datetime, tz: dt.tzinfo, scheduler: str | Capabilities = "local"
 ) -> Nights | None:
     """The nights that `works` fill, one job after another; None where not even one slot of them fits into a night."""
-    moment, rest, count = now, list(works), 0
+    moment, rest, count, empty = now, list(works), 0, 0
     first = last = None
     for _ in range(MOST):
         laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler)
         if laid.slots:
-            count += 1
+            count, empty = count + 1, 0
             first, last = first or laid.slots[0].start, laid.slots[-1].end
-        elif count == 0 and moment != now:
-            return None  # A whole night had no place, and the next ones are like it.
+        else:
+            empty += 1
+            if empty > WEEK:
+                break  # No night of a whole week had a place, and the next week is like it.
         rest = [Work(left.run, left.seconds) for left in laid.remaining]
         if not rest:
             break

@@ -106,7 +106,7 @@ def test_names_tell_all_runs_apart(first: list[float], second: list[float], widt
         ]
     found = grid.read(cls, texts, zipped=False).experiments(cls(), 1)
     assert len({e.variant for e in found}) == len({e.group for e in found}) == len(found)
-    assert all(len(e.variant) <= 100 and set(e.variant) <= set(SAFE) for e in found)
+    assert all(len(e.variant) <= 150 and set(e.variant) <= set(SAFE) for e in found)
 
 
 SAFE = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.+-_"

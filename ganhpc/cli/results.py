@@ -69,9 +69,10 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
         read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
-        if how["scan"]:
-            names = {str(run.folder) for run in load_scan(how["scan"], Path(how["runs"])).run_folders()}
-            read = [row for row in read if row["folder"] in names]
+        scan = load_scan(how["scan"], Path(how["runs"])) if how["scan"] else None
+        if scan:
+            place = {str(run.folder): k for k, run in enumerate(scan.run_folders())}
+            read = sorted((row for row in read if row["folder"] in place), key=lambda row: place[row["folder"]])
         if how["compare"]:
             _compare(read, how["compare"], how["json"])
             return
@@ -80,6 +81,9 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
             found = ordered(found, by, largest_first=largest_first)
         if not found:
             click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"] or how["md"])
+        if scan and not (how["json"] or how["csv"]):
+            for row in found:  # Columns tell what the scan's runs differ in: the name need not.
+                row["variant"] = scan.base.get("name") or scan.base.get("preset")
         if how["json"]:
             _print_json(found[:limit])
         elif how["csv"]:

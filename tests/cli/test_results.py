@@ -15,9 +15,11 @@ import click.testing
 import pytest
 from rich.cells import cell_len
 
+from ganhpc import scan
 from ganhpc.cli.results import command
 from ganhpc.errors import UserError
 from ganhpc.run import State
+from ganhpc.scan import Field, Scan
 from tests.conftest import ROOT, Launch
 from tests.run_folders import done, stopped
 
@@ -303,3 +305,32 @@ def test_watch_without_a_terminal_prints_once(runs: Path) -> None:
 def test_an_unknown_scan_is_a_sentence(runs: Path) -> None:
     with pytest.raises(UserError, match="scan"):
         results(runs, "--scan", "none")
+
+
+def test_a_scan_is_in_its_order_and_told_by_its_values(tmp_path: Path) -> None:
+    made = [
+        done(tmp_path, 0.6 + k / 100, lr=lr, crop=crop) for k, (lr, crop) in enumerate(((0.5, 4), (0.5, 1), (0.1, 4)))
+    ]
+    done(tmp_path, 0.9, lr=0.7)
+    fields = (Field("lr", "--lr", (0.5, 0.1)), Field("crop", "--crop", (4, 1)))
+    scan.record(
+        Scan(
+            tmp_path / "cifar",
+            "rates",
+            "cifar",
+            {"preset": "default"},
+            "product",
+            fields,
+            1,
+            tuple(r.name for r in made),
+        )
+    )
+    shown = results(tmp_path, "--scan", "rates")
+    assert shown.lines[0].split()[:6] == ["experiment", "variant", "seed", "state", "lr", "crop"]
+    assert [line.split()[1:6] for line in shown.lines[1:]] == [
+        ["default", "0", "done", "0.5", "4"], ["default", "0", "done", "0.5", "1"], ["default", "0", "done", "0.1", "4"],
+    ]  # fmt: skip
+    assert "★" in shown.lines[3], "the best of the scan, whatever other runs have"
+    rows = json.loads(results(tmp_path, "--scan", "rates", "--json").out)
+    assert [row["run"] for row in rows] == [run.name for run in made]
+    assert rows[2]["variant"] == made[2].experiment().variant
