@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc import experiment, grid
@@ -93,6 +93,7 @@ rates = st.lists(st.floats(1e-12, 10, exclude_min=True), min_size=1, max_size=4,
 layers = st.lists(st.lists(st.integers(1, 4096), min_size=1, max_size=4), min_size=1, max_size=3, unique_by=tuple)
 
 
+@settings(deadline=None)
 @given(rates, rates, layers, st.booleans())
 def test_names_tell_all_runs_apart(first: list[float], second: list[float], widths: list[list[int]], gan: bool) -> None:
     cls = Dcgan if gan else Cifar

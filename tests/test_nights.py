@@ -7,7 +7,7 @@ import datetime as dt
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.nights import MOST, nights
@@ -63,6 +63,7 @@ def test_what_fits_into_no_night_has_none() -> None:
     assert nights(hours(1), policy, THURSDAY, PARIS, "slurm") is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.01, 8), min_size=1, max_size=12), st.integers(0, 7 * 24))
 def test_a_run_more_never_takes_fewer_nights(lengths: list[float], later: int) -> None:
     now = THURSDAY + dt.timedelta(hours=later)

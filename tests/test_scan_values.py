@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.errors import UserError
@@ -92,6 +92,7 @@ def test_a_wrong_value_is_a_sentence_with_the_type(name: str, text: str, sentenc
         values_of(option(name), text)
 
 
+@settings(deadline=None)
 @given(
     st.floats(1e-9, 1e9), st.floats(1e-9, 1e9), st.integers(2, 40), st.booleans()
 )  # fmt: skip
@@ -106,6 +107,7 @@ def test_points_of_a_range_are_rounded_and_stay_apart(first: float, last: float,
     assert sorted(points, reverse=last < first) == points
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_what_is_shown_is_read_back(data: st.DataObject) -> None:
     chosen = data.draw(st.sampled_from([o for o in options(Cifar) if o.type in (int, float, tuple) and not o.kind]))
