@@ -12,7 +12,7 @@ from typing import Any
 from ganhpc import record
 from ganhpc.errors import UserError
 from ganhpc.run import Run, Standing, State
-from ganhpc.schedulers.base import Job, JobState, Scheduler
+from ganhpc.schedulers.base import SAID, Job, JobState, Scheduler
 
 NEXT = {
     State.NEW: "resume {run}",
@@ -67,8 +67,11 @@ class View:
 
     @property
     def next_command(self) -> str:
-        """The command to type next."""
-        return "python launch.py " + NEXT[self.standing.state].format(run=shlex.quote(str(self.run)))
+        """The command to type next. What a scheduler refused is typed again, once its reason is mended."""
+        state, reason = self.standing.state, self.standing.reason
+        if state is State.REFUSED and not reason.startswith("the policy"):
+            state = State.NEW if reason.startswith(tuple(SAID.values())) else State.CRASHED
+        return "python launch.py " + NEXT[state].format(run=shlex.quote(str(self.run)))
 
     @property
     def time_left(self) -> float | None:

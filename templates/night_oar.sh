@@ -4,7 +4,7 @@
 set -euo pipefail
 @{sent}
 submit() { # run oarsub; print the id of its job, and everything else for the eye
-    "$@@" | tee /dev/stderr | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p'
+    "$@@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p'
 }
 
 @{steps}

@@ -4,7 +4,7 @@
 set -euo pipefail
 @{sent}
 submit() { # run sbatch; print the id of its job, and everything else for the eye
-    "$@@" | tee /dev/stderr | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
+    "$@@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
 }
 
 @{steps}

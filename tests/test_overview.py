@@ -120,6 +120,9 @@ def test_a_refused_run_says_why(tmp_path: Path) -> None:
     (view,), _ = overview.look([run], oar)
     assert (view.standing.state, view.standing.reason) == (State.REFUSED, "the policy 'student' has no place for it")
     assert "policy --check" in view.next_command
+    record.note_refused(run, "Slurm refused job 1 of 1: Invalid partition name specified")
+    (view,), _ = overview.look([run], oar)
+    assert "launch.py resume" in view.next_command, "the rules of the policy have nothing to do with it"
 
 
 def test_nobody_is_asked_where_nothing_is_open(tmp_path: Path) -> None:

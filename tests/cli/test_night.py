@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Sequence
 from itertools import pairwise
@@ -177,10 +178,11 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert "nothing is submitted" in done.stderr
     assert fake.run(["oarstat"]).stdout == ""
     (script,) = tmp_path.glob("night-*.sh")
-    by_hand = subprocess.run(
-        ["bash", script], cwd=tmp_path, env={**os.environ, **fake.env}, capture_output=True, text=True, timeout=60
-    )
-    assert by_hand.returncode == 0, by_hand.stderr
+    ours, theirs = socket.socketpair()  # standard error that can't be opened a second time, as under su, ssh or cron
+    env = {**os.environ, **fake.env}
+    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, stdout=theirs, stderr=theirs, timeout=60)
+    assert by_hand.returncode == 0, ours.recv(9999)
+    assert b"OAR_JOB_ID=2" in ours.recv(9999), "what oarsub says is shown"
     assert fake.job(2)["dependencies"] == [1]
     (run,) = Run.all(tmp_path / "runs")
     assert [job["job_id"] for job in record.read(run)["jobs"]] == [None, None]
