@@ -123,10 +123,22 @@ def scan_options(cls: type[Experiment] | None) -> tuple[click.Option, ...]:
             ["--scan", "scans"],
             multiple=True,
             metavar="FIELD=V1,V2|NAME",
+            shell_complete=lambda *words: _scans_like(cls or Experiment, words[-1]),
             help=f"one run for each value, several options each with each: lr=1e-4,2e-4, lr=1e-5:1e-3:log5, conv=6x16,12x32{ready}",
         ),
         click.Option(["--zip", "zipped"], is_flag=True, help="pair the values of several --scan, the first with the first"),
     )  # fmt: skip
+
+
+def _scans_like(cls: type[Experiment], word: str) -> list[Any]:
+    """Completions: scans by name, and the fields that can be scanned."""
+    from click.shell_completion import CompletionItem
+
+    from ganhpc.grid import named_scans
+
+    fields = [o.name for o in options(cls) if o.path[0] != "resources" and o.name not in ("seed", "name")]
+    words = [*named_scans(cls), *(f"{name}=" for name in fields)]
+    return [CompletionItem(w) for w in words if w.startswith(word)]
 
 
 def definition(cls: type[Experiment], values: dict[str, Any], preset: str | None = None) -> Experiment:

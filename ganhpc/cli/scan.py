@@ -16,7 +16,7 @@ from ganhpc.cli import local, remote
 from ganhpc.cli.experiments import definition
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, planned, show
-from ganhpc.errors import UserError
+from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment, find
 from ganhpc.grid import Grid
 from ganhpc.run import Run, State
@@ -109,11 +109,12 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
         console.print(f"run {k + 1} of {len(plan.runs)}")
         try:
             run = Run.open(runs, e, new=new)
-            code = local.train(run, e, console)
+            # Another launcher of the same scan may have done it meanwhile.
+            code = 0 if run.result_json.exists() else local.train(run, e, console)
             why = "" if code == 0 else str(run.standing().state)
         except UserError as error:
             console.print(f"Error: {error}", soft_wrap=True, markup=False)
-            code, why = error.exit_code, "refused"
+            code, why = error.exit_code, "running elsewhere" if isinstance(error, Busy) else "refused"
         worst = max(worst, code)
         if code in SIGNALLED:
             return code, failed, True

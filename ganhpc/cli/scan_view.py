@@ -111,7 +111,8 @@ def length(plan: Planned, place: Place) -> str:
         [Work(w.run.name, s) for w, s in zip(wanted, seconds, strict=True)],
         place.policy, place.now, place.tz, place.scheduler.capabilities(),
     )  # fmt: skip
-    return f"{told}; {format_duration(sum(seconds))} to train in all, one run after another; {_nights(found, place)}."
+    rest = sum(max(0.0, (w.experiment.budget.time or 0.0) - (w.run.status().get("seconds") or 0.0)) for w in wanted)
+    return f"{told}; {format_duration(round(rest))} to train in all, one run after another; {_nights(found, place)}."
 
 
 def _nights(found: Nights | None, place: Place) -> str:

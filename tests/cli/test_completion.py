@@ -44,6 +44,7 @@ def test_tab_in_an_interactive_bash(bash):
     bash(f'eval "$({LAUNCH} completion bash)"; echo ready-$((40 + 2))\n', until="ready-42")
     bash("ganhpc cif\t", until="ganhpc cifar ")
     bash("--activation le\t", until="leaky_relu")
+    bash("\x15ganhpc dcgan --scan lr-\t", until="lr-eps ")
     bash("\x15ganhpc completion fi\t", until="completion fish ")
     bash("\x15ganhpc --ver\t\n", until="ganhpc, version ")
 
