@@ -138,6 +138,8 @@ def _ask(scheduler: Scheduler, entries: Sequence[tuple[Run, record.Entry]], livi
     for run, entry in entries:
         job = by_id.get(entry["job_id"]) or by_tag.get(entry["tag"])
         if job:
+            if entry["job_id"] != job.id:  # submitted by hand, sent again by OAR, or a launcher that was killed
+                record.note_id(run, entry["tag"], job.id)
             living.setdefault(str(run.folder), []).append(Known(entry, job))
         elif entry["job_id"]:
             gone.append((run, entry))

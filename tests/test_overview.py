@@ -92,13 +92,14 @@ def test_a_scheduler_that_does_not_answer_is_a_sentence_and_nothing_is_forgotten
     assert look(run).jobs[0].job.id == "1"
 
 
-def test_a_job_whose_id_was_never_written_down_is_found_by_its_tag(fake: FakeOar, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("fake")
+def test_a_job_whose_id_was_never_written_down_is_found_by_its_tag(tmp_path: Path) -> None:
     run = submitted(tmp_path)
     with record.updated(run) as tree:
         tree["jobs"][0]["job_id"] = None
-    assert look(run).jobs[0].job.id == "1"
-    fake.advance(1)
     assert run.standing().state is State.NEW, "for the files alone there is no job"
+    assert look(run).jobs[0].job.id == "1"
+    assert record.read(run)["jobs"][0]["job_id"] == "1"
 
 
 @pytest.mark.usefixtures("fake")

@@ -188,6 +188,8 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert [job["job_id"] for job in record.read(run)["jobs"]] == [None, None]
     seen = json.loads(launch("status", "--json").stdout)["runs"][0]
     assert (seen["state"], [job["id"] for job in seen["jobs"]]) == ("waiting", ["1", "2"])
+    assert launch("cancel", "--all").returncode == 0
+    assert not record.open_jobs(record.read(run)), "it is known whose jobs were cancelled"
 
 
 @pytest.mark.usefixtures("fake")

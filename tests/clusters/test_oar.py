@@ -98,10 +98,12 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 
 
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
-    # Later than any job that runs now, or the whole cluster could not be reserved; around the edge, where the plan has reservations.
+    # One core, which no other job is foreseen to need: around the edge, where the plan has reservations.
+    (user.folder / "config.toml").write_text('properties = "core = 8"\nresources = "/core=1"\n')
     policy = edge(user, 10)
     after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=8)
-    taken = ask(user, "oarsub", "-l", "/host=2/core=4,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}", "date")
+    request = ("-p", "core = 8", "-l", "/core=1,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}")
+    taken = ask(user, "oarsub", *request, "date")
     id = taken.rpartition("=")[2].split()[0]
     assert facts(user, id)["reservation"] == "Scheduled", taken
     words = ("--time", "8m", "--on", "oar", "--policy", f"{policy}.toml")
