@@ -17,7 +17,7 @@ from ganhpc.errors import UserError, nearest
 from ganhpc.experiment import Experiment, Option, options, slug
 from ganhpc.scan_values import find_option, shown, values_of
 
-MOST_RUNS = 10_000
+MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
