@@ -80,8 +80,11 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         sys.exit(worst)
 
 
-def train(run: Run, experiment: Experiment, console: Console) -> int:
-    """Run the trainer to its end under the user's eyes. Returns the exit code for the shell."""
+def train(run: Run, experiment: Experiment, console: Console, signals: list[int] | None = None) -> int:
+    """Run the trainer to its end under the user's eyes. Returns the exit code for the shell.
+
+    `signals` takes the numbers of those that asked to stop: one that comes at the very end finds the run done, with the code 0.
+    """
     if run.is_held():
         raise run.busy()
     command = command_of(run, experiment.resources)
@@ -94,6 +97,8 @@ def train(run: Run, experiment: Experiment, console: Console) -> int:
                 view.update(tail.lines())
                 time.sleep(0.1)
             view.update(tail.lines())
+    if signals is not None:
+        signals += heard
     return _ended(run, child.returncode, heard, console)
 
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,9 +24,6 @@ from ganhpc.experiment import Experiment, find
 from ganhpc.grid import Grid
 from ganhpc.run import Run, State
 from ganhpc.schedulers.pick import named, pick
-
-SIGNALLED = (129, 130, 143)
-"""Exit codes of a launcher that was asked to stop."""
 
 
 def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experiment]:
@@ -88,7 +88,7 @@ def _here(plan: Planned, runs: Path, values: dict[str, Any], console: Console) -
         from ganhpc.results import row
 
         print(json.dumps([row(run) for run in plan.runs if run.experiment_json.exists()], indent=1))
-    console.print(_closing(plan, kept, failed, stopped=stopped), soft_wrap=True, markup=False)
+    console.print(_closing(plan, runs, kept, failed, stopped=stopped), soft_wrap=True, markup=False)
     if code:
         sys.exit(code)
 
@@ -107,23 +107,26 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
         if state is State.DONE:
             continue
         console.print(f"run {k + 1} of {len(plan.runs)}")
+        signals: list[int] = []
         try:
             run = Run.open(runs, e, new=new)
             # Another launcher of the same scan may have done it meanwhile.
-            code = 0 if run.result_json.exists() else local.train(run, e, console)
+            code = 0 if run.result_json.exists() else local.train(run, e, console, signals)
             why = "" if code == 0 else str(run.standing().state)
         except UserError as error:
             console.print(f"Error: {error}", soft_wrap=True, markup=False)
             code, why = error.exit_code, "running elsewhere" if isinstance(error, Busy) else "refused"
+        except KeyboardInterrupt:  # between two trainings
+            signals, code, why = [signal.SIGINT], 0, ""
         worst = max(worst, code)
-        if code in SIGNALLED:
-            return code, failed, True
+        if signals:
+            return 128 + signals[0], failed, True
         if code:
             failed.append(f"{plan.runs[k].name} ({why})")
     return worst, failed, False
 
 
-def _closing(plan: Planned, kept: scan.Scan, failed: Sequence[str], *, stopped: bool) -> str:
+def _closing(plan: Planned, runs: Path, kept: scan.Scan, failed: Sequence[str], *, stopped: bool) -> str:
     """One sentence on how the scan ended, and what to type next."""
     done = sum(run.result_json.exists() for run in plan.runs)
     head = f"scan {kept.name}: {done} of {len(plan.runs)} runs done"
@@ -132,8 +135,10 @@ def _closing(plan: Planned, kept: scan.Scan, failed: Sequence[str], *, stopped: 
         head += f"; not done: {', '.join(failed[:5])}{more}"
     if stopped or failed:
         return f"{head}; {'stopped, and ' * stopped}the same command goes on: {local.again()}"
-    seen = f"python launch.py results --scan {kept.name}"
-    return f"{head}; next: `{seen}`, `python launch.py board {kept.name}`, `python launch.py report {kept.name}`."
+    usual = os.environ.get("GANHPC_RUNS") or str(site.load().runs or "runs")
+    where = "" if str(runs) == usual else f" --runs {shlex.quote(str(runs))}"
+    words = (f"results --scan {kept.name}", f"board {kept.name}", f"report {kept.name}")
+    return f"{head}; next: {', '.join(f'`python launch.py {word}{where}`' for word in words)}."
 
 
 # -- through a scheduler ------------------------------------------------------------------------------------------------

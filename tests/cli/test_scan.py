@@ -9,10 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from ganhpc import grid
+from ganhpc.cli.scan import _train_all
+from ganhpc.cli.scan_view import planned
+from ganhpc.experiment import Experiment
 from ganhpc.run import Run, State
 from tests.cli.test_launch import start, wait_for
 from tests.conftest import Launch
+from tests.helpers import small
 from tests.schedulers.test_oar import install
 
 SMALL = ("cifar", "--preset", "course", "--data", "synthetic", "--train-images", "40", "--device", "cpu")
@@ -106,6 +112,29 @@ def test_a_run_that_fails_keeps_no_other_from_running(launch: Launch, tmp_path: 
     assert last.startswith("scan budget-params-crop: 2 of 4 runs done; not done: course-")
     assert last.count("(refused)") == 2 and "Traceback" not in done.stdout + done.stderr
     assert len(finished(tmp_path)) == 2
+
+
+def test_ctrl_c_at_the_end_of_a_run_or_between_two_starts_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = small()
+    found = grid.read(type(base), ["lr=0.1,0.2,0.3"], zipped=False)
+    started: list[Run] = []
+
+    def train(run: Run, experiment: Experiment, console: Console, signals: list[int]) -> int:
+        del experiment, console
+        started.append(run)
+        run.result_json.write_text("{}")
+        if len(started) == 2:
+            raise KeyboardInterrupt
+        signals.append(signal.SIGTERM)
+        return 0
+
+    monkeypatch.setattr("ganhpc.cli.local.train", train)
+    for code in (143, 130):
+        plan = planned(found, base, 1, tmp_path, new=False)
+        assert _train_all(plan, tmp_path, Console(quiet=True), new=False) == (code, [], True)
+    assert len(started) == len(list(Run.all(tmp_path))) == 2
 
 
 @pytest.mark.slow
