@@ -46,6 +46,7 @@ def refusal(refused: Refused) -> Refused:
     moment = dt.datetime.strptime(earliest[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=system_zone()) if earliest else None
     every = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("OAR_JOB_ID")]
     lines = [line for line in every if re.search(_TELLING, line, re.I)] or every
+    lines = [line for line in lines if "please verify your request syntax" not in line] or lines
     detail = (
         re.sub(r"^\[[A-Z ]+\]\s*(Error:\s*)?|^Reservation not valid --> ", "", lines[-1]).rstrip(".") if lines else ""
     )

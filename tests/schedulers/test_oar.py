@@ -18,7 +18,7 @@ from ganhpc.errors import UserError
 from ganhpc.schedulers import oar
 from ganhpc.schedulers.base import Job, JobRequest, JobState, Refused
 from ganhpc.schedulers.oar import Oar
-from ganhpc.schedulers.oar_words import REFUSALS, STATES, job_of, number, trees
+from ganhpc.schedulers.oar_words import REFUSALS, STATES, job_of, number, refusal, trees
 from ganhpc.sending import write_script
 from ganhpc.site import Site
 from tests.clusters.fake_oar import FakeOar
@@ -127,6 +127,22 @@ def test_a_third_reservation_is_refused_by_the_admission_rule(tmp_path: Path) ->
     with pytest.raises(Refused, match=r"admission rule.*more than 2 waiting advance reservations") as refused:
         send(scheduler, request(tmp_path, "reservation", start=NOW + dt.timedelta(hours=3)))
     assert refused.value.code == 254
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("There are not enough resources for your request", "There are not enough resources for your request"),
+        (
+            "Bad resource request (ERROR:  operator does not exist: character varying = integer",
+            "operator does not exist",
+        ),
+        ("", "Oarsub failed, please verify your request syntax"),
+    ],
+)
+def test_of_all_that_oarsub_says_the_telling_line_is_taken(said: str, sentence: str) -> None:
+    words = f"[ADMISSION RULE] Set default walltime to 7200.\nOAR_JOB_ID=-5\n{said}\n[ERROR] Oarsub failed, please verify your request syntax.\n"
+    assert sentence in str(refusal(Refused(words, 8)))
 
 
 @pytest.mark.usefixtures("fake")
