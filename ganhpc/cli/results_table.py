@@ -81,6 +81,7 @@ COLUMNS = (
     Column("valid", "valid", per_cent),
     Column("± std", "valid", per_cent, "std", beside_name=True),
     Column("cv", "valid", per_cent, "cv", beside_name=True),
+    Column("diversity", "diversity", figure, beside_name=True),
     Column("k", "train_k", figure),
     Column("M", "convergence", figure),
     Column("± std", "convergence", figure, "std", beside_name=True),
