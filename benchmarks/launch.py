@@ -2,8 +2,9 @@
 
     python -m benchmarks.launch [--repeats 10]
 
-Needs Slurm (sbatch) for the first. Both submit the same command with the same request, on hold, so that nothing ever runs;
-each job is cancelled before the next is submitted. In turn, whole processes, their start included.
+Needs Slurm (sbatch) for the first. All submit the same request, on hold, so that nothing ever runs; each job is cancelled before the
+next is submitted. submitit is given a command, the least it can do, or the function that trains, for which it imports torch as a
+script of one's own would. In turn, whole processes, their start included.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ executor.update_parameters(
     job_name="bare", time=20, nodes=1, ntasks_per_node=1, comment="bare", signal_delay_s=120, dependency="singleton",
     additional_parameters={"hold": True, "requeue": True},
 )
-job = executor.submit(CommandFunction([sys.executable, "-m", "ganhpc.train", sys.argv[1]]))
+if sys.argv[2] == "command":  # nothing of the training is imported
+    job = executor.submit(CommandFunction([sys.executable, "-m", "ganhpc.train", sys.argv[1]]))
+else:  # as submitit is mostly used: the function that trains, from a module that has torch
+    import torch
+    from ganhpc import train
+
+    job = executor.submit(train.main, [sys.argv[1]])
 print("job", job.job_id)
 """
 
@@ -46,7 +53,7 @@ print("job", job.job_id)
 def seconds(command: Sequence[str], folder: Path, after: Callable[[str], object] = lambda _: None) -> float:
     """Seconds of one call in `folder`; `after` is given what it printed, when the clock has stopped."""
     begun = time.perf_counter()
-    env = os.environ | {"GANHPC_CONFIG": str(folder / SETTINGS)}
+    env = os.environ | {"GANHPC_CONFIG": str(folder / SETTINGS), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     took = time.perf_counter() - begun
     if done.returncode:
@@ -76,7 +83,9 @@ def pieces(folder: Path) -> dict[str, Callable[[], float]]:
     if shutil.which("sbatch"):
         launch = [*LAUNCH, *CIFAR, "--on", "slurm", "--new", "--json", *runs]
         made["cifar --on slurm"] = partial(seconds, launch, folder, cancel)
-        made["bare submitit"] = partial(seconds, [sys.executable, "-c", BARE, str(folder / "bare")], folder, cancel)
+        for what in ("command", "function"):
+            bare = [sys.executable, "-c", BARE, str(folder / "bare"), what]
+            made[f"bare submitit, a {what}"] = partial(seconds, bare, folder, cancel)
     return made
 
 
@@ -97,9 +106,11 @@ def main() -> None:
     print(f"Python {platform.python_version()} on {platform.machine()}, {versions}; n = {repeats}, mean ± sample sd")
     for what, values in found.items():
         print(f"{what:<28} {spread(values)} s, least {min(values):.3f} s")
-    if "bare submitit" in found:
+    if "cifar --on slurm" in found:
         slurm = subprocess.run(["sbatch", "--version"], capture_output=True, text=True).stdout.strip()
-        print(f"{ratio(found, 'cifar --on slurm', 'bare submitit')}; {slurm}")
+        print(slurm)
+        for what in ("bare submitit, a command", "bare submitit, a function"):
+            print(ratio(found, "cifar --on slurm", what))
     else:
         print("sbatch is not on the PATH: the submissions are left out")
     for what in ("cifar --dry-run", "cifar --on slurm --dry-run"):
