@@ -177,17 +177,18 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     n, share = len(context.data.images), 0.0 if experiment.teacher == "none" else experiment.teacher_share
     left = context.seconds_left * (1 - share)
 
-    def epochs(member: Member) -> float:
+    def epochs(member: Member, few: float | None) -> float:
         net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
-        return left * images_per_second(net, context, experiment) / n
+        return left * images_per_second(net, context, _affordable(experiment, context, few)) / n
 
     # Every heavier member, then the widest of the last one, until one fits; its narrower forms follow by arithmetic.
     last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
     index, fits = 0, 0.0
     for index in range(last + 1):
-        if index < last and _hopeless(members[index], context, experiment):
+        few = _speed_of_few(members[index], context, experiment)
+        if index < last and few is not None and 4 * left * few / n < members[index].least_epochs:
             continue
-        fits = epochs(members[index])
+        fits = epochs(members[index], few)
         if fits >= members[index].least_epochs:
             break
     if fits < members[index].least_epochs:
@@ -200,18 +201,31 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
 
 
-def _hopeless(member: Member, context: Context, experiment: Any, images: int = 8) -> bool:
-    """Whether a few images say already that `member` is far too slow: a fair measurement of a heavy network costs a CPU many seconds.
+FEW = 8
+"""Images of a first, rough measurement."""
+MEASURED = 0.02
+"""Share of the time that one pass of a fair measurement may take."""
 
-    Never on a GPU, which is idle with a few images.
+
+def _speed_of_few(member: Member, context: Context, experiment: Any) -> float | None:
+    """Images a second of a few images: they tell a network that is far too slow, of which a fair measurement costs a CPU many seconds.
+
+    None on a GPU, which is idle with a few images.
     """
     if context.device.type == "cuda":
-        return False
-    assert context.seconds_left is not None
+        return None
     net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
-    few = experiment.replace(batch_size=images * context.peers.world_size)
-    speed = images_per_second(net, context, few, seconds=0.0)
-    return 4 * context.seconds_left * speed / len(context.data.images) < member.least_epochs
+    few = experiment.replace(batch_size=FEW * context.peers.world_size)
+    return images_per_second(net, context, few, seconds=0.0)
+
+
+def _affordable(experiment: Any, context: Context, few: float | None) -> Any:
+    """`experiment` with batches that a device with the speed `few` passes in a small share of the time it has."""
+    if few is None:
+        return experiment
+    assert context.seconds_left is not None
+    most = max(FEW * context.peers.world_size, int(MEASURED * context.seconds_left * few))
+    return experiment.replace(batch_size=min(experiment.batch_size, most))
 
 
 def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds: float = 0.6) -> float:
