@@ -298,22 +298,20 @@ def test_a_launcher_that_is_killed_never_submits_twice(fake: FakeOar, tmp_path: 
     assert sorted(entry["segment"] for entry in entries) == list(range(1, len(entries) + 1))
 
 
-def test_two_launchers_at_once_submit_one_after_the_other(fake: FakeOar, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 1, 1)])
+def test_launchers_at_the_same_instant_submit_one_after_the_other(
+    fake: FakeOar, tmp_path: Path, seeds: tuple[int, ...]
+) -> None:
     code = (
         "import sys; from pathlib import Path; from tests import test_submit as t; from ganhpc.schedulers.oar import Oar; "
         "from ganhpc.site import Site; print(t.send(t.wanted(Path(sys.argv[1]), time=1800.0, seed=int(sys.argv[2])), Oar(Site())))"
     )
     env = {**os.environ, **fake.env, "PYTHONPATH": str(Path(__file__).parents[1])}
-    pair = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(tmp_path), str(seed)], env=env, stdout=subprocess.PIPE, text=True
-        )
-        for seed in (1, 2)
-    ]
-    assert [child.wait(120) for child in pair] == [0, 0]
-    first, second = sorted(Oar(Site()).queue(), key=lambda job: int(job.id))
+    children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)], env=env) for seed in seeds]
+    assert {child.wait(120) for child in children} == {0}
+    first, *others = sorted(Oar(Site()).queue(), key=lambda job: int(job.id))
     assert not first.after
-    assert second.after == (first.id,)
+    assert [job.after for job in others] == [(first.id,)] * (len(set(seeds)) - 1), "one job a run, behind one another"
 
 
 def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

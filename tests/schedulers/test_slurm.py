@@ -160,3 +160,19 @@ def test_the_end_of_the_job_on_the_node(bin: Path, monkeypatch: pytest.MonkeyPat
     assert slurm.job_end() == 1795250000
     monkeypatch.delenv("SLURM_JOB_END_TIME")
     assert slurm.job_end() is None
+
+
+def test_an_unknown_job_is_cancelled_already_and_a_refusal_is_a_sentence(bin: Path) -> None:
+    program(bin / "scancel", "echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2; exit 1")
+    Slurm(Site()).cancel("3")
+    program(bin / "scancel", "echo 'scancel: error: Kill job error on job id 3: Access/permission denied' >&2; exit 1")
+    with pytest.raises(UserError, match=r"job 3 can't be cancelled .*permission denied.*try `scancel 3` yourself"):
+        Slurm(Site()).cancel("3")
+
+
+def test_a_queue_that_is_refused_or_all_noise_is_told_from_an_empty_one(bin: Path) -> None:
+    program(bin / "squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
+    with pytest.raises(UserError, match=r"Slurm's queue can't be read \(slurm_load_jobs error: Unable to contact"):
+        Slurm(Site()).queue()
+    program(bin / "squeue", "echo '*** maintenance on Thursday ***'")
+    assert Slurm(Site()).queue() == []
