@@ -71,7 +71,10 @@ def _statistics(curves: dict[str, Sequence[tuple[float, float]]], words: Words) 
 
 
 def _in_words(lines: list[Line], words: Words) -> str:
-    ends = (f"{line.label}: {words.number(line.points[0][1])} → {words.number(line.points[-1][1])}" for line in lines)
+    ends = (
+        f"{line.label}{words.colon}{words.number(line.points[0][1])} → {words.number(line.points[-1][1])}"
+        for line in lines
+    )
     return "; ".join(ends) + "."
 
 

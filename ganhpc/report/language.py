@@ -17,8 +17,8 @@ NO_BREAK, NARROW = "\u00a0", "\u202f"
 """The no-break space, and the narrow one."""
 
 _SIGNS = {
-    "en": {"thousands": ",", "decimal": ".", "per_cent": "%", "missing": "–"},
-    "fr": {"thousands": NARROW, "decimal": ",", "per_cent": NARROW + "%", "missing": "–"},
+    "en": {"thousands": ",", "decimal": ".", "per_cent": "%", "missing": "–", "colon": ": "},
+    "fr": {"thousands": NARROW, "decimal": ",", "per_cent": NARROW + "%", "missing": "–", "colon": NO_BREAK + ": "},
 }
 
 
@@ -30,6 +30,8 @@ class Words:
             raise UserError(f"--lang {lang!r} is not a language of reports: {nearest(lang, LANGUAGES)}.")
         self.lang = lang
         self._signs = _SIGNS[lang]
+        self.colon = self._signs["colon"]
+        """What stands between a name and its value."""
         self.catalogue = {key: typeset(lang, text) for key, text in read(lang).items()}
 
     def __call__(self, key: str, **values: Any) -> str:

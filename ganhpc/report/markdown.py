@@ -32,7 +32,9 @@ def write(doc: Document, path: Path) -> None:
         folder.mkdir(exist_ok=True)
     parts = [f"# {escaped(doc.title)}", escaped(doc.subtitle)]
     if doc.figures:
-        parts.append("\n".join(f"- {escaped(name)}: **{escaped(value)}**" for name, value in doc.figures))
+        parts.append(
+            "\n".join(f"- {escaped(name)}{doc.words.colon}**{escaped(value)}**" for name, value in doc.figures)
+        )
     for section in doc.sections:
         parts += _section(section, 2, folder, doc)
     parts.append(f"---\n\n{escaped(doc.made)}")
@@ -57,7 +59,7 @@ def _block(block: Block, folder: Path, doc: Document) -> Iterator[str]:
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
         yield f"{escaped(block.caption)}\n\n{fence}text\n{block.text}\n{fence}"
     elif isinstance(block, Facts):
-        yield "\n".join(f"- {escaped(name)}: {escaped(value)}" for name, value in block.rows)
+        yield "\n".join(f"- {escaped(name)}{doc.words.colon}{escaped(value)}" for name, value in block.rows)
     elif isinstance(block, Table):
         yield _table(block)
     elif isinstance(block, Plot):
