@@ -147,6 +147,7 @@ def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(oar_again: Again) -
     assert facts(user, job)["exit_code"] == 99 << 8
     seen = user.wait(run, ("running",))
     assert [known["id"] for known in seen["jobs"]] != [job]
+    user.run("cancel", run.name)  # or OAR would send it again and again, in the way of those who want to be alone
 
 
 @pytest.mark.slow
