@@ -68,7 +68,7 @@ class Real:
         wait_until(there, seconds, f"state {' or '.join(states)} of job {job}", pause=0.5)
 
     def end(self, job: int) -> None:
-        self.wait(job, ENDED, 30)
+        self.wait(job, ENDED, 120)  # a busy machine takes its time
 
 
 @dataclass
