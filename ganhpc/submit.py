@@ -36,6 +36,9 @@ STARTUP_SECONDS = 90
 LONGEST_SECONDS = 3600
 """A job of a run without a known length, where the policy has no longest job."""
 
+MOST_GUESSED = 24
+"""Longest jobs at most for a run whose length is only guessed from its first epochs; `resume` looks again after them."""
+
 RESERVE = 1.2
 """How much longer than measured the rest of a run with fixed epochs is taken to be."""
 
@@ -78,8 +81,8 @@ def zone(site: Site, policy: Policy) -> dt.tzinfo:
 def seconds_to_go(wanted: Wanted, policy: Policy) -> int:
     """The time that the run still wants, in seconds.
 
-    With a bound on the time, that less what it has used. For fixed epochs: what the epochs made so far tell of the rest; before
-    any, `segments` longest jobs, else one.
+    With a bound on the time, that less what it has used. For fixed epochs: `segments` longest jobs; else what the epochs made so far
+    tell of the rest, `MOST_GUESSED` longest jobs at most; before any, one.
     """
     budget = wanted.experiment.budget
     status = wanted.run.status() if wanted.run.status_json.exists() else {}
@@ -91,7 +94,8 @@ def seconds_to_go(wanted: Wanted, policy: Policy) -> int:
         return wanted.segments * longest
     if budget.epochs and 0 < epoch < budget.epochs:
         rest = RESERVE * (budget.epochs - epoch) * used / epoch
-        return max(longest if rest > longest / 2 else LEAST_SECONDS, round(rest))
+        least = longest if rest > longest / 2 else LEAST_SECONDS
+        return max(least, round(min(rest, MOST_GUESSED * longest)))
     return longest
 
 

@@ -67,6 +67,9 @@ def test_fixed_epochs_want_one_longest_job_then_what_the_epochs_made_so_far_tell
     assert submit.seconds_to_go(w, STUDENT) == pytest.approx(submit.RESERVE * 80 * 150)
     write_json(w.run.status_json, {"seconds": 3000.0, "epoch": 99.0, "state": "resumable"})
     assert submit.seconds_to_go(w, STUDENT) == submit.LEAST_SECONDS
+    endless = wanted(tmp_path, epochs=100_000, time=None)
+    write_json(endless.run.status_json, {"seconds": 3000.0, "epoch": 20.0, "state": "resumable"})
+    assert submit.seconds_to_go(endless, STUDENT) == submit.MOST_GUESSED * HOUR, "no hundreds of jobs on a guess"
 
 
 def test_segments_are_longest_jobs(tmp_path: Path) -> None:
