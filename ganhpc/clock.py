@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -32,6 +32,7 @@ class Clock:
         self._phases = dict.fromkeys(PHASES, 0.0)
         self._sampled_steps = 0
         self._steps = 0
+        self._steps_here = 0
 
     def start(self) -> None:
         """Let it run (once a segment)."""
@@ -54,8 +55,12 @@ class Clock:
         return self.used
 
     def begin_step(self) -> None:
-        """Say that a training step begins, and settle whether its phases are measured."""
-        self._sampling = self._steps % self._sample_every == 0
+        """Say that a training step begins, and settle whether its phases are measured.
+
+        Not the first steps of a process: they choose kernels and compile, which no later one does.
+        """
+        self._sampling = self._steps_here % self._sample_every == self._sample_every // 2
+        self._steps_here += 1
         self._steps += 1
         self._sampled_steps += self._sampling
 
@@ -72,6 +77,31 @@ class Clock:
         if self._synchronize:
             self._synchronize()
         self._phases[name] += time.perf_counter() - begun
+
+    @contextmanager
+    def several(self, shares: Mapping[str, float]) -> Iterator[None]:
+        """Charge the block to several phases, in proportion to `shares`: for a step that can't be looked into."""
+        if not self._sampling:
+            yield
+            return
+        before = self._phases["forward"]
+        with self.phase("forward"):
+            yield
+        took, whole = self._phases["forward"] - before, sum(shares.values())
+        self._phases["forward"] = before
+        for name, share in shares.items():
+            self._phases[name] += took * share / whole
+
+    @contextmanager
+    def unmeasured(self) -> Iterator[None]:
+        """Charge nothing in the block to any phase."""
+        sampling, self._sampling = self._sampling, False
+        yield
+        self._sampling = sampling
+
+    def measured(self) -> dict[str, float]:
+        """Seconds by phase, of the measured steps only."""
+        return dict(self._phases)
 
     @contextmanager
     def whole(self, name: str) -> Iterator[None]:

@@ -95,7 +95,11 @@ class Experiment:
         "auto", "arithmetic of the training step (auto: bf16 where the device has fast units for it)",
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
-    compile: str = option("auto", "compile the training step (auto: where it pays)", choices=("auto", "on", "off"))
+    compile: str = option(
+        "auto",
+        "compile the training step (auto: where it pays); off: nor replay it as a CUDA graph on one GPU",
+        choices=("auto", "on", "off"),
+    )
 
     def check(self) -> None:
         """Raise UserError where the fields contradict one another. Definitions extend this."""

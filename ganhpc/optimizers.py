@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 NAMES = ("sgd", "adam", "adamw", "muon")
+REPLAYABLE = ("adam", "adamw", "muon")
+"""Those whose learning rate can be a tensor on the device."""
 
 
 def make(experiment: Any, net: nn.Module) -> dict[str, Optimizer]:
@@ -52,7 +54,9 @@ class Muon(Optimizer):
                 mean = state["momentum"].mul_(group["momentum"]).add_(p.grad)
                 update = p.grad.add(mean, alpha=group["momentum"]).reshape(len(p), -1)
                 p.mul_(len(p) ** 0.5 / p.norm())
-                p.add_(orthogonal(update, group["iterations"]).view(p.shape), alpha=-group["lr"])
+                step, rate = orthogonal(update, group["iterations"]).view(p.shape), group["lr"]
+                # A tensor can't be alpha, which is a number of the host.
+                p.sub_(step * rate) if isinstance(rate, Tensor) else p.add_(step, alpha=-rate)
 
 
 def orthogonal(matrix: Tensor, iterations: int) -> Tensor:

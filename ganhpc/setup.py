@@ -37,6 +37,8 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
 
     if peers.device.type == "cpu":
         keep_freed_memory()
+    # Batches keep their shapes, so trying each convolution's kernels once pays.
+    torch.backends.cudnn.benchmark = peers.device.type == "cuda"
     with storage_errors(run.folder):
         run.checkpoints.mkdir(exist_ok=True)
     restored, notes = checkpoint.load(run.checkpoints, torch.device("cpu"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ganhpc import replay
 from ganhpc.clock import Pace
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _next(trainer: Trainer) -> None:
     done.stage_step, done.stage_seconds, done.stage_schedule = done.step, done.step_seconds, done.schedule
     done.evaluated = -1
     task.begin_stage(done.stage)
+    trainer.train_step = replay.begin(trainer.experiment, task, trainer.peers, trainer.clock)
     # Steps and evaluations of the new stage cost something else.
     trainer.step_pace, trainer.evaluation_pace, trainer.step_pace_then = Pace(), Pace(), None
     trainer.sums, trainer.counted = {}, 0

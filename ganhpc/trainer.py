@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganhpc import checkpoint, compiling, stages
+from ganhpc import checkpoint, compiling, replay, stages
 from ganhpc.clock import Clock, Costs, Pace, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
@@ -34,7 +34,6 @@ LOG_EVERY = 50
 
 SAVE_SHARE = 20
 """At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
-
 
 STOP_SECONDS = 5.0
 """Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
@@ -89,6 +88,7 @@ class Trainer:
             self.looks.begin()
         compile = compiling.wanted(experiment, peers.device, task.compilable)
         task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
+        self.train_step = replay.begin(experiment, task, peers, self.clock)
         self.progress.segments += 1
 
     # -- the loop -------------------------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ class Trainer:
         self.rates = self.task.schedule(stages.within(self.task.stages, done.stage, done.stage_schedule, along))
         with self.clock.phase("data"):
             batch = self.task.batch(epoch, index)
-        figures = self.task.train_step(batch)
+        figures = self.train_step(batch)
         for name, value in figures.items():
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
         self.counted += 1

@@ -80,7 +80,11 @@ class Cifar(Experiment):
     flip: str = option("alternate", "mirroring of training images", choices=("none", "random", "alternate"))
     crop: int = option(2, "shift of training images", unit="pixels", low=0, high=16)
     cutout: int = option(0, "side of a blank square in training images", unit="pixels", low=0, high=32)
-    tta: str = option("flip", "last evaluation also on mirrored images", choices=("none", "flip"))
+    tta: str = option(
+        "flip",
+        "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones",
+        choices=("none", "flip", "shift"),
+    )
 
     teacher: str = option(
         "none", "train a larger network first, and learn from its scores", choices=("none", "compact")

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ganhpc import compiling
+from ganhpc import compiling, replay
 from ganhpc.bench.measuring import Spread, calls_for, in_turn, seconds_each
 from ganhpc.bench.peaks import Peaks, synchronizer
+from ganhpc.clock import Clock
 from ganhpc.data.base import ImageData
 from ganhpc.distributed import Distributed
 from ganhpc.experiment import Experiment
@@ -25,22 +26,31 @@ EPOCH = 50_000
 class Steps:
     """The training steps of a task, one a call, epoch after epoch, as the loop makes them."""
 
-    def __init__(self, task: base.Task) -> None:
+    def __init__(self, task: base.Task, clock: Clock) -> None:
         self.task, self.made = task, 0
+        self.train_step: Callable[..., dict[str, torch.Tensor]] = task.train_step
+        self.clock = clock
         task.schedule(0.0)
 
     def __call__(self) -> dict[str, torch.Tensor]:
         epoch, index = divmod(self.made, self.task.steps_per_epoch)
         self.made += 1
-        return self.task.train_step(self.task.batch(epoch, index))
+        self.clock.begin_step()
+        return self.train_step(self.task.batch(epoch, index))
 
 
 def steps_of(experiment: Experiment, data: ImageData, peers: Distributed, *, compile: bool = False) -> Steps:
-    """The steps of `experiment` on `data`, on the device of `peers`; compiled where asked."""
+    """The steps of `experiment` on `data`, on the device of `peers`; compiled where asked, and replayed where the loop would."""
     torch.manual_seed(experiment.seed)
-    task = base.module(experiment.TASK).build(experiment, base.Context(data, peers, say=lambda _: None))
+    clock = Clock(synchronizer(peers.device) if peers.device.type == "cuda" else None)
+    context = base.Context(data, peers, phase=clock.phase, say=lambda _: None)
+    task = base.module(experiment.TASK).build(experiment, context)
     task.wrap(compiling.compiled if compile and task.compilable else peers.wrap)
-    return Steps(task)
+    steps = Steps(task, clock)
+    steps.train_step = replay.begin(experiment, task, peers, clock)
+    while isinstance(steps.train_step, replay.Steps) and not steps.train_step.replays:
+        steps()
+    return steps
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def progress(each: Material, words: Words) -> Section:
         plot = Plot("progress", words("progress.caption", figure=title), alt, x=words("axis.epoch"), y=title,
                     lines=(Line(title, points, marked=True),), per_cent="accuracy" in name or name == "valid")  # fmt: skip
         blocks = [Paragraph(words("progress.text" if points[0][0] == 0 else "progress.text_late", **shown)), plot]
-        if each.row.get("tta") == "flip" and is_finite(each.row.get("test_accuracy_no_tta")):
+        if each.row.get("tta", "none") != "none" and is_finite(each.row.get("test_accuracy_no_tta")):
             blocks.append(Paragraph(words("progress.tta", plain=words.per_cent(each.row["test_accuracy_no_tta"]))))
         blocks.append(_epochs(each, name, words))
     else:

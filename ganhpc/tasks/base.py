@@ -77,6 +77,8 @@ class Task(ABC):
     """The figure of `evaluate` that a reader looks at first."""
     compilable: bool = False
     """Whether steps call whole networks and differentiate once, as torch.compile wants it."""
+    replayable: bool = False
+    """Whether a step launches the same kernels each time, its batch being a tuple of tensors whose shapes never change: ganhpc.replay."""
     final_cost: float = 1.0
     """What the last evaluation costs, in ordinary evaluations."""
     sample_steps: int | None = None

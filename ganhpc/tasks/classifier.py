@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganhpc import optimizers, schedules
+from ganhpc import optimizers, replay, schedules
 from ganhpc.data.loader import BatchLoader
 from ganhpc.experiment import Experiment
 from ganhpc.nets import choice
 from ganhpc.nets.compact import CompactNet
 from ganhpc.nets.recurrent import RecurrentNet
-from ganhpc.tasks import teacher
+from ganhpc.tasks import teacher, tta
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -39,8 +39,9 @@ class Classifier(Task):
         self.stages = teacher.stages(experiment)
         if len(self.stages) > 1:
             self._add_teacher()
+        self.replayable = experiment.optimizer in optimizers.REPLAYABLE
         self.batch_size = experiment.batch_size
-        self.final_cost = 2.0 if experiment.tta == "flip" else 1.0
+        self.final_cost = float(tta.PASSES[experiment.tta])
         assert data.labels is not None and data.test_labels is not None, "a classifier needs labels"
         augmentation = {"flip": experiment.flip, "crop": experiment.crop, "cutout": experiment.cutout}
         self.loader = self._loader(data.images, data.labels, experiment.batch_size, **augmentation)
@@ -103,7 +104,7 @@ class Classifier(Task):
         factor = self._factor(progress)
         for optimizer in self.optimizers.values():
             for group, highest in zip(optimizer.param_groups, self._highest[id(optimizer)], strict=True):
-                group["lr"] = highest * factor
+                replay.set_rate(group, highest * factor)
         return {"lr": self.experiment.lr * factor}
 
     def train_step(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
@@ -139,18 +140,17 @@ class Classifier(Task):
 
     @torch.no_grad()
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
-        """test_accuracy in [0, 1] and test_loss; the last one as the recipe evaluates (averaged with the mirrored image where
-        tta is flip), with the accuracy without that beside it, per class, and the confusion matrix."""
+        """test_accuracy in [0, 1] and test_loss; the last one as the recipe evaluates (averaged over variants of each image: `tta`),
+        with the accuracy without that beside it, per class, and the confusion matrix."""
         net, what = self.modules[self.active].eval(), self.headline.removesuffix("_accuracy")
-        averaged = final and self.experiment.tta == "flip"
+        how = self.experiment.tta if final else "none"
         classes = max(len(self.context.data.classes), 1)
         sums = torch.zeros(3, dtype=torch.float64, device=self.context.device)
         confusion = torch.zeros(classes * classes, dtype=torch.float64, device=self.context.device)
         for images, labels in self.test.evaluation_batches():
             assert labels is not None
             with self.context.autocast(self.experiment.precision):
-                plain = net(images).float()
-                scores = (plain + net(images.flip(3)).float()) / 2 if averaged else plain
+                plain, scores = tta.scores(net, images, how)
             guesses = scores.argmax(1)
             sums[0] += (guesses == labels).sum()
             sums[1] += (plain.argmax(1) == labels).sum()
