@@ -96,9 +96,7 @@ class Experiment:
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
     compile: str = option(
-        "auto",
-        "compile the training step (auto: where it pays); off: nor replay it as a CUDA graph on one GPU",
-        choices=("auto", "on", "off"),
+        "auto", "compile the step (auto: if it pays; off: no CUDA graph)", choices=("auto", "on", "off")
     )
 
     def check(self) -> None:
