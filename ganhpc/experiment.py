@@ -96,7 +96,7 @@ class Experiment:
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
     compile: str = option(
-        "auto", "compile the step (auto: if it pays; off: no CUDA graph)", choices=("auto", "on", "off")
+        "auto", "compile the step (auto: if it pays; off: nor replay it)", choices=("auto", "on", "off")
     )
 
     def check(self) -> None:
