@@ -95,9 +95,7 @@ class Experiment:
         "auto", "arithmetic of the training step (auto: bf16 where the device has fast units for it)",
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
-    compile: str = option(
-        "auto", "compile the step (auto: if it pays; off: nor replay it)", choices=("auto", "on", "off")
-    )
+    compile: str = option("auto", "compile the step (auto: if it pays; off: nor replay it)", choices=("auto", "on", "off"))  # fmt: skip
 
     def check(self) -> None:
         """Raise UserError where the fields contradict one another. Definitions extend this."""
