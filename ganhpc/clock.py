@@ -111,8 +111,15 @@ class Clock:
         self._phases[name] += self.sync() - begun
 
     def shares(self) -> dict[str, float]:
-        """Seconds by phase; the phases of unmeasured steps are taken to be like those of the measured ones."""
+        """Seconds by phase; the phases of unmeasured steps are taken to be like those of the measured ones.
+
+        Measuring makes a step of a device with a queue slower. So the phases of steps are at most the time that the others leave.
+        """
         factor = self._steps / self._sampled_steps if self._sampled_steps else 0.0
+        between = sum(self._phases[name] for name in BETWEEN)
+        steps = factor * (sum(self._phases.values()) - between)
+        if self._synchronize and steps > (left := max(0.0, self.used - between)):
+            factor *= left / steps
         return {k: v * (1.0 if k in BETWEEN else factor) for k, v in self._phases.items()}
 
     def rounded_shares(self) -> dict[str, float]:

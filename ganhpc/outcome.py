@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from ganhpc import __version__, checkpoint, exports, gallery, peak, stages
+from ganhpc import __version__, checkpoint, exports, gallery, peak, replay, stages
 from ganhpc.describe import describe
 from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
@@ -36,7 +36,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
         name: describe(module, inputs=trainer.task.example_inputs(name), fvcore=False)
         for name, module in trainer.task.results.items()
     }
-    step_ops = operations_of_a_step(trainer.task, trainer.peers.world_size)
+    step_ops = _counted(trainer)
     peak_found = peak.peak(trainer.peers.device, _dtype(trainer)) if trainer.peers.is_main else {}
     numbers = {key: value for key, value in figures.items() if isinstance(value, int | float | str)}
     rest = {key: value for key, value in figures.items() if key not in numbers}
@@ -94,7 +94,7 @@ def _work(
 ) -> dict[str, Any]:
     """Parameters and operations: of one image forward, and of a whole training step a second; the most the devices can do."""
     ops = sum(d.ops.total for d in described.values())
-    of_a_step = step_ops["ops"]["total"]
+    of_a_step = step_ops["ops"]["total"] if step_ops else None
     most = peak_found.get("gflops_per_second", 0.0) * trainer.peers.world_size
     params, frozen = count_parameters(nn.ModuleDict(trainer.task.results))
     return {
@@ -104,10 +104,21 @@ def _work(
         "macs": sum(d.macs for d in described.values()),
         "ops": ops,
         "step_ops": of_a_step,
-        "gflops_per_second": of_a_step * trainer.images_per_second / trainer.task.batch_size / 1e9,
+        "gflops_per_second": of_a_step and of_a_step * trainer.images_per_second / trainer.task.batch_size / 1e9,
         "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
         "peak_gflops_per_second": most or None,
     }
+
+
+def _counted(trainer: Trainer) -> dict[str, Any]:
+    """What `operations_of_a_step` finds, or nothing: an hour of training is not lost to an operator that can't be counted."""
+    try:
+        # As an ordinary step does them: a replay executes no operators, and rates in tensors take more of them.
+        replay.settle(trainer.task.optimizers.values(), trainer.peers.device, replayed=False)
+        return operations_of_a_step(trainer.task, trainer.peers.world_size)
+    except Exception as error:
+        trainer.say(f"warning: the operations of a training step were not counted ({type(error).__name__}: {error})")
+        return {}
 
 
 def operations_of_a_step(task: Task, processes: int) -> dict[str, Any]:

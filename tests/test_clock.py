@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -129,3 +130,19 @@ def test_the_clock_adds_segments_up_and_says_where_time_went() -> None:
     shares = later.shares()
     assert shares["forward"] > 0 and shares["evaluation"] > 0 and shares["backward"] == 0
     assert sum(shares.values()) <= later.used
+
+
+def test_the_phases_of_a_device_with_a_queue_never_add_up_to_more_than_the_time() -> None:
+    clock = Clock(lambda: time.sleep(0.002), sample_every=10)  # waiting costs more than a step
+    clock.start()
+    for _ in range(100):
+        clock.begin_step()
+        with clock.phase("forward"):
+            pass
+        with clock.phase("backward"):
+            pass
+    with clock.whole("evaluation"):
+        time.sleep(0.01)
+    shares = clock.shares()
+    assert sum(shares.values()) <= clock.used
+    assert shares["forward"] > 0 and shares["evaluation"] >= 0.01

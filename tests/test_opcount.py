@@ -207,3 +207,4 @@ def test_lists_of_tensors_count_like_each_of_them():
     assert count(torch._foreach_add_, values, values, alpha=2) == (8, 8, 0, 0)
     assert count(torch._foreach_mul, values, [2.0, 3.0]) == (0, 8, 0, 0)
     assert count(torch._foreach_sqrt, values) == (0, 0, 0, 8)
+    assert count(torch._foreach_pow, 0.9, values) == count(torch._foreach_pow, values, 0.9) != (0, 0, 0, 0)

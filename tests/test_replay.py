@@ -143,3 +143,17 @@ def test_a_run_on_a_gpu_is_resumed_without_replays_and_with_them(tmp_path: Path)
     assert later.progress.step == 40
     torch.testing.assert_close(_weights(later), _weights(trainer))
     assert finish(run)["steps"] == 60
+
+
+def test_a_result_is_not_lost_to_a_step_that_cannot_be_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from ganhpc import outcome
+
+    def broken(*_: object) -> None:
+        raise TypeError("no such operator")
+
+    monkeypatch.setattr(outcome, "operations_of_a_step", broken)
+    result = finish(made(tmp_path, epochs=1))
+    assert result["state"] == "done" and result["ops"] > 0 and result["gflops_per_second"] is None
+    assert "not counted (TypeError: no such operator)" in capsys.readouterr().out

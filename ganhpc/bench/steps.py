@@ -26,8 +26,8 @@ EPOCH = 50_000
 class Steps:
     """The training steps of a task, one a call, epoch after epoch, as the loop makes them."""
 
-    def __init__(self, task: base.Task, clock: Clock) -> None:
-        self.task, self.made = task, 0
+    def __init__(self, task: base.Task, clock: Clock, device: torch.device) -> None:
+        self.task, self.device, self.made = task, device, 0
         self.train_step: Callable[..., dict[str, torch.Tensor]] = task.train_step
         self.clock = clock
         task.schedule(0.0)
@@ -46,7 +46,7 @@ def steps_of(experiment: Experiment, data: ImageData, peers: Distributed, *, com
     context = base.Context(data, peers, phase=clock.phase, say=lambda _: None)
     task = base.module(experiment.TASK).build(experiment, context)
     task.wrap(compiling.compiled if compile and task.compilable else peers.wrap)
-    steps = Steps(task, clock)
+    steps = Steps(task, clock, peers.device)
     steps.train_step = replay.begin(experiment, task, peers, clock)
     while isinstance(steps.train_step, replay.Steps) and not steps.train_step.replays:
         steps()
@@ -106,7 +106,8 @@ def measure(
 
 def _row(subject: Subject, steps: Steps, seconds: list[float], peaks: Peaks) -> dict[str, Any]:
     task = steps.task
-    counted = training_step_ops(steps)
+    replay.settle(task.optimizers.values(), steps.device, replayed=False)
+    counted = training_step_ops(lambda: task.train_step(task.batch(0, 0)))
     ops, moved = float(counted["ops"]["total"]), float(counted["bytes"])
     bound, by = peaks.bound(ops, moved)
     step = Spread.of(seconds)

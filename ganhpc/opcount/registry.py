@@ -39,7 +39,9 @@ class Call(dict[str, Any]):
     def for_each(self) -> Iterator[Call]:
         """The calls that an operator on lists of tensors (`_foreach_add`) stands for."""
         lists = {name: value for name, value in self.items() if isinstance(value, list | tuple)}
-        for i, tensor in enumerate(self["self"]):
+        # A number to the power of each tensor has its list in another argument than `self`.
+        tensors_of = self["self"] if "self" in lists else next(iter(lists.values()))
+        for i, tensor in enumerate(tensors_of):
             single = copy.copy(self)
             single.update({name: value[i] for name, value in lists.items()})
             single.out = tensor
