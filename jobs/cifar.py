@@ -78,13 +78,17 @@ class Cifar(Experiment):
     loss: str = option("cross_entropy", "loss", choices=("cross_entropy", "mse", "multi_margin"))
     label_smoothing: float = option(0.1, "label smoothing (cross-entropy)", low=0.0, high=0.9)
     flip: str = option("alternate", "mirroring of training images", choices=("none", "random", "alternate"))
-    crop: int = option(2, "shift of training images", unit="pixels", low=0, high=16)
-    cutout: int = option(0, "side of a blank square in training images", unit="pixels", low=0, high=32)
-    tta: str = option(
-        "flip",
-        "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones",
-        choices=("none", "flip", "shift"),
+    crop: int | None = option(
+        None, "shift of training images (unset: 2; 4 where the network sees them often)", unit="pixels", low=0, high=16
     )
+    cutout: int | None = option(
+        None, "side of a blank square in training images (unset: 0; 8 where the network sees them often)",
+        unit="pixels", low=0, high=32,
+    )  # fmt: skip
+    tta: str = option(
+        "auto", "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones (auto: flip; shift where the network is "
+        "meant for many epochs)", choices=("auto", "none", "flip", "shift"),
+    )  # fmt: skip
 
     teacher: str = option(
         "none", "train a larger network first, and learn from its scores", choices=("none", "compact")
@@ -116,6 +120,7 @@ _COURSE = Cifar(
     label_smoothing=0.0,
     flip="none",
     crop=0,
+    cutout=0,
     tta="none",
 )
 
@@ -124,8 +129,8 @@ _TUTORIAL = dataclasses.replace(
     _COURSE, preset="tutorial", batch_size=4, lr=0.001, schedule="constant", budget=Budget(time=None, epochs=2)
 )
 
-# Where parameters are the limit and not time: a GPU hour. Operations are spent in the place of parameters; docs/record.md has what is
-# known of it, and what is not yet.
+# Where parameters are the limit and not time: a GPU hour. Operations are spent in the place of parameters; docs/record.md has what was
+# measured, and what is still to be.
 _RECORD = Cifar(
     preset="record",
     net="recurrent",
@@ -144,7 +149,7 @@ _RECORD = Cifar(
     flip="alternate",
     crop=4,
     cutout=8,
-    tta="flip",
+    tta="shift",
     budget=Budget(time=3600.0, budget_params=250_000),
 )
 

@@ -57,7 +57,7 @@ class Member:
 
 
 FAMILY = (
-    # 210 M multiply-accumulates: filters used three times. Parameters are its limit, not time: for GPUs. Not yet measured on one (docs/record.md).
+    # 210 M multiply-accumulates: filters used three times. Parameters are its limit, not time: for GPUs (docs/record.md).
     Member(
         "record",
         {"widths": (48, 64, 80), "blocks": (1, 1, 1), "iterations": (3, 3, 3), "stem": 32},

@@ -14,7 +14,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.nets import choice
 from ganhpc.nets.compact import CompactNet
 from ganhpc.nets.recurrent import RecurrentNet
-from ganhpc.tasks import teacher, tta
+from ganhpc.tasks import recipe, teacher, tta
 from ganhpc.tasks.base import Context, Task
 
 LOSSES = ("cross_entropy", "mse", "multi_margin")
@@ -41,9 +41,10 @@ class Classifier(Task):
             self._add_teacher()
         self.replayable = experiment.optimizer in optimizers.REPLAYABLE
         self.batch_size = experiment.batch_size
-        self.final_cost = float(tta.PASSES[experiment.tta])
+        self.recipe = recipe.settled(experiment, context.choices)
+        self.final_cost = float(tta.PASSES[self.recipe["tta"]])
         assert data.labels is not None and data.test_labels is not None, "a classifier needs labels"
-        augmentation = {"flip": experiment.flip, "crop": experiment.crop, "cutout": experiment.cutout}
+        augmentation = {"flip": experiment.flip, "crop": self.recipe["crop"], "cutout": self.recipe["cutout"]}
         self.loader = self._loader(data.images, data.labels, experiment.batch_size, **augmentation)
         self.test = self._loader(data.test_images, data.test_labels, experiment.test_batch_size)
         for module in self.modules.values():
@@ -143,7 +144,7 @@ class Classifier(Task):
         """test_accuracy in [0, 1] and test_loss; the last one as the recipe evaluates (averaged over variants of each image: `tta`),
         with the accuracy without that beside it, per class, and the confusion matrix."""
         net, what = self.modules[self.active].eval(), self.headline.removesuffix("_accuracy")
-        how = self.experiment.tta if final else "none"
+        how = self.recipe["tta"] if final else "none"
         classes = max(len(self.context.data.classes), 1)
         sums = torch.zeros(3, dtype=torch.float64, device=self.context.device)
         confusion = torch.zeros(classes * classes, dtype=torch.float64, device=self.context.device)
@@ -162,7 +163,7 @@ class Classifier(Task):
         figures: dict[str, Any] = {f"{what}_accuracy": accuracy, f"{what}_loss": loss}
         if final:
             matrix = self.context.peers.sum(confusion).view(classes, classes).long()
-            figures |= {"test_accuracy_no_tta": plain_accuracy, "tta": self.experiment.tta, **self._by_class(matrix)}
+            figures |= {"test_accuracy_no_tta": plain_accuracy, "tta": self.recipe["tta"], **self._by_class(matrix)}
         return figures
 
     def _by_class(self, matrix: Tensor) -> dict[str, Any]:
