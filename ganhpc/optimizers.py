@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -45,18 +46,42 @@ class Muon(Optimizer):
         """Update every parameter that has a gradient."""
         assert closure is None, "Muon takes no closure"
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["momentum"] = torch.zeros_like(p)
-                mean = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-                update = p.grad.add(mean, alpha=group["momentum"]).reshape(len(p), -1)
+            held = [p for p in group["params"] if p.grad is not None]
+            updates = [self._momentum(p, group["momentum"]) for p in held]
+            # A GPU waits for each of many small kernels; a CPU gains nothing from the padding.
+            together = len(held) > 1 and held[0].is_cuda
+            make = orthogonal_together if together else _one_by_one
+            rate = group["lr"]
+            for p, step in zip(held, make(updates, group["iterations"]), strict=True):
                 p.mul_(len(p) ** 0.5 / p.norm())
-                step, rate = orthogonal(update, group["iterations"]).view(p.shape), group["lr"]
                 # A tensor can't be alpha, which is a number of the host.
-                p.sub_(step * rate) if isinstance(rate, Tensor) else p.add_(step, alpha=-rate)
+                p.sub_(step.view(p.shape) * rate) if isinstance(rate, Tensor) else p.add_(
+                    step.view(p.shape), alpha=-rate
+                )
+
+    def _momentum(self, p: Tensor, momentum: float) -> Tensor:
+        """Nesterov's momentum of `p` as a matrix [out, in k k]."""
+        state = self.state[p]
+        if not state:
+            state["momentum"] = torch.zeros_like(p)
+        mean = state["momentum"].mul_(momentum).add_(p.grad)
+        assert p.grad is not None
+        return p.grad.add(mean, alpha=momentum).reshape(len(p), -1)
+
+
+def _one_by_one(matrices: Sequence[Tensor], iterations: int) -> list[Tensor]:
+    return [orthogonal(matrix, iterations) for matrix in matrices]
+
+
+def orthogonal_together(matrices: Sequence[Tensor], iterations: int) -> list[Tensor]:
+    """`orthogonal` of each of `matrices`, in one batch of products. Zeros fill the smaller ones up, and stay zeros."""
+    tall = [m.shape[0] > m.shape[1] for m in matrices]
+    wide = [m.T if t else m for m, t in zip(matrices, tall, strict=True)]
+    rows, columns = (max(m.shape[side] for m in wide) for side in (0, 1))
+    batch = torch.stack([F.pad(m, (0, columns - m.shape[1], 0, rows - m.shape[0])) for m in wide])
+    x = _iterated(batch / (batch.norm(dim=(1, 2), keepdim=True) + 1e-7), iterations)
+    found = [x[k, : m.shape[0], : m.shape[1]] for k, m in enumerate(wide)]
+    return [(m.T if t else m).contiguous() for m, t in zip(found, tall, strict=True)]
 
 
 def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
@@ -64,12 +89,16 @@ def orthogonal(matrix: Tensor, iterations: int) -> Tensor:
 
     Newton-Schulz iteration of degree five; the coefficients make it fast near zero rather than exact (Jordan et al., 2024).
     """
-    a, b, c = 3.4445, -4.7750, 2.0315
     x = matrix / (matrix.norm() + 1e-7)
     tall = x.shape[0] > x.shape[1]
-    if tall:
-        x = x.T
-    for _ in range(iterations):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+    x = _iterated(x.T if tall else x, iterations)
     return x.T if tall else x
+
+
+def _iterated(x: Tensor, iterations: int) -> Tensor:
+    """`iterations` of Newton-Schulz on x [..., m, n], m being at most n."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    for _ in range(iterations):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x
