@@ -7,37 +7,15 @@ import hashlib
 import importlib
 import json
 import pkgutil
-import types
 import typing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from ganhpc import units
 from ganhpc.errors import UserError, nearest
+from ganhpc.option import Option, kind_of, option
 
 FORMAT = 1
 """Version of experiment.json. A change that older code can't read, or that changes what a field means, adds one."""
-
-
-def option(
-    default: Any,
-    help: str,
-    *,
-    unit: str = "",
-    kind: str = "",
-    choices: tuple[str, ...] = (),
-    low: float | None = None,
-    high: float | None = None,
-    metavar: str = "",
-    flag: str = "",
-) -> Any:
-    """A field of a definition that becomes an option of the command line.
-
-    `kind`: "duration" or "count" where the text has a unit of its own; `low` (inclusive) and `high` bound numbers; `flag`: what is
-    typed, where that is not the field's name.
-    """
-    meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
-    return field(default=default, metadata={**meta, "word": flag})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +73,11 @@ class Experiment:
         "auto", "arithmetic of the training step (auto: bf16 where the device has fast units for it)",
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
-    compile: str = option("auto", "compile the step (auto: if it pays; off: nor replay it)", choices=("auto", "on", "off"))  # fmt: skip
+    compile: str = option(
+        "auto",
+        "compile the training step (auto: where it pays); off: nor replay it on a GPU",
+        choices=("auto", "on", "off"),
+    )
 
     def check(self) -> None:
         """Raise UserError where the fields contradict one another. Definitions extend this."""
@@ -204,116 +186,10 @@ class Experiment:
         return made
 
 
-_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 _EXTRA_KEYS = {"format", "experiment", "task", "variant", "signature", "group"}
 
 
 # -- options ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Option:
-    """One field of a definition as an option: where it lies, what it takes, how its value reads."""
-
-    name: str
-    path: tuple[str, ...]
-    type: Any
-    """int, float, str, bool, or tuple."""
-    optional: bool
-    default: Any
-    help: str
-    unit: str = ""
-    kind: str = ""
-    choices: tuple[str, ...] = ()
-    low: float | None = None
-    high: float | None = None
-    metavar: str = ""
-    word: str = ""
-    item: type = int  # of a tuple: int or float
-
-    @property
-    def flag(self) -> str:
-        return self.word or "--" + self.name.replace("_", "-")
-
-    def get(self, experiment: Experiment) -> Any:
-        value: Any = experiment
-        for part in self.path:
-            value = getattr(value, part)
-        return value
-
-    def parse(self, text: str) -> Any:
-        """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
-        try:
-            value = self._convert(text.strip())
-        except UserError as error:
-            raise UserError(f"{self.flag}: {error}") from None
-        except ValueError:
-            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
-        self.check(value)
-        return value
-
-    def _convert(self, text: str) -> Any:
-        if self.optional and text.lower() == "none":
-            return None
-        if self.kind == "duration":
-            return units.parse_duration(text)
-        if self.kind == "count":
-            return units.parse_count(text)
-        if self.type is tuple:
-            parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
-            return tuple(self.item(part) for part in parts if part.strip())
-        if self.type is bool:
-            if text.lower() not in _YES + _NO:
-                raise ValueError(text)
-            return text.lower() in _YES
-        return self.type(text)
-
-    def check(self, value: Any) -> None:
-        """Raise UserError where `value` is outside what the option allows."""
-        if value is None and self.optional:
-            return
-        if self.choices and value not in self.choices:
-            raise UserError(f"{self.flag} {value!r} is not allowed: {nearest(str(value), self.choices)}.")
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, float) and number - number != 0:
-                raise UserError(f"{self.flag} {number!r} is not a finite number.")
-            if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
-                raise UserError(f"{self.flag} {number!r} is out of range: it takes {self.expected}.")
-
-    @property
-    def expected(self) -> str:
-        """What the option takes, in words."""
-        forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
-        if self.kind:
-            return forms[self.kind]
-        if self.choices:
-            return "one of " + ", ".join(self.choices)
-        several = "whole numbers such as 6,16" if self.item is int else "numbers such as 0,0.5"
-        noun = {int: "a whole number", float: "a number", tuple: several, bool: "yes or no"}.get(self.type, "a text")
-        if self.low is not None and self.high is not None:
-            return f"{noun} from {self.low:g} to {self.high:g}"
-        return f"{noun} of at least {self.low:g}" if self.low is not None else noun
-
-    def show(self, value: Any) -> str:
-        """`value` as it would be typed."""
-        if value is None:
-            return "unset"
-        if self.kind == "duration":
-            return units.format_duration(value)
-        if self.kind == "count":
-            return units.format_count(value)
-        if isinstance(value, tuple):
-            return ",".join(map(str, value)) or "none"
-        return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-    def label(self, value: Any) -> str:
-        """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
-        if self.name == "data":
-            return value.rstrip("/").rsplit("/", 1)[-1]
-        word = self.flag[2:].replace("-", "")
-        if isinstance(value, bool):
-            return word if value else "no" + word
-        return word + self.show(value).replace(",", "x")
 
 
 def options(cls: type[Experiment]) -> tuple[Option, ...]:
@@ -333,18 +209,9 @@ def _read_options(cls: type[Experiment]) -> list[Option]:
         hints = typing.get_type_hints(owner)
         for f in dataclasses.fields(owner):
             if f.metadata:
-                kind, optional, item = _kind_of(hints[f.name])
+                kind, optional, item = kind_of(hints[f.name])
                 found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item))
     return found
-
-
-def _kind_of(hint: Any) -> tuple[type, bool, type]:
-    """(the plain type, whether None is allowed, the type of a tuple's items) of an annotation."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        (inner,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
-        kind, _, item = _kind_of(inner)
-        return kind, True, item
-    return (typing.get_origin(hint) or hint), False, (typing.get_args(hint) or (int,))[0]
 
 
 # -- look-up ----------------------------------------------------------------------------------------------------------

@@ -14,7 +14,8 @@ from typing import Any
 
 from ganhpc import scan
 from ganhpc.errors import UserError, nearest
-from ganhpc.experiment import Experiment, Option, options, slug
+from ganhpc.experiment import Experiment, options, slug
+from ganhpc.option import Option
 from ganhpc.scan_values import find_option, shown, values_of
 
 MOST_RUNS = 1000

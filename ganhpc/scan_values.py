@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.experiment import Experiment, Option, options
+from ganhpc.experiment import Experiment, options
+from ganhpc.option import Option
 
 ALIASES = {"b1": "beta1", "b2": "beta2"}
 """Words of the literature that no field's name or part of it is."""

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from ganhpc import units
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, option
+from ganhpc.experiment import Experiment
+from ganhpc.option import option
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.errors import UserError
-from ganhpc.experiment import option
+from ganhpc.option import option
 from jobs._gan import Gan
 
 

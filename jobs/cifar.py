@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.errors import UserError
-from ganhpc.experiment import Budget, Experiment, option
+from ganhpc.experiment import Budget, Experiment
 from ganhpc.grid import Named
+from ganhpc.option import option
 
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)

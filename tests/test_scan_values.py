@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.errors import UserError
-from ganhpc.experiment import Option, options
+from ganhpc.experiment import options
+from ganhpc.option import Option
 from ganhpc.scan_values import find_option, readable, shown, values_of
 from jobs.began import Began
 from jobs.cifar import Cifar

@@ -11,7 +11,8 @@ import click
 
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, Option, options
+from ganhpc.experiment import Experiment, options
+from ganhpc.option import Option
 from ganhpc.schedulers.pick import CHOICES
 
 

@@ -20,7 +20,8 @@ from ganhpc.cli.params import LAUNCHER, RUNS, Sections
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, Option, find, options
+from ganhpc.experiment import Experiment, find, options
+from ganhpc.option import Option
 from ganhpc.run import Run
 from ganhpc.schedulers.base import SAID, Job
 from ganhpc.schedulers.pick import named, pick

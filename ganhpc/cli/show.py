@@ -13,8 +13,9 @@ from rich.text import Text
 from ganhpc.cli.describe import SHAPING
 from ganhpc.cli.results_table import STYLES, per_cent, plain, seconds
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, Option, options
+from ganhpc.experiment import Experiment, options
 from ganhpc.files import read_json
+from ganhpc.option import Option
 from ganhpc.results import KEYS, Row, is_number, row
 from ganhpc.run import Run, State, shown
 from ganhpc.units import format_duration, human_number

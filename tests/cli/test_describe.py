@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from ganhpc import experiment as experiments
 from ganhpc.cli.describe import command
 from ganhpc.errors import UserError
-from ganhpc.experiment import Budget, Experiment, option
+from ganhpc.experiment import Budget, Experiment
+from ganhpc.option import option
 
 
 @pytest.fixture(scope="module")
