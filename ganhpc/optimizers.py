@@ -54,10 +54,10 @@ class Muon(Optimizer):
             rate = group["lr"]
             for p, step in zip(held, make(updates, group["iterations"]), strict=True):
                 p.mul_(len(p) ** 0.5 / p.norm())
-                # A tensor can't be alpha, which is a number of the host.
-                p.sub_(step.view(p.shape) * rate) if isinstance(rate, Tensor) else p.add_(
-                    step.view(p.shape), alpha=-rate
-                )
+                if isinstance(rate, Tensor):  # which can't be alpha, a number of the host
+                    p.sub_(step.view(p.shape) * rate)
+                else:
+                    p.add_(step.view(p.shape), alpha=-rate)
 
     def _momentum(self, p: Tensor, momentum: float) -> Tensor:
         """Nesterov's momentum of `p` as a matrix [out, in k k]."""

@@ -114,7 +114,7 @@ def _counted(trainer: Trainer) -> dict[str, Any]:
     """What `operations_of_a_step` finds, or nothing: an hour of training is not lost to an operator that can't be counted."""
     try:
         # As an ordinary step does them: a replay executes no operators, and rates in tensors take more of them.
-        replay.settle(trainer.task.optimizers.values(), trainer.peers.device, replayed=False)
+        replay.settle(trainer.task.optimizers.values(), replayed=False)
         return operations_of_a_step(trainer.task, trainer.peers.world_size)
     except Exception as error:
         trainer.say(f"warning: the operations of a training step were not counted ({type(error).__name__}: {error})")

@@ -33,17 +33,17 @@ def wanted(experiment: Experiment, peers: Distributed, possible: bool) -> bool:
     return possible and experiment.compile != "off" and peers.device.type == "cuda" and peers.world_size == 1
 
 
-def settle(optimizers: Iterable[Optimizer], device: torch.device, *, replayed: bool) -> None:
-    """Give `optimizers` learning rates that a replay reads anew (tensors on `device`), or plain numbers, whatever a checkpoint left."""
+def settle(optimizers: Iterable[Optimizer], *, replayed: bool) -> None:
+    """Give `optimizers` learning rates that a replay reads anew (tensors on their device), or plain numbers, whatever a checkpoint left."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             rate = float(group["lr"])
-            group["lr"] = torch.tensor(rate, device=device) if replayed else rate
+            group["lr"] = torch.tensor(rate, device=group["params"][0].device) if replayed else rate
             if "capturable" in group:
                 group["capturable"] = replayed
-        for state in optimizer.state.values():
+        for parameter, state in optimizer.state.items():
             if isinstance(state.get("step"), Tensor):
-                state["step"] = state["step"].to(device if replayed else "cpu")
+                state["step"] = state["step"].to(parameter.device if replayed else "cpu")
 
 
 def set_rate(group: dict[str, object], rate: float) -> None:
@@ -58,7 +58,7 @@ def set_rate(group: dict[str, object], rate: float) -> None:
 def begin(experiment: Experiment, task: Task, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
     """What makes the training steps of the task's present stage."""
     replayed = wanted(experiment, peers, task.replayable)
-    settle(task.optimizers.values(), peers.device, replayed=replayed)
+    settle(task.optimizers.values(), replayed=replayed)
     return Steps(task.train_step, clock, cuda_graph) if replayed else task.train_step
 
 
@@ -117,9 +117,7 @@ class Steps:
         present.wait_stream(self._side)
 
     def _begin(self, batch: Batch) -> None:
-        self._inputs = tuple(torch.empty_like(part) for part in batch)
-        for held, new in zip(self._inputs, batch, strict=True):
-            held.copy_(new)
+        self._inputs = tuple(part.clone() for part in batch)
 
         def once() -> None:
             self._figures = self._step(self._inputs)

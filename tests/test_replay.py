@@ -101,7 +101,7 @@ def test_rates_as_tensors_are_the_same_rates() -> None:
         p = nn.Parameter(weights.clone())
         optimizer = optimizers.Muon([p], lr=0.1, momentum=0.6)
         if tensor:
-            replay.settle([optimizer], torch.device("cpu"), replayed=True)
+            replay.settle([optimizer], replayed=True)
         for rate in (0.1, 0.05):
             replay.set_rate(optimizer.param_groups[0], rate)
             p.grad = gradient.clone()
@@ -115,10 +115,10 @@ def test_settling_turns_a_checkpoint_of_the_other_kind_into_this_one() -> None:
     optimizer = torch.optim.AdamW([p], lr=0.1, foreach=True)
     p.grad = torch.ones(3)
     optimizer.step()
-    replay.settle([optimizer], torch.device("cpu"), replayed=True)
+    replay.settle([optimizer], replayed=True)
     group = optimizer.param_groups[0]
     assert isinstance(group["lr"], torch.Tensor) and group["capturable"]
-    replay.settle([optimizer], torch.device("cpu"), replayed=False)
+    replay.settle([optimizer], replayed=False)
     assert group["lr"] == pytest.approx(0.1) and isinstance(group["lr"], float) and not group["capturable"]
     optimizer.step()
 

@@ -26,10 +26,8 @@ EPOCH = 50_000
 class Steps:
     """The training steps of a task, one a call, epoch after epoch, as the loop makes them."""
 
-    def __init__(self, task: base.Task, clock: Clock, device: torch.device) -> None:
-        self.task, self.device, self.made = task, device, 0
-        self.train_step: Callable[..., dict[str, torch.Tensor]] = task.train_step
-        self.clock = clock
+    def __init__(self, task: base.Task, clock: Clock, train_step: Callable[..., dict[str, torch.Tensor]]) -> None:
+        self.task, self.clock, self.train_step, self.made = task, clock, train_step, 0
         task.schedule(0.0)
 
     def __call__(self) -> dict[str, torch.Tensor]:
@@ -42,13 +40,13 @@ class Steps:
 def steps_of(experiment: Experiment, data: ImageData, peers: Distributed, *, compile: bool = False) -> Steps:
     """The steps of `experiment` on `data`, on the device of `peers`; compiled where asked, and replayed where the loop would."""
     torch.manual_seed(experiment.seed)
-    clock = Clock(synchronizer(peers.device) if peers.device.type == "cuda" else None)
+    clock = Clock(synchronizer(peers.device))
     context = base.Context(data, peers, phase=clock.phase, say=lambda _: None)
     task = base.module(experiment.TASK).build(experiment, context)
     task.wrap(compiling.compiled if compile and task.compilable else peers.wrap)
-    steps = Steps(task, clock, peers.device)
-    steps.train_step = replay.begin(experiment, task, peers, clock)
-    while isinstance(steps.train_step, replay.Steps) and not steps.train_step.replays:
+    train_step = replay.begin(experiment, task, peers, clock)
+    steps = Steps(task, clock, train_step)
+    while isinstance(train_step, replay.Steps) and not train_step.replays:
         steps()
     return steps
 
@@ -106,7 +104,8 @@ def measure(
 
 def _row(subject: Subject, steps: Steps, seconds: list[float], peaks: Peaks) -> dict[str, Any]:
     task = steps.task
-    replay.settle(task.optimizers.values(), steps.device, replayed=False)
+    # A replay executes no operators that could be counted: an ordinary step does.
+    replay.settle(task.optimizers.values(), replayed=False)
     counted = training_step_ops(lambda: task.train_step(task.batch(0, 0)))
     ops, moved = float(counted["ops"]["total"]), float(counted["bytes"])
     bound, by = peaks.bound(ops, moved)
