@@ -33,6 +33,13 @@ class Busy:
     """An advance reservation; it counts among the waiting ones until it starts."""
     cores: int | None = None
     """Cores that it holds; None: unknown, counted as the whole cluster."""
+    since: dt.datetime | None = None
+    """Of one that waits: when it may start at the earliest, where `start` is only likely; None: it starts at `start`."""
+
+    @property
+    def takes_place(self) -> int:
+        """From when on nothing else has its place, in whole UTC seconds, rounded down."""
+        return min(self.begins, math.floor(self.since.timestamp())) if self.since else self.begins
 
     @property
     def begins(self) -> int:
@@ -148,7 +155,7 @@ class Rules:
         for job in self.busy:
             end = self.end_of(job)
             if end + gap > self.now:
-                yield job.begins - gap, 1, job
+                yield job.takes_place - gap, 1, job
                 yield end + gap, -1, job
 
     def _block_of_jobs(self, start: int, first: Busy, end: int, last: Busy) -> Block:

@@ -203,12 +203,18 @@ def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:
 
 
 def busy_of(job: Job, now: dt.datetime) -> Busy:
-    """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was foreseen."""
+    """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was foreseen; and it may start
+    earlier than foreseen, which is why nothing is planned into a gap before it."""
     start, end = job.start or now.timestamp(), job.end
     if job.state is JobState.WAITING and start < now.timestamp():
         start, end = now.timestamp(), now.timestamp() + job.walltime if job.walltime else None
-    ends = dt.datetime.fromtimestamp(end, dt.UTC) if end else None
-    return Busy(dt.datetime.fromtimestamp(start, dt.UTC), ends, job.id, job.reservation)
+    loose = job.state is JobState.WAITING and not job.reservation
+    since = _utc(max(job.not_before or 0.0, now.timestamp())) if loose else None
+    return Busy(_utc(start), _utc(end) if end else None, job.id, job.reservation, since=since)
+
+
+def _utc(moment: float) -> dt.datetime:
+    return dt.datetime.fromtimestamp(moment, dt.UTC)
 
 
 def _next_segment(run: Run) -> int:

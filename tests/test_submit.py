@@ -22,7 +22,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.files import write_json
 from ganhpc.policy import Policy, load_policy
 from ganhpc.run import Run, State
-from ganhpc.schedulers.base import Job, JobState, Scheduler
+from ganhpc.schedulers.base import Job, JobState, Scheduler, foreseen
 from ganhpc.schedulers.oar import Oar
 from ganhpc.schedulers.slurm import Slurm
 from ganhpc.site import Site
@@ -149,6 +149,29 @@ def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
     busy += [Job("5", JobState.RUNNING, start=now - 60), Job("6", JobState.WAITING, start=now, end=now + 5400)]
     made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
+
+
+def test_nothing_is_planned_into_the_gap_before_a_job_that_may_start_earlier(tmp_path: Path) -> None:
+    """OAR and Slurm say when a waiting job is likely to start. Where a job before it ends early, it starts earlier than that: into what was
+    planned before it."""
+    now = EVENING.timestamp()
+    running = Job("1", JobState.RUNNING, start=now - 60, end=now + 600)
+    likely = {"start": now + 1800.0, "walltime": 600.0, "end": now + 2400.0}
+
+    def first_slot(job: Job) -> tuple[float, tuple[str, ...]]:
+        queue = foreseen([running, job], now)
+        made = submit.prepare([wanted(tmp_path, time=0.25 * HOUR)], Oar(Site()), PLAIN, EVENING, queue)
+        return made.plan.slots[0].start.timestamp() - now, made.jobs[0].request.after
+
+    behind = Job("2", JobState.WAITING, after=("1",), **likely)
+    loose = Job("2", JobState.WAITING, **likely)
+    for job in (behind, loose):
+        start, after = first_slot(job)
+        assert start >= 2400 and "2" in after, "behind it, whenever it really starts"
+    held = Job("2", JobState.WAITING, not_before=now + 1800, **likely)
+    reserved = Job("2", JobState.WAITING, reservation=True, **likely)
+    for job in (held, reserved):
+        assert 600 <= first_slot(job)[0] < 900, "what has a fixed start leaves the time before it free"
 
 
 # -- sending ---------------------------------------------------------------------------------------------------------------

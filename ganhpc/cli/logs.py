@@ -23,11 +23,10 @@ ASK_SECONDS = 10.0
 def show(word: str, runs: str, follow: bool, lines: int) -> None:
     """Print the end of a run's log; with `follow`, all that is added until the run is over."""
     run = find_run(word, Path(runs))
-    offset = _last_lines(run, lines)
     if follow:
         with suppress(KeyboardInterrupt):  # how a person stops to follow
-            _follow(run, offset)
-    elif not offset:
+            _follow(run, _last_lines(run, lines))
+    elif not _last_lines(run, lines):
         view = _look(run)
         reason = f" ({view.standing.reason})" if view.standing.reason else ""
         click.echo(

@@ -68,6 +68,8 @@ class Job:
     """Why it waits or ended, in the scheduler's words."""
     after: tuple[str, ...] = ()
     """Jobs that must have ended before it starts."""
+    not_before: float | None = None
+    """For one that waits: before when it doesn't start, whatever else ends early; None: it may start at any moment."""
 
     def after_is(self, other: Job) -> bool:
         """Whether it waits for `other`."""
@@ -233,7 +235,11 @@ def node_command(site: Site, request: JobRequest) -> str:
 
 
 def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
-    """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for."""
+    """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for.
+
+    A start that is only likely doesn't hold: `not_before` is then the end of the last of those jobs, whose place it takes where they
+    end early (so that they and it are never counted twice).
+    """
     known: dict[str, Job] = {}
     left = sorted(jobs, key=lambda job: (len(job.id), job.id))
     while left:
@@ -243,9 +249,16 @@ def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
             start = job.start or max([now, *(end for end in ends if end)])
             walltime = job.walltime or 0.0
             end = job.end or (start + walltime if walltime and None not in ends else None)
-            known[job.id] = dataclasses.replace(job, start=start, end=end)
+            known[job.id] = dataclasses.replace(job, start=start, end=end, not_before=_not_before(job, ends))
         left = [job for job in left if job.id not in known]
     return [known[job.id] for job in jobs]
+
+
+def _not_before(job: Job, ends: Sequence[float | None]) -> float | None:
+    if job.state is not JobState.WAITING or job.reservation:
+        return job.start if job.reservation else None
+    certain = [moment for moment in (job.not_before, *ends) if moment is not None]
+    return max(certain) if certain and None not in ends else job.not_before
 
 
 @dataclass

@@ -148,6 +148,7 @@ def _job(number: int, tree: dict[str, Any], after: tuple[str, ...]) -> Job:
         walltime=tree["seconds"],
         exit_code=tree.get("exit_code"),
         after=after,
+        not_before=tree.get("not_before"),
     )
 
 

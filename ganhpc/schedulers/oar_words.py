@@ -93,7 +93,8 @@ def job_of(tree: dict[str, Any]) -> Job:
     status = number(first("exit_code", "exitCode"))
     native, name = str(first("state") or ""), str(first("name") or "")
     state = STATES.read(native)
-    start = start or (_postponed(first("types") or ()) if state is JobState.WAITING else None)
+    postponed = _postponed(first("types") or ()) if state is JobState.WAITING else None
+    start = start or postponed
     return Job(
         id=str(first("Job_Id", "job_id", "id")),
         state=state,
@@ -108,6 +109,7 @@ def job_of(tree: dict[str, Any]) -> Job:
         reservation=str(first("reservation") or "None") not in ("None", "none", "0", "False"),
         message=str(first("message") or ""),
         after=tuple(str(id) for id in first("dependencies") or ()),
+        not_before=postponed,
     )
 
 

@@ -201,6 +201,8 @@ def _job(line: str) -> Job | None:
         _duration(limit),
         message=reason,
         after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
+        # Of another job that waits, the start is only an estimate.
+        not_before=_seconds(start) if reason == "BeginTime" else None,
     )
 
 

@@ -52,6 +52,9 @@ class SlowOar:
         self.again = self.real.submit("-l", "core=1,walltime=0:05:00", "-t", "idempotent", "-n", "again", once)
         short = ("-l", "core=1,walltime=0:01:00", "--checkpoint", "45", "-n", "signalled")
         self.signalled = self.real.submit(*short, "exec /usr/bin/python3 catch.py")
+        # A test that stops OAR's server while it launches a job makes it launch that job once more.
+        for job in (self.again, self.signalled):
+            self.real.wait(job, ("Running", "Terminated", "Error"), 120)
 
     def __enter__(self) -> SlowOar:
         return self

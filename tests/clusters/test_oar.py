@@ -64,13 +64,16 @@ def test_a_job_whose_script_fails_says_so(user: User) -> None:
 
 def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:
     by_hand = ask(user, "oarsub", "-l", "core=1,walltime=0:40:00", "sleep 2400").rpartition("=")[2].strip()
-    with ThreadPoolExecutor() as pool:
-        pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
-    first, second = sorted((user.jobs(run)[0]["job_id"] for run in pair), key=int)
-    assert str(by_hand) in map(str, facts(user, first)["dependencies"])
-    assert first in map(str, facts(user, second)["dependencies"])
-    assert facts(user, second)["state"] == "Waiting"
-    ask(user, "oardel", by_hand)
+    try:
+        with ThreadPoolExecutor() as pool:
+            pair = list(pool.map(lambda seed: user.launch("--time", "10m", "--seed", str(seed)), (1, 2)))
+        first, second = sorted((user.jobs(run)[0]["job_id"] for run in pair), key=int)
+        assert str(by_hand) in map(str, facts(user, first)["dependencies"])
+        behind = list(map(str, facts(user, second)["dependencies"]))
+        assert first in behind, (behind, user.cluster.as_user(["oarstat", "-f"]).stdout)
+        assert facts(user, second)["state"] == "Waiting"
+    finally:
+        ask(user, "oardel", by_hand)  # later tests would wait for it
 
 
 def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
