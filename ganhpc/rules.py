@@ -34,17 +34,17 @@ class Busy:
     cores: int | None = None
     """Cores that it holds; None: unknown, counted as the whole cluster."""
     since: dt.datetime | None = None
-    """Of one that waits: when it may start at the earliest, where `start` is only likely; None: it starts at `start`."""
-
-    @property
-    def takes_place(self) -> int:
-        """From when on nothing else has its place, in whole UTC seconds, rounded down."""
-        return min(self.begins, math.floor(self.since.timestamp())) if self.since else self.begins
+    """Of one that waits: from when on its place is kept free, where `start` is only likely; None: from `start` on."""
 
     @property
     def begins(self) -> int:
         """Its start in whole UTC seconds, rounded down (never later than it)."""
         return math.floor(self.start.timestamp())
+
+    @property
+    def takes_place(self) -> int:
+        """From when on nothing else may have its place, as `begins` is rounded."""
+        return min(self.begins, math.floor(self.since.timestamp())) if self.since else self.begins
 
     @property
     def called(self) -> str:

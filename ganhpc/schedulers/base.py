@@ -69,7 +69,7 @@ class Job:
     after: tuple[str, ...] = ()
     """Jobs that must have ended before it starts."""
     not_before: float | None = None
-    """For one that waits: before when it doesn't start, whatever else ends early; None: it may start at any moment."""
+    """For one that waits: from when on it may need a place of its own; None: from now on."""
 
     def after_is(self, other: Job) -> bool:
         """Whether it waits for `other`."""
@@ -237,8 +237,8 @@ def node_command(site: Site, request: JobRequest) -> str:
 def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
     """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for.
 
-    A start that is only likely doesn't hold: `not_before` is then the end of the last of those jobs, whose place it takes where they
-    end early (so that they and it are never counted twice).
+    The likely start may be missed in both directions. Where the jobs before it end early it takes their place, so it needs one of its own
+    (`not_before`) from the last of their ends on.
     """
     known: dict[str, Job] = {}
     left = sorted(jobs, key=lambda job: (len(job.id), job.id))
@@ -255,10 +255,9 @@ def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
 
 
 def _not_before(job: Job, ends: Sequence[float | None]) -> float | None:
-    if job.state is not JobState.WAITING or job.reservation:
-        return job.start if job.reservation else None
-    certain = [moment for moment in (job.not_before, *ends) if moment is not None]
-    return max(certain) if certain and None not in ends else job.not_before
+    if None in ends:
+        return job.not_before
+    return max((moment for moment in (job.not_before, *ends) if moment is not None), default=None)
 
 
 @dataclass
