@@ -110,10 +110,11 @@ class Run:
     @staticmethod
     def planned(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
         """The run that launching this definition would use; with `new`, a folder that does not exist yet."""
-        found = Run.find(runs, experiment)
-        if found and not new:
-            return found
-        number = max((number for number, _ in _attempts(runs, experiment)), default=0) + 1
+        # One look for both questions: between two, another launcher could make the run that this one then takes for an older attempt.
+        last, folder = max(_attempts(runs, experiment), default=(0, None))
+        if folder and not new:
+            return Run(folder)
+        number = last + 1
         suffix = f"-{number}" if number > 1 else ""
         return Run(runs / experiment.NAME / f"{experiment.variant}-{experiment.signature}{suffix}")
 

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc import run as run_module
 from ganhpc.errors import Busy, UserError
+from ganhpc.experiment import Experiment
 from ganhpc.files import atomic_open, read_json, write_json
 from ganhpc.run import Run, State
 from jobs.cifar import Cifar
@@ -170,6 +172,23 @@ def test_a_full_disk_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, ignored)
     assert read_json(path) == {"old": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["file.json"]
+
+
+def test_a_run_that_another_launcher_makes_meanwhile_is_this_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen on a busy machine: the other made the folder between two looks at what there is, and the run got two folders and two jobs."""
+    look = run_module._attempts
+
+    def looked(runs: Path, experiment: Experiment) -> list[tuple[int, Path]]:
+        found = list(look(runs, experiment))
+        monkeypatch.setattr(run_module, "_attempts", look)
+        Run.open(runs, experiment)
+        return found
+
+    monkeypatch.setattr(run_module, "_attempts", looked)
+    mine = Run.open(tmp_path, EXPERIMENT)
+    assert [run.name for run in Run.all(tmp_path)] == [mine.name] == [f"{EXPERIMENT.variant}-{EXPERIMENT.signature}"]
 
 
 def test_many_launchers_at_once_make_one_run(tmp_path: Path) -> None:
