@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,32 @@ def test_cluster_tests_are_skipped_without_the_switch() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "passed" not in done.stdout
     assert "GANHPC_CLUSTERS=1 python -m pytest -m cluster" in done.stdout
+
+
+@pytest.mark.parametrize(("failures", "outcome"), [(1, "1 passed, 1 rerun"), (2, "1 failed, 1 rerun")])
+def test_a_failed_cluster_test_is_run_once_more_and_no_other_is(tmp_path: Path, failures: int, outcome: str) -> None:
+    (tmp_path / "conftest.py").write_text("from tests.clusters.conftest import pytest_collection_modifyitems\n")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\nturns = []\n\n@pytest.mark.cluster\ndef test_it():\n"
+        f"    turns.append(1)\n    assert len(turns) > {failures}\n"
+        "\ndef test_other():\n    assert False\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "ignore::pytest.PytestUnknownMarkWarning",
+    ]
+    env = {**os.environ, "GANHPC_CLUSTERS": "all", "PYTHONPATH": str(Path(__file__).parents[2])}
+    for name, expected in (("test_it", outcome), ("test_other", "1 failed")):
+        done = subprocess.run(
+            [*command, f"test_it.py::{name}"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120
+        )
+        assert done.stdout.splitlines()[-1].startswith(expected + " in"), done.stdout + done.stderr
 
 
 def test_the_install_script_is_sound() -> None:
