@@ -15,7 +15,7 @@ from ganhpc import checkpoint
 from ganhpc.draws import generator_of
 from ganhpc.errors import UserError
 from ganhpc.files import read_json
-from ganhpc.nets import began, dcgan, wgan_gp
+from ganhpc.nets import began, dcgan, strips, wgan_gp
 from ganhpc.pictures import unit
 from ganhpc.run import Run
 
@@ -25,6 +25,7 @@ NETS: dict[str, type[nn.Module]] = {
     "dcgan-tutorial": dcgan.TutorialGenerator,
     "began": began.Generator,
     "wgan-gp": wgan_gp.Generator,
+    "strips": strips.Generator,
 }
 """What `net` of a definition may be. Names stay, so that old files can be loaded."""
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
-from ganhpc.nets import wgan_gp
+from ganhpc.nets import strips, wgan_gp
 from ganhpc.tasks.base import Context, Task
 from ganhpc.tasks.gan import Gan, side_of
 
@@ -36,8 +36,8 @@ Batch = tuple[list[Round], Tensor]
 
 
 class WganGp(Gan):
-    """Reads of the definition, beside what `Gan` reads: latent_dim, base_channels, depth, image_size, critic_steps, penalty,
-    decay."""
+    """Reads of the definition, beside what `Gan` reads: generator, latent_dim, base_channels, depth, image_size, critic_steps,
+    penalty, decay."""
 
     headline = "wasserstein"
     adversary_name = "critic"
@@ -117,7 +117,7 @@ class WganGp(Gan):
         return {"wasserstein": self.adversary(real).float().mean() - self.adversary(fakes).float().mean()}
 
     def arguments(self) -> dict[str, Any]:
-        return _sizes(self.experiment, self.context.data.shape) | {"latent_dim": self.experiment.latent_dim}
+        return _generator_arguments(self.experiment, self.context.data.shape)
 
 
 def gradient_penalty(critic: nn.Module, points: Tensor) -> Tensor:
@@ -129,13 +129,20 @@ def gradient_penalty(critic: nn.Module, points: Tensor) -> Tensor:
 
 
 def _sizes(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
-    side = side_of(experiment, shape)
-    return {
-        "image_size": side,
-        "channels": shape[0],
-        "base_channels": experiment.base_channels,
-        "depth": experiment.depth,
-    }
+    return {"image_size": side_of(experiment, shape), "channels": shape[0]}
+
+
+def _depths(experiment: Any) -> dict[str, Any]:
+    return {"base_channels": experiment.base_channels, "depth": experiment.depth}
+
+
+def _generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    own = _depths(experiment) if experiment.generator == "conv" else {}
+    return _sizes(experiment, shape) | own | {"latent_dim": experiment.latent_dim}
+
+
+_NETS = {"conv": ("wgan-gp", wgan_gp.Generator), "strips": ("strips", strips.Generator)}
+"""--generator: (name in an exported definition, class)."""
 
 
 def networks(
@@ -143,14 +150,15 @@ def networks(
 ) -> dict[str, nn.Module]:
     """The generator and the critic of `experiment` for images of `shape` (channels, height, width), untrained."""
     del classes, choices
-    sizes = _sizes(experiment, shape)
+    _, kind = _NETS[experiment.generator]
     return {
-        "generator": wgan_gp.Generator(**sizes, latent_dim=experiment.latent_dim),
-        "critic": wgan_gp.Critic(**sizes),
+        "generator": kind(**_generator_arguments(experiment, shape)),
+        "critic": wgan_gp.Critic(**_sizes(experiment, shape), **_depths(experiment)),
     }
 
 
 def build(experiment: Experiment, context: Context) -> Task:
     """The task, its networks drawn from the seed."""
     torch.manual_seed(experiment.seed)
-    return WganGp(experiment, context, networks(experiment, context.data.shape), "wgan-gp")
+    name, _ = _NETS[experiment.generator]  # type: ignore[attr-defined]
+    return WganGp(experiment, context, networks(experiment, context.data.shape), name)

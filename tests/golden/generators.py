@@ -25,6 +25,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
         "image_size": 16, "channels": 3, "base_channels": 1, "activation": "elu", "variant": "abegan", "latent_dim": 3,
     },
     "wgan-gp": {"image_size": 8, "channels": 3, "base_channels": 2, "depth": 2, "latent_dim": 3},
+    "strips": {"image_size": 8, "channels": 3, "latent_dim": 3, "width": 4, "colours": 4},
 }  # fmt: skip
 
 

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from ganhpc.data import lines
 from ganhpc.errors import UserError
-from ganhpc.nets import began, dcgan, wgan_gp
+from ganhpc.nets import began, dcgan, strips, wgan_gp
 from ganhpc.nets.gan_parts import count_parameters
 
 
@@ -67,6 +68,10 @@ PAIRS = {
     "sabegan": lambda size: began.build(image_size=size, base_channels=4, latent_dim=8, variant="sabegan"),
     "wgan-gp": lambda size: (
         wgan_gp.Generator(image_size=size, base_channels=4),
+        wgan_gp.Critic(image_size=size, base_channels=4),
+    ),
+    "strips": lambda size: (
+        strips.Generator(image_size=size, width=8, latent_dim=5),
         wgan_gp.Critic(image_size=size, base_channels=4),
     ),
 }
@@ -187,3 +192,50 @@ def test_other_bad_options_are_sentences():
         dcgan.W13Generator(latent_dim=0)
     with pytest.raises(UserError, match="--depth 1"):
         wgan_gp.Critic(depth=1)
+
+
+def forced(**choices: list[int]) -> strips.Generator:
+    """A strips generator at 12 pixels that always chooses the given `place` and `colour` of each line; the palette is that of the lines."""
+    net = strips.Generator(image_size=12, width=4, latent_dim=2, colours=4).eval()
+    with torch.no_grad():
+        for name, chosen in choices.items():
+            choice = getattr(net, name)
+            choice.logits.weight.zero_()
+            choice.norm.running_mean.fill_(0).view(3, -1)[range(3), chosen] = -50.0
+            choice.scale.fill_(1.0)
+        net.palette.copy_((torch.tensor(lines.PALETTE) / 127.5 - 1).clamp(-0.999, 0.999).atanh())
+        net.background.fill_(-5.0)
+        net.profile.copy_(torch.tensor([-20.0, -20.0, -20.0, 20.0, -20.0, -20.0, -20.0]))
+    return net
+
+
+def test_strips_draw_the_pictures_of_the_lines_when_their_choices_are_sharp():
+    net = forced(place=[3, 10, 5], colour=[2, 0, 3])
+    layouts = lines.Layouts(torch.tensor([[3, 10, 5]]), torch.tensor([[2, 0, 3]]))
+    expected = lines.render(layouts, 12).float() / 127.5 - 1
+    torch.testing.assert_close(net(torch.randn(1, 2)), expected, rtol=0, atol=0.01)
+
+
+def test_the_profile_is_the_thickness_of_a_line_cut_at_the_border():
+    net = forced(place=[0, 11, 6], colour=[0, 0, 0])
+    with torch.no_grad():
+        net.profile[2:5] = 20.0
+        drawn = net(torch.randn(1, 2))[0].mean(0) > 0
+    assert drawn.all(1).tolist() == [False] * 5 + [True] * 3 + [False] * 2 + [True] * 2
+    assert drawn.all(0).tolist() == [True] * 2 + [False] * 10
+
+
+def test_every_place_and_colour_of_an_untrained_strips_generator_is_chosen_and_one_alone():
+    net = strips.Generator()
+    features = net.trunk(torch.randn(2000, net.latent_dim))
+    for choice, among in ((net.place, 32), (net.colour, 6)):
+        weights = choice(features)
+        torch.testing.assert_close(weights.sum(2), torch.ones(2000, 3))
+        assert all(len(weights[:, line].argmax(1).unique()) == among for line in range(3))
+        assert weights.max(2).values.mean() > 0.8
+
+
+def test_strips_without_a_line_are_refused():
+    with pytest.raises(UserError, match="one line or more"):
+        strips.Generator(columns=0, rows=0)
+    assert strips.Generator(columns=0, rows=1)(torch.randn(2, 16)).shape == (2, 3, 32, 32)

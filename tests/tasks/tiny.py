@@ -27,6 +27,7 @@ VARIANTS = {
     "abegan": ("began", {"net": "abegan", "activation": "relu", "k_range": (0.005, 0.995)}),
     "sabegan": ("began", {"net": "sabegan"}),
     "wgan-gp": ("wgan-gp", {}),
+    "strips": ("wgan-gp", {"generator": "strips"}),
 }
 """Name of a test's case: (experiment, options)."""
 
