@@ -49,8 +49,10 @@ class SharedBatchNorm(nn.modules.batchnorm._BatchNorm):
         centred = x - mean.view(view)
         variance = _MeanOverRanks.apply(centred.square().mean(axes))
         self._remember(mean.detach(), variance.detach(), x.numel() // x.shape[1] * dist.get_world_size())
-        scale = torch.rsqrt(variance + self.eps) * self.weight
-        return (centred * scale.view(view) + self.bias.view(view)).to(input.dtype)
+        scale = torch.rsqrt(variance + self.eps)
+        if not self.affine:
+            return (centred * scale.view(view)).to(input.dtype)
+        return (centred * (scale * self.weight).view(view) + self.bias.view(view)).to(input.dtype)
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor, n: int) -> None:
@@ -65,7 +67,7 @@ def share_batch_norm(net: nn.Module) -> None:
     """Replace each BatchNorm in `net` by a SharedBatchNorm that has its very parameters and buffers."""
     for name, child in net.named_children():
         if isinstance(child, nn.modules.batchnorm._BatchNorm):
-            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum)
+            shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
             shared._parameters, shared._buffers, shared.training = child._parameters, child._buffers, child.training
             setattr(net, name, shared)
         else:

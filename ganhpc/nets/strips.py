@@ -25,13 +25,14 @@ class Choice(nn.Module):
 
     Softmax of linear logits which are normalised over the batch (Ioffe and Szegedy, 2015, without a shift), each with a scale of its own:
     so every place and every colour keeps being chosen now and then, where plain logits soon choose the same few, and those left out
-    receive no gradient.
+    receive no gradient. The weights begin `sharp` / sqrt(width) large, so that steps of Adam turn them slowly.
     """
 
     def __init__(self, width: int, lines: int, among: int, sharp: float) -> None:
         super().__init__()
         self.lines = lines
         self.logits = nn.Linear(width, lines * among, bias=False)
+        nn.init.normal_(self.logits.weight, 0.0, sharp / width**0.5)
         self.norm = nn.BatchNorm1d(lines * among, affine=False)
         self.scale = nn.Parameter(torch.full((lines * among,), sharp))
 
@@ -76,6 +77,8 @@ class Generator(nn.Module):
             nn.Linear(latent_dim, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
             nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
         )  # fmt: skip
+        for layer in (self.trunk[0], self.trunk[3]):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
         self.place = Choice(width, self.lines, image_size, _SHARP_PLACE)
         self.colour = Choice(width, self.lines, colours, _SHARP_COLOUR)
         # As arguments of tanh. Grey colours, a dark background, lines of about one pixel.
@@ -89,7 +92,7 @@ class Generator(nn.Module):
         features = self.trunk(z)
         colours = self.colour(features) @ self.palette.tanh()  # [N, lines, C]
         side = self.place.norm.num_features // self.lines
-        image = self.background.tanh()[None, :, None, None].expand(len(z), -1, side, side)
+        image = self.background.tanh()[None, :, None, None].expand(z.shape[0], -1, side, side)
         for line, cover in enumerate(self._covers(self.place(features)).unbind(1)):
             share = cover[:, None, None, :] if line < self.columns else cover[:, None, :, None]
             image = image + share * (colours[:, line, :, None, None] - image)
@@ -97,6 +100,5 @@ class Generator(nn.Module):
 
     def _covers(self, places: Tensor) -> Tensor:
         """Shares [N, lines, side] in 0..1 of what each line covers."""
-        flat = places.flatten(0, 1).unsqueeze(1)
-        paint = conv1d(flat, softplus(self.profile)[None, None], padding=_REACH)
-        return (1 - torch.exp(-paint)).view_as(places)
+        profile = softplus(self.profile).expand(self.lines, 1, -1)
+        return 1 - torch.exp(-conv1d(places, profile, padding=_REACH, groups=self.lines))

@@ -131,11 +131,16 @@ def test_a_generator_of_a_later_version_is_told() -> None:
 
 
 @pytest.mark.slow
-def test_onnx_makes_the_same_pictures(done: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("case", ["dcgan", "strips"])
+def test_onnx_makes_the_same_pictures(case: str, done: Run, tmp_path: Path) -> None:
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    draw(done.folder, tmp_path / "a.png", onnx=str(tmp_path / "g.onnx"))
-    net, _ = generator.load(done)
+    run = done
+    if case != "dcgan":
+        run = made(tmp_path, case)
+        finish(run)
+    draw(run.folder, tmp_path / "a.png", onnx=str(tmp_path / "g.onnx"))
+    net, _ = generator.load(run)
     z = generator.latents(5, 6, 0)
     session = runtime.InferenceSession(str(tmp_path / "g.onnx"), providers=["CPUExecutionProvider"])
     (images,) = session.run(None, {"z": z.numpy()})

@@ -18,6 +18,7 @@ COUNTS = [
     ("began", "w5", {}, {"generator": 489_539, "discriminator": 1_471_043}),
     ("began", "default", {"net": "abegan"}, {"generator": 341_827, "discriminator": 1_323_331}),
     ("wgan-gp", "lines", {}, {"generator": 18_727_043, "critic": 6_264_065}),
+    ("wgan-gp", "small", {}, {"generator": 99_982, "critic": 95_297}),
 ]
 
 

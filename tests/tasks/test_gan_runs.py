@@ -22,7 +22,9 @@ from tests.tasks.tiny import VARIANTS, made, task_of, tiny
 from tests.test_trainer import Killed, kill_at, lines
 
 
-@pytest.mark.parametrize(("case", "dies"), [("dcgan", [2, 7]), ("began", [6]), ("sabegan", [3]), ("wgan-gp", [1, 3])])
+@pytest.mark.parametrize(
+    ("case", "dies"), [("dcgan", [2, 7]), ("began", [6]), ("sabegan", [3]), ("wgan-gp", [1, 3]), ("strips", [2])]
+)
 def test_a_killed_run_ends_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str, dies: list[int]
 ) -> None:
@@ -244,7 +246,11 @@ def test_the_critic_is_never_compiled_since_its_gradient_is_differentiated(monke
 
     monkeypatch.setattr(compiling, "compiled", remember)
     monkeypatch.setattr(compiling.shutil, "which", lambda name: name)
-    for case, expected in (("dcgan", ["W13Generator", "W13Discriminator"]), ("wgan-gp", ["Generator"])):
+    for case, expected in (
+        ("dcgan", ["W13Generator", "W13Discriminator"]),
+        ("wgan-gp", ["Generator"]),
+        ("strips", ["Generator"]),
+    ):
         compiled.clear()
         task_of(tiny(case, compile="on"))
         assert compiled == expected

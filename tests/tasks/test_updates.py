@@ -138,7 +138,7 @@ def test_the_real_label_is_one_draw_a_batch() -> None:
     assert float(task_of(tiny("tutorial")).batch(0, 3)[2]) == 1.0
 
 
-@pytest.mark.parametrize("case", ["dcgan", "began", "abegan", "sabegan", "wgan-gp"])
+@pytest.mark.parametrize("case", ["dcgan", "began", "abegan", "sabegan", "wgan-gp", "strips"])
 def test_the_adversary_receives_nothing_of_the_generators_update(case: str) -> None:
     task = task_of(tiny(case))
     task.train_mode()
