@@ -1,10 +1,10 @@
 """A generator that paints lines: it chooses where each line lies and its colour, and lays one line over another.
 
 For small pictures of lines that go from border to border, as `ganhpc.data.lines` draws them. Its form knows that lines are straight and how
-many there are of each direction; their colours, their thickness, how likely each place and colour is, and to choose one place rather than
-two halves are learned from the images through the critic alone. Untrained, its colours are random.
+many there are of each direction, and it begins with choices that are sharp and about even. Colours, thickness, how likely each place and
+colour is, and to choose one rather than halves of two are learned from the images through the critic alone.
 
-Two networks of convolutions learn none of this in minutes: a choice among 32 places is a jump, which smooth maps blur.
+Convolutions are far from such pictures after minutes: a choice among 32 places is a jump, which smooth maps blur.
 """
 
 from __future__ import annotations
@@ -77,8 +77,9 @@ class Generator(nn.Module):
             nn.Linear(latent_dim, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
             nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
         )  # fmt: skip
-        for layer in (self.trunk[0], self.trunk[3]):
-            nn.init.kaiming_normal_(layer.weight, 0.2)
+        for layer in self.trunk:
+            if isinstance(layer, nn.Linear):
+                nn.init.kaiming_normal_(layer.weight, 0.2)
         self.place = Choice(width, self.lines, image_size, _SHARP_PLACE)
         self.colour = Choice(width, self.lines, colours, _SHARP_COLOUR)
         # As arguments of tanh. Grey colours, a dark background, lines of about one pixel.
