@@ -1,4 +1,4 @@
-"""Time as a budget: the training clock, what a step costs, and how many steps still fit."""
+"""Time as a budget: the training clock, and how many steps still fit."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fvcore.common.timer import Timer
+
+from ganhpc.pace import Costs
 
 PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint", "logging")
 BETWEEN = ("evaluation", "checkpoint", "logging")
@@ -135,39 +137,6 @@ class Clock:
         self._base = state["used"]
         self._phases.update(state["phases"])
         self._sampled_steps, self._steps = state["sampled"], state["steps"]
-
-
-@dataclass
-class Pace:
-    """A running estimate of the seconds that one piece of work takes: the mean over about the last `memory` seconds of work."""
-
-    memory: float = 5.0
-    seconds: float | None = None
-    _time: float = field(default=0.0, repr=False)
-    _pieces: float = field(default=0.0, repr=False)
-    _warm: bool = field(default=False, repr=False)
-
-    def observe(self, total: float, n: int = 1) -> None:
-        """Take in that `n` pieces took `total` seconds."""
-        if self.seconds is not None and not self._warm:
-            # The first piece paid for warming up (kernels chosen, memory mapped): from the second on it no longer counts.
-            self._time = self._pieces = 0.0
-            self._warm = True
-        fading = math.exp(-total / self.memory)
-        self._time = self._time * fading + total
-        self._pieces = self._pieces * fading + n
-        self.seconds = self._time / self._pieces
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds that the plan reckons with; measured, and guessed before the first measurement."""
-
-    step: float
-    evaluation: float
-    final: float
-    """The last evaluation and the last save."""
-    save: float
 
 
 @dataclass

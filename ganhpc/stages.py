@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ganhpc import replay
-from ganhpc.clock import Pace
 
 if TYPE_CHECKING:
     from ganhpc.trainer import Trainer
@@ -67,7 +66,7 @@ def _next(trainer: Trainer) -> None:
     task.begin_stage(done.stage)
     trainer.train_step = replay.begin(trainer.experiment, task, trainer.peers, trainer.clock)
     # Steps and evaluations of the new stage cost something else.
-    trainer.step_pace, trainer.evaluation_pace, trainer.step_pace_then = Pace(), Pace(), None
+    trainer.paces.forget()
     trainer.sums, trainer.counted = {}, 0
     trainer.say(f"{name} trained; now {task.stages[done.stage].name}")
 

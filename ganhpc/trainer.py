@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ganhpc import checkpoint, compiling, replay, stages
-from ganhpc.clock import Clock, Costs, Pace, Plan
+from ganhpc.clock import Clock, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
 from ganhpc.errors import UserError
@@ -20,6 +20,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.files import read_json
 from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
+from ganhpc.pace import Costs, Paces
 from ganhpc.progress import Progress, Stopped
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
@@ -34,9 +35,6 @@ LOG_EVERY = 50
 
 SAVE_SHARE = 20
 """At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
-
-FINAL_MARGIN = 1.15
-"""How much more than the others foretell is kept free for the last evaluation (seen: 1.1 times, with mirrored images)."""
 
 STOP_SECONDS = 5.0
 """Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
@@ -73,8 +71,7 @@ class Trainer:
         self.clock, self.peers, self.say = clock, peers, say
         self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
         self.progress = Progress()
-        self.step_pace, self.evaluation_pace, self.save_pace = Pace(), Pace(), Pace()
-        self.step_pace_then: float | None = None
+        self.paces = Paces()
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.rates: dict[str, float] = {}
@@ -146,7 +143,7 @@ class Trainer:
         """Steps to make before the next look at the clock: fewer towards the end, none past the end of the epoch."""
         if left < 1:
             return 0
-        each = self.step_pace.seconds
+        each = self.paces.step.seconds
         wanted = BLOCK_SECONDS[self.peers.device.type] / each if each else 1
         to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
         to_samples = self.sampler.steps_until_due(self.progress.step)
@@ -158,8 +155,7 @@ class Trainer:
             self._step(left)
             left -= 1
         took = self.clock.sync() - begun
-        self.step_pace.observe(took, steps)
-        self.step_pace_then = self.step_pace_then or self.step_pace.seconds
+        self.paces.stepped(took, steps)
         self.progress.step_seconds += took
         self._check_finite()
         self._tell()
@@ -220,8 +216,7 @@ class Trainer:
             self.peers.share_buffers(self.task.modules.values())
             figures = self.task.evaluate(final=final)
         if not final:
-            self.evaluation_pace.observe(self.clock.sync() - begun)
-            self.step_pace_then = None
+            self.paces.evaluated(self.clock.sync() - begun)
         return figures
 
     def _log_evaluation(self, figures: dict[str, Any]) -> None:
@@ -308,25 +303,13 @@ class Trainer:
         return self._job_left() - STOP_SECONDS - 2 * self._costs().save
 
     def _costs(self) -> Costs:
-        evaluation = (self.evaluation_pace.seconds or 0.0) * self._slowdown
-        save = self.save_pace.seconds or 0.05
-        return Costs(
-            step=self.step_pace.seconds or 0.0,
-            evaluation=evaluation,
-            final=FINAL_MARGIN * evaluation * self.task.final_cost + save,
-            save=save,
-        )
-
-    @property
-    def _slowdown(self) -> float:
-        """How much slower the machine is than when it last evaluated, as far as its steps show (never below 1)."""
-        return max(1.0, (self.step_pace.seconds or 0.0) / self.step_pace_then) if self.step_pace_then else 1.0
+        return self.paces.costs(self.task.final_cost)
 
     def _save_when_due(self) -> None:
         """Save at the end of an epoch where that is cheap, and at least every `checkpoint_every` seconds."""
         since = time.monotonic() - self.saved_at
         at_end = self.progress.step % self.task.steps_per_epoch == 0 and since >= SAVE_SHARE * (
-            self.save_pace.seconds or 0.0
+            self.paces.save.seconds or 0.0
         )
         due = self.progress.step > self.saved_step and (at_end or since >= self.experiment.resources.checkpoint_every)
         if self._main_says(lambda: "due" if due else None):
@@ -340,7 +323,7 @@ class Trainer:
             if self.peers.is_main:
                 checkpoint.save(self.run.checkpoints, self.progress.step, tree)
             self.peers.barrier()
-        self.save_pace.observe(self.clock.sync() - begun)
+        self.paces.save.observe(self.clock.sync() - begun)
         self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
     def _tell(self, *, force: bool = False) -> None:

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganhpc.clock import Clock, Costs, Pace, Plan
+from ganhpc.clock import Clock, Plan
+from ganhpc.pace import Costs, Pace
 
 
 def simulate(
@@ -102,16 +103,6 @@ def test_with_epochs_the_schedule_is_exact_and_time_is_a_cap() -> None:
 
 def test_a_budget_too_small_for_one_step_ends_at_once() -> None:
     assert Plan(10, 1.0, None).steps_left(0, 0.99, Costs(0.5, 0.1, 0.1, 0.0)) == 0.0
-
-
-def test_the_pace_forgets_the_first_slow_step_and_follows_a_change() -> None:
-    pace = Pace()
-    pace.observe(10.0)
-    pace.observe(0.1)
-    assert pace.seconds == pytest.approx(0.1)
-    for _ in range(200):
-        pace.observe(0.2)
-    assert pace.seconds == pytest.approx(0.2, rel=0.01)
 
 
 def test_the_clock_adds_segments_up_and_says_where_time_went() -> None:

@@ -1,0 +1,84 @@
+"""What a step, an evaluation and a save cost, as measured while a run goes on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+FINAL_MARGIN = 1.15
+"""How much more than the others foretell is kept free for the last evaluation (seen: 1.1 times, with mirrored images)."""
+
+FIRST_SAVE = 0.05
+"""Seconds that a save is taken to cost before there was one."""
+
+
+@dataclass
+class Pace:
+    """A running estimate of the seconds that one piece of work takes: the mean over about the last `memory` seconds of work."""
+
+    memory: float = 5.0
+    seconds: float | None = None
+    _time: float = field(default=0.0, repr=False)
+    _pieces: float = field(default=0.0, repr=False)
+    _warm: bool = field(default=False, repr=False)
+
+    def observe(self, total: float, n: int = 1) -> None:
+        """Take in that `n` pieces took `total` seconds."""
+        if self.seconds is not None and not self._warm:
+            # The first piece paid for warming up (kernels chosen, memory mapped): from the second on it no longer counts.
+            self._time = self._pieces = 0.0
+            self._warm = True
+        fading = math.exp(-total / self.memory)
+        self._time = self._time * fading + total
+        self._pieces = self._pieces * fading + n
+        self.seconds = self._time / self._pieces
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that the plan reckons with; measured, and guessed before the first measurement."""
+
+    step: float
+    evaluation: float
+    final: float
+    """The last evaluation and the last save."""
+    save: float
+
+
+class Paces:
+    """The paces of a training loop, and what its plan is to reckon with."""
+
+    def __init__(self) -> None:
+        self.save = Pace()
+        self.forget()
+
+    def forget(self) -> None:
+        """Steps and evaluations cost something else from now on."""
+        self.step, self.evaluation = Pace(), Pace()
+        self._step_then: float | None = None
+
+    def stepped(self, seconds: float, steps: int) -> None:
+        """Take in that `steps` training steps took `seconds`."""
+        self.step.observe(seconds, steps)
+        self._step_then = self._step_then or self.step.seconds
+
+    def evaluated(self, seconds: float) -> None:
+        """Take in that an evaluation, not the last one, took `seconds`."""
+        self.evaluation.observe(seconds)
+        self._step_then = None
+
+    def costs(self, final_cost: float) -> Costs:
+        """Seconds to reckon with; the last evaluation is `final_cost` others."""
+        evaluation = (self.evaluation.seconds or 0.0) * self._slowdown
+        save = self.save.seconds or FIRST_SAVE
+        return Costs(
+            step=self.step.seconds or 0.0,
+            evaluation=evaluation,
+            final=FINAL_MARGIN * evaluation * final_cost + save,
+            save=save,
+        )
+
+    @property
+    def _slowdown(self) -> float:
+        """How much slower the machine is than when it last evaluated, as far as its steps show (never below 1)."""
+        return max(1.0, (self.step.seconds or 0.0) / self._step_then) if self._step_then else 1.0
