@@ -29,7 +29,7 @@ class WganGp(Gan):
         128, "channels of the critic's first convolution and of G's last but one", low=1, high=1024
     )
     depth: int = option(4, "halvings in the critic, doublings in the generator", low=2, high=7)
-    batch_size: int = option(16, "images a critic step, over all processes", unit="images", low=1, high=65_536)
+    batch_size: int = option(16, "images a critic step, over all processes", unit="images", low=2, high=65_536)
     lr: float = option(2e-4, "learning rate of both networks", low=0.0)
     critic_steps: int = option(5, "steps of the critic for one of the generator", low=1, high=100)
     penalty: float = option(10.0, "weight of the gradient penalty", low=0.0)
