@@ -92,9 +92,10 @@ class Generator(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         features = self.trunk(z)
         colours = self.colour(features) @ self.palette.tanh()  # [N, lines, C]
-        side = self.place.norm.num_features // self.lines
+        covers = self._covers(self.place(features))
+        side = covers.shape[2]
         image = self.background.tanh()[None, :, None, None].expand(z.shape[0], -1, side, side)
-        for line, cover in enumerate(self._covers(self.place(features)).unbind(1)):
+        for line, cover in enumerate(covers.unbind(1)):
             share = cover[:, None, None, :] if line < self.columns else cover[:, None, :, None]
             image = image + share * (colours[:, line, :, None, None] - image)
         return image

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
-from ganhpc.nets import strips, wgan_gp
+from ganhpc.generator import NETS
+from ganhpc.nets import wgan_gp
 from ganhpc.tasks.base import Context, Task
 from ganhpc.tasks.gan import Gan, side_of
 
@@ -141,8 +142,8 @@ def _generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[s
     return _sizes(experiment, shape) | own | {"latent_dim": experiment.latent_dim}
 
 
-_NETS = {"conv": ("wgan-gp", wgan_gp.Generator), "strips": ("strips", strips.Generator)}
-"""--generator: (name in an exported definition, class)."""
+_KEYS = {"conv": "wgan-gp", "strips": "strips"}
+"""--generator: its key in `generator.NETS`."""
 
 
 def networks(
@@ -150,7 +151,7 @@ def networks(
 ) -> dict[str, nn.Module]:
     """The generator and the critic of `experiment` for images of `shape` (channels, height, width), untrained."""
     del classes, choices
-    _, kind = _NETS[experiment.generator]
+    kind = NETS[_KEYS[experiment.generator]]
     return {
         "generator": kind(**_generator_arguments(experiment, shape)),
         "critic": wgan_gp.Critic(**_sizes(experiment, shape), **_depths(experiment)),
@@ -160,5 +161,5 @@ def networks(
 def build(experiment: Experiment, context: Context) -> Task:
     """The task, its networks drawn from the seed."""
     torch.manual_seed(experiment.seed)
-    name, _ = _NETS[experiment.generator]  # type: ignore[attr-defined]
+    name = _KEYS[experiment.generator]  # type: ignore[attr-defined]
     return WganGp(experiment, context, networks(experiment, context.data.shape), name)
