@@ -18,7 +18,7 @@ from ganhpc.errors import UserError
 from ganhpc.fields import differing, fields_of, options_of
 from ganhpc.files import read_json
 from ganhpc.run import Run
-from ganhpc.train import die_with_parent
+from ganhpc.trainer_protocol import die_with_parent
 
 TRIES = 20
 """Ports that are looked at from the first one on."""

@@ -25,7 +25,7 @@ import click
 from ganhpc.errors import UserError
 from ganhpc.files import write_json
 from ganhpc.run import STALE_SECONDS, Run, State
-from ganhpc.train import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, STARTED, die_with_parent
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, STARTED, die_with_parent
 
 REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends."""

@@ -5,7 +5,6 @@ Exit codes: 0 done; 75 stopped with a checkpoint, to be resumed; 2 refused; 3 al
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
@@ -17,13 +16,7 @@ from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.run import Run, State
-
-EXIT_RESUMABLE = 75
-DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
-LAUNCH = "GANHPC_LAUNCH"
-"""Names the launch that this trainer belongs to; status.json keeps it."""
-STARTED = "GANHPC_STARTED"
-"""When the launcher started this trainer (seconds since 1970): a wish to stop that is older was meant for another one."""
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
 
 
 def main(argv: list[str]) -> int:
@@ -139,12 +132,6 @@ def _hear_signals(run: Run) -> None:
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
             signal.signal(getattr(signal, name), ask)
-
-
-def die_with_parent() -> None:
-    """Ask Linux to kill this process when its parent dies: a trainer doesn't outlive the launcher that watches it."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
 from ganhpc.run import Run, State, shown
-from ganhpc.train import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

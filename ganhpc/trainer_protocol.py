@@ -1,0 +1,21 @@
+"""The agreement between a trainer and whoever starts it: exit codes, names in the environment, the bond of life. Never imports torch."""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+
+EXIT_RESUMABLE = 75
+"""The trainer stopped with a checkpoint: the run can be resumed."""
+DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
+"""Set where the trainer is to end with the process that started it."""
+LAUNCH = "GANHPC_LAUNCH"
+"""Names the launch that this trainer belongs to; status.json keeps it."""
+STARTED = "GANHPC_STARTED"
+"""When the launcher started this trainer (seconds since 1970): a stop request that is older was meant for another one."""
+
+
+def die_with_parent() -> None:
+    """Ask Linux to kill this process when its parent dies: a trainer doesn't outlive the launcher that watches it."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
