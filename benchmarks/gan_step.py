@@ -26,9 +26,9 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.common import machine, spread
-from ganhpc import data
 from ganhpc.bench.measuring import in_turn, ratios, seconds_each
 from ganhpc.bench.peaks import synchronizer
+from ganhpc.data import registry
 from ganhpc.data.base import DataRequest
 from ganhpc.data.cache import VARIABLE
 from ganhpc.distributed import Distributed
@@ -41,7 +41,7 @@ IMAGES = 1024
 def make_pictures(folder: Path) -> None:
     """JPEG files of coloured lines, in one class's folder as ImageFolder wants it."""
     (folder / "all").mkdir(parents=True)
-    images = data.base.load(DataRequest("lines", train_images=IMAGES, image_size=64)).images
+    images = registry.load(DataRequest("lines", train_images=IMAGES, image_size=64)).images
     for index, image in enumerate(images):
         Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / "all" / f"{index}.jpg", quality=95)
 
@@ -118,7 +118,7 @@ def main(repeats: int, steps: int, batch_size: int, precision: str) -> None:
         pictures = Path(folder) / "pictures"
         make_pictures(pictures)
         experiment = PRESETS["tutorial"].replace(data=str(pictures), batch_size=batch_size, precision=precision)
-        images = data.base.load(DataRequest(str(pictures), image_size=64))
+        images = registry.load(DataRequest(str(pictures), image_size=64))
         task: Any = dcgan.build(experiment, base.Context(images, peers))
         task.wrap(peers.wrap)
         theirs = tutorial(pictures, batch_size, copy.deepcopy(task.modules), peers.device)

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import machine, spread
-from ganhpc import data
 from ganhpc.bench import input_path
 from ganhpc.bench.measuring import in_turn, ratios, seconds_each
 from ganhpc.bench.peaks import synchronizer
 from ganhpc.bench.steps import steps_of
+from ganhpc.data import registry
 from ganhpc.data.base import DataRequest, ImageData
 from ganhpc.distributed import Distributed
 from ganhpc.nets import choice
@@ -117,7 +117,7 @@ def main(repeats: int, steps: int, batch_size: int, images: int, net: str, devic
     if not cuda:
         keep_freed_memory()  # for all three loops: they share this process
     steps = steps or (100 if cuda else 4)
-    pictures = data.base.load(DataRequest("synthetic", train_images=images))
+    pictures = registry.load(DataRequest("synthetic", train_images=images))
     member = next(m for m in choice.FAMILY if m.name == net)
     experiment = Cifar().replace(net=member.net, batch_size=batch_size, **member.fields)
     ours = steps_of(experiment, pictures, peers, compile=compiled)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
-from ganhpc.data import base
+from ganhpc.data.set_list import SETS, names
 from ganhpc.describe import describe
 from ganhpc.description import Description
 from ganhpc.errors import UserError, nearest
@@ -96,21 +95,19 @@ def recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:
 
 
 def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int]:
-    """(channels, height, width) of an image and the number of classes, without loading the data: a set's module has SHAPE
-    and CLASSES, or the SIZE of its colour images.
+    """(channels, height, width) of an image and the number of classes, without loading the data: as the list of
+    data sets has them.
 
     Raises UserError for an unknown set, or a folder of images where no --image-size tells the shape.
     """
-    known = base.names()
+    found = next((each for each in SETS if each.name == experiment.data), None)
     size = getattr(experiment, "image_size", None)
-    if experiment.data in known:
-        module = importlib.import_module(f"ganhpc.data.{experiment.data}")
-        side = getattr(module, "SIZE", 0)
-        channels, height, width = getattr(module, "SHAPE", (3, side, side))
+    if found:
+        channels, height, width = found.shape or (3, 0, 0)
         if size or height:
-            return (channels, size or height, size or width), len(getattr(module, "CLASSES", ()))
+            return (channels, size or height, size or width), found.classes
     elif "/" not in experiment.data:
-        raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, known)}.")
+        raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, names())}.")
     elif size:
         return (3, size, size), 0
     raise UserError(f"the size of the images of --data {experiment.data} is not known here: give --image-size.")

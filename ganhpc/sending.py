@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from ganhpc import record
 from ganhpc.errors import Busy, UserError
@@ -21,6 +20,7 @@ from ganhpc.files import atomic_open, storage_errors
 from ganhpc.plan import Slot
 from ganhpc.run import Run, State
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler
+from ganhpc.site import state_folder
 from ganhpc.submit import SLACK_SECONDS, Submission, Wanted
 
 
@@ -53,11 +53,6 @@ def one_launcher(scheduler: str) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def state_folder() -> Path:
-    """Where the launchers of this user meet."""
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "ganhpc"
 
 
 def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted], list[str]]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
-from ganhpc import checkpoint, data, exports
+from ganhpc import checkpoint, exports
 from ganhpc.clock import Clock
+from ganhpc.data import registry
 from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
 from ganhpc.errors import UserError
@@ -44,7 +45,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     restored, notes = checkpoint.load(run.checkpoints, torch.device("cpu"))
     for note in notes:
         say(f"warning: {note}")
-    images = data.base.load(request_of(experiment))
+    images = registry.load(request_of(experiment))
     say(
         f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
     )

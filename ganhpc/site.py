@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
+import ganhpc
 from ganhpc.errors import UserError, nearest
 from ganhpc.toml_values import BadValue, text, time_zone
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(ganhpc.__file__).resolve().parents[1]
 """The folder of launch.py."""
 VARIABLE = "GANHPC_CONFIG"
 """Environment variable that names the file."""
@@ -96,6 +97,11 @@ def places() -> list[Path]:
         return [Path(named).expanduser()]
     home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
     return [ROOT / "ganhpc.toml", home / "ganhpc" / "config.toml"]
+
+
+def state_folder() -> Path:
+    """Where the launchers of this user meet."""
+    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "ganhpc"
 
 
 def load() -> Site:

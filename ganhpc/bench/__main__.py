@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from ganhpc import data
 from ganhpc.bench import input_path, peaks, steps
 from ganhpc.bench.steps import EPOCH, Subject
+from ganhpc.data import registry
 from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
 from ganhpc.errors import UserError
@@ -43,7 +43,7 @@ def measure(peers: Distributed, *, quick: bool, compiled: bool) -> dict[str, Any
     if peers.device.type == "cpu":
         keep_freed_memory()
     precision = "bf16" if uses_bf16("auto", peers.device) else "fp32"
-    images = data.base.load(DataRequest("synthetic", train_images=600 if quick else 2000))
+    images = registry.load(DataRequest("synthetic", train_images=600 if quick else 2000))
     repeats, block = (3, 0.1) if quick else (5, 0.6)
     say("the ceilings: matrix products and copies")
     found = peaks.measure(peers.device, precision, repeats=repeats, seconds=block / 2)

@@ -7,19 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ganhpc.errors import UserError
+from ganhpc.site import ROOT
 from ganhpc.units import format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @click.command("bench")

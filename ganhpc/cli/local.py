@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import shlex
@@ -22,9 +21,9 @@ from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
 from ganhpc.run import Run, State, shown
+from ganhpc.site import ROOT
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
 
-ROOT = Path(__file__).resolve().parents[2]
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -160,10 +159,9 @@ def again() -> str:
 
 def ensure_data(experiment: Experiment, console: Console) -> None:
     """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
-    from ganhpc.data import base
+    from ganhpc.data.set_list import SETS
 
-    if experiment.data in base.names():
-        module = importlib.import_module(f"ganhpc.data.{experiment.data}")
-        if hasattr(module, "ensure"):
-            root = experiment.resources.data_root
-            module.ensure(Path(root) if root else None, console=console)
+    found = next((each for each in SETS if each.name == experiment.data), None)
+    if found and found.fetched:
+        root = experiment.resources.data_root
+        found.module().ensure(Path(root) if root else None, console=console)

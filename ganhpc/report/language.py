@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import tomllib
 from datetime import datetime
-from pathlib import Path
 from typing import Any, TypeGuard
 
 from ganhpc.errors import UserError, nearest
+from ganhpc.site import ROOT
 
-FOLDER = Path(__file__).resolve().parents[2] / "templates" / "report"
+FOLDER = ROOT / "templates" / "report"
 LANGUAGES = ("en", "fr")
 
 NO_BREAK, NARROW = "\u00a0", "\u202f"

@@ -17,6 +17,7 @@ from ganhpc.errors import UserError
 from ganhpc.report.language import is_finite
 from ganhpc.results import Row
 from ganhpc.run import Run
+from ganhpc.site import ROOT
 
 DESCRIBE_SECONDS = 180
 """Longest wait for the networks of a run that has no description."""
@@ -163,10 +164,9 @@ class Material:
             return {}
         say(f"{self.run}: its networks are not described in the folder; building them anew ..")
         command = [sys.executable, "-m", "ganhpc.describe_run", str(self.run.folder.resolve())]
-        root = Path(__file__).resolve().parents[2]
         try:
             done = subprocess.run(
-                command, cwd=root, capture_output=True, text=True, timeout=DESCRIBE_SECONDS, check=False
+                command, cwd=ROOT, capture_output=True, text=True, timeout=DESCRIBE_SECONDS, check=False
             )
             return _tree(json.loads(done.stdout))
         except subprocess.TimeoutExpired:

@@ -28,8 +28,7 @@ from ganhpc.schedulers.base import (
     node_command,
     setup_lines,
 )
-from ganhpc.sending import state_folder
-from ganhpc.site import ROOT
+from ganhpc.site import ROOT, state_folder
 
 RUNNER_LOCK = "runner.lock"
 """Held by the living runner of the queue."""

@@ -166,3 +166,14 @@ def test_doctor_leaves_a_broken_configuration_to_its_own_line(made, monkeypatch)
 
     monkeypatch.setattr(made, "status", status)
     assert list(doctor_data.check_data(None)) == []
+
+
+def test_the_list_agrees_with_what_the_loaders_give():
+    from ganhpc.data import celeba, cifar10_spec, lines, registry, synthetic
+
+    assert set(registry.LOADERS) == set(set_list.names())
+    known = {each.name: each for each in set_list.SETS}
+    assert known["lines"].shape == (3, lines.SIZE, lines.SIZE)
+    assert (known["synthetic"].shape, known["synthetic"].classes) == (synthetic.SHAPE, len(synthetic.CLASSES))
+    assert (known["cifar10"].shape, known["cifar10"].classes) == (cifar10_spec.SHAPE, len(cifar10_spec.CLASSES))
+    assert known["celeba"].what == (celeba.__doc__ or "").partition("\n")[0]

@@ -9,7 +9,8 @@ from PIL import Image
 from torchvision.datasets import CelebA
 
 from ganhpc.data import folder_pictures
-from ganhpc.data.base import DataRequest, load
+from ganhpc.data.base import DataRequest
+from ganhpc.data.registry import load
 from ganhpc.errors import UserError
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from ganhpc.data import base, cache, cifar10, cifar10_npm
+from ganhpc.data import base, cache, cifar10, cifar10_npm, registry
 from ganhpc.data.cifar10 import ensure, load, status, subset
 from ganhpc.errors import UserError
 from tests.data import cifar10_made as made
@@ -325,7 +325,7 @@ def test_status(tmp_path, npm, place):
 
 def test_load(npm):
     npm()
-    data = base.load(base.DataRequest("cifar10"))
+    data = registry.load(base.DataRequest("cifar10"))
     arrays = made.arrays()
     assert data.shape == cifar10.SHAPE
     assert (data.images.dtype, data.labels.dtype, data.test_labels.dtype) == (torch.uint8, torch.int64, torch.int64)

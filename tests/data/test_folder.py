@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 from ganhpc.data import folder_files, folder_pictures
-from ganhpc.data.base import DataRequest, load
+from ganhpc.data.base import DataRequest
 from ganhpc.data.folder_files import find
 from ganhpc.data.folder_pictures import Skip, decode, inspect
+from ganhpc.data.registry import load
 from ganhpc.errors import UserError
 
 

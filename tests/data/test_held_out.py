@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from ganhpc.data.base import DataRequest, load
+from ganhpc.data.base import DataRequest
+from ganhpc.data.registry import load
 from ganhpc.errors import UserError
 from tests.helpers import finish, made
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ganhpc.data.base import DataRequest, names
+from ganhpc.data.base import DataRequest
 from ganhpc.data.lines import PALETTE, Layouts, draw, footprint, load, render, thickness
+from ganhpc.data.set_list import names
 from ganhpc.errors import UserError
 
 

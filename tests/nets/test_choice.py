@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ganhpc import data
+from ganhpc.data import registry
 from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
 from ganhpc.files import read_json
@@ -31,7 +31,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict
         return record if name == "RecurrentNet" else large if len(net.stages) == 11 else base  # type: ignore[arg-type]
 
     monkeypatch.setattr(choice, "images_per_second", speed)
-    images = data.base.load(DataRequest("synthetic", train_images=50_000 // 100))
+    images = registry.load(DataRequest("synthetic", train_images=50_000 // 100))
     said: list[str] = []
     # A hundredth of CIFAR-10 in a hundredth of the time: the same epochs.
     context = Context(images, Distributed.start("cpu"), seconds_left=seconds / 100, say=said.append)
@@ -71,7 +71,7 @@ def test_a_heavy_network_is_not_measured_where_a_few_images_rule_it_out(monkeypa
         return 90.0 if type(net).__name__ == "RecurrentNet" else 2067.0
 
     monkeypatch.setattr(choice, "images_per_second", speed)
-    images = data.base.load(DataRequest("synthetic", train_images=500))
+    images = registry.load(DataRequest("synthetic", train_images=500))
     choice.settle(Cifar(), Context(images, Distributed.start("cpu"), seconds_left=3.0, say=lambda _: None))
     assert ("RecurrentNet", 8) in sizes and ("RecurrentNet", 256) not in sizes
 

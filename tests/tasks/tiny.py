@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ganhpc import data
+from ganhpc.data import registry
 from ganhpc.distributed import Distributed
 from ganhpc.experiment import Experiment, find
 from ganhpc.run import Run
@@ -51,7 +51,7 @@ def made(tmp_path: Path, case: str, **values: Any) -> Run:
 def task_of(experiment: Experiment, peers: Distributed | None = None) -> Any:
     """The task of a definition, ready for steps, without the loop."""
     peers = peers or Distributed.start("cpu")
-    context = base.Context(data=data.base.load(request_of(experiment)), peers=peers)
+    context = base.Context(data=registry.load(request_of(experiment)), peers=peers)
     task = base.module(experiment.TASK).build(experiment, context)
     assert isinstance(task, Gan)
     task.wrap(peers.wrap)
