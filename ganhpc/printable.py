@@ -1,0 +1,69 @@
+"""Foreign text and paths made safe to show: nothing in a name moves the cursor, turns the line around or starts another one."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+MOST = 1000
+"""Longest foreign text that is shown in full."""
+
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x07": "\\a", "\x08": "\\b"}
+
+
+def printable(text: object, most: int = MOST) -> str:
+    """`text` (a path, a word from a file, what another program said) as one line that a terminal only prints.
+
+    Control characters, line breaks, direction marks, invisible characters and bytes that are no UTF-8 are shown as escapes;
+    everything else, accents and other scripts included, stays. More than `most` characters are cut.
+    """
+    raw = str(text)
+    if raw.isascii() and raw.isprintable() and len(raw) <= most:
+        return raw  # nearly always
+    cut = raw if len(raw) <= most else raw[:most] + ".."
+    return "".join(c if c.isprintable() else _escape(c) for c in cut)
+
+
+def is_printable(text: str) -> bool:
+    """Whether `text` is one line without anything that `printable` would escape."""
+    return text.isprintable()
+
+
+def shell_word(text: object) -> str:
+    """`text` as a word that can be copied into bash or zsh and means exactly `text` there, in printable characters only."""
+    raw = str(text)
+    if raw.isprintable():
+        return shlex.quote(raw)
+    escaped = "".join(_in_shell(c) for c in raw)
+    return f"$'{escaped}'"
+
+
+def printable_lines(text: str) -> list[str]:
+    """The lines of a log, each printable, tabs as spaces. A progress bar that rewrites its line gives several."""
+    return [printable(line.expandtabs(4), 10_000) for line in text.splitlines()]
+
+
+def say_error(sentence: object) -> None:
+    """Print an error on standard error, as every program of ours ends: one line, printable whatever the sentence quotes."""
+    print(f"Error: {printable(sentence, 20_000)}", file=sys.stderr, flush=True)
+
+
+def _escape(char: str) -> str:
+    number = ord(char)
+    if char in _NAMED:
+        return _NAMED[char]
+    if 0xDC80 <= number <= 0xDCFF:  # a byte of a file name that is no UTF-8
+        return f"\\x{number - 0xDC00:02x}"
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
+def _in_shell(char: str) -> str:
+    if char in "\\'":
+        return "\\" + char
+    if char.isprintable():
+        return char
+    return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="surrogateescape" if _is_byte(char) else "replace"))
+
+
+def _is_byte(char: str) -> bool:
+    return 0xDC80 <= ord(char) <= 0xDCFF
