@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ganhpc import cores
+from ganhpc.cores import Threads
 from ganhpc.errors import UserError
 
 
@@ -23,10 +25,12 @@ class Distributed:
     world_size: int
     local_rank: int
     device: torch.device
+    threads: Threads | None = None
+    """Threads of this process on the CPU; None: torch's own number."""
 
     @staticmethod
-    def start(device: str) -> Distributed:
-        """Join the process group. `device` is auto, cpu or cuda.
+    def start(device: str, threads: Threads | None = None) -> Distributed:
+        """Join the process group. `device` is auto, cpu or cuda; `threads` as `cores.settle` found them (None: it is asked here).
 
         Raises UserError where cuda is asked for and there is none.
         """
@@ -43,9 +47,9 @@ class Distributed:
             # One group serves both: NCCL where tensors lie on GPUs, gloo for the control words, which lie on the CPU.
             backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
             dist.init_process_group(backend, timeout=timedelta(minutes=10))
-            if chosen.type == "cpu" and "OMP_NUM_THREADS" not in os.environ:
-                torch.set_num_threads(max(1, (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", world))))
-        return Distributed(rank, world, local, chosen)
+        threads = threads or cores.settle(None)
+        torch.set_num_threads(threads.now)
+        return Distributed(rank, world, local, chosen, threads)
 
     @property
     def is_main(self) -> bool:

@@ -43,6 +43,10 @@ class Resources:
     tasks_per_node: int | None = option(
         None, "training processes on each machine (unset: one a GPU, or one)", low=1, high=256
     )
+    threads: int | None = option(
+        None, "threads of each training process on a CPU (auto: measured, unless OMP_NUM_THREADS is set)",
+        kind="auto", low=1, high=4096, metavar="auto|N",
+    )  # fmt: skip
     checkpoint_every: float = option(60.0, "longest time between two checkpoints", kind="duration")
     data_root: str | None = option(
         None, "folder where data sets lie (unset: configuration, then the cache)", metavar="DIR"

@@ -22,6 +22,7 @@ from types import ModuleType
 
 import click
 
+from ganhpc import cores
 from ganhpc.errors import UserError
 from ganhpc.files import write_json
 from ganhpc.run import STALE_SECONDS, Run, State
@@ -212,7 +213,7 @@ class Segment:
         return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, STARTED: repr(self.begun), DIE_WITH_PARENT: "1"}
+        return {**os.environ, **cores.for_trainer(os.environ), STARTED: repr(self.begun), DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """OAR starts the script on the first node only: oarsh reaches the others."""
@@ -224,7 +225,8 @@ class Segment:
             f"--walltime={max(1, int(self.hard_end - time.time()))}",
         ]
         words += [f"--tasks={self.tasks}", f"--follower={rank}:{self.nodes}:{self.first}"]
-        exports = {k: v for k, v in os.environ.items() if k in ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", LAUNCH)}
+        passed = ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", "OMP_NUM_THREADS", LAUNCH)
+        exports = {k: v for k, v in os.environ.items() if k in passed}
         line = " ".join(f"{key}={shlex.quote(value)}" for key, value in exports.items()) + " " + shlex.join(words)
         return subprocess.Popen(["oarsh", host, f"cd {shlex.quote(str(Path.cwd()))} && env {line}"])
 

@@ -27,7 +27,7 @@ def option(
 ) -> Any:
     """A field of a definition that becomes an option of the command line.
 
-    `kind`: "duration" or "count" where the text has a unit of its own; `low` (inclusive) and `high` bound numbers; `flag`: what is
+    `kind`: "duration" or "count" where the text has a unit of its own, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
     typed, where that is not the field's name.
     """
     meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
@@ -76,7 +76,7 @@ class Option:
         return value
 
     def _convert(self, text: str) -> Any:
-        if self.optional and text.lower() == "none":
+        if self.optional and text.lower() == ("auto" if self.kind == "auto" else "none"):
             return None
         if self.kind == "duration":
             return units.parse_duration(text)
@@ -107,12 +107,14 @@ class Option:
     def expected(self) -> str:
         """What the option takes, in words."""
         forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
-        if self.kind:
+        if self.kind in forms:
             return forms[self.kind]
         if self.choices:
             return "one of " + ", ".join(self.choices)
         several = "whole numbers such as 6,16" if self.item is int else "numbers such as 0,0.5"
         noun = {int: "a whole number", float: "a number", tuple: several, bool: "yes or no"}.get(self.type, "a text")
+        if self.kind == "auto":
+            noun = f"auto, or {noun}"
         if self.low is not None and self.high is not None:
             return f"{noun} from {self.low:g} to {self.high:g}"
         return f"{noun} of at least {self.low:g}" if self.low is not None else noun
@@ -120,7 +122,7 @@ class Option:
     def show(self, value: Any) -> str:
         """`value` as it would be typed."""
         if value is None:
-            return "unset"
+            return "auto" if self.kind == "auto" else "unset"
         if self.kind == "duration":
             return units.format_duration(value)
         if self.kind == "count":

@@ -162,6 +162,7 @@ class _Requests:
             nodes=resources.nodes,
             gpus_per_node=gpus,
             tasks_per_node=resources.tasks_per_node or gpus or 1,
+            threads=resources.threads or 1,
         )
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from ganhpc import cores
 from ganhpc.errors import UserError
 from ganhpc.run import Run, State
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
@@ -67,6 +68,8 @@ def _train(run: Run, begun: float) -> int:
 
 
 def _fit(run: Run, begun: float, stage: dict[str, Any]) -> int:
+    # Before torch is loaded: it reads then how its threads are to wait.
+    threads = cores.settle(run.experiment().resources.threads)
     from ganhpc.distributed import Distributed
     from ganhpc.metrics import write_status
     from ganhpc.outcome import write_outcome
@@ -74,7 +77,7 @@ def _fit(run: Run, begun: float, stage: dict[str, Any]) -> int:
     from ganhpc.trainer import Stopped
 
     experiment = run.experiment()
-    peers = Distributed.start(experiment.resources.device)
+    peers = Distributed.start(experiment.resources.device, threads)
     try:
         if peers.is_main:
             previous = run.status()

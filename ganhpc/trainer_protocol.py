@@ -11,6 +11,8 @@ DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
 """Set where the trainer is to end with the process that started it."""
 LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
+OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
+"""OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
 STARTED = "GANHPC_STARTED"
 """When the launcher started this trainer (seconds since 1970): a stop request that is older was meant for another one."""
 

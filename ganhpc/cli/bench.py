@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganhpc import cores
 from ganhpc.errors import UserError
 from ganhpc.site import ROOT
 from ganhpc.units import format_duration
@@ -43,9 +44,11 @@ def command(quick: bool, device: str, compiled: bool, as_json: bool) -> None:
 def _measured(words: list[str], console: Console) -> dict[str, Any]:
     """The figures, measured in a process of its own: this one never imports torch. Raises UserError with its last word."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = dict(os.environ)
+    cores.wait_without_spinning(cores.here(), 1, environment)
     child = subprocess.Popen(
         [sys.executable, "-m", "ganhpc.bench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env={**environment, "PYTHONPATH": path},
     )  # fmt: skip
     said: list[str] = []
     try:

@@ -16,6 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ganhpc import cores
 from ganhpc.cli.watch import LogTail, View
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
@@ -105,6 +106,7 @@ def _start(run: Run, command: list[str]) -> tuple[subprocess.Popen[bytes], LogTa
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", STARTED: repr(time.time())}
+    env |= cores.for_trainer(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
         child = subprocess.Popen(

@@ -104,6 +104,8 @@ class JobRequest:
     nodes: int = 1
     gpus_per_node: int = 0
     tasks_per_node: int = 1
+    threads: int = 1
+    """Threads of each of them, where the user says how many."""
 
     @property
     def log(self) -> Path:

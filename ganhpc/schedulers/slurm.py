@@ -110,9 +110,9 @@ class Slurm(Scheduler):
         yield "--open-mode=append"
         yield f"--nodes={request.nodes}"
         yield "--ntasks-per-node=1"
-        if request.tasks_per_node > 1:
-            # Of Slurm's one task: a core at least for each process that torchrun starts in it.
-            yield f"--cpus-per-task={request.tasks_per_node}"
+        if (cores := request.tasks_per_node * request.threads) > 1:
+            # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
+            yield f"--cpus-per-task={cores}"
         if request.gpus_per_node:
             yield f"--gpus-per-node={request.gpus_per_node}"
         # A requeued job starts over on its own; the run folder makes it go on.
