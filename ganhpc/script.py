@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from ganhpc import sending
+from ganhpc import script_text, sending
 from ganhpc.files import atomic_open
 from ganhpc.plan import Slot
-from ganhpc.schedulers.base import SAID, Prepared, fill
+from ganhpc.schedulers.base import SAID, Prepared
+from ganhpc.script_text import ScriptText
 from ganhpc.sending import Sent
 from ganhpc.submit import Submission, Wanted
 
 SENT = """\
-# Submitted already{when}, as jobs {ids}. To submit them once more, delete the next line.
+# Submitted already, as jobs {}. To submit them once more, delete the next line.
 exit 0
 """
+NOTHING = script_text.comment("")
 
 
 def write(
@@ -44,25 +45,32 @@ def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str
     """The script."""
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     ids = ", ".join(job.id for job in sent)
-    left = [f"# Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining]
-    return fill(
+    left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
+    return script_text.fill(
         f"night_{submission.scheduler.name}.sh",
-        day=f"{day:%A %d %B %Y}",
-        count=len(pairs),
-        place=SAID[submission.scheduler.name],
-        policy=submission.policy.name,
-        sent=SENT.format(when="", ids=ids) if sent else "",
-        steps="\n\n".join(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),
-        left="\n".join(left),
+        day=script_text.comment(f"{day:%A %d %B %Y}"),
+        count=script_text.number(len(pairs)),
+        place=script_text.comment(SAID[submission.scheduler.name]),
+        policy=script_text.comment(submission.policy.name),
+        sent=script_text.shell(SENT, script_text.comment(ids)) if sent else NOTHING,
+        steps=script_text.lines(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),
+        left=script_text.lines(script_text.shell("# {}", script_text.comment(line)) for line in left),
     )
 
 
-def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> str:
+def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> ScriptText:
     """One job: when and why, then its command, which waits for the one before it where it must."""
     request = job.request
     behind = (slot.kind == "chain" and not request.after) or (request.alone and request.kind != "reservation")
     times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
-    lines = [f"# {k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})"]
-    lines += textwrap.wrap(slot.reason, 112, initial_indent="#    ", subsequent_indent="#    ")
-    command = submission.scheduler.by_hand(job, f"$job{k - 1}" if behind and k > 1 else "")
-    return "\n".join([*lines, f"job{k}=$(submit {command})"])
+    title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
+    before = script_text.shell('"$job{}"', script_text.number(k - 1)) if behind and k > 1 else None
+    command = submission.scheduler.by_hand(job, before)
+    return script_text.lines(
+        [
+            *([NOTHING] if k > 1 else []),
+            script_text.shell("# {}", title),
+            script_text.comment_lines(slot.reason, "#    "),
+            script_text.shell("job{}=$(submit {})", script_text.number(k), command),
+        ]
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -81,6 +82,18 @@ class Site:
     """Slurm: account."""
     qos: Annotated[str | None, text] = None
     """Slurm: quality of service."""
+
+    @property
+    def interpreter(self) -> str:
+        """The Python of the jobs. A relative path counts from the file's own folder; a bare name is looked up on the node."""
+        if not self.python:
+            return sys.executable
+        if "/" not in self.python:
+            return self.python
+        # A variable stands at the beginning, such as $HOME; elsewhere a dollar may be part of a name.
+        first, slash, rest = self.python.partition("/")
+        made = Path(os.path.expandvars(first) + slash + rest).expanduser()
+        return str(self.path.resolve().parent / made if self.path else made.absolute())
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

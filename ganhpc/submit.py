@@ -6,9 +6,11 @@ A dry run and a submission are one path; the dry run stops here, before ganhpc.s
 from __future__ import annotations
 
 import datetime as dt
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -163,6 +165,7 @@ class _Requests:
             gpus_per_node=gpus,
             tasks_per_node=resources.tasks_per_node or gpus or 1,
             threads=resources.threads or 1,
+            folder=typed_in(),
         )
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:
@@ -189,6 +192,16 @@ class _Requests:
             return None
         real = self.bounded or slot.deadline.timestamp() < self.plan.window.end.timestamp()
         return slot.deadline if real else None
+
+
+def typed_in() -> Path | None:
+    """The folder in which the command was typed, by the name that the shell has for it; None where it is gone."""
+    try:
+        here = Path.cwd()
+        named = Path(os.environ.get("PWD", ""))
+        return named if named.is_absolute() and named.samefile(here) else here
+    except OSError:
+        return None
 
 
 def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc import script, sending, submit
+from ganhpc import script, script_text, sending, submit
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, load_policy
@@ -166,7 +166,7 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
     console.print(timeline(submission))
     say_remaining(submission, console)
     for job in submission.jobs:
-        click.echo(f"\n# {job.script_path}\n{job.script.rstrip()}\n\n$ {job.command}")
+        click.echo(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
 
 
 def say_remaining(submission: submit.Submission, console: Console) -> None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import functools
-import shlex
-import string
-import sys
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
+from ganhpc import script_text
 from ganhpc.kinds import Capabilities, capabilities
+from ganhpc.script_text import ScriptText
 from ganhpc.site import ROOT, Site
+
+HANDED_ON = ("GANHPC_CONFIG", "GANHPC_DATA")
+"""Variables of the launcher, each with a path, that the node side reads too."""
 
 JOB_NAME = "ganhpc"
 """The name of every job: Slurm's singleton is one at a time per name and user, so all share it."""
@@ -106,6 +108,8 @@ class JobRequest:
     tasks_per_node: int = 1
     threads: int = 1
     """Threads of each of them, where the user says how many."""
+    folder: Path | None = None
+    """The folder in which the command was typed: setup lines of the settings may name files in it."""
 
     @property
     def log(self) -> Path:
@@ -123,9 +127,9 @@ class Prepared:
     script_path: Path
 
     @property
-    def command(self) -> str:
+    def command(self) -> ScriptText:
         """The command, quoted for a shell."""
-        return shlex.join(self.argv)
+        return script_text.command(self.argv)
 
 
 @dataclass(frozen=True)
@@ -176,8 +180,8 @@ class Scheduler(ABC):
     def submit(self, prepared: Prepared) -> str:
         """Hand it over; returns the job's id. Raises Refused."""
 
-    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
-        """The command for a script that a person runs; `behind`: a shell variable with the id of the job that must end first."""
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+        """The command for a script that a person runs; `behind`: a quoted shell variable with the id of the job that must end first."""
         del behind
         return prepared.command
 
@@ -203,37 +207,50 @@ def system_zone() -> dt.tzinfo:
         return dt.UTC
 
 
-class NodeTemplate(string.Template):
-    """A script of templates/: @{name} is replaced, and the shell's own braces and dollars mean nothing."""
-
-    delimiter = "@"
-
-
-def fill(name: str, **values: Any) -> str:
-    """The script templates/`name` with its places filled in."""
-    return NodeTemplate((ROOT / "templates" / name).read_text()).substitute(**values)
-
-
-def setup_lines(site: Site, scheduler: str, request: JobRequest) -> str:
-    """What the script does before the command: the site's own lines, and what the node side needs to know."""
+def setup_lines(site: Site, scheduler: str, request: JobRequest) -> ScriptText:
+    """The script's lines before the command: the settings' own, any of which ends the job where it fails; then what the node needs."""
+    root = script_text.word(ROOT)
     exports = {
         "GANHPC_SCHEDULER": scheduler,
         "GANHPC_LAUNCH": request.launch,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
-    lines = [*site.setup, *(f"export {key}={shlex.quote(value)}" for key, value in exports.items())]
-    return "\n".join([*lines, f"cd {shlex.quote(str(ROOT))} || exit 1"])
+    own = [_of_the_settings(site, request)] if site.setup else []
+    sets = [script_text.export(key, value) for key, value in exports.items()]
+    return script_text.lines([*own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
 
 
-def node_command(site: Site, request: JobRequest) -> str:
+def _handed_on() -> list[ScriptText]:
+    """The launcher's own variables that the node side reads too; a scheduler may keep them from it."""
+    handed = []
+    for variable in HANDED_ON:
+        if value := os.environ.get(variable):
+            path = str(Path(value).expanduser().absolute())
+            made = script_text.shell("[ ! -e {} ] || {}", script_text.word(path), script_text.export(variable, path))
+            handed.append(made)
+    return handed
+
+
+def _of_the_settings(site: Site, request: JobRequest) -> ScriptText:
+    """The setup lines of the settings, in the folder in which the command was typed where the node has it."""
+    root = script_text.word(ROOT)
+    begin = script_text.shell("cd {} || exit 1", root)
+    if request.folder:
+        begin = script_text.shell("cd {} 2>/dev/null || cd {} || exit 1", script_text.word(request.folder), root)
+    settings = script_text.word(f"setup in {site.path or 'the settings'}")
+    lines = script_text.lines([begin, *map(script_text.setup_line, site.setup)])
+    return script_text.part("setup.sh", settings=settings, lines=lines)
+
+
+def node_command(site: Site, request: JobRequest) -> ScriptText:
     """The command on the node, quoted."""
-    words = [site.python or sys.executable, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
+    words = [site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
     words.append(f"--tasks={request.tasks_per_node}")
     if request.deadline:
         words.append(f"--until={request.deadline.isoformat()}")
     words += [flag for flag, wanted in (("--last", request.last), ("--again", request.again)) if wanted]
-    return shlex.join(words)
+    return script_text.command(words)
 
 
 def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:

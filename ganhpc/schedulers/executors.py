@@ -26,12 +26,15 @@ class _Ours:
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
         del command, uid
-        return self.prepared.script
+        # submitit writes it in the locale's encoding, which may lack a letter of a setup line.
+        return self.prepared.script.encode("ascii", "backslashreplace").decode()
 
     def _make_submission_command(self, submission_file_path: Path) -> list[str]:
         del submission_file_path
         # submitit waits for ever; a server that hangs must not hang its user.
-        return ["timeout", "--kill-after=5", f"{self.seconds:g}", *self.prepared.argv]
+        words = ["timeout", "--kill-after=5", f"{self.seconds:g}", *self.prepared.argv]
+        # From a plain folder: the one in which the command was typed may be gone, or have a name that the scheduler stumbles over.
+        return ["sh", "-c", 'cd / && PWD=/ exec "$@"', "sh", *words]
 
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""

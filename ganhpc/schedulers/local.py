@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ganhpc import script_text
 from ganhpc.files import read_json, storage_errors, write_json
 from ganhpc.schedulers.base import (
     Found,
@@ -23,7 +23,6 @@ from ganhpc.schedulers.base import (
     JobState,
     Prepared,
     Scheduler,
-    fill,
     foreseen,
     node_command,
     setup_lines,
@@ -44,11 +43,11 @@ class Local(Scheduler):
 
     def prepare(self, request: JobRequest) -> Prepared:
         path = request.run / "jobs" / f"{request.tag}.sh"
-        script = fill(
+        script = script_text.fill(
             "local.sh",
-            segment=request.segment,
-            run=request.run.name,
-            log=shlex.quote(str(request.log)),
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )

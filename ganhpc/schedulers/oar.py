@@ -7,12 +7,12 @@ import datetime as dt
 import getpass
 import os
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ganhpc import script_text
 from ganhpc.commands import Answer, ask
 from ganhpc.errors import UserError
 from ganhpc.kinds import Capabilities
@@ -25,12 +25,12 @@ from ganhpc.schedulers.base import (
     Prepared,
     Refused,
     Scheduler,
-    fill,
     foreseen,
     node_command,
     setup_lines,
 )
 from ganhpc.schedulers.oar_words import job_of, local, refusal, trees
+from ganhpc.script_text import ScriptText
 
 SECONDS = 30.0
 """How long one of OAR's commands may take before we say that it hangs."""
@@ -76,20 +76,26 @@ class Oar(Scheduler):
         # A job that OAR sends again is a new one, which those that wait for the old one don't know.
         request = dataclasses.replace(request, again=request.again and not request.alone)
         path = request.run / "jobs" / f"{request.tag}.sh"
-        script = fill(
+        script = script_text.fill(
             "oar.sh",
-            segment=request.segment,
-            run=request.run.name,
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
         # oarsub gives its last word to a shell on the node.
-        argv = ("oarsub", *self._options(request), shlex.quote(str(path)))
+        argv = ("oarsub", *self._options(request), script_text.in_any_shell(path))
         return Prepared(request, script, argv, path)
 
     def _options(self, request: JobRequest) -> Iterator[str]:
         yield from ("-n", f"{JOB_NAME}:{request.tag}", "-l", self._resources(request))
-        yield from ("-O", str(request.log), "-E", str(request.log))
+        # OAR goes into this folder on the node, by itself in a line of Perl: a name with an apostrophe, or one that the node does not
+        # have, ends the job, and may put the node out of service. Without -d it takes the folder in which oarsub is typed.
+        yield from ("-d", "/")
+        # What OAR itself says goes into the log, where OAR takes its name; the script writes to the log whatever its name is.
+        log = str(request.log) if script_text.plain(request.log, " ") else "/dev/null"
+        yield from ("-O", log, "-E", log)
         if request.seconds > 2 * CHECKPOINT_SECONDS:
             yield from ("--checkpoint", str(CHECKPOINT_SECONDS))
         if request.again:
@@ -106,14 +112,14 @@ class Oar(Scheduler):
             yield from ("-a", job)
         for flag, key in (("-q", "queue"), ("--project", "project"), ("-p", "properties")):
             if value := getattr(self.site, key, None):
-                yield from (flag, value)
-        yield from self.site.options
+                yield from (flag, script_text.argument(value, key))
+        yield from (script_text.argument(option, "options") for option in self.site.options)
 
     def _resources(self, request: JobRequest) -> str:
         hours, rest = divmod(request.seconds, 3600)
         walltime = f"walltime={hours}:{rest // 60:02d}:{rest % 60:02d}"
         if self.site.resources:
-            return f"{self.site.resources},{walltime}"
+            return f"{script_text.argument(self.site.resources, 'resources')},{walltime}"
         gpus = f"/gpu={request.gpus_per_node}" if request.gpus_per_node else ""
         return f"/nodes={request.nodes}{gpus},{walltime}"
 
@@ -125,8 +131,11 @@ class Oar(Scheduler):
         except Refused as refused:
             raise refusal(refused) from None
 
-    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
-        return shlex.join([prepared.argv[0]]) + (f' -a "{behind}" ' if behind else " ") + shlex.join(prepared.argv[1:])
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+        if behind is None:
+            return prepared.command
+        first, *rest = prepared.argv
+        return script_text.shell("{} -a {} {}", script_text.word(first), behind, script_text.command(rest))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

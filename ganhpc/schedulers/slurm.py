@@ -7,11 +7,12 @@ import datetime as dt
 import getpass
 import os
 import re
-import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from ganhpc import script_text
 from ganhpc.commands import Answer, ask
 from ganhpc.errors import UserError
 from ganhpc.schedulers.base import (
@@ -23,11 +24,11 @@ from ganhpc.schedulers.base import (
     Prepared,
     Scheduler,
     Stated,
-    fill,
     foreseen,
     node_command,
     setup_lines,
 )
+from ganhpc.script_text import ScriptText
 
 SECONDS = 30.0
 """How long one of Slurm's commands may take before we say that it hangs."""
@@ -88,58 +89,68 @@ class Slurm(Scheduler):
 
     def prepare(self, request: JobRequest) -> Prepared:
         path = request.run / "jobs" / f"{request.tag}.sh"
-        directives = "\n".join(f"#SBATCH {word}" for word in self._directives(request))
-        script = fill(
+        script = script_text.fill(
             "slurm.sh",
-            segment=request.segment,
-            run=request.run.name,
-            directives=directives,
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            directives=script_text.lines(self._directives(request)),
+            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
         return Prepared(request, script, ("sbatch", str(path)), path)
 
-    def _directives(self, request: JobRequest) -> Iterator[str]:
+    def _directives(self, request: JobRequest) -> Iterator[ScriptText]:
+        for key, value in self._asked(request):
+            yield script_text.directive(key, value)
+        for option in self.site.options:
+            yield script_text.raw_directive(option, "options")
+
+    def _asked(self, request: JobRequest) -> Iterator[tuple[str, str]]:
         # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
         minutes = max(1, request.seconds // 60)
-        # On an #SBATCH line, quotes and blanks are read as in a shell.
-        yield f"--job-name={JOB_NAME}"
-        yield f"--comment={MARK}{request.tag}"
-        yield f"--time={minutes // 60}:{minutes % 60:02d}:00"
-        yield f"--output={shlex.quote(_literal(str(request.log)))}"
-        yield "--open-mode=append"
-        yield f"--nodes={request.nodes}"
-        yield "--ntasks-per-node=1"
+        yield "job-name", JOB_NAME
+        yield "comment", f"{MARK}{request.tag}"
+        yield "time", f"{minutes // 60}:{minutes % 60:02d}:00"
+        yield "output", _output(request.log)
+        yield "open-mode", "append"
+        # Every node has it; the folder in which the command was typed may be one that no node has.
+        yield "chdir", "/"
+        yield "nodes", str(request.nodes)
+        yield "ntasks-per-node", "1"
         if (cores := request.tasks_per_node * request.threads) > 1:
             # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
-            yield f"--cpus-per-task={cores}"
+            yield "cpus-per-task", str(cores)
         if request.gpus_per_node:
-            yield f"--gpus-per-node={request.gpus_per_node}"
+            yield "gpus-per-node", str(request.gpus_per_node)
         # A requeued job starts over on its own; the run folder makes it go on.
-        yield "--requeue"
-        yield f"--signal=USR2@{SIGNAL_SECONDS if request.seconds > 2 * SIGNAL_SECONDS else max(1, request.seconds // 4)}"
+        yield "requeue", ""
+        yield (
+            "signal",
+            f"USR2@{SIGNAL_SECONDS if request.seconds > 2 * SIGNAL_SECONDS else max(1, request.seconds // 4)}",
+        )
         if request.start and request.kind in ("begin", "reservation"):
-            yield f"--begin={_local(request.start)}"
+            yield "begin", _local(request.start)
         if request.deadline:
-            yield f"--deadline={_local(request.deadline)}"
+            yield "deadline", _local(request.deadline)
         if conditions := _conditions(request):
-            yield f"--dependency={conditions}"
+            yield "dependency", conditions
         for key in ("partition", "account", "qos"):
             if value := getattr(self.site, key, None):
-                yield f"--{key}={shlex.quote(value)}"
-        yield from self.site.options
+                yield key, value
 
     def submit(self, prepared: Prepared) -> str:
         from ganhpc.schedulers.executors import submit_slurm
 
         return submit_slurm(prepared, SECONDS)
 
-    def by_hand(self, prepared: Prepared, behind: str = "") -> str:
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
         if not behind:
             return prepared.command
         # What stands on the command line takes the place of what stands in the script.
-        conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, behind)))
-        return f'sbatch --dependency="{conditions}" {shlex.join(prepared.argv[1:])}'
+        conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, "")))
+        words = script_text.command(["sbatch", f"--dependency={conditions}"])
+        return script_text.shell("{}{} {}", words, behind, script_text.command(prepared.argv[1:]))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -239,9 +250,15 @@ def _local(moment: dt.datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _literal(path: str) -> str:
-    """A path in which Slurm replaces nothing: % begins one of its patterns."""
-    return path.replace("\\", "\\\\").replace("%", "%%")
+def _output(log: Path) -> str:
+    """The file for what Slurm itself says: the log, where Slurm takes its name. The script writes to the log whatever its name is.
+
+    % begins one of Slurm's patterns, and a backslash keeps it from reading any; a line of directives has no line break.
+    """
+    text = str(log)
+    if not (text.isascii() and text.isprintable()) or "\\" in text:
+        return "/dev/null"
+    return text.replace("%", "%%")
 
 
 def job_end() -> float | None:

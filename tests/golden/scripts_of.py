@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 from ganhpc import script
 from ganhpc.plan import Plan, Remainder, Slot
 from ganhpc.policy import load_policy
-from ganhpc.schedulers import oar_words
+from ganhpc.schedulers import base, oar_words
 from ganhpc.schedulers.base import JobRequest, Prepared, Scheduler
 from ganhpc.schedulers.local import Local
 from ganhpc.schedulers.oar import Oar
@@ -64,7 +64,7 @@ def paris_clock() -> Iterator[None]:
     os.environ["TZ"] = "Europe/Paris"
     time.tzset()
     try:
-        with mock.patch.object(oar_words, "system_zone", lambda: PARIS):
+        with mock.patch.object(oar_words, "system_zone", lambda: PARIS), mock.patch.object(base, "HANDED_ON", ()):
             yield
     finally:
         os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)

@@ -1,10 +1,20 @@
 #!/bin/bash
 # A job of ganhpc for the queue of this machine: segment 1 of default-256k-0123456789.
 # It can be read, and run by hand: bash THIS_FILE
+# All that follows is said in the log of the run.
 exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
 
+setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
+    [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
+    echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2
+    [ "$1" -ne 99 ] || exit 1 # after 99 OAR may send the job again
+    exit "$1"
+}
+trap 'setup_failed "$?"' ERR
+cd /checkout || exit 1
 module load conda
 source ~/my env/bin/activate
+trap - ERR
 export GANHPC_SCHEDULER=local
 export GANHPC_LAUNCH=beefcafe
 export PYTHONPATH=/checkout

@@ -1,9 +1,20 @@
 #!/bin/bash
 # A job of ganhpc for OAR: segment 2 of default-256k-0123456789.
 # It can be read, and submitted by hand: see the command beside it.
+# All that follows is said in the log of the run.
+exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
 
+setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
+    [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
+    echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2
+    [ "$1" -ne 99 ] || exit 1 # after 99 OAR may send the job again
+    exit "$1"
+}
+trap 'setup_failed "$?"' ERR
+cd /checkout || exit 1
 module load conda
 source ~/my env/bin/activate
+trap - ERR
 export GANHPC_SCHEDULER=oar
 export GANHPC_LAUNCH=beefcafe
 export PYTHONPATH=/checkout
@@ -12,4 +23,4 @@ cd /checkout || exit 1
 # Only the job's first process hears OAR's signals, so the shell makes way for it.
 exec /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --last
 
-$ oarsub -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -r '2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"''
+$ oarsub -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -r '2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"''

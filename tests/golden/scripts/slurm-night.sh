@@ -13,5 +13,5 @@ job1=$(submit sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/b
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit sbatch --dependency="singleton,afterany:$job1" '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit sbatch --dependency=singleton,afterany:"$job1" '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

@@ -6,6 +6,7 @@
 #SBATCH --time=1:00:00
 #SBATCH --output='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
 #SBATCH --open-mode=append
+#SBATCH --chdir=/
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=4
@@ -18,8 +19,20 @@
 #SBATCH --qos=normal
 #SBATCH --exclude=node7
 
+# All that follows is said in the log of the run.
+exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
+
+setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
+    [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
+    echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2
+    [ "$1" -ne 99 ] || exit 1 # after 99 OAR may send the job again
+    exit "$1"
+}
+trap 'setup_failed "$?"' ERR
+cd /checkout || exit 1
 module load conda
 source ~/my env/bin/activate
+trap - ERR
 export GANHPC_SCHEDULER=slurm
 export GANHPC_LAUNCH=beefcafe
 export PYTHONPATH=/checkout
@@ -28,6 +41,7 @@ cd /checkout || exit 1
 # Since Slurm 22.05 srun doesn't take this from sbatch.
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
-exec srun --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=4 --last --again
+# The task has this script's variables, whatever --export says of the job's.
+exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=4 --last --again
 
 $ sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
