@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.errors import UserError
+from ganhpc.printable import say_error
 
 
 def describe_run(folder: Path) -> dict[str, Any]:
@@ -38,7 +39,7 @@ def main(argv: list[str]) -> int:
     try:
         print(json.dumps(describe_run(Path(argv[0]))))
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
+        say_error(error)
         return error.exit_code
     return 0
 

@@ -25,7 +25,12 @@ class Busy(UserError):
 def nearest(word: str, choices: Iterable[str], n: int = 3) -> str:
     """A clause that lists the names nearest to `word`, or all the choices where none is near."""
     names = sorted(choices)
-    near = difflib.get_close_matches(word, names, n=n, cutoff=0.5)
+    near = nearest_names(word, names, n)
     if near:
         return f"did you mean {' or '.join(repr(name) for name in near)}? (all: {', '.join(names)})"
     return f"choose one of {', '.join(names)}"
+
+
+def nearest_names(word: str, names: Iterable[str], n: int = 3) -> list[str]:
+    """Those of `names` that look like `word`, at most `n`; none for a word so long that nobody mistyped it."""
+    return difflib.get_close_matches(word, names, n=n, cutoff=0.5) if len(word) <= 300 else []

@@ -175,8 +175,9 @@ class Experiment:
                 f"this run was written in format {tree.get('format')!r} and this version reads format {FORMAT}: "
                 "use the version that made it, or launch again with --new."
             )
+        if not isinstance(tree.get("experiment"), str):
+            raise UserError("this run's definition does not name its experiment: launch again with --new.")
         cls = find(tree["experiment"])
-        values = {f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(cls) if f.name in tree}
         missing = [f.name for f in dataclasses.fields(cls) if f.name not in tree]
         extra = set(tree) - {f.name for f in dataclasses.fields(cls)} - _EXTRA_KEYS
         if missing or extra:
@@ -185,8 +186,15 @@ class Experiment:
                 f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(sorted(extra)) or 'none'}): "
                 "use the version that made it, or launch again with --new."
             )
-        made = cls(**values)
-        made.check()
+        try:
+            made = cls(**{f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(cls)})
+            for opt in options(cls):
+                opt.check_type(opt.get(made))
+                opt.check(opt.get(made))
+            made.check()
+            cls.from_preset(made.preset)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"this run's definition is damaged ({error}): launch again with --new.") from None
         return made
 
 

@@ -194,3 +194,25 @@ def read_json(path: Path, most: int = SMALL) -> dict[str, Any] | None:
     if not isinstance(tree, dict):
         raise Damaged(f"{path} does not hold a JSON object: move the folder away, or launch again with --new.")
     return tree
+
+
+def subfolders(folder: Path | str) -> list[str]:
+    """The paths of the visible folders in `folder`, sorted; a link that leads nowhere is none.
+
+    Raises FileNotFoundError where `folder` is not there, and Damaged where it can't be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.name[0] != "." and _is_folder(entry))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(folder)) from None
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Damaged(f"can't list {folder} ({why}): name another folder with --runs DIR.") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links, or what lies behind the link may not be looked at
+        return False

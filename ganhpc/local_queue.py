@@ -18,6 +18,7 @@ from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.files import read_json, write_json
+from ganhpc.printable import say_error
 from ganhpc.schedulers.base import JobState
 from ganhpc.schedulers.local import RUNNER_LOCK, alive
 
@@ -126,5 +127,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1])))
     except UserError as problem:
-        print(f"Error: {problem}", file=sys.stderr)
+        say_error(problem)
         sys.exit(2)

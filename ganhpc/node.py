@@ -25,6 +25,7 @@ import click
 from ganhpc import cores
 from ganhpc.errors import UserError
 from ganhpc.files import write_json
+from ganhpc.printable import say_error
 from ganhpc.run import STALE_SECONDS, Run, State
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, STARTED, die_with_parent
 
@@ -54,7 +55,7 @@ def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again:
     try:
         sys.exit(Segment(Run.at(folder), begun, min(ends), tasks, last, again, follower).train())
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+        say_error(error)
         sys.exit(error.exit_code)
 
 

@@ -91,6 +91,18 @@ class Option:
             return text.lower() in _YES
         return self.type(text)
 
+    def check_type(self, value: Any) -> None:
+        """Raise UserError where `value`, read from a file, is of another type than the option's."""
+        if value is None and self.optional:
+            return
+        item = self.item if self.type is tuple else self.type
+        items = value if self.type is tuple and isinstance(value, tuple) else (value,)
+        allowed = (int, float) if item is float else (item,)
+        if (self.type is tuple and not isinstance(value, tuple)) or any(type(each) not in allowed for each in items):
+            raise UserError(f"{self.flag} {value!r} is not allowed: it takes {self.expected}.")
+        if self.kind and not 0 < value < 1e15:
+            raise UserError(f"{self.flag} {value!r} is out of range: it takes {self.expected}.")
+
     def check(self, value: Any) -> None:
         """Raise UserError where `value` is outside what the option allows."""
         if value is None and self.optional:

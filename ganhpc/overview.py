@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from ganhpc import record
 from ganhpc.errors import UserError
-from ganhpc.run import Run, Standing, State
+from ganhpc.files import Damaged
+from ganhpc.printable import shell_word
+from ganhpc.run import Run, Standing, State, shown
 from ganhpc.schedulers.base import SAID, Job, JobState, Scheduler
 
 NEXT = {
@@ -71,7 +73,9 @@ class View:
         state, reason = self.standing.state, self.standing.reason
         if state is State.REFUSED and not reason.startswith("the policy"):
             state = State.NEW if reason.startswith(tuple(SAID.values())) else State.CRASHED
-        return "python launch.py " + NEXT[state].format(run=shlex.quote(str(self.run)))
+        if self.standing.damaged:
+            state = State.CRASHED
+        return "python launch.py " + NEXT[state].format(run=shell_word(shown(self.run.folder)))
 
     @property
     def time_left(self) -> float | None:
@@ -110,50 +114,68 @@ def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[li
 
     What a scheduler says of ended jobs is written into the run's record, so that it is asked once and never forgets it.
     """
-    records = {run.folder: record.read(run) for run in runs if run.request_json.exists()}
     asked: dict[str, list[tuple[Run, record.Entry]]] = {}
     for run in runs:
-        tree = records.get(run.folder)
-        if tree and not run.result_json.exists():
+        # A record that can't be used is told of by the standing of its run, and hides no other.
+        with suppress(Damaged):
+            tree = record.read(run)
+            if run.result() is not None:
+                continue
             for entry in record.open_jobs(tree):
                 asked.setdefault(tree.get("scheduler", ""), []).append((run, entry))
     living: dict[str, list[Known]] = {}
-    trouble = []
+    trouble: list[str] = []
     for name, entries in asked.items():
         try:
-            _ask(scheduler(name), entries, living)
+            _ask(scheduler(name), entries, living, trouble)
         except UserError as error:
             trouble.append(str(error))
             for run, entry in entries:
-                if entry["job_id"]:
-                    silent = Job(entry["job_id"], JobState.UNKNOWN, message="its scheduler does not answer")
+                if id := entry["job_id"]:
+                    silent = Job(id, JobState.UNKNOWN, message="its scheduler does not answer")
                     living.setdefault(str(run.folder), []).append(Known(entry, silent))
     return [_view(run, living.get(str(run.folder), [])) for run in runs], trouble
 
 
-def _ask(scheduler: Scheduler, entries: Sequence[tuple[Run, record.Entry]], living: dict[str, list[Known]]) -> None:
+def _ask(
+    scheduler: Scheduler,
+    entries: Sequence[tuple[Run, record.Entry]],
+    living: dict[str, list[Known]],
+    trouble: list[str],
+) -> None:
     queue = scheduler.queue()
     by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
     gone: list[tuple[Run, record.Entry]] = []
     for run, entry in entries:
-        job = by_id.get(entry["job_id"]) or by_tag.get(entry["tag"])
+        job = by_id.get(entry["job_id"] or "") or by_tag.get(entry["tag"])
         if job:
             if entry["job_id"] != job.id:  # submitted by hand, sent again by OAR, or a launcher that was killed
-                record.note_id(run, entry["tag"], job.id)
+                with _noted(trouble):
+                    record.note_id(run, entry["tag"], job.id)
             living.setdefault(str(run.folder), []).append(Known(entry, job))
         elif entry["job_id"]:
             gone.append((run, entry))
     if not gone:
         return
-    known = scheduler.jobs([entry["job_id"] for _, entry in gone])
+    known = scheduler.jobs([id for _, entry in gone if (id := entry["job_id"])])
     for run in {run.folder: run for run, _ in gone}.values():
-        ended = {e["job_id"]: known[e["job_id"]].state.value for r, e in gone if r.folder == run.folder}
-        record.note_ended(run, {id: state for id, state in ended.items() if not JobState(state).alive})
+        ended = {id: known[id].state for r, e in gone if r.folder == run.folder and (id := e["job_id"]) in known}
+        with _noted(trouble):
+            record.note_ended(run, {id: state.value for id, state in ended.items() if not state.alive})
+
+
+@contextmanager
+def _noted(trouble: list[str]) -> Iterator[None]:
+    """A record that can't be written (another's folder, a full disk) is told of, and keeps no other run from being shown."""
+    try:
+        yield
+    except UserError as error:
+        trouble.append(str(error))
 
 
 def _view(run: Run, jobs: Sequence[Known]) -> View:
     standing = run.standing()
-    if standing.state in (State.DONE, State.RUNNING, State.CANCELLED):
+    if standing.damaged or standing.state in (State.DONE, State.RUNNING, State.CANCELLED):
         return View(run, standing, tuple(jobs))
     running = next((known for known in jobs if known.job.state is JobState.RUNNING), None)
     waiting = next((known for known in jobs if known.job.state is JobState.WAITING), None)

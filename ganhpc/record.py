@@ -14,21 +14,19 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
 
-from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc.files import storage_errors, write_json
 from ganhpc.run import Run
+from ganhpc.run_files import Entry, Request, read_request
 
-Entry = dict[str, Any]
 
-
-def read(run: Run) -> dict[str, Any]:
-    """What request.json says; {"jobs": []} where there is none."""
-    return {"jobs": [], **(read_json(run.request_json) or {})}
+def read(run: Run) -> Request:
+    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should."""
+    return read_request(run.request_json)
 
 
 @contextmanager
-def updated(run: Run) -> Iterator[dict[str, Any]]:
+def updated(run: Run) -> Iterator[Request]:
     """The record, written whole when the block ends; one process at a time. Raises UserError where it can't be written."""
     with storage_errors(run.folder):
         handle = os.open(run.folder, os.O_RDONLY)
@@ -43,15 +41,16 @@ def updated(run: Run) -> Iterator[dict[str, Any]]:
         os.close(handle)
 
 
-def note_intent(run: Run, entries: Iterable[Entry], launch: Mapping[str, Any], *, about_to: bool) -> None:
+def note_intent(run: Run, entries: Iterable[Entry], launch: Request, *, about_to: bool) -> None:
     """Write down jobs that are about to be submitted, or (not `about_to`) that a person may submit by hand."""
     with updated(run) as record:
-        for key in ("cancelled", "refused") if about_to else ():
-            record.pop(key, None)
+        if about_to:
+            _forgive(record)
         # A job without an id was never accepted, or it would have been found by its tag.
         record["jobs"] = [job for job in record["jobs"] if job["job_id"]]
         record["jobs"] += [{**entry, "job_id": None} for entry in entries]
-        record.update(launch, submitted=time.time())
+        record.update(launch)
+        record["submitted"] = time.time()
 
 
 def note_id(run: Run, tag: str, id: str, command: str = "") -> None:
@@ -62,12 +61,12 @@ def note_id(run: Run, tag: str, id: str, command: str = "") -> None:
                 entry |= {"job_id": id, **({"command": command} if command else {})}
 
 
-def note_ended(run: Run, ended: Mapping[str, str]) -> None:
+def note_ended(run: Run, ended: Mapping[str | None, str]) -> None:
     """Write down what became of jobs: id -> the state in which the scheduler has left it."""
     with updated(run) as record:
         for entry in record["jobs"]:
-            if entry["job_id"] in ended:
-                entry["ended"] = ended[entry["job_id"]]
+            if (id := entry["job_id"]) in ended:
+                entry["ended"] = ended[id]
 
 
 def note_cancelled(run: Run) -> None:
@@ -86,10 +85,14 @@ def forgive(run: Run) -> None:
     """Forget that the run was cancelled or refused: it is about to go on."""
     if run.request_json.exists():
         with updated(run) as record:
-            for key in ("cancelled", "refused"):
-                record.pop(key, None)
+            _forgive(record)
 
 
-def open_jobs(record: Mapping[str, Any]) -> list[Entry]:
+def _forgive(record: Request) -> None:
+    record.pop("cancelled", None)
+    record.pop("refused", None)
+
+
+def open_jobs(record: Request) -> list[Entry]:
     """The jobs that, for all the record knows, may still wait or run."""
     return [job for job in record["jobs"] if not job.get("ended")]

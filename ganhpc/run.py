@@ -16,18 +16,23 @@ import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
-from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc.files import Damaged, read_json, read_text, storage_errors, subfolders, write_json
+from ganhpc.printable import printable
+from ganhpc.run_files import Request, Status, read_request, read_status
 
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
+AHEAD_SECONDS = 90.0
+"""A status from further in the future than two machines' clocks may differ says nothing of now."""
+WATCH_SECONDS = 6.0
+"""How long a status with an impossible time is watched, before a trainer starts: one that lives writes it every second or so."""
 
 
 class State(str, Enum):
@@ -62,7 +67,9 @@ class Standing:
 
     state: State
     reason: str
-    status: dict[str, Any]
+    status: Status
+    damaged: bool = False
+    """A file of the run can't be used; the reason names it."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +105,7 @@ class Run:
         return self.folder.name
 
     def __str__(self) -> str:
-        return shown(self.folder)
+        return printable(shown(self.folder))
 
     # -- finding and making -------------------------------------------------------------------------------------------
 
@@ -151,8 +158,8 @@ class Run:
     def all(runs: Path) -> Iterator[Run]:
         """Every run below `runs`, in the order of their paths."""
         for kind in _folders(runs):
-            for folder in _folders(kind):
-                yield Run(Path(folder))
+            with suppress(Damaged):  # an experiment's folder that can't be listed hides no other
+                yield from (Run(Path(folder)) for folder in _folders(kind))
 
     # -- reading --------------------------------------------------------------------------------------------------------
 
@@ -166,30 +173,35 @@ class Run:
         except UserError as error:
             raise UserError(f"{self}: {error}") from None
 
-    def result(self) -> dict[str, Any] | None:
-        """The outcome, or None while there is none."""
+    def result(self) -> dict[str, object] | None:
+        """The outcome, or None while there is none. Raises Damaged."""
         return read_json(self.result_json)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Status:
         """Where the trainer said it stood, or {} before its first word, or where a power cut has left the file damaged."""
-        try:
-            return read_json(self.status_json) or {}
-        except (UserError, RecursionError):
-            return {}  # It is written often and not forced to the disk: what must last is in the checkpoints.
+        return read_status(self.status_json)
 
     def has_checkpoint(self) -> bool:
         """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
         return any(self.checkpoints.glob("step-*.json"))
 
     def standing(self) -> Standing:
-        """The state that the files tell, with the reason."""
-        if self.result_json.exists():
-            return Standing(State.DONE, "", self.status())
+        """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""
         status = self.status()
+        try:
+            found = self._standing(status)
+        except Damaged as error:
+            found = Standing(State.REFUSED, f"damaged: {error}", status, damaged=True)
+        return replace(found, reason=printable(found.reason))
+
+    def _standing(self, status: Status) -> Standing:
+        if self.result() is not None:
+            return Standing(State.DONE, "", status)
         if self.is_held(status):
             return Standing(State.RUNNING, status.get("reason", ""), status)
-        asked = read_json(self.request_json) or {}
-        said, saved = status.get("state"), self.has_checkpoint()
+        read_json(self.experiment_json)
+        asked = read_request(self.request_json)
+        said, saved = _said(status), self.has_checkpoint()
         if asked.get("cancelled"):
             return Standing(
                 State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
@@ -200,18 +212,18 @@ class Run:
             return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
             return Standing(*_before_training(asked), status)
-        if said != State.RUNNING:
-            return Standing(State(said), status.get("reason", ""), status)
+        if said not in (State.RUNNING, State.DONE):
+            return Standing(said, status.get("reason", ""), status)
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
-        how = _killed(asked)
+        how = _killed(asked) if said is State.RUNNING else "its result is lost"
         if saved:
             return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status)
         return Standing(State.LOST, f"{how} before its first checkpoint", status)
 
-    def is_held(self, status: dict[str, Any] | None = None) -> bool:
+    def is_held(self, status: Status | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
         try:
-            handle = os.open(self.lock, os.O_RDWR)
+            handle = os.open(self.lock, os.O_RDWR | os.O_NONBLOCK)
         except OSError:
             return False
         try:
@@ -221,11 +233,31 @@ class Run:
             os.close(handle)
         return self._held_elsewhere(self.status() if status is None else status)
 
-    def _held_elsewhere(self, status: dict[str, Any]) -> bool:
-        """Locks don't reach across machines on every network file system; the status file does, a little later."""
-        elsewhere = status.get("host") not in (None, socket.gethostname())
-        fresh = time.time() - status.get("time", 0) < STALE_SECONDS
-        return elsewhere and status.get("state") == State.RUNNING and fresh
+    def _held_elsewhere(self, status: Status) -> bool:
+        """Locks don't reach across machines on every network file system; the status file does, a little later.
+
+        Its time is of another clock: one that is too old or too far ahead says nothing.
+        """
+        age = time.time() - status.get("time", 0.0)
+        return _says_running_elsewhere(status) and -AHEAD_SECONDS < age < STALE_SECONDS
+
+    def _is_written(self, status: Status) -> bool:
+        """Whether another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
+        file server has seen it written a short while ago."""
+        try:
+            before = self.status_json.stat()
+        except OSError:
+            return False
+        if not _says_running_elsewhere(status) or abs(time.time() - before.st_mtime) > STALE_SECONDS:
+            return False
+        patience = time.monotonic() + WATCH_SECONDS
+        while time.monotonic() < patience:
+            time.sleep(0.2)
+            with suppress(OSError):
+                now = self.status_json.stat()
+                if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+                    return True
+        return False
 
     # -- writing ----------------------------------------------------------------------------------------------------------
 
@@ -233,12 +265,13 @@ class Run:
     def hold(self) -> Iterator[None]:
         """Hold the run for this process. Raises Busy where a living trainer has it."""
         with storage_errors(self.lock):
-            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o644)
+            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
         try:
             # A reader that asks whether the run is held has the lock for an instant: look more than once.
             if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
                 raise self.busy()
-            if self._held_elsewhere(self.status()):
+            status = self.status()
+            if self._held_elsewhere(status) or self._is_written(status):
                 raise self.busy()
             yield
         finally:
@@ -247,7 +280,8 @@ class Run:
     def busy(self) -> Busy:
         """The error for whoever wants a run that is running."""
         status = self.status()
-        where = f" (process {status['pid']} on {status['host']})" if "pid" in status else ""
+        known = "pid" in status and "host" in status
+        where = f" (process {status['pid']} on {printable(status['host'])})" if known else ""
         return Busy(
             f"{self} is already running{where}: wait for it, stop it with Ctrl-C there, or start another with --new."
         )
@@ -268,12 +302,24 @@ class Run:
     def stop_reason(self) -> str | None:
         """Why the trainer was asked to stop, or None."""
         try:
-            return self.stop_file.read_text() or "asked to stop"
-        except OSError:
+            return read_text(self.stop_file) or "asked to stop"
+        except FileNotFoundError:
             return None
+        except Damaged:  # its existence is the message
+            return "asked to stop"
 
 
-def _before_training(asked: dict[str, Any]) -> tuple[State, str]:
+def _said(status: Status) -> State | None:
+    """The state in the trainer's last word; None where there is none, or one that no trainer says."""
+    said = status.get("state")
+    return State(said) if said in tuple(State) else None
+
+
+def _says_running_elsewhere(status: Status) -> bool:
+    return status.get("host") not in (None, socket.gethostname()) and status.get("state") == State.RUNNING
+
+
+def _before_training(asked: Request) -> tuple[State, str]:
     """The state of a run whose trainer has said nothing yet, by what was asked of a scheduler."""
     jobs = [job for job in asked.get("jobs", []) if job.get("job_id")]
     if not jobs:
@@ -281,14 +327,14 @@ def _before_training(asked: dict[str, Any]) -> tuple[State, str]:
     if all(job.get("ended") for job in jobs):
         return (
             State.LOST,
-            f"its job ended ({_ENDS.get(jobs[-1]['ended'], 'why is not known')}) before the training began",
+            f"its job ended ({_ENDS.get(jobs[-1].get('ended') or '', 'why is not known')}) before the training began",
         )
     return State.WAITING, "submitted"
 
 
-def _killed(asked: dict[str, Any]) -> str:
+def _killed(asked: Request) -> str:
     """How the trainer was killed, as far as the scheduler has said."""
-    ended = [job["ended"] for job in asked.get("jobs", []) if job.get("ended")]
+    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
     return _ENDS.get(ended[-1], "killed") if ended else "killed"
 
 
@@ -310,7 +356,7 @@ def shown(path: Path) -> str:
     """`path` as short as a shell in this folder takes it."""
     try:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except ValueError:
+    except (ValueError, OSError, RuntimeError):  # not below it, or a loop of links
         return str(path)
 
 
@@ -328,9 +374,8 @@ def _attempts(runs: Path, experiment: Experiment) -> Iterator[tuple[int, Path]]:
 def _folders(folder: str | Path) -> list[str]:
     """The paths of the visible folders in `folder`, sorted; none where it does not exist."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(e.path for e in entries if not e.name.startswith(".") and e.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
+        return subfolders(folder)
+    except FileNotFoundError:
         return []
 
 

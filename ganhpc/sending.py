@@ -19,6 +19,7 @@ from ganhpc.errors import Busy, UserError
 from ganhpc.files import atomic_open, storage_errors
 from ganhpc.plan import Slot
 from ganhpc.run import Run, State
+from ganhpc.run_files import Request
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler
 from ganhpc.site import state_folder
 from ganhpc.submit import SLACK_SECONDS, Submission, Wanted
@@ -66,7 +67,7 @@ def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted]
     for w in {w.run.folder: w for w in wanted}.values():
         alive = []
         for entry in record.open_jobs(record.read(w.run)):
-            job = by_id.get(entry["job_id"]) or by_tag.get(entry["tag"])
+            job = by_id.get(entry["job_id"] or "") or by_tag.get(entry["tag"])
             if job:
                 alive.append((entry, job))
                 if entry["job_id"] != job.id:
@@ -116,7 +117,7 @@ def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str) -
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:
     """Write the plan into the records of its runs. `about_to`: it is sent now, which ends what was said of a cancelling."""
-    launch = {"scheduler": submission.scheduler.name, "policy": policy_source, "launch": submission.launch}
+    launch: Request = {"scheduler": submission.scheduler.name, "policy": policy_source, "launch": submission.launch}
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     for w in wanted:
         entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
@@ -135,7 +136,11 @@ def write_script(job: Prepared) -> None:
 def _entry(slot: Slot, job: Prepared) -> record.Entry:
     request = job.request
     return {
-        **{key: value for key, value in slot.to_json().items() if key != "run"},
+        "segment": slot.segment,
+        "start": slot.start.isoformat(),
+        "end": slot.end.isoformat(),
+        "kind": slot.kind,
+        "reason": slot.reason,
         "tag": request.tag,
         "work": slot.work,
         "seconds": request.seconds,

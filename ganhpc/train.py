@@ -16,6 +16,7 @@ from typing import Any
 
 from ganhpc import cores
 from ganhpc.errors import UserError
+from ganhpc.printable import say_error
 from ganhpc.run import Run, State
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
 
@@ -37,7 +38,7 @@ def main(argv: list[str]) -> int:
             _hear_signals(run)
             return _train(run, begun)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+        say_error(error)
         return error.exit_code
 
 
@@ -63,7 +64,7 @@ def _train(run: Run, begun: float) -> int:
         sentence = _out_of_memory(error) or f"{type(error).__name__}: {error}"
         if main_rank:
             _try_status(run, State.CRASHED, sentence, stage)
-        print(f"Error: {sentence}", file=sys.stderr, flush=True)
+        say_error(sentence)
         return 1
 
 
@@ -110,7 +111,7 @@ def _try_status(run: Run, state: State, reason: str, stage: dict[str, Any]) -> N
     try:
         write_status(run, state, reason=reason, **figures)
     except UserError as error:
-        print(f"Error: {error}", file=sys.stderr, flush=True)
+        say_error(error)
 
 
 def _out_of_memory(error: Exception) -> str | None:

@@ -11,6 +11,7 @@ import click
 
 from ganhpc import __version__, experiment
 from ganhpc.errors import UserError, nearest
+from ganhpc.printable import say_error
 
 VERBS = {
     "night": "Several experiments laid into the night, under the rules.",
@@ -104,5 +105,5 @@ def main() -> Any:
 
 def fail(sentence: str, code: int) -> None:
     """Print the sentence and leave."""
-    click.echo(f"Error: {sentence}", err=True)
+    say_error(sentence)
     sys.exit(code)

@@ -10,7 +10,7 @@ import click
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.files import read_json
-from ganhpc.find_run import find_run
+from ganhpc.lookup import find_run
 from ganhpc.run import Run
 
 if TYPE_CHECKING:

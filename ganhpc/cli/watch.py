@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
-from ganhpc.errors import UserError
+from ganhpc.printable import printable
 from ganhpc.run import Run
+from ganhpc.run_files import Status
 from ganhpc.units import format_duration
 
 
@@ -56,35 +58,33 @@ class View:
             self._console.print(line, markup=False, highlight=False, soft_wrap=True)
         if self._live and time.monotonic() - self._read_at > 0.5:
             self._read_at = time.monotonic()
-            try:
-                status = self._run.status()
-            except UserError:
-                return
+            status = self._run.status()
             if "step" in status:
-                self._live.update(self._task, completed=share(status), description=describe(status))
+                self._live.update(self._task, completed=share(status), description=escape(describe(status)))
 
 
-def share(status: dict[str, Any]) -> float:
+def share(status: Status) -> float:
     """How much of the run's plan is done, in [0, 1]: by time where time bounds it, else by epochs."""
-    if status.get("budget_seconds"):
-        return min(1.0, status.get("seconds", 0.0) / status["budget_seconds"])
+    if budget := status.get("budget_seconds"):
+        return min(1.0, status.get("seconds", 0.0) / budget)
     planned = status.get("epochs_planned") or 0
-    return min(1.0, status["epoch"] / planned) if planned else 0.0
+    return min(1.0, status.get("epoch", 0.0) / planned) if planned else 0.0
 
 
-def describe(status: dict[str, Any]) -> str:
+def describe(status: Status) -> str:
     """The state of a run in one line."""
-    words = [f"epoch {status['epoch']:.2f} of {status.get('epochs_planned') or 0:.1f}"]
-    if status.get("budget_seconds"):
-        words.append(f"{format_duration(max(0, round(status['budget_seconds'] - status['seconds'])))} left")
-    words += [f"{name} {value:.3g}" for name, value in (status.get("rates") or {}).items()]
-    words += [f"{name} {value:.4g}" for name, value in (status.get("figures") or {}).items() if value is not None]
-    last = status.get("last") or {}
+    words = [f"epoch {status.get('epoch', 0.0):.2f} of {status.get('epochs_planned') or 0:.1f}"]
+    if budget := status.get("budget_seconds"):
+        words.append(f"{format_duration(max(0, round(budget - status.get('seconds', 0.0))))} left")
+    words += [f"{printable(name)} {value:.3g}" for name, value in status.get("rates", {}).items()]
+    words += [f"{printable(name)} {value:.4g}" for name, value in status.get("figures", {}).items()]
+    last = status.get("last", {})
     headline = status.get("headline", "")
     if headline in last:
         value = last[headline]
         words.append(
-            f"{headline.replace('_', ' ')} " + (f"{value:.2%}" if headline.endswith("accuracy") else f"{value:.4g}")
+            f"{printable(headline.replace('_', ' '))} "
+            + (f"{value:.2%}" if headline.endswith("accuracy") else f"{value:.4g}")
         )
     if status.get("images_per_second"):
         words.append(f"{status['images_per_second']:,.0f} images/s")

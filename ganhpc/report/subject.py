@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganhpc.find_run import find_run
+from ganhpc.lookup import find_run
 from ganhpc.run import Run
 from ganhpc.scan import Scan, exact
 

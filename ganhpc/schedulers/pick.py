@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import importlib
 
-from ganhpc.errors import UserError
+from ganhpc.errors import UserError, nearest
 from ganhpc.schedulers.base import Scheduler
 from ganhpc.site import Site
 
-CHOICES = ("auto", "local", "slurm", "oar")
+KNOWN = ("local", "slurm", "oar")
+CHOICES = ("auto", *KNOWN)
 
 
 def named(name: str, site: Site) -> Scheduler:
-    """The scheduler called `name`: schedulers/<name>.py, whose class is named after it."""
+    """The scheduler called `name`: schedulers/<name>.py, whose class is named after it.
+
+    Raises UserError for any other word: it may come from a run's record, and must not name a module.
+    """
+    if name not in KNOWN:
+        raise UserError(f"there is no scheduler {name!r}: {nearest(name, KNOWN)}.")
     module = importlib.import_module(f"ganhpc.schedulers.{name}")
     return getattr(module, name.capitalize())(site)
 

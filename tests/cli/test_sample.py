@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from ganhpc import generator
 from ganhpc.cli.sample import sample
 from ganhpc.errors import UserError
-from ganhpc.find_run import find_run
+from ganhpc.lookup import find_run
 from ganhpc.run import Run
 from tests.conftest import Launch
 from tests.golden import generators
@@ -92,13 +92,13 @@ def test_a_run_is_found_by_its_name(done: Run) -> None:
         assert find_run(text, runs).folder == done.folder
     with pytest.raises(UserError, match="there is no run 'xyz'"):
         find_run("xyz", runs)
-    with pytest.raises(UserError, match="no runs below"):
+    with pytest.raises(UserError, match="nor any other below"):
         find_run("xyz", runs / "empty")
 
 
 def test_a_name_that_two_runs_share_is_refused(tmp_path: Path) -> None:
     made(tmp_path, "dcgan"), made(tmp_path, "dcgan", seed=3)
-    with pytest.raises(UserError, match="names 2 runs"):
+    with pytest.raises(UserError, match="means 2 runs"):
         find_run("dcgan/", tmp_path / "runs")
 
 
