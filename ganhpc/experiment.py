@@ -8,6 +8,7 @@ import importlib
 import json
 import pkgutil
 import typing
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -226,6 +227,19 @@ def _read_options(cls: type[Experiment]) -> list[Option]:
     return found
 
 
+def from_typed(
+    cls: type[Experiment], values: Mapping[str, Any], preset: str = "default", *, scanned: Container[str] = ()
+) -> Experiment:
+    """The preset's definition with the options that were typed (None: not typed) instead of its own.
+
+    Where --epochs is typed or scanned and --time is not, the number of epochs is the budget. Raises UserError.
+    """
+    typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
+    if ("epochs" in typed or "epochs" in scanned) and "time" not in typed and "time" not in scanned:
+        typed["time"] = None
+    return cls.from_preset(preset).replace(**typed)
+
+
 # -- look-up ----------------------------------------------------------------------------------------------------------
 
 
@@ -249,6 +263,11 @@ def find(name: str) -> type[Experiment]:
     ]
     (cls,) = [c for c in classes if getattr(c, "NAME", None) == name]
     return cls
+
+
+def summary(name: str) -> str:
+    """The first line of the experiment's file."""
+    return (importlib.import_module(find(name).__module__).__doc__ or name).strip().splitlines()[0]
 
 
 # -- small helpers ----------------------------------------------------------------------------------------------------

@@ -26,6 +26,7 @@ from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
 from ganhpc.sampler import Sampler
 from ganhpc.tasks.base import Task
+from ganhpc.tasks.stage import within
 
 BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
 """Seconds of steps between two looks at the clock and the stop file. A look makes a GPU's queue run empty."""
@@ -165,7 +166,7 @@ class Trainer:
         epoch, index = divmod(done.step, self.task.steps_per_epoch)
         self.clock.begin_step()
         along = self.plan.progress(done.step, done.schedule, math.inf)
-        self.rates = self.task.schedule(stages.within(self.task.stages, done.stage, done.stage_schedule, along))
+        self.rates = self.task.schedule(within(self.task.stages, done.stage, done.stage_schedule, along))
         with self.clock.phase("data"):
             batch = self.task.batch(epoch, index)
         figures = self.train_step(batch)

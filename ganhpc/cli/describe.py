@@ -9,7 +9,6 @@ import click
 
 from ganhpc import experiment as experiments
 from ganhpc.cli.experiments import command as training_command
-from ganhpc.cli.experiments import definition
 from ganhpc.cli.params import Sections
 from ganhpc.experiment import Experiment, options
 
@@ -41,10 +40,8 @@ class Describe(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        from ganhpc.cli.main import summary
-
         with formatter.section("Experiments"):
-            formatter.write_dl([(name, summary(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, experiments.summary(name)) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=Describe, subcommand_metavar="EXPERIMENT [OPTIONS]", invoke_without_command=True)
@@ -78,7 +75,7 @@ def describe(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Print the networks that the typed options stand for."""
     from ganhpc.describe_experiment import build
 
-    found = build(definition(cls, values), _typed(cls, values))
+    found = build(experiments.from_typed(cls, values, values["preset"] or "default"), _typed(cls, values))
     if values["json"]:
         click.echo(json.dumps(found.to_json(), indent=1))
         return

@@ -11,7 +11,7 @@ import click
 
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, options
+from ganhpc.experiment import Experiment, from_typed, options, summary
 from ganhpc.option import Option
 from ganhpc.schedulers.pick import CHOICES
 
@@ -98,8 +98,6 @@ def command(cls: type[Experiment]) -> click.Command:
 
 
 def _help(cls: type[Experiment]) -> str:
-    from ganhpc.cli.main import summary
-
     return f"{summary(cls.NAME)}\n\nThe same command again shows the finished run, or goes on with an interrupted one."
 
 
@@ -142,15 +140,6 @@ def _scans_like(cls: type[Experiment], word: str) -> list[Any]:
     return [CompletionItem(w) for w in words if w.startswith(word)]
 
 
-def definition(cls: type[Experiment], values: dict[str, Any], preset: str | None = None) -> Experiment:
-    """The definition that the typed options stand for: the preset's (`preset` where none is typed), with what was typed in its place."""
-    base = cls.from_preset(values["preset"] or preset or "default")
-    typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
-    if "epochs" in typed and "time" not in typed:
-        typed["time"] = None  # The number of epochs is the budget then.
-    return base.replace(**typed)
-
-
 def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Train here, or submit; or show what was trained, or would be."""
     from ganhpc import site
@@ -161,7 +150,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
 
         scan.launch(cls, values)
         return
-    base = definition(cls, values)
+    base = from_typed(cls, values, values["preset"] or "default")
     experiments = [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
     runs, dry_run = Path(values["runs"]), values["dry_run"]
     settings = site.load()

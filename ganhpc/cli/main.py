@@ -59,15 +59,9 @@ class Program(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
         with formatter.section("Experiments (one file each in jobs/)"):
-            formatter.write_dl([(name, summary(name)) for name in experiment.names()])
+            formatter.write_dl([(name, experiment.summary(name)) for name in experiment.names()])
         with formatter.section("Verbs"):
             formatter.write_dl(list(VERBS.items()))
-
-
-def summary(name: str) -> str:
-    """The first line of the experiment's file."""
-    module = importlib.import_module(experiment.find(name).__module__)
-    return (module.__doc__ or "").strip().splitlines()[0]
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -20,7 +20,7 @@ from ganhpc.cli.params import LAUNCHER, RUNS, Sections
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, find, options
+from ganhpc.experiment import Experiment, find, from_typed, options
 from ganhpc.option import Option
 from ganhpc.run import Run
 from ganhpc.schedulers.base import SAID, Job
@@ -55,13 +55,11 @@ def night(words: tuple[str, ...], **values: Any) -> None:
 
 def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
     """The experiments that were typed as NAME or NAME:PRESET, each with the options that all take. Raises UserError."""
-    typed = {o.name: values[o.name] for o in options(Experiment) if values.get(o.name) is not None}
-    if "epochs" in typed and "time" not in typed:
-        typed["time"] = None
+    common = {o.name: values.get(o.name) for o in options(Experiment)}
     made = []
     for word in words:
         name, _, preset = word.partition(":")
-        base = find(name).from_preset(preset or "default").replace(**typed)
+        base = from_typed(find(name), common, preset or "default")
         made += [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
     return _each_once(made)
 

@@ -16,11 +16,10 @@ from rich.console import Console
 
 from ganhpc import grid, scan, site, submit
 from ganhpc.cli import local, remote
-from ganhpc.cli.experiments import definition
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, planned, show
 from ganhpc.errors import Busy, UserError
-from ganhpc.experiment import Experiment, find
+from ganhpc.experiment import Experiment, find, from_typed
 from ganhpc.grid import Grid
 from ganhpc.run import Run, State
 from ganhpc.schedulers.pick import named, pick
@@ -35,10 +34,7 @@ def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experimen
     for name, option in scanned.items():
         if values.get(name) is not None:
             raise UserError(f"{option.flag} is both given and scanned: leave out one of the two.")
-    base = definition(cls, values, found.preset)
-    if "epochs" in scanned and "time" not in scanned and values.get("time") is None:
-        base = base.replace(time=None)  # The number of epochs is the budget then, as where --epochs is typed.
-    return found, base
+    return found, from_typed(cls, values, values["preset"] or found.preset or "default", scanned=scanned)
 
 
 def for_night(words: Sequence[str], values: dict[str, Any]) -> list[Planned]:

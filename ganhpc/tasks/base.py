@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ganhpc.data.base import ImageData
 from ganhpc.distributed import Distributed
-from ganhpc.stages import WHOLE, Stage
+from ganhpc.tasks.stage import WHOLE, Stage
 
 Phase = Callable[[str], AbstractContextManager[None]]
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganhpc.nets.compact import CompactNet
-from ganhpc.stages import WHOLE, Stage
+from ganhpc.tasks.stage import WHOLE, Stage
 
 NAME = "teacher"
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from ganhpc.files import read_json
 from ganhpc.run import Run
-from ganhpc.stages import Stage, within
+from ganhpc.tasks.stage import Stage, within
 from ganhpc.tasks.teacher import distilled
 from tests.helpers import finish, made, trainer_of
 from tests.test_trainer import Killed, kill_at
