@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from ganhpc import owner
 from ganhpc.curves import Curves
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open, storage_errors, write_json
@@ -129,6 +130,7 @@ def write_status(run: Run, state: State, **figures: Any) -> None:
         "pid": os.getpid(),
         "time": time.time(),
         "launch": os.environ.get("GANHPC_LAUNCH", ""),
+        "owner": owner.mine(),
     }
     # Not durable: it is written every second, and after a power cut the checkpoint tells the truth.
     write_json(run.status_json, {"state": state.value, **figures, **who}, durable=False)

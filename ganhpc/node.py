@@ -22,12 +22,12 @@ from types import ModuleType
 
 import click
 
-from ganhpc import cores
+from ganhpc import bound, cores, owner, stop_requests
+from ganhpc.bound import Bound
 from ganhpc.errors import UserError
-from ganhpc.files import write_json
 from ganhpc.printable import say_error
 from ganhpc.run import STALE_SECONDS, Run, State
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, STARTED, die_with_parent
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
 REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends."""
@@ -74,6 +74,9 @@ class Segment:
             again,
         )
         self.scheduler = scheduler_module()
+        job = self.scheduler.job_name() if self.scheduler else ""
+        # Trainers on the other nodes of a job have the same owner.
+        self.owner = (follower and os.environ.get(owner.OWNER)) or job or owner.process(os.getpid())
         self.others: list[str] = []
         self.warned = False
         if follower:
@@ -92,7 +95,6 @@ class Segment:
             return 0
         if self.rank == 0:
             self._wait_for_the_one_before()
-            self._forget_old_stop()
         self._hear_signals()
         if self.rank == 0:
             self._write_deadline()
@@ -100,6 +102,7 @@ class Segment:
         children = [subprocess.Popen(self._command(), env=self._environment(), preexec_fn=_before_trainer)]
         children += [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
         code = self._wait(children)
+        stop_requests.forget(self.run.folder, self.owner)
         print(f"segment ended with code {code}", flush=True)
         if code == EXIT_RESUMABLE:
             return self._go_on(step)
@@ -122,12 +125,6 @@ class Segment:
         while self.run.is_held() and time.monotonic() < patience:
             time.sleep(1)
 
-    def _forget_old_stop(self) -> None:
-        """A wish to stop from before this job was meant for another one (and would keep ours from being written)."""
-        with suppress(OSError):
-            if self.run.stop_file.stat().st_mtime < self.begun:
-                self.run.stop_file.unlink()
-
     def _nothing_to_do(self) -> str:
         """Why this job of a chain has nothing to train, or an empty text."""
         standing = self.run.standing()
@@ -146,10 +143,14 @@ class Segment:
         """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""
         end = self.scheduler.job_end() if self.scheduler else None
         self.hard_end = min(end, self.hard_end) if end else self.hard_end
-        tree = {"end": self.hard_end, "last": self.last, "said_by_scheduler": end is not None}
-        with suppress(UserError):  # A full disk: the trainer will say so itself.
-            write_json(self.run.deadline_json, tree, durable=False)
+        with suppress(
+            UserError
+        ):  # A full disk: the trainer has the first bound from its environment, and will say so itself.
+            bound.write(self.run, self._bound(), self.owner, said_by_scheduler=end is not None)
         return end is not None
+
+    def _bound(self) -> Bound:
+        return Bound(self.hard_end, self.last)
 
     def _wait(self, children: list[subprocess.Popen[bytes]]) -> int:
         asked = time.monotonic()
@@ -163,7 +164,7 @@ class Segment:
                 child.wait(30)
             child.kill()
         status = self.run.status()
-        if code and status.get("state") == State.RESUMABLE and status.get("time", 0) >= self.begun:
+        if code and status.get("state") == State.RESUMABLE and status.get("owner") == self.owner:
             return EXIT_RESUMABLE  # torchrun has but one code for all that its workers say
         return code if code >= 0 else 128 - code
 
@@ -173,14 +174,14 @@ class Segment:
         warned, self.warned = self.warned, False
         known = self._write_deadline()
         if warned and (not known or self.hard_end - time.time() > WARNING_SECONDS):
-            self.run.ask_to_stop(ASKED)
+            self.run.ask_to_stop(ASKED, self.owner)
 
     def _hear_signals(self) -> None:
         """Signals may repeat. Warnings are looked at in `_wait`; the others ask the trainer to save and stop."""
 
         def ask(number: int, frame: object) -> None:
             del frame
-            self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}")
+            self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}", self.owner)
 
         def warn(number: int, frame: object) -> None:
             del number, frame
@@ -214,7 +215,8 @@ class Segment:
         return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, **cores.for_trainer(os.environ), STARTED: repr(self.begun), DIE_WITH_PARENT: "1"}
+        mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)
+        return {**os.environ, **cores.for_trainer(os.environ), **mine, DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """OAR starts the script on the first node only: oarsh reaches the others."""
@@ -227,7 +229,7 @@ class Segment:
         ]
         words += [f"--tasks={self.tasks}", f"--follower={rank}:{self.nodes}:{self.first}"]
         passed = ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", "OMP_NUM_THREADS", LAUNCH)
-        exports = {k: v for k, v in os.environ.items() if k in passed}
+        exports = {k: v for k, v in os.environ.items() if k in passed} | {owner.OWNER: self.owner}
         line = " ".join(f"{key}={shlex.quote(value)}" for key, value in exports.items()) + " " + shlex.join(words)
         return subprocess.Popen(["oarsh", host, f"cd {shlex.quote(str(Path.cwd()))} && env {line}"])
 

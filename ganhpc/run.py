@@ -5,8 +5,9 @@ runs/<experiment>/<variant>-<signature>[-N]/
   choices.json      what the trainer settled by measuring    status.json    where it stands (trainer, often)
   metrics.jsonl     one object a line (trainer)              result.json    the outcome: its existence means done (trainer)
   evaluation.json   the curve, figures by class (trainer)    description.json   the networks in full (trainer)
-  checkpoints/ tb/ samples/ log.txt                          stop           "please stop", with the reason (anybody)
-  lock              held by the living trainer               deadline.json  the real end of the job (node script)
+  checkpoints/ tb/ samples/ log.txt                          stop           a stop request to the trainer that holds the lock (anybody)
+  lock              held by the living trainer               stop-<digest>  one to the trainers of one owner (that owner)
+  deadline.json     the end of its owner's job (node script)
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from ganhpc import stop_requests
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
-from ganhpc.files import Damaged, read_json, read_text, storage_errors, subfolders, write_json
+from ganhpc.files import Damaged, folder_lock, read_json, storage_errors, subfolders, write_json
 from ganhpc.printable import printable
 from ganhpc.run_files import Request, Status, read_request, read_status
 
@@ -138,7 +140,7 @@ class Run:
                 return run
             with storage_errors(run.folder), _not_a_folder(run.folder):
                 run.folder.mkdir(parents=True, exist_ok=True)
-            with _creation_lock(run.folder):
+            with folder_lock(run.folder):
                 if not run.experiment_json.exists():
                     write_json(run.experiment_json, experiment.to_json())
                     return run
@@ -263,16 +265,18 @@ class Run:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the run for this process. Raises Busy where a living trainer has it."""
+        """Hold the run for this process; stop requests to whoever held it before are over. Raises Busy where a living trainer has it."""
         with storage_errors(self.lock):
             handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
         try:
-            # A reader that asks whether the run is held has the lock for an instant: look more than once.
-            if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
-                raise self.busy()
-            status = self.status()
-            if self._held_elsewhere(status) or self._is_written(status):
-                raise self.busy()
+            with folder_lock(self.folder):
+                # A reader that asks whether the run is held has the lock for an instant: look more than once.
+                if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
+                    raise self.busy()
+                status = self.status()
+                if self._held_elsewhere(status) or self._is_written(status):
+                    raise self.busy()
+                stop_requests.forget_old(self.folder)
             yield
         finally:
             os.close(handle)
@@ -286,27 +290,27 @@ class Run:
             f"{self} is already running{where}: wait for it, stop it with Ctrl-C there, or start another with --new."
         )
 
-    def ask_to_stop(self, reason: str) -> None:
-        """Ask the trainer to save and stop at the next step. Safe in a signal handler, and when repeated."""
-        try:
-            handle = os.open(self.stop_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        except OSError:
-            return
-        try:
-            os.write(handle, reason.encode())
-        except OSError:
-            pass  # The file's existence is the message; the words are for people.
-        finally:
-            os.close(handle)
+    def ask_holder_to_stop(self, reason: str) -> bool:
+        """Ask the trainer that holds the run to save and stop; returns whether there is one.
 
-    def stop_reason(self) -> str | None:
-        """Why the trainer was asked to stop, or None."""
-        try:
-            return read_text(self.stop_file) or "asked to stop"
-        except FileNotFoundError:
-            return None
-        except Damaged:  # its existence is the message
-            return "asked to stop"
+        Under the lock under which a trainer takes the run and forgets older requests: this one is neither lost nor left to the next.
+        """
+        with folder_lock(self.folder):
+            held = self.is_held()
+            if held:
+                self.ask_to_stop(reason)
+        return held
+
+    def ask_to_stop(self, reason: str, owner: str = "") -> None:
+        """Ask the trainers of `owner`, or the one that holds the run, to save and stop at the next step.
+
+        A request to an owner's trainers counts even before they hold the run. Safe in a signal handler, and when repeated.
+        """
+        stop_requests.ask(self.folder, reason, owner)
+
+    def stop_reason(self, owner: str = "") -> str | None:
+        """Why a trainer of `owner` was asked to stop, or None."""
+        return stop_requests.reason_of(self.folder, owner)
 
 
 def _said(status: Status) -> State | None:
@@ -377,18 +381,6 @@ def _folders(folder: str | Path) -> list[str]:
         return subfolders(folder)
     except FileNotFoundError:
         return []
-
-
-@contextmanager
-def _creation_lock(folder: Path) -> Iterator[None]:
-    """One launcher at a time makes a run in `folder`."""
-    with storage_errors(folder):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 @contextmanager

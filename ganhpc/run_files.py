@@ -31,6 +31,8 @@ class Status(TypedDict, total=False):
     pid: int
     time: float
     launch: str
+    owner: str
+    """Whoever started the trainer that says it (ganhpc.owner)."""
     step: int
     epoch: float
     epochs_planned: float
@@ -126,7 +128,7 @@ def numbers(value: Any) -> dict[str, float]:
 # -- status.json --------------------------------------------------------------------------------------------------------
 
 _STATUS: Mapping[str, Check] = {
-    "state": is_text, "reason": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text,
+    "state": is_text, "reason": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text, "owner": is_text,
     "step": is_count, "epoch": is_amount, "epochs_planned": is_amount, "seconds": is_amount, "budget_seconds": is_amount,
     "images_per_second": is_amount, "headline": is_text,
 }  # fmt: skip

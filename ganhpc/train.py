@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from ganhpc import cores
+from ganhpc import cores, owner
 from ganhpc.errors import UserError
 from ganhpc.printable import say_error
 from ganhpc.run import Run, State
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
 
 
 def main(argv: list[str]) -> int:
@@ -34,18 +34,11 @@ def main(argv: list[str]) -> int:
         with ExitStack() as stack:
             if os.environ.get("RANK", "0") == "0":
                 stack.enter_context(run.hold())
-                _forget_old_stop(run)
             _hear_signals(run)
             return _train(run, begun)
     except UserError as error:
         say_error(error)
         return error.exit_code
-
-
-def _forget_old_stop(run: Run) -> None:
-    started = float(os.environ.get(STARTED) or time.time())
-    if run.stop_file.exists() and run.stop_file.stat().st_mtime < started:
-        run.stop_file.unlink(missing_ok=True)
 
 
 def _train(run: Run, begun: float) -> int:
@@ -129,9 +122,11 @@ def _hear_signals(run: Run) -> None:
     One that the parent has set to be ignored stays ignored: the node side of a job listens to the scheduler's warnings itself.
     """
 
+    mine = owner.mine()
+
     def ask(number: int, frame: object) -> None:
         del frame
-        run.ask_to_stop(f"signal {signal.Signals(number).name}")
+        run.ask_to_stop(f"signal {signal.Signals(number).name}", mine)
 
     for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
         if signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from ganhpc import checkpoint, compiling, replay, stages
+from ganhpc.bound import Watched
 from ganhpc.clock import Clock, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
-from ganhpc.files import read_json
 from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
 from ganhpc.pace import Costs, Paces
@@ -78,6 +78,7 @@ class Trainer:
         self.rates: dict[str, float] = {}
         self.saved_at = time.monotonic()
         self.saved_step = 0
+        self.bound = Watched(run.deadline_json)
         self.choices: dict[str, Any] = {}
         self.data_note = ""
         if restored:
@@ -274,7 +275,7 @@ class Trainer:
 
     def _must_stop(self, work: float) -> str | None:
         """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
-        if (asked := self.run.stop_reason()) is not None:
+        if (asked := self.run.stop_reason(self.bound.owner)) is not None:
             return asked
         costs = self._costs()
         spare = work + 2 * costs.step + 2 * costs.save + STOP_SECONDS
@@ -284,14 +285,12 @@ class Trainer:
 
     def _job_left(self) -> float:
         """Seconds until the end of this job (infinite where nobody said when that is)."""
-        end = (read_json(self.run.deadline_json) or {}).get("end")
-        return math.inf if end is None else end - time.time()
+        return self.bound.now().end - time.time()
 
     @property
     def _ends_with_the_job(self) -> bool:
         """Whether this is the run's last job and time bounds it: the plan then ends inside the job, with a result."""
-        last = (read_json(self.run.deadline_json) or {}).get("last", False)
-        return bool(last and self.plan.time is not None and self.plan.epochs is None)
+        return bool(self.bound.now().last and self.plan.time is not None and self.plan.epochs is None)
 
     def _steps_left(self) -> float:
         """Steps that the plan still has room for, on this rank's clock. Only rank 0's answer counts."""

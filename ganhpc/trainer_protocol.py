@@ -13,8 +13,6 @@ LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
 OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
-STARTED = "GANHPC_STARTED"
-"""When the launcher started this trainer (seconds since 1970): a stop request that is older was meant for another one."""
 
 
 def die_with_parent() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from ganhpc import stop_requests
 from ganhpc.run import Run, State
 from tests.helpers import made, train
 
@@ -38,10 +39,10 @@ def test_with_batch_norm_the_loss_curves_agree_and_a_resumed_pair_is_whole(tmp_p
     options = {"batch_norm": True, "epochs": 3}
     one, two = made(tmp_path / "one", **options), made(tmp_path / "two", **options)
     assert train(one).returncode == 0
-    two.ask_to_stop("a stop that every rank hears")  # newer than the trainer's start, so that it counts
-    stopped = train(two, 2, GANHPC_STARTED="1")
+    two.ask_to_stop("a stop that every rank hears", "the test")
+    stopped = train(two, 2, GANHPC_OWNER="the test")
     assert two.standing().state is State.RESUMABLE, stopped.stderr
-    two.stop_file.unlink()
+    stop_requests.forget(two.folder, "the test")
     done = train(two, 2)
     assert done.returncode == 0, done.stderr
     assert json.loads(two.result_json.read_text())["segments"] == 2

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from ganhpc import bound, owner
+from ganhpc.bound import Bound
 from ganhpc.errors import UserError
-from ganhpc.files import read_json, write_json
+from ganhpc.files import read_json
 from ganhpc.run import Run, State
 from ganhpc.trainer import NonFinite, Stopped, Trainer
 from tests.golden import losses
@@ -110,7 +112,7 @@ def test_a_wish_to_stop_saves_and_the_rest_follows_later(tmp_path: Path) -> None
 
 def test_the_end_of_the_job_stops_the_run_in_time(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=100_000)
-    write_json(run.deadline_json, {"end": time.time() + 9})
+    bound.write(run, Bound(time.time() + 9), owner.mine())
     with pytest.raises(Stopped, match="out of time"):
         trainer_of(run).fit()
     left = (read_json(run.deadline_json) or {})["end"] - time.time()
@@ -140,7 +142,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 def test_time_is_shared_between_segments_and_never_exceeded(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=None, time=4.0)
     trainer = trainer_of(run)
-    write_json(run.deadline_json, {"end": time.time() + 7})  # five seconds are kept for the end of the job
+    bound.write(run, Bound(time.time() + 7), owner.mine())  # five seconds are kept for the end of the job
     with pytest.raises(Stopped):
         trainer.fit()
     first = trainer.clock.used

@@ -36,9 +36,8 @@ def cancel(words: tuple[str, ...], runs: str) -> None:
 
 def _unsubmitted(view: View) -> str:
     """A run on this machine, under the eyes of its launcher."""
-    if view.standing.state is not State.RUNNING:
-        return f"{view.run} has no jobs: it is {view.standing.state}."
-    view.run.ask_to_stop("cancelled")
+    if not view.run.ask_holder_to_stop("cancelled"):
+        return f"{view.run} has no jobs: it is {view.run.standing().state}."
     return f"{view.run} is asked to save and stop; to go on: python launch.py resume {view.run.name}"
 
 
@@ -52,7 +51,7 @@ def _cancel(view: View) -> str:
     waiting = [known.job.id for known in view.jobs if known.job.state is JobState.WAITING]
     for id in waiting:
         scheduler.cancel(id)
-    run.ask_to_stop("cancelled")
+    run.ask_holder_to_stop("cancelled")
     patience = time.monotonic() + PATIENCE_SECONDS
     while run.is_held() and time.monotonic() < patience:
         time.sleep(0.2)

@@ -16,14 +16,16 @@ from typing import Any
 
 from rich.console import Console
 
-from ganhpc import cores
+from ganhpc import bound as bounds
+from ganhpc import cores, owner, stop_requests
+from ganhpc.bound import Bound
 from ganhpc.cli.watch import LogTail, View
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
 from ganhpc.run import Run, State, shown
 from ganhpc.site import ROOT
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, STARTED, die_with_parent
+from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -80,10 +82,16 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         sys.exit(worst)
 
 
-def train(run: Run, experiment: Experiment, console: Console, signals: list[int] | None = None) -> int:
+def train(
+    run: Run,
+    experiment: Experiment,
+    console: Console,
+    signals: list[int] | None = None,
+    bound: Bound | None = None,
+) -> int:
     """Run the trainer to its end under the user's eyes. Returns the exit code for the shell.
 
-    `signals` takes the numbers of those that asked to stop: one that comes at the very end finds the run done, with the code 0.
+    `bound`: the end of the job that this launcher itself runs in; None: nothing bounds the trainer but its definition. `signals` takes the numbers of those that asked to stop: one that comes at the very end finds the run done, with the code 0.
     """
     if run.is_held():
         raise run.busy()
@@ -91,7 +99,7 @@ def train(run: Run, experiment: Experiment, console: Console, signals: list[int]
     ensure_data(experiment, console)
     console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {run}")
     with _stop_signals(run, console) as heard:
-        child, tail = _start(run, command)
+        child, tail = _start(run, command, bound)
         with View(run, console) as view:
             while child.poll() is None:
                 view.update(tail.lines())
@@ -102,10 +110,12 @@ def train(run: Run, experiment: Experiment, console: Console, signals: list[int]
     return _ended(run, child.returncode, heard, console)
 
 
-def _start(run: Run, command: list[str]) -> tuple[subprocess.Popen[bytes], LogTail]:
+def _start(run: Run, command: list[str], bound: Bound | None = None) -> tuple[subprocess.Popen[bytes], LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", STARTED: repr(time.time())}
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
+    # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
+    env |= bounds.environment(owner.process(os.getpid()), bound)
     env |= cores.for_trainer(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
@@ -119,13 +129,15 @@ def _start(run: Run, command: list[str]) -> tuple[subprocess.Popen[bytes], LogTa
 def _stop_signals(run: Run, console: Console) -> Iterator[list[int]]:
     """While the block runs, polite signals ask the trainer to save and stop."""
     heard: list[int] = []
+    mine = owner.process(os.getpid())
+    stop_requests.forget(run.folder, mine)  # to the trainer of this launcher that was before this one
 
     def ask(number: int, frame: object) -> None:
         del frame
         if not heard:
             console.print("stopping: saving a checkpoint ..")
         heard.append(number)
-        run.ask_to_stop(f"{signal.Signals(number).name} at the launcher")
+        run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", mine)
 
     before: dict[int, Callable[..., Any] | int | None] = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
     try:
@@ -133,6 +145,7 @@ def _stop_signals(run: Run, console: Console) -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stop_requests.forget(run.folder, mine)
 
 
 def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
@@ -140,9 +153,12 @@ def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
     if code == 0 and run.result_json.exists():
         return 0
     standing = run.standing()
+    # What an earlier trainer has said of its own end is no news of this one's.
+    silent = standing.state is not State.DONE and standing.status.get("owner") != owner.process(os.getpid())
     if code < 0:
-        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {standing.reason}.")
-    elif standing.state is State.NEW:
+        why = "before it said anything" if silent else standing.reason
+        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {why}.")
+    elif silent and code != 3:
         console.print(f"[red]the trainer could not start[/] (exit code {code}); its words are in {shown(run.log)}.")
     elif code not in (EXIT_RESUMABLE, 3):
         console.print(f"[red]{standing.state}:[/] {standing.reason}")

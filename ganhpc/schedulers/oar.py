@@ -201,6 +201,12 @@ def job_end() -> float | None:
     return job.start + job.walltime if job and job.start and job.walltime else None
 
 
+def job_name() -> str:
+    """What names this job, and no other; empty outside a job. OAR_JOB_NAME has our tag."""
+    job = os.environ.get("OAR_JOB_ID")
+    return f"oar job {job} {os.environ.get('OAR_JOB_NAME', '')}".rstrip() if job else ""
+
+
 def hosts() -> list[str]:
     """The names of the job's nodes, the first one first."""
     try:

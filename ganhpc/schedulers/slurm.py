@@ -269,6 +269,12 @@ def job_end() -> float | None:
     return end if end is not None else _seconds(os.environ.get("SLURM_JOB_END_TIME", ""))
 
 
+def job_name() -> str:
+    """On the node: what names this job, and no other, nor its own start before it was requeued; empty outside a job."""
+    job, cluster = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_CLUSTER_NAME", "")
+    return f"slurm job {job} of {cluster or '?'}, restart {os.environ.get('SLURM_RESTART_COUNT') or 0}" if job else ""
+
+
 def hosts() -> list[str]:
     """On the node: the names of the job's nodes, the first one first."""
     answer = ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")], 15)

@@ -1,0 +1,48 @@
+"""Names of the jobs and processes that own files of a run, so that no deadline and no stop request holds after its owner."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from pathlib import Path
+
+OWNER = "GANHPC_OWNER"
+"""Environment variable in which whoever starts a trainer gives its own name to it."""
+
+_PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+)")
+
+
+def process(pid: int) -> str:
+    """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
+    return f"process {pid} born {_born(pid) or 0} in boot {_boot()} on {socket.gethostname()}"
+
+
+def mine() -> str:
+    """The name of whoever started this trainer; where it gave none, of the trainer itself, or of the torchrun above it."""
+    alone = os.environ.get("WORLD_SIZE", "1") == "1"
+    return os.environ.get(OWNER) or process(os.getpid() if alone else os.getppid())
+
+
+def is_over(name: str) -> bool:
+    """Whether the owner is known to exist no more. Of jobs, and of processes on other machines, nothing is known."""
+    found = _PROCESS.fullmatch(name)
+    if found is None or found[4] != socket.gethostname():
+        return False
+    return found[3] != _boot() or found[2] != _born(int(found[1]))
+
+
+def _born(pid: int) -> str | None:
+    """When the process began, in ticks since the machine's start; None where there is none."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return None if stat[0] == "Z" else stat[19]
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
