@@ -12,6 +12,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+from ganhpc.data.data_path import denoted
 from ganhpc.errors import UserError, nearest
 from ganhpc.option import Option, kind_of, option
 
@@ -147,6 +148,7 @@ class Experiment:
         for name, value in values.items():
             if name not in known:
                 raise UserError(f"{self.NAME} has no option {name!r}: {nearest(name, known)}.")
+            value = denoted(value) if name == "data" else value
             known[name].check(value)
             first, *rest = known[name].path
             if rest:

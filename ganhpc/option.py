@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ganhpc import units
+from ganhpc.data.data_path import denoted
 from ganhpc.errors import UserError, nearest
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
@@ -89,7 +90,7 @@ class Option:
             if text.lower() not in _YES + _NO:
                 raise ValueError(text)
             return text.lower() in _YES
-        return self.type(text)
+        return denoted(text) if self.name == "data" else self.type(text)
 
     def check_type(self, value: Any) -> None:
         """Raise UserError where `value`, read from a file, is of another type than the option's."""

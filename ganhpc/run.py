@@ -8,10 +8,12 @@ runs/<experiment>/<variant>-<signature>[-N]/
   checkpoints/ tb/ samples/ log.txt                          stop           a stop request to the trainer that holds the lock (anybody)
   lock              held by the living trainer               stop-<digest>  one to the trainers of one owner (that owner)
   deadline.json     the end of its owner's job (node script)
+  data.json, data-files.gz   the pictures of a folder or zip that it began with (launcher, once)
 """
 
 from __future__ import annotations
 
+import dataclasses
 import fcntl
 import os
 import socket
@@ -23,6 +25,8 @@ from enum import Enum
 from pathlib import Path
 
 from ganhpc import stop_requests
+from ganhpc.data import held_data
+from ganhpc.data.data_path import is_path, older_words
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
 from ganhpc.files import Damaged, folder_lock, read_json, storage_errors, subfolders, write_json
@@ -120,10 +124,13 @@ class Run:
     def planned(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
         """The run that launching this definition would use; with `new`, a folder that does not exist yet."""
         # One look for both questions: between two, another launcher could make the run that this one then takes for an older attempt.
-        last, folder = max(_attempts(runs, experiment), default=(0, None))
-        if folder and not new:
-            return Run(folder)
-        number = last + 1
+        attempts = sorted(_attempts(runs, experiment))
+        if not new:
+            folders = [folder for _, folder in attempts]
+            found = held_data.chosen(folders, runs / experiment.NAME, experiment.definition) or _older(runs, experiment)
+            if found:
+                return Run(found)
+        number = attempts[-1][0] + 1 if attempts else 1
         suffix = f"-{number}" if number > 1 else ""
         return Run(runs / experiment.NAME / f"{experiment.variant}-{experiment.signature}{suffix}")
 
@@ -373,6 +380,16 @@ def _attempts(runs: Path, experiment: Experiment) -> Iterator[tuple[int, Path]]:
             yield 1, Path(folder)
         elif name.startswith(stem + "-") and name[len(stem) + 1 :].isdigit():
             yield int(name[len(stem) + 1 :]), Path(folder)
+
+
+def _older(runs: Path, experiment: Experiment) -> Path | None:
+    """The newest run of an older version, whose definition has the data as they were typed."""
+    if not is_path(experiment.data):
+        return None
+    for word in older_words(experiment.data, runs):
+        if found := list(_attempts(runs, dataclasses.replace(experiment, data=word))):
+            return max(found)[1]
+    return None
 
 
 def _folders(folder: str | Path) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import importlib
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import torch
 
 from ganhpc import checkpoint, exports
 from ganhpc.clock import Clock
-from ganhpc.data import registry
+from ganhpc.data import held_data, registry
 from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
 from ganhpc.errors import UserError
@@ -45,10 +46,14 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     restored, notes = checkpoint.load(run.checkpoints, torch.device("cpu"))
     for note in notes:
         say(f"warning: {note}")
-    images = registry.load(request_of(experiment))
+    place = _data_place(run, experiment, peers, say)
+    images = registry.load(dataclasses.replace(request_of(experiment), name=place))
+    held_data.check(run.folder, place, images.fingerprint)
     say(
         f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
     )
+    for line in images.warnings:
+        say(f"data: {line}")
     _say_skipped(images.skipped, say)
     clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
     if restored:
@@ -75,6 +80,16 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     if restored:
         say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
     return trainer
+
+
+def _data_place(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> str:
+    """Where the run's data lie now. Raises DataChanged where they are not those that it began with."""
+    place = held_data.place(run.folder, experiment.data)
+    if peers.is_main or held_data.record_of(run.folder):
+        line = held_data.hold(run.folder, {**experiment.definition, "data": place})
+        if line:
+            say(f"data: {line}")
+    return place
 
 
 def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shlex
@@ -20,6 +21,7 @@ from ganhpc import bound as bounds
 from ganhpc import cores, owner, stop_requests
 from ganhpc.bound import Bound
 from ganhpc.cli.watch import LogTail, View
+from ganhpc.data import held_data
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
@@ -52,6 +54,7 @@ def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
     """What launching `experiment` would do, without doing it."""
     run = Run.planned(runs, experiment, new=new)
     state = run.standing().state if run.experiment_json.exists() else State.NEW
+    held_data.compare(run.folder, experiment.definition, finished=state is State.DONE)
     command = shlex.join(command_of(run, experiment.resources))
     return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
 
@@ -65,6 +68,7 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
     for experiment in experiments:
         run = Run.open(runs, experiment, new=new)
         opened.append(run)
+        hold_data(run, experiment, console)
         if run.result_json.exists():
             console.print(f"[green]already done:[/] {run}  (--new trains it afresh)")
         else:
@@ -173,6 +177,24 @@ def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
 def again() -> str:
     """The command that was typed, to be typed again: without --new, which would start over."""
     return shlex.join(["python", "launch.py", *(word for word in sys.argv[1:] if word != "--new")])
+
+
+def hold_data(
+    run: Run, experiment: Experiment, console: Console, seen: dict[str, held_data.Contents] | None = None
+) -> None:
+    """See that the pictures are those that the run began with; a run that begins now is held to them from now on.
+
+    `experiment` is as it was typed; `seen` keeps what was looked at, for several runs on the same pictures. Raises UserError.
+    """
+    line = held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists(), seen=seen)
+    if line:
+        console.print(f"data: {line}", soft_wrap=True, markup=False)
+
+
+def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
+    """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
+    place = held_data.place(run.folder, experiment.data)
+    hold_data(run, dataclasses.replace(experiment, data=place), console)
 
 
 def ensure_data(experiment: Experiment, console: Console) -> None:

@@ -19,6 +19,7 @@ from ganhpc.cli.experiments import DefinitionType, scan_options
 from ganhpc.cli.params import LAUNCHER, RUNS, Sections
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
+from ganhpc.data import held_data
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, find, from_typed, options
 from ganhpc.option import Option
@@ -75,6 +76,8 @@ def _each_once(made: list[Experiment]) -> list[Experiment]:
 def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list[submit.Wanted]:
     """The runs that are not done. Raises UserError where all are."""
     wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
+    for w in wanted:
+        held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
     left = [w for w in wanted if not w.run.result_json.exists()]
     if not left:
         raise UserError("all of it is done already: `python launch.py results` shows it, --new trains it afresh.")
@@ -137,6 +140,7 @@ def _agree(
     for found in scans:
         scan.record(found, runs)
     opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
+    remote.hold_data(opened, console)
     if not values["yes"]:
         # Folders of --new have their names only now.
         submission = submit.prepare(opened, place.scheduler, place.policy, place.now, *_around(place, window))

@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganhpc import script, script_text, sending, submit
+from ganhpc.data import held_data
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, load_policy
@@ -74,11 +75,14 @@ def launch(
     console = Console(stderr=as_json, highlight=False)
     if dry_run:
         wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
+        for w in wanted:
+            held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
         submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue_if_here(place.scheduler))
         submit.check_whole(submission)
         print_dry(submission, console, as_json)
         return
     opened = [submit.Wanted(Run.open(runs, e, new=new), e, segments) for e in experiments]
+    hold_data(opened, console)
     send(opened, place, console, as_json=as_json)
 
 
@@ -143,6 +147,15 @@ def _check(submission: submit.Submission, wanted: Sequence[submit.Wanted], part:
     except UserError as error:
         sending.note_refused(wanted, error)
         raise
+
+
+def hold_data(opened: Sequence[submit.Wanted], console: Console) -> None:
+    """See that the pictures of the runs are those that they began with, done or not. Raises UserError."""
+    from ganhpc.cli import local
+
+    seen: dict[str, held_data.Contents] = {}
+    for w in opened:
+        local.hold_data(w.run, w.experiment, console, seen)
 
 
 def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:

@@ -33,7 +33,7 @@ def _resume(members: list[Run], on: str, rules: str | None, dry_run: bool, as_js
     if scheduler is None:
         _here(members, console, dry_run)
         return
-    from ganhpc.cli import remote
+    from ganhpc.cli import local, remote
 
     click.echo(f"{scheduler.name}: {why}", err=True)
     place = remote.Place.of(scheduler, rules, now if dry_run else None, settings)
@@ -42,6 +42,8 @@ def _resume(members: list[Run], on: str, rules: str | None, dry_run: bool, as_js
         submission = submit.prepare(wanted, scheduler, place.policy, place.now, remote.queue_if_here(scheduler))
         remote.print_dry(submission, console, as_json)
     else:
+        for w in wanted:
+            local.hold_again(w.run, w.experiment, console)
         remote.send(wanted, place, console, as_json=as_json)
 
 
@@ -55,6 +57,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
         if dry_run:
             click.echo(" ".join(local.command_of(run, experiment.resources)))
             continue
+        local.hold_again(run, experiment, console)
         if not run.result_json.exists():
             worst = max(worst, local.train(run, experiment, console))
         show_run(run, console)

@@ -18,6 +18,7 @@ from ganhpc import grid, scan, site, submit
 from ganhpc.cli import local, remote
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, planned, show
+from ganhpc.data import held_data
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment, find, from_typed
 from ganhpc.grid import Grid
@@ -99,13 +100,14 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
     """Train what is not done, in order. Returns (the worst exit code, what failed, whether the user stopped it)."""
     worst = 0
     failed: list[str] = []
+    seen: dict[str, held_data.Contents] = {}
     for k, (e, state) in enumerate(zip(plan.experiments, plan.states, strict=True)):
-        if state is State.DONE:
-            continue
-        console.print(f"run {k + 1} of {len(plan.runs)}")
+        if state is not State.DONE:
+            console.print(f"run {k + 1} of {len(plan.runs)}")
         signals: list[int] = []
         try:
             run = Run.open(runs, e, new=new)
+            local.hold_data(run, e, console, seen if state is State.DONE else None)
             # Another launcher of the same scan may have done it meanwhile.
             code = 0 if run.result_json.exists() else local.train(run, e, console, signals)
             why = "" if code == 0 else str(run.standing().state)
@@ -161,10 +163,13 @@ def opened_all(
 ) -> tuple[list[submit.Wanted], list[str]]:
     """(the runs with their folders made and their data here, what could not be). One that fails keeps no other from running."""
     opened, failed = [], []
+    seen: dict[str, held_data.Contents] = {}
     for e in plan.experiments:
         try:
             local.ensure_data(e, console)
-            opened.append(submit.Wanted(Run.open(runs, e, new=new), e, segments))
+            run = Run.open(runs, e, new=new)
+            local.hold_data(run, e, console, seen)
+            opened.append(submit.Wanted(run, e, segments))
         except UserError as error:
             failed.append(f"{e.NAME} {e.variant}: {error}")
     return opened, failed

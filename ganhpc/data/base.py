@@ -43,6 +43,10 @@ class ImageData:
     classes: tuple[str, ...] = ()
     note: str = ""
     skipped: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
+    """What the user should know of the set as a whole: how the range of its pixels was found, that it is nearly constant."""
+    fingerprint: str = ""
+    """Of the pictures of a folder or zip (`ganhpc.data.folder_index`)."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

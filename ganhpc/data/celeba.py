@@ -88,7 +88,7 @@ def _part(root: Path, split: str, size: int) -> tuple[Tensor, pictures.Inspectio
             f"the folder of images by its path: --data {root / _BASE / _IMAGES}."
         ) from None
     folder = root / _BASE / _IMAGES
-    items = tuple(Item(name, 0, 0) for name in names)
+    items = tuple(Item(name, 0) for name in names)
     pixels = np.empty((len(items), size, size, 3), dtype=np.uint8)
     number = 0
 
@@ -97,7 +97,8 @@ def _part(root: Path, split: str, size: int) -> tuple[Tensor, pictures.Inspectio
         pixels[number] = picture
         number += 1
 
-    seen = pictures.survey(Source(folder, items, (), lambda item: (folder / item.name).read_bytes()), size, keep)
+    source = Source(folder, items, (), lambda item, limit: (folder / item.name).read_bytes()[:limit])
+    seen = pictures.survey(source, size, keep)
     if not number:
         raise UserError(
             f"--data celeba: none of the {len(items)} {split} images in {folder} can be used ({seen.skipped[0]})."

@@ -12,7 +12,6 @@ none is on both.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,8 @@ from torch import Tensor
 from ganhpc.data import folder_pictures as pictures
 from ganhpc.data.base import DataRequest, ImageData
 from ganhpc.data.cache import Cached, cached
-from ganhpc.data.folder_files import Source, find
+from ganhpc.data.folder_files import Source, displayed
+from ganhpc.data.folder_index import find, fingerprint_of
 from ganhpc.errors import UserError
 
 HELD_OUT = 0.05
@@ -39,46 +39,52 @@ def load(request: DataRequest) -> ImageData:
     path, size = Path(request.name).expanduser(), pictures.SIZE if request.image_size is None else request.image_size
     if not 8 <= size <= 1024:
         raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
-    kept = prepare(path, size)
+    kept, seen, fingerprint = prepare(path, size)
     images, held_out = kept.tensors["images"], kept.info["held_out"]
     train = _first(images[held_out:], request.train_images, path)
     return ImageData(
-        path.stem if path.is_file() else path.resolve().name,
+        displayed(path.stem if path.is_file() else path.resolve().name),
         train,
         None,
         images[:held_out],
         None,
-        note=note(kept),
-        skipped=tuple(kept.info["skipped"]),
+        note=note(kept, seen),
+        skipped=seen.skipped,
+        warnings=(*seen.ranges, *seen.warnings),
+        fingerprint=fingerprint,
     )
 
 
-def prepare(path: Path, size: int) -> Cached:
-    """`images` uint8 [N, 3, size, size] of a folder or zip, held-out ones first, from the cache or decoded now."""
+def prepare(path: Path, size: int) -> tuple[Cached, pictures.Inspection, str]:
+    """(`images` uint8 [N, 3, size, size] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
+    fingerprint)."""
     source = find(path)
     try:
         name, identity = pictures.cache_name(source, size), pictures.identity(source, size)
-        return cached(name, identity, lambda: _decode(source, size))
+        kept = cached(name, identity, lambda: _decode(source, size))
+        seen = pictures.from_facts(source, kept.info)
+        assert seen is not None
+        return kept, seen, fingerprint_of(source)
     finally:
         source.close()
 
 
-def note(kept: Cached) -> str:
+def note(kept: Cached, seen: pictures.Inspection) -> str:
     """One line on where the images came from, what was skipped and what was changed."""
-    info = kept.info
+    place = displayed(str(kept.path))
     if kept.made:
-        origin = f"decoded {info['files']} files in {info['seconds']:.1f} s ({info['images_per_second']:.0f} images/s), kept in {kept.path}"
+        origin = f"decoded {seen.files} files in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
     else:
-        origin = f"from the cache {kept.path}"
-    parts = [f"{info['usable']} images of {info['path']} at {info['size']} pixels", origin]
+        origin = f"from the cache {place}"
+    parts = [f"{seen.usable} images of {seen.path} at {seen.size} pixels", origin]
     parts += ["the cache was damaged and was made again"] * kept.repaired
-    for key, word in (("skipped", "skipped"), ("converted", "converted")):
-        if info[key]:
-            parts.append(f"{len(info[key])} {word} (first: {info[key][0]})")
-    if info["enlarged"]:
-        parts.append(f"{info['enlarged']} enlarged")
-    if info["copies"]:
-        parts.append(f"{info['copies']} are copies of others")
+    for lines, word in ((seen.skipped, "skipped"), (seen.converted, "converted")):
+        if lines:
+            parts.append(f"{len(lines)} {word} (first: {lines[0]})")
+    if seen.enlarged:
+        parts.append(f"{seen.enlarged} enlarged")
+    if kept.info["copies"]:
+        parts.append(f"{kept.info['copies']} are copies of others")
     return "; ".join(parts)
 
 
@@ -94,7 +100,7 @@ def _decode(source: Source, size: int) -> tuple[dict[str, Tensor], dict[str, Any
     split = {"held_out": _held_out(hashes, seen), "copies": len(hashes) - len(set(hashes))}
     order = sorted(range(len(hashes)), key=lambda index: hashes[index])
     images = torch.from_numpy(pixels[order]).permute(0, 3, 1, 2).contiguous()
-    return {"images": images}, {**asdict(seen), **split}
+    return {"images": images}, {**pictures.to_facts(source, seen), **split}
 
 
 def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:

@@ -15,7 +15,7 @@ from PIL import Image
 
 from ganhpc.data import folder_files, folder_pictures
 from ganhpc.data.base import DataRequest
-from ganhpc.data.folder_files import find
+from ganhpc.data.folder_index import find
 from ganhpc.data.folder_pictures import Skip, decode, inspect
 from ganhpc.data.registry import load
 from ganhpc.errors import UserError
@@ -82,7 +82,7 @@ REASONS = {
     "bad/bomb.png": "huge",
     "bad/wide.png": "huge, 10000 x 9000 pixels",
     "bad/nothing.png": "transparent all over",
-    "bad/script.png": "unreadable",
+    "bad/script.png": "PostScript, not read",
     "notes.txt": "not an image",
     ".DS_Store": "a hidden file",
     "__MACOSX/good/._00.png": "a hidden file",
@@ -307,8 +307,17 @@ def test_what_is_no_plain_file_does_not_stop_it(tmp_path):
 
 
 def test_the_zip_is_never_unpacked(tmp_path):
-    path = make(tmp_path, "zip", {"../../escape.png": encoded(picture(1)), "/root.png": encoded(picture(2))})
-    load(DataRequest(str(path), image_size=16))
+    good = {f"{i}.png": encoded(picture(i)) for i in range(3, 6)}
+    path = make(
+        tmp_path,
+        "zip",
+        {"../../escape.png": encoded(picture(1)), "/root.png": encoded(picture(2)), "C:\\x.png": b"x", **good},
+    )
+    assert set(load(DataRequest(str(path), image_size=16)).skipped) == {
+        "../../escape.png: its path leads out of the zip",
+        "/root.png: its path leads out of the zip",
+        "C:\\x.png: its path leads out of the zip",
+    }
     assert {p.name for p in tmp_path.rglob("*.png")} == set()
     assert not (tmp_path.parent / "escape.png").exists()
 
@@ -323,9 +332,9 @@ def test_sentences(tmp_path):
     for path, words in {
         empty: "none of its 0 files is an image",
         text: "neither a folder nor a zip",
-        half: "neither a folder nor a zip",
+        half: "a damaged zip: its end, with the list of its files, is missing",
         tmp_path / "nowhere": "there is no such folder or zip",
-        alone: r"it has 1 usable image\(s\), and 2 different ones .*skipped, for example, c.txt: not an image",
+        alone: r"it has 1 usable image\(s\), and 2 different ones .*skipped, for example, c.txt: empty",
     }.items():
         with pytest.raises(UserError, match=words):
             load(DataRequest(str(path), image_size=16))

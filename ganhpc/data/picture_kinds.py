@@ -1,0 +1,92 @@
+"""The kind of a file by its first bytes: the picture formats that are read, and names for what is not."""
+
+from __future__ import annotations
+
+HEAD = 512
+"""Bytes from the beginning of a file that `kind_of` needs."""
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "QOI")
+"""Pillow's names of the formats that are read; none of them starts another program."""
+
+ENDINGS = frozenset(
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".webp",
+        ".bmp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".pfm",
+        ".pam",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".avif",
+        ".qoi",
+    ]
+)
+"""Endings by which people name these formats. The bytes decide; the ending only chooses the sentence on a file that is none."""
+
+_PICTURES: tuple[tuple[bytes, str], ...] = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"II+\0", "TIFF"),
+    (b"MM\0+", "TIFF"),
+    (b"\xff\x4f\xff\x51", "JPEG2000"),
+    (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
+    (b"qoif", "QOI"),
+)
+_OTHERS: tuple[tuple[bytes, str], ...] = (
+    (b"PK\x03\x04", "a zip of its own: give it by its path"),
+    (b"PK\x05\x06", "an empty zip"),
+    (b"\x1f\x8b", "a gzip file: unpack it"),
+    (b"8BPS", "a Photoshop document, not read: save it as PNG"),
+    (b"%PDF", "a PDF, not read: save its pictures as PNG"),
+    (b"%!PS", "PostScript, not read: save it as PNG"),
+    (b"\0\0\1\0", "an icon, not read: save it as PNG"),
+    (b"SIMPLE  =", "a FITS file, not read: save it as TIFF"),
+    (b"\x93NUMPY", "a NumPy array, not read: save it as PNG or TIFF"),
+)
+_BOXES = {b"avif": "AVIF", b"avis": "AVIF"}
+_HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
+
+
+def kind_of(head: bytes) -> str:
+    """Pillow's name of the picture format that a file beginning with `head` has, or "" where it is none of FORMATS."""
+    for beginning, kind in _PICTURES:
+        if head.startswith(beginning):
+            return kind
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if (
+        head[:2] == b"BM"
+        and len(head) >= 26
+        and int.from_bytes(head[14:18], "little") in (12, 40, 52, 56, 64, 108, 124)
+    ):
+        return "BMP"
+    if head[:1] == b"P" and head[1:2] in b"123456fFyY7" and head[2:3].isspace():
+        return "PPM"
+    return _BOXES.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
+
+
+def other_kind(head: bytes) -> str:
+    """What a file is that is no picture, as the end of a sentence; "not an image" where its beginning says nothing."""
+    if head[4:8] == b"ftyp":
+        return "a HEIC picture, not read: save it as JPEG" if head[8:12] in _HEIF else "a film"
+    if head[257:262] == b"ustar":
+        return "a tar archive: unpack it"
+    if head.lstrip()[:4] == b"<svg" or (head.lstrip()[:5] == b"<?xml" and b"svg" in head):
+        return "a drawing in SVG, not read: save it as PNG"
+    return next((what for beginning, what in _OTHERS if head.startswith(beginning)), "not an image")
