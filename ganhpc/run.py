@@ -13,7 +13,6 @@ runs/<experiment>/<variant>-<signature>[-N]/
 
 from __future__ import annotations
 
-import dataclasses
 import fcntl
 import os
 import socket
@@ -25,12 +24,11 @@ from enum import Enum
 from pathlib import Path
 
 from ganhpc import stop_requests
-from ganhpc.data import held_data
-from ganhpc.data.data_path import is_path, older_words
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
-from ganhpc.files import Damaged, folder_lock, read_json, storage_errors, subfolders, write_json
+from ganhpc.files import Damaged, folder_lock, read_json, storage_errors, write_json
 from ganhpc.printable import printable
+from ganhpc.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.run_files import Request, Status, read_request, read_status
 
 STALE_SECONDS = 90.0
@@ -118,18 +116,16 @@ class Run:
     @staticmethod
     def find(runs: Path, experiment: Experiment) -> Run | None:
         """The newest run of exactly this definition below `runs`, or None."""
-        return Run(max(found)[1]) if (found := list(_attempts(runs, experiment))) else None
+        return Run(max(found)[1]) if (found := list(attempts_at(runs, experiment))) else None
 
     @staticmethod
     def planned(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
         """The run that launching this definition would use; with `new`, a folder that does not exist yet."""
         # One look for both questions: between two, another launcher could make the run that this one then takes for an older attempt.
-        attempts = sorted(_attempts(runs, experiment))
-        if not new:
-            folders = [folder for _, folder in attempts]
-            found = held_data.chosen(folders, runs / experiment.NAME, experiment.definition) or _older(runs, experiment)
-            if found:
-                return Run(found)
+        attempts = sorted(attempts_at(runs, experiment))
+        found = None if new else chosen(runs, experiment, [folder for _, folder in attempts])
+        if found:
+            return Run(found)
         number = attempts[-1][0] + 1 if attempts else 1
         suffix = f"-{number}" if number > 1 else ""
         return Run(runs / experiment.NAME / f"{experiment.variant}-{experiment.signature}{suffix}")
@@ -166,9 +162,9 @@ class Run:
     @staticmethod
     def all(runs: Path) -> Iterator[Run]:
         """Every run below `runs`, in the order of their paths."""
-        for kind in _folders(runs):
+        for kind in folders_in(runs):
             with suppress(Damaged):  # an experiment's folder that can't be listed hides no other
-                yield from (Run(Path(folder)) for folder in _folders(kind))
+                yield from (Run(Path(folder)) for folder in folders_in(kind))
 
     # -- reading --------------------------------------------------------------------------------------------------------
 
@@ -369,35 +365,6 @@ def shown(path: Path) -> str:
         return str(path.resolve().relative_to(Path.cwd().resolve()))
     except (ValueError, OSError, RuntimeError):  # not below it, or a loop of links
         return str(path)
-
-
-def _attempts(runs: Path, experiment: Experiment) -> Iterator[tuple[int, Path]]:
-    """(number, folder) of every run of this definition: <variant>-<signature>, then -2, -3 and so on."""
-    stem = f"{experiment.variant}-{experiment.signature}"
-    for folder in _folders(runs / experiment.NAME):
-        name = os.path.basename(folder)
-        if name == stem:
-            yield 1, Path(folder)
-        elif name.startswith(stem + "-") and name[len(stem) + 1 :].isdigit():
-            yield int(name[len(stem) + 1 :]), Path(folder)
-
-
-def _older(runs: Path, experiment: Experiment) -> Path | None:
-    """The newest run of an older version, whose definition has the data as they were typed."""
-    if not is_path(experiment.data):
-        return None
-    for word in older_words(experiment.data, runs):
-        if found := list(_attempts(runs, dataclasses.replace(experiment, data=word))):
-            return max(found)[1]
-    return None
-
-
-def _folders(folder: str | Path) -> list[str]:
-    """The paths of the visible folders in `folder`, sorted; none where it does not exist."""
-    try:
-        return subfolders(folder)
-    except FileNotFoundError:
-        return []
 
 
 @contextmanager

@@ -178,15 +178,15 @@ def test_a_run_that_another_launcher_makes_meanwhile_is_this_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Seen on a busy machine: the other made the folder between two looks at what there is, and the run got two folders and two jobs."""
-    look = run_module._attempts
+    look = run_module.attempts_at
 
     def looked(runs: Path, experiment: Experiment) -> list[tuple[int, Path]]:
         found = list(look(runs, experiment))
-        monkeypatch.setattr(run_module, "_attempts", look)
+        monkeypatch.setattr(run_module, "attempts_at", look)
         Run.open(runs, experiment)
         return found
 
-    monkeypatch.setattr(run_module, "_attempts", looked)
+    monkeypatch.setattr(run_module, "attempts_at", looked)
     mine = Run.open(tmp_path, EXPERIMENT)
     assert [run.name for run in Run.all(tmp_path)] == [mine.name] == [f"{EXPERIMENT.variant}-{EXPERIMENT.signature}"]
 

@@ -22,9 +22,10 @@ from torch import Tensor
 from ganhpc.data import folder_pictures as pictures
 from ganhpc.data.base import DataRequest, ImageData
 from ganhpc.data.cache import Cached, cached
-from ganhpc.data.folder_files import Source, displayed
+from ganhpc.data.folder_files import Source
 from ganhpc.data.folder_index import find, fingerprint_of
 from ganhpc.errors import UserError
+from ganhpc.printable import printable
 
 HELD_OUT = 0.05
 MOST_HELD_OUT = 1_000
@@ -43,7 +44,7 @@ def load(request: DataRequest) -> ImageData:
     images, held_out = kept.tensors["images"], kept.info["held_out"]
     train = _first(images[held_out:], request.train_images, path)
     return ImageData(
-        displayed(path.stem if path.is_file() else path.resolve().name),
+        printable(path.stem if path.is_file() else path.resolve().name),
         train,
         None,
         images[:held_out],
@@ -71,7 +72,7 @@ def prepare(path: Path, size: int) -> tuple[Cached, pictures.Inspection, str]:
 
 def note(kept: Cached, seen: pictures.Inspection) -> str:
     """One line on where the images came from, what was skipped and what was changed."""
-    place = displayed(str(kept.path))
+    place = printable(kept.path)
     if kept.made:
         origin = f"decoded {seen.files} files in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
     else:

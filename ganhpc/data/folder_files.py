@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganhpc.errors import UserError
+from ganhpc.printable import printable
 
 MAX_BYTES = 200_000_000
 """Files with more bytes are skipped unread; in a zip, a small member can unpack to more than memory holds."""
@@ -28,11 +29,6 @@ _SYSTEM = frozenset(
      "system volume information", "icon\r"}
 )  # fmt: skip
 """Names, in lower case, that systems and file servers use for their own purposes."""
-
-
-def displayed(name: str) -> str:
-    """A file's name as it may stand in a message: it can hold line breaks, terminal codes and bytes that are no text."""
-    return name if name.isprintable() else ascii(name)[1:-1]
 
 
 def hidden(name: str) -> bool:
@@ -53,7 +49,7 @@ class Item:
 
     @property
     def shown(self) -> str:
-        return displayed(self.name)
+        return printable(self.name)
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class Left:
     why: str
 
     def __str__(self) -> str:
-        return f"{displayed(self.name)}: {self.why}"
+        return f"{printable(self.name)}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -90,17 +86,15 @@ def list_files(path: Path) -> Source:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(
-            f"--data {displayed(str(path))}: there is no such folder or zip; check the path (from here: {displayed(str(Path.cwd()))})."
+            f"--data {printable(path)}: there is no such folder or zip; check the path (from here: {printable(Path.cwd())})."
         ) from None
     except OSError as error:
-        raise UserError(f"--data {displayed(str(path))}: it can't be read ({error.strerror}).") from None
+        raise UserError(f"--data {printable(path)}: it can't be read ({error.strerror}).") from None
     if stat.S_ISDIR(mode):
         return _folder(path)
     if stat.S_ISREG(mode):
         return _zip(path)
-    raise UserError(
-        f"--data {displayed(str(path))}: that is neither a folder nor a zip of images; give one of the two."
-    )
+    raise UserError(f"--data {printable(path)}: that is neither a folder nor a zip of images; give one of the two.")
 
 
 def _against(name: str, size: int) -> str:
@@ -197,7 +191,7 @@ class _Walk:
             return
         first = self.files.setdefault(_key(status), name) if status.st_ino else name
         if first != name:
-            self.left.append(Left(name, f"a link to {displayed(first)}, which is taken already"))
+            self.left.append(Left(name, f"a link to {printable(first)}, which is taken already"))
             return
         stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
         self.found[name] = Item(name, status.st_size, stamp)
@@ -263,7 +257,7 @@ def _zip(path: Path) -> Source:
 
 def _opened(path: Path) -> zipfile.ZipFile:
     """The zip, open. Raises UserError with what is wrong with the file."""
-    shown = displayed(str(path))
+    shown = printable(path)
     try:
         with path.open("rb") as file:
             head = file.read(4)

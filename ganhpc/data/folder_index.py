@@ -22,10 +22,11 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 
 from ganhpc.data.cache import cache_folder
-from ganhpc.data.folder_files import Item, Left, Source, displayed, list_files
+from ganhpc.data.folder_files import Item, Left, Source, list_files
 from ganhpc.data.picture_kinds import ENDINGS, HEAD, kind_of, other_kind
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
+from ganhpc.printable import printable
 
 READ_ERRORS = (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
 """What reading a file, or a damaged or encrypted member of a zip, raises."""
@@ -126,7 +127,7 @@ def _read(files: Source, todo: list[Item], now: Known) -> list[Left]:
             if not said and time.monotonic() - began > _SLOW:
                 said = True
                 _log.warning(
-                    "reading the %s files of %s once, to know them again", f"{len(todo):,}", displayed(str(files.path))
+                    "reading the %s files of %s once, to know them again", f"{len(todo):,}", printable(files.path)
                 )
     return unreadable
 
@@ -136,13 +137,13 @@ _NO_IMAGE = other_kind(b"")
 
 def _no_pictures(found: Source) -> str:
     """The sentence on a folder or zip without any picture."""
-    shown = displayed(str(found.path))
+    shown = printable(found.path)
     what = "the zip" if found.is_zip else "the folder"
     if not found.others:
         return f"--data {shown}: {what} is empty: none of its 0 files is an image; give another folder or zip."
     zips = [left.name for left in found.others if left.name.lower().endswith(".zip")]
     if zips and not found.is_zip:
-        inside = displayed(os.path.join(found.path, zips[0]))
+        inside = printable(os.path.join(found.path, zips[0]))
         return f"--data {shown}: none of its {len(found.others)} files is an image, but there is a zip in it: give it by its path, --data {inside}."
     return (
         f"--data {shown}: none of its {len(found.others)} files is an image that can be used (first: {found.others[0]}); "

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.data import pixel_range
 from ganhpc.data.cache import facts, place
-from ganhpc.data.folder_files import Item, Source, displayed
+from ganhpc.data.folder_files import Item, Source
 from ganhpc.data.folder_index import READ_ERRORS, find, fingerprint_of
 from ganhpc.data.picture_kinds import FORMATS, HEAD
 from ganhpc.data.pixel_range import Extent, Range, Type, Unusable
 from ganhpc.experiment import slug
+from ganhpc.printable import printable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,7 +287,7 @@ def survey(source: Source, size: int, keep: Callable[[np.ndarray], None]) -> Ins
     seconds = time.perf_counter() - began
     told = [extent for kind, extent in extents.items() if kind is not Type.COLOUR]
     return Inspection(
-        path=displayed(str(source.path)),
+        path=printable(source.path),
         size=size,
         files=len(source.items) + len(source.others),
         usable=sums.usable,
@@ -325,7 +326,7 @@ def from_facts(source: Source, info: Mapping[str, Any]) -> Inspection | None:
     lists = {key: tuple(values[key]) for key in ("converted", "ranges", "warnings")}
     skipped = tuple(sorted([*info["undecoded"], *(str(left) for left in source.others)]))
     files = len(source.items) + len(source.others)
-    return Inspection(**values | lists | {"skipped": skipped, "files": files, "path": displayed(str(source.path))})
+    return Inspection(**values | lists | {"skipped": skipped, "files": files, "path": printable(source.path)})
 
 
 def to_facts(source: Source, seen: Inspection) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ganhpc.data.data_path import exists, is_path, place_of
-from ganhpc.data.folder_files import displayed
 from ganhpc.data.folder_index import find, fingerprint, listed
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open, read_json, write_json
+from ganhpc.printable import printable
 
 RECORD, FILES = "data.json", "data-files.gz"
 _FORMAT = 1
@@ -54,7 +54,7 @@ class Difference:
             (self.added, "added"),
             (self.removed, "removed"),
         )
-        return ", ".join(f"{len(names):,} {word} (first: {displayed(names[0])})" for names, word in kinds if names)
+        return ", ".join(f"{len(names):,} {word} (first: {printable(names[0])})" for names, word in kinds if names)
 
 
 def difference(before: Contents, now: Contents) -> Difference:
@@ -125,14 +125,14 @@ def hold(
             find(Path(path)).close()  # raises the sentence on what is there instead
         _write(run, path, contents, definition)
         return "" if not _began(run) else (
-            f"an older version began this run and kept no record of its pictures: it is held to those in {displayed(path)} from now on"
+            f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
         )  # fmt: skip
     paths = [path for path in dict.fromkeys((typed, record["path"])) if path.startswith("/") and exists(path)]
     if not paths:
         if finished:
-            return f"its pictures are not in {displayed(record['path'])} any more, and were not compared"
+            return f"its pictures are not in {printable(record['path'])} any more, and were not compared"
         raise UserError(
-            f"--data {displayed(record['path'])}: there is no such folder or zip any more, and the run {run.name} began with it. Put it "
+            f"--data {printable(record['path'])}: there is no such folder or zip any more, and the run {run.name} began with it. Put it "
             "back; or type the command that began the run with --data and the new place: the same pictures are known again."
         )
     contents = _contents(paths[0], seen)
@@ -140,7 +140,7 @@ def hold(
         raise DataChanged(_sentence(run, record, paths[0], contents))
     if not exists(record["path"]):
         write_json(run / RECORD, {**record, "path": paths[0]})
-        return f"the same pictures as in {displayed(record['path'])}, now in {displayed(paths[0])}"
+        return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
 
 
@@ -241,7 +241,7 @@ def _sentence(run: Path, record: dict[str, Any], path: str, now: Contents) -> st
     before = _before(run)
     what = str(difference(before, now)) if before else f"{record['pictures']:,} pictures then, {len(now):,} now"
     return (
-        f"{run.name}: the pictures in {displayed(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "
+        f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "
         "earlier ones back and type the same command again; or train on those that are there now: type the command that began the run "
         "with --new."
     )

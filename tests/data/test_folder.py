@@ -302,7 +302,7 @@ def test_what_is_no_plain_file_does_not_stop_it(tmp_path):
     assert seen.usable == 4
     assert "pipe.png: not a plain file" in seen.skipped
     assert "gone.png: unreadable (No such file or directory)" in seen.skipped
-    assert "line\\nbreak\\x1b[2J.txt: not an image" in seen.skipped
+    assert "line\\nbreak\\e[2J.txt: not an image" in seen.skipped
     load(DataRequest(str(path), image_size=16))
 
 
