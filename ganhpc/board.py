@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import shlex
 import socket
 import subprocess
@@ -19,6 +18,7 @@ from ganhpc.fields import differing, fields_of, options_of
 from ganhpc.files import read_json
 from ganhpc.run import Run
 from ganhpc.trainer_protocol import die_with_parent
+from ganhpc.whoami import user_name
 
 TRIES = 20
 """Ports that are looked at from the first one on."""
@@ -174,7 +174,7 @@ def tunnel(port: int, *, node: str | None = None, login: str | None = None) -> s
     on its own machine's loopback alone, so that the tunnel ends there: through other machines by -J, never by an open port.
     """
     here = port + LOCAL_PORT if port + LOCAL_PORT < 65_536 else port
-    user = os.environ.get("USER") or os.environ.get("LOGNAME") or "USER"
+    user = user_name()
     place = node or _this_machine()
     user, host = login.rpartition("@")[::2] if login and "@" in login else (user, login or "")
     words = ["ssh", "-N", "-L", f"{here}:localhost:{port}"]

@@ -11,6 +11,8 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ganhpc.surroundings import for_commands
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -29,7 +31,8 @@ class Answer:
 
 
 def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = None) -> Answer:
-    """Run `command` for at most `seconds` without an input; `env` is added to the environment.
+    """Run `command` for at most `seconds` without an input; `env` is added to the environment, which is the user's without what would change a
+    scheduler's answer (ganhpc.surroundings).
 
     The output goes through files: a pipe would keep us waiting for a grandchild that outlives the time (oarstat starts sudo,
     which we may not kill).
@@ -37,7 +40,7 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**os.environ, **(env or {})},
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**for_commands(), **(env or {})},
                 start_new_session=True,
             )  # fmt: skip
         except OSError as error:

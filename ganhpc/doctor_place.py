@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import getpass
 import os
 import shutil
 import tempfile
@@ -17,6 +16,7 @@ from ganhpc import site
 from ganhpc.commands import ask
 from ganhpc.errors import UserError
 from ganhpc.finding import Finding, bad, good, note
+from ganhpc.whoami import user_name
 
 LITTLE, TOO_LITTLE = 2_000_000_000, 200_000_000
 """Free bytes below which a disk is worth a note, and below which a run can't be kept."""
@@ -128,7 +128,7 @@ def check_schedulers() -> Iterator[Finding]:
     if not found:
         yield good("schedulers", "none: jobs run on this machine", found=[])
     if "oarsub" in found:
-        yield _server("oar", ["oarstat", "-u", getpass.getuser()], "OAR_JOB_ID")
+        yield _server("oar", ["oarstat", "-u", user_name()], "OAR_JOB_ID")
     if "sbatch" in found:
         yield _server("slurm", ["scontrol", "ping"], "SLURM_JOB_ID")
 

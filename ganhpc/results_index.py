@@ -18,6 +18,7 @@ import orjson
 
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
+from ganhpc.whoami import expand
 
 FORMAT = 1
 SMALLEST = 200
@@ -33,7 +34,7 @@ _lenient = json.JSONDecoder(parse_constant=lambda _: None).decode
 
 def place(runs: str, kind: str) -> Path:
     """The file that keeps the `kind` (result or experiment) of the runs in the folder `runs`."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    root = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     digest = hashlib.sha256(os.path.realpath(runs).encode()).hexdigest()[:16]
     return root / "ganhpc" / "results" / f"{digest}-{kind}.json"
 

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from pathlib import Path
 
-from ganhpc import script_text, sending
+from ganhpc import script_text, sending, surroundings
 from ganhpc.files import atomic_open
 from ganhpc.plan import Slot
 from ganhpc.schedulers.base import SAID, Prepared
@@ -46,8 +46,11 @@ def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     ids = ", ".join(job.id for job in sent)
     left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
+    names = {"taken": surroundings.shell_pattern(), "kept": "|".join(surroundings.KEPT)}
+    own = {} if submission.scheduler.name == "local" else {key: script_text.word(text) for key, text in names.items()}
     return script_text.fill(
         f"night_{submission.scheduler.name}.sh",
+        **own,
         day=script_text.comment(f"{day:%A %d %B %Y}"),
         count=script_text.number(len(pairs)),
         place=script_text.comment(SAID[submission.scheduler.name]),

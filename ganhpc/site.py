@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import ganhpc
+from ganhpc import whoami
 from ganhpc.errors import UserError, nearest
 from ganhpc.toml_values import BadValue, text, time_zone
+from ganhpc.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
 """The folder of launch.py."""
@@ -29,7 +31,7 @@ def folder(value: Any) -> Path:
     path = os.path.expandvars(value)
     if unset := re.search(r"\$\{?(\w+)", path):
         raise BadValue(f"a folder without ${unset[1]}, which is not set here")
-    return Path(path).expanduser()
+    return expand(path)
 
 
 def texts(value: Any) -> tuple[str, ...]:
@@ -92,7 +94,7 @@ class Site:
             return self.python
         # A variable stands at the beginning, such as $HOME; elsewhere a dollar may be part of a name.
         first, slash, rest = self.python.partition("/")
-        made = Path(os.path.expandvars(first) + slash + rest).expanduser()
+        made = expand(os.path.expandvars(first) + slash + rest)
         return str(self.path.resolve().parent / made if self.path else made.absolute())
 
 
@@ -107,14 +109,14 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 def places() -> list[Path]:
     """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
     if named := os.environ.get(VARIABLE):
-        return [Path(named).expanduser()]
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    return [ROOT / "ganhpc.toml", home / "ganhpc" / "config.toml"]
+        return [expand(named)]
+    home = os.environ.get("XDG_CONFIG_HOME") or (str(own / ".config") if (own := whoami.home()) else "")
+    return [ROOT / "ganhpc.toml", *([expand(home) / "ganhpc" / "config.toml"] if home else [])]
 
 
 def state_folder() -> Path:
     """Where the launchers of this user meet."""
-    return Path(os.environ.get("XDG_STATE_HOME") or "~/.local/state").expanduser() / "ganhpc"
+    return expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ganhpc"
 
 
 def load() -> Site:

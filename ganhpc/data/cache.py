@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.errors import UserError
 from ganhpc.files import sync_folder
+from ganhpc.whoami import expand
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,7 +51,7 @@ class Cached:
 
 def cache_folder() -> Path:
     """`$GANHPC_DATA`, or `~/.cache/ganhpc`. Put it on fast storage that the compute nodes see too."""
-    return Path(os.environ.get(VARIABLE) or "~/.cache/ganhpc").expanduser()
+    return expand(os.environ.get(VARIABLE) or "~/.cache/ganhpc")
 
 
 def digest(tree: Any) -> str:

@@ -21,6 +21,7 @@ from ganhpc.data.base import DataRequest, ImageData
 from ganhpc.data.cifar10_spec import CLASSES, SHAPE, Arrays, Spec, Unavailable, check
 from ganhpc.data.fetch_progress import fetching, say
 from ganhpc.errors import UserError
+from ganhpc.whoami import expand
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -115,7 +116,7 @@ def subset(labels: list[int], n: int) -> list[int]:
 
 def _root(root: Path | None) -> Path | None:
     found = root if root is not None else site.load().data_root
-    return found.expanduser() if found else None
+    return expand(found) if found else None
 
 
 def _folders(root: Path | None) -> list[Path]:

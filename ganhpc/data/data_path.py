@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ganhpc.data import set_list
 from ganhpc.errors import UserError
+from ganhpc.whoami import expand
 
 
 def exists(path: Path | str) -> bool:
@@ -29,7 +30,7 @@ def denoted(word: str) -> str:
             f"--data {word!r} names nothing: give a data set ({', '.join(set_list.names())}), a folder or a zip."
         )
     try:
-        path = Path(word).expanduser()
+        path = expand(word)
         if not is_path(word) and word[0] != "~":
             return word
         return str(path.resolve())
@@ -47,7 +48,7 @@ def place_of(word: str, run: Path) -> str:
     beside = _beside(word, run)
     if word in set_list.names() or not (is_path(word) or exists(beside)):
         return word
-    path = Path(word).expanduser()
+    path = expand(word)
     if path.is_absolute():
         return str(path)
     return str(beside) if exists(beside) else str(Path.cwd() / path)

@@ -26,6 +26,7 @@ from ganhpc.data.folder_files import Source
 from ganhpc.data.folder_index import find, fingerprint_of
 from ganhpc.errors import UserError
 from ganhpc.printable import printable
+from ganhpc.whoami import expand
 
 HELD_OUT = 0.05
 MOST_HELD_OUT = 1_000
@@ -37,7 +38,7 @@ def load(request: DataRequest) -> ImageData:
     Raises UserError where it can't be found or has fewer than two different usable pictures, where the cache can't be written, and where
     `train_images` asks for more than there are.
     """
-    path, size = Path(request.name).expanduser(), pictures.SIZE if request.image_size is None else request.image_size
+    path, size = expand(request.name), pictures.SIZE if request.image_size is None else request.image_size
     if not 8 <= size <= 1024:
         raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
     kept, seen, fingerprint = prepare(path, size)

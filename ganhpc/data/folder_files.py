@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ganhpc.errors import UserError
 from ganhpc.printable import printable
+from ganhpc.whoami import expand
 
 MAX_BYTES = 200_000_000
 """Files with more bytes are skipped unread; in a zip, a small member can unpack to more than memory holds."""
@@ -81,7 +82,7 @@ def list_files(path: Path) -> Source:
 
     Raises UserError where it is neither.
     """
-    path = path.expanduser()
+    path = expand(path)
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -17,6 +17,7 @@ from ganhpc import script_text
 from ganhpc.kinds import Capabilities, capabilities
 from ganhpc.script_text import ScriptText
 from ganhpc.site import ROOT, Site
+from ganhpc.whoami import expand
 
 HANDED_ON = ("GANHPC_CONFIG", "GANHPC_DATA")
 """Variables of the launcher, each with a path, that the node side reads too."""
@@ -138,6 +139,8 @@ class Found:
 
     here: bool
     why: str
+    installed: bool = False
+    """Whether its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
 
 
 class Refused(Exception):
@@ -226,7 +229,7 @@ def _handed_on() -> list[ScriptText]:
     handed = []
     for variable in HANDED_ON:
         if value := os.environ.get(variable):
-            path = str(Path(value).expanduser().absolute())
+            path = str(expand(value).absolute())
             made = script_text.shell("[ ! -e {} ] || {}", script_text.word(path), script_text.export(variable, path))
             handed.append(made)
     return handed

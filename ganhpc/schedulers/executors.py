@@ -5,6 +5,7 @@ submitit hands over, reads the job's id and keeps the script under it; nothing o
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from contextlib import redirect_stderr
@@ -16,6 +17,7 @@ from submitit.slurm.slurm import SlurmExecutor
 from submitit_oar.oar import OarExecutor
 
 from ganhpc.schedulers.base import Prepared, Refused
+from ganhpc.surroundings import for_commands
 
 
 class _Ours:
@@ -33,8 +35,12 @@ class _Ours:
         del submission_file_path
         # submitit waits for ever; a server that hangs must not hang its user.
         words = ["timeout", "--kill-after=5", f"{self.seconds:g}", *self.prepared.argv]
+        # submitit hands on all of its own environment, and Slurm that to the job.
+        clean = for_commands()
+        out = [word for name in os.environ if name not in clean for word in ("-u", name)]
+        sets = [f"{name}={value}" for name, value in clean.items() if os.environ.get(name) != value]
         # From a plain folder: the one in which the command was typed may be gone, or have a name that the scheduler stumbles over.
-        return ["sh", "-c", 'cd / && PWD=/ exec "$@"', "sh", *words]
+        return ["sh", "-c", 'cd / && PWD=/ exec "$@"', "sh", "env", *out, *sets, *words]
 
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""
@@ -66,13 +72,21 @@ def _first_line(error: Exception) -> str:
 class OurSlurm(_Ours, SlurmExecutor):
     """submitit's Slurm executor."""
 
+    @classmethod
+    def affinity(cls) -> int:
+        """Submitting takes no srun on this machine, without which submitit would refuse."""
+        return 2
+
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:
         # submitit takes the first "job N" of all that is printed, a site's greeting included.
         text = string if isinstance(string, str) else string.decode()
-        if not (found := re.search(r"Submitted batch job (\d+)", text)):
+        found = re.findall(r"Submitted batch job (\d+)", text)
+        # A wrapper of the site, or --parsable in one, prints the number alone, or the number and the cluster.
+        found = found or re.findall(r"^\s*(\d+)(?:;[\w.-]+)?\s*$", text, re.MULTILINE)
+        if len(set(found)) != 1:
             raise FailedSubmissionError(text.strip()[-200:] or "sbatch printed nothing")
-        return found[1]
+        return str(found[0])
 
 
 class OurOar(_Ours, OarExecutor):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import getpass
 import os
 import re
 import shutil
@@ -31,6 +30,7 @@ from ganhpc.schedulers.base import (
 )
 from ganhpc.schedulers.oar_words import job_of, local, refusal, trees
 from ganhpc.script_text import ScriptText
+from ganhpc.whoami import user_name
 
 SECONDS = 30.0
 """How long one of OAR's commands may take before we say that it hangs."""
@@ -49,13 +49,16 @@ class Oar(Scheduler):
 
     def find(self) -> Found:
         if not shutil.which("oarsub"):
-            return Found(False, "oarsub is not on the PATH")
-        answer = ask(["oarstat", "-u", getpass.getuser(), "-J"], 10)
+            other = next((name for name in ("oarstat", "oardel") if shutil.which(name)), None)
+            aside = f", though {other} is" if other else ""
+            return Found(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
+        answer = ask(["oarstat", "-u", user_name(), "-J"], 10)
         if answer.code is None:
-            return Found(False, "oarsub is here, but OAR's server doesn't answer (10 s)")
+            return Found(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
         if answer.code != 0:
-            return Found(False, f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})")
-        return Found(True, "oarsub is here and OAR's server answers")
+            why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
+            return Found(False, why, installed=True)
+        return Found(True, "oarsub is here and OAR's server answers", installed=True)
 
     def old_types(self) -> bool:
         """Whether the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.
@@ -140,7 +143,7 @@ class Oar(Scheduler):
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def queue(self) -> list[Job]:
-        answer = ask(["oarstat", "-u", getpass.getuser(), "-f", "-J"], SECONDS)
+        answer = ask(["oarstat", "-u", user_name(), "-f", "-J"], SECONDS)
         try:
             if answer.code != 0:
                 raise ValueError(_why(answer))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.schedulers.base import Scheduler
+from ganhpc.schedulers.base import SAID, Scheduler
+from ganhpc.schedulers.inside import inside
 from ganhpc.site import Site
 
 KNOWN = ("local", "slurm", "oar")
@@ -24,9 +25,10 @@ def named(name: str, site: Site) -> Scheduler:
 
 
 def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
-    """(the scheduler, or None for this machine; why). auto: OAR, then Slurm, where its command is here and its server answers.
+    """(the scheduler, or None for this machine; why). auto: this machine inside a job; else OAR, then Slurm, where its server answers.
 
-    Raises UserError where a named scheduler can't be used; a dry run can do without it.
+    Raises UserError where a named scheduler can't be used, or where a cluster's commands are here and its server doesn't answer: this is
+    likely its frontend, on which nothing may train. A dry run can do without the server.
     """
     if on == "local":
         return None, "--on local"
@@ -38,11 +40,21 @@ def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | Non
                 f"--on {on}: {found.why}; type --on local to train on this machine, or --dry-run to see what would be sent."
             )
         return scheduler, found.why
-    reasons = []
-    for name in ("oar", "slurm"):
-        scheduler = named(name, site)
-        found = scheduler.found
-        if found.here:
-            return scheduler, found.why
-        reasons.append(found.why)
-    return None, "; ".join(reasons)
+    if job := inside():
+        return None, f"inside job {job.id} of {SAID[job.scheduler]}; --on {job.scheduler} submits another one"
+    return _first(site, dry_run=dry_run)
+
+
+def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
+    """The first scheduler whose server answers; None where no cluster's commands are here."""
+    schedulers = [named(name, site) for name in ("oar", "slurm")]
+    if up := next((each for each in schedulers if each.found.here), None):
+        return up, up.found.why
+    if down := next((each for each in schedulers if each.found.installed), None):
+        if dry_run:
+            return down, down.found.why
+        raise UserError(
+            f"{down.found.why}, and nothing may train on a cluster's frontend: type the same command later, when "
+            f"{SAID[down.name]} answers, or add --on local where this machine may compute (your own, or a node of yours)."
+        )
+    return None, "; ".join(each.found.why for each in schedulers)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import getpass
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from ganhpc.schedulers.base import (
     setup_lines,
 )
 from ganhpc.script_text import ScriptText
+from ganhpc.whoami import user_name
 
 SECONDS = 30.0
 """How long one of Slurm's commands may take before we say that it hangs."""
@@ -79,13 +79,15 @@ class Slurm(Scheduler):
 
     def find(self) -> Found:
         if not shutil.which("sbatch"):
-            return Found(False, "sbatch is not on the PATH")
+            other = next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None)
+            aside = f", though {other} is" if other else ""
+            return Found(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
         answer = ask(["scontrol", "ping"], 10)
         if answer.code is None:
-            return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)")
+            return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
         if " UP" not in answer.out:
-            return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})")
-        return Found(True, "sbatch is here and Slurm's server answers")
+            return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True)
+        return Found(True, "sbatch is here and Slurm's server answers", installed=True)
 
     def prepare(self, request: JobRequest) -> Prepared:
         path = request.run / "jobs" / f"{request.tag}.sh"
@@ -98,15 +100,17 @@ class Slurm(Scheduler):
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
-        return Prepared(request, script, ("sbatch", str(path)), path)
+        decided = (f"--{key}={value}" if value else f"--{key}" for key, value in self._decided(request))
+        return Prepared(request, script, ("sbatch", *decided, str(path)), path)
 
     def _directives(self, request: JobRequest) -> Iterator[ScriptText]:
-        for key, value in self._asked(request):
+        for key, value in (*self._decided(request), *self._asked(request)):
             yield script_text.directive(key, value)
         for option in self.site.options:
             yield script_text.raw_directive(option, "options")
 
-    def _asked(self, request: JobRequest) -> Iterator[tuple[str, str]]:
+    def _decided(self, request: JobRequest) -> Iterator[tuple[str, str]]:
+        """The policy's and the plan's words. They stand on the command line, which goes before the environment and the script."""
         # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
         minutes = max(1, request.seconds // 60)
         yield "job-name", JOB_NAME
@@ -116,13 +120,6 @@ class Slurm(Scheduler):
         yield "open-mode", "append"
         # Every node has it; the folder in which the command was typed may be one that no node has.
         yield "chdir", "/"
-        yield "nodes", str(request.nodes)
-        yield "ntasks-per-node", "1"
-        if (cores := request.tasks_per_node * request.threads) > 1:
-            # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
-            yield "cpus-per-task", str(cores)
-        if request.gpus_per_node:
-            yield "gpus-per-node", str(request.gpus_per_node)
         # A requeued job starts over on its own; the run folder makes it go on.
         yield "requeue", ""
         yield (
@@ -135,6 +132,16 @@ class Slurm(Scheduler):
             yield "deadline", _local(request.deadline)
         if conditions := _conditions(request):
             yield "dependency", conditions
+
+    def _asked(self, request: JobRequest) -> Iterator[tuple[str, str]]:
+        """What the job needs."""
+        yield "nodes", str(request.nodes)
+        yield "ntasks-per-node", "1"
+        if (cores := request.tasks_per_node * request.threads) > 1:
+            # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
+            yield "cpus-per-task", str(cores)
+        if request.gpus_per_node:
+            yield "gpus-per-node", str(request.gpus_per_node)
         for key in ("partition", "account", "qos"):
             if value := getattr(self.site, key, None):
                 yield key, value
@@ -149,13 +156,14 @@ class Slurm(Scheduler):
             return prepared.command
         # What stands on the command line takes the place of what stands in the script.
         conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, "")))
-        words = script_text.command(["sbatch", f"--dependency={conditions}"])
-        return script_text.shell("{}{} {}", words, behind, script_text.command(prepared.argv[1:]))
+        words = [word for word in prepared.argv if not word.startswith("--dependency=")]
+        waits = script_text.command([words[0], f"--dependency={conditions}"])
+        return script_text.shell("{}{} {}", waits, behind, script_text.command(words[1:]))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def queue(self) -> list[Job]:
-        answer = self._squeue("-u", getpass.getuser())
+        answer = self._squeue("-u", user_name())
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
         jobs = [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
@@ -166,7 +174,7 @@ class Slurm(Scheduler):
         if not ids:
             return found
         wanted = set(ids)
-        answer = self._squeue("-t", "all", "-u", getpass.getuser())
+        answer = self._squeue("-t", "all", "-u", user_name())
         if answer.code == 0:
             lines = (job for line in answer.out.splitlines() if (job := _job(line)) is not None)
             found |= {job.id: job for job in lines if job.id in wanted}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 import sys
 from typing import Any
 
@@ -25,7 +27,8 @@ def main(state: State, words: list[str]) -> int:
         jobs = [job for job in state.all_jobs() if job["id"] in numbers]
     else:
         jobs = [job for job in state.all_jobs() if job["state"] not in ENDED]
-        jobs = [job for job in jobs if user in (None, "", job["user"])]
+        mine = pwd.getpwuid(os.getuid()).pw_name  # whoever runs the fake is its user
+        jobs = [job for job in jobs if user in (None, "", mine, job["user"])]
     if "e" in flags:
         _events(jobs)
     elif "s" in flags:

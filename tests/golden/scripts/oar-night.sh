@@ -2,6 +2,8 @@
 # The night of Monday 23 November 2026: 2 jobs for OAR under the policy student.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
+# Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
+for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY'); do unset "$name"; done
 
 submit() { # run oarsub; print the id of its job, and everything else for the eye
     "$@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p'

@@ -2,6 +2,8 @@
 # The night of Monday 23 November 2026: 2 jobs for Slurm under the policy student.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
+# Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
+for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY'); do unset "$name"; done
 
 submit() { # run sbatch; print the id of its job, and everything else for the eye
     "$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
@@ -9,9 +11,9 @@ submit() { # run sbatch; print the id of its job, and everything else for the ey
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit sbatch --dependency=singleton,afterany:"$job1" '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

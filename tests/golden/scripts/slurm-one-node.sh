@@ -7,14 +7,14 @@
 #SBATCH --output='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
 #SBATCH --open-mode=append
 #SBATCH --chdir=/
-#SBATCH --nodes=1
-#SBATCH --ntasks-per-node=1
-#SBATCH --gpus-per-node=1
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --begin=2026-11-23T19:01:00
 #SBATCH --deadline=2026-11-24T08:59:00
 #SBATCH --dependency=singleton
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --gpus-per-node=1
 #SBATCH --partition=gpu
 #SBATCH --account='a team'
 #SBATCH --qos=normal
@@ -45,4 +45,4 @@ cd /checkout || exit 1
 # The task has this script's variables, whatever --export says of the job's.
 exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --last
 
-$ sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
+$ sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --deadline=2026-11-24T08:59:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'

@@ -7,13 +7,13 @@
 #SBATCH --output='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
 #SBATCH --open-mode=append
 #SBATCH --chdir=/
+#SBATCH --requeue
+#SBATCH --signal=USR2@120
+#SBATCH --dependency=afterany:17:18
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=4
 #SBATCH --gpus-per-node=4
-#SBATCH --requeue
-#SBATCH --signal=USR2@120
-#SBATCH --dependency=afterany:17:18
 #SBATCH --partition=gpu
 #SBATCH --account='a team'
 #SBATCH --qos=normal
@@ -44,4 +44,4 @@ cd /checkout || exit 1
 # The task has this script's variables, whatever --export says of the job's.
 exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=4 --last --again
 
-$ sbatch '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
+$ sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --dependency=afterany:17:18 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
