@@ -184,6 +184,26 @@ def _ticks_per_second() -> int:
     return os.sysconf("SC_CLK_TCK")
 
 
+class Load:
+    """What other processes use of the cores of this one, seen between two looks."""
+
+    def __init__(self) -> None:
+        self._cores = sorted(os.sched_getaffinity(0))
+        self._last = self._now()
+
+    def others(self) -> float | None:
+        """Cores' worth of time that others used since the last look (or since this was made); None where nobody counts."""
+        (before, own, begun), (after, now_own, now) = self._last, self._now()
+        self._last = (after, now_own, now)
+        if before is None or after is None or now <= begun:
+            return None
+        used = (after - before) / _ticks_per_second() - (now_own - own)
+        return max(0.0, used / (now - begun))
+
+    def _now(self) -> tuple[int | None, float, float]:
+        return _ticks(self._cores, Path("/")), time.process_time(), time.monotonic()
+
+
 # -- the threads of one process -----------------------------------------------------------------------------------
 
 

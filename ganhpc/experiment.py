@@ -76,7 +76,7 @@ class Experiment:
     lr: float = option(0.001, "learning rate at its highest", low=0.0)
     seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
     precision: str = option(
-        "auto", "arithmetic of the training step (auto: bf16 where the device has fast units for it)",
+        "auto", "arithmetic of the training step (auto: the faster one; measured on a CPU, where --time bounds the run)",
         choices=("auto", "fp32", "bf16"),
     )  # fmt: skip
     compile: str = option(

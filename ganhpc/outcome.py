@@ -20,7 +20,7 @@ from ganhpc.description import Description
 from ganhpc.files import atomic_open, write_json
 from ganhpc.flops import count_parameters, training_step_ops
 from ganhpc.run import Run, State
-from ganhpc.tasks.base import Task, uses_bf16
+from ganhpc.tasks.base import SPEED, Task, precision_of
 from ganhpc.trainer import Trainer
 
 
@@ -86,6 +86,7 @@ def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
         "headline": trainer.task.headline,
         "network": trainer.choices.get("network", ""),
         "why": trainer.choices.get("why", ""),
+        "speed": trainer.choices.get(SPEED, {}).get("why", ""),
     }
 
 
@@ -134,8 +135,11 @@ def operations_of_a_step(task: Task, processes: int) -> dict[str, Any]:
 
 def _dtype(trainer: Trainer) -> torch.dtype:
     """What the training step's products are computed in."""
-    bf16 = uses_bf16(trainer.experiment.precision, trainer.peers.device)
-    return torch.bfloat16 if bf16 else torch.float32
+    return torch.bfloat16 if _precision(trainer) == "bf16" else torch.float32
+
+
+def _precision(trainer: Trainer) -> str:
+    return precision_of(trainer.experiment.precision, trainer.peers.device, trainer.choices)
 
 
 def _time(trainer: Trainer) -> dict[str, Any]:
@@ -162,8 +166,7 @@ def _time(trainer: Trainer) -> dict[str, Any]:
 def environment(trainer: Trainer) -> dict[str, Any]:
     """The device, the versions and the commit that made a number."""
     device = trainer.peers.device
-    precision = "bf16" if uses_bf16(trainer.experiment.precision, device) else "fp32"
-    return {"processes": trainer.peers.world_size, **environment_of(device, precision)}
+    return {"processes": trainer.peers.world_size, **environment_of(device, _precision(trainer))}
 
 
 def environment_of(device: torch.device, precision: str) -> dict[str, Any]:

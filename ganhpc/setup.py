@@ -22,6 +22,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.files import read_json, storage_errors, write_json
 from ganhpc.flops import check_budget
 from ganhpc.run import Run
+from ganhpc.speed import Speed
 from ganhpc.tasks import base
 from ganhpc.trainer import Trainer
 
@@ -67,7 +68,10 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     startup = time.monotonic() - begun
     clock.start()
     choices = read_json(run.choices_json) or {}
-    task = _build(experiment, images, peers, clock, choices, say)
+    context = _context(experiment, images, peers, clock, choices, say)
+    speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, peers))
+    speed.settle()
+    task = _build(experiment, context)
     _keep_choices(run, choices, peers)
     if peers.is_main:
         exports.announce(run, task)
@@ -75,7 +79,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
         check_budget(torch.nn.ModuleDict(task.results), experiment.budget.budget_params)
     torch.manual_seed(experiment.seed + 1 + peers.rank)
     trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
-    trainer.choices, trainer.data_note = choices, images.note
+    trainer.choices, trainer.data_note, trainer.speed = choices, images.note, speed
     trainer.progress.startup_seconds += startup
     if restored:
         say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
@@ -113,12 +117,11 @@ def request_of(experiment: Experiment) -> DataRequest:
     )
 
 
-def _build(
+def _context(
     experiment: Experiment, images: Any, peers: Distributed, clock: Clock, choices: dict[str, Any], say: Any
-) -> base.Task:
-    torch.manual_seed(experiment.seed)
+) -> base.Context:
     time_budget = experiment.budget.time if experiment.budget.epochs is None else None
-    context = base.Context(
+    return base.Context(
         data=images,
         peers=peers,
         phase=clock.phase,
@@ -126,17 +129,26 @@ def _build(
         seconds_left=None if time_budget is None else time_budget - clock.used,
         say=say,
     )
-    task = base.module(experiment.TASK).build(experiment, context)
+
+
+def _builder(experiment: Experiment) -> Callable[[Experiment, base.Context], base.Task]:
+    builder: Callable[[Experiment, base.Context], base.Task] = base.module(experiment.TASK).build
+    return builder
+
+
+def _build(experiment: Experiment, context: base.Context) -> base.Task:
+    torch.manual_seed(experiment.seed)
+    task = _builder(experiment)(experiment, context)
     if task.steps_per_epoch < 1:
         raise UserError(
-            f"--batch-size {experiment.batch_size} is more than the {len(images.images):,} training images: type a smaller one."
+            f"--batch-size {experiment.batch_size} is more than the {len(context.data.images):,} training images: type a smaller one."
         )
     return task
 
 
 def _keep_choices(run: Run, choices: dict[str, Any], peers: Distributed) -> None:
-    """Settle for all later segments what was measured in the first."""
-    if peers.is_main and choices and not run.choices_json.exists():
+    """Settle for all later segments what was measured in this one."""
+    if peers.is_main and choices and choices != read_json(run.choices_json):
         write_json(run.choices_json, choices)
 
 

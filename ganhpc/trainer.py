@@ -25,6 +25,7 @@ from ganhpc.progress import Progress, Stopped
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
 from ganhpc.sampler import Sampler
+from ganhpc.speed import Speed
 from ganhpc.tasks.base import Task
 from ganhpc.tasks.stage import within
 
@@ -81,6 +82,7 @@ class Trainer:
         self.bound = Watched(run.deadline_json)
         self.choices: dict[str, Any] = {}
         self.data_note = ""
+        self.speed: Speed | None = None
         if restored:
             self._restore(restored)
         self.metrics = Metrics(run, self.progress if restored else None, active=peers.is_main)
@@ -160,6 +162,8 @@ class Trainer:
         self.paces.stepped(took, steps)
         self.progress.step_seconds += took
         self._check_finite()
+        if self.speed:
+            self.speed.look_again()
         self._tell()
 
     def _step(self, left: float) -> None:

@@ -18,7 +18,7 @@ from ganhpc.errors import UserError
 from ganhpc.nets import choice
 from ganhpc.outcome import environment_of
 from ganhpc.setup import keep_freed_memory
-from ganhpc.tasks.base import uses_bf16
+from ganhpc.tasks.base import precision_of
 from jobs.cifar import PRESETS
 
 HOUR = 3600.0
@@ -42,7 +42,7 @@ def measure(peers: Distributed, *, quick: bool, compiled: bool) -> dict[str, Any
     begun = time.perf_counter()
     if peers.device.type == "cpu":
         keep_freed_memory()
-    precision = "bf16" if uses_bf16("auto", peers.device) else "fp32"
+    precision = precision_of("auto", peers.device, {})
     images = registry.load(DataRequest("synthetic", train_images=600 if quick else 2000))
     repeats, block = (3, 0.1) if quick else (5, 0.6)
     say("the ceilings: matrix products and copies")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from ganhpc import optimizers
 from ganhpc.errors import UserError
 from ganhpc.flops import count_parameters
 from ganhpc.nets.compact import CompactNet
@@ -18,6 +21,7 @@ from ganhpc.nets.convmixer import ConvMixer
 from ganhpc.nets.course import CourseNet
 from ganhpc.nets.densenet import DenseNet
 from ganhpc.nets.recurrent import RecurrentNet
+from ganhpc.tasks import tta
 from ganhpc.tasks.base import Context
 from ganhpc.units import format_duration
 
@@ -51,6 +55,8 @@ class Member:
     name: str
     fields: dict[str, Any]
     least_epochs: float
+    macs: float
+    """Millions of multiply-accumulates of one image of 32x32 pixels in colour."""
     net: str = "compact"
     epochs_to_90: float | None = None
     """Epochs of CIFAR-10 to 90 % of test accuracy, where docs/record.md can tell."""
@@ -62,6 +68,7 @@ FAMILY = (
         "record",
         {"widths": (48, 64, 80), "blocks": (1, 1, 1), "iterations": (3, 3, 3), "stem": 32},
         100.0,
+        209.7,
         net="recurrent",
     ),
     # 32.5 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
@@ -69,12 +76,14 @@ FAMILY = (
         "large",
         {"channels": (32, 48, 64, 80), "depths": (2, 2, 2, 2), "stem": 24, "stem_kernel": 2, "stem_stride": 1},
         10.0,
+        32.5,
     ),
     # 8.6 M: the best that five minutes of two CPU cores can train (docs/record.md); worth it from four epochs on.
     Member(
         "base",
         {"channels": (32, 64, 104), "depths": (1, 2, 2), "stem": 32, "stem_kernel": 3, "stem_stride": 2},
         4.0,
+        8.6,
         epochs_to_90=38.0,
     ),
 )
@@ -116,9 +125,8 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
     Raises UserError where not even the narrowest fits.
     """
     limit = min(experiment.budget.budget_params or STRICTEST, STRICTEST)
-    candidates = [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in WIDTHS)]
-    with torch.device("meta"):
-        sizes = [count_parameters(_built(member.net, member.fields, shape, classes))[0] for member in candidates]
+    candidates = _candidates()
+    sizes = _sizes(shape, classes)
     fitting = [(member, size) for member, size in zip(candidates, sizes, strict=True) if size <= limit]
     if not fitting:
         raise UserError(
@@ -126,6 +134,18 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
             "or --net course with small --conv and --linear."
         )
     return fitting
+
+
+def _candidates() -> list[Member]:
+    """All networks that `auto` may stand for, the heaviest first."""
+    return [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in WIDTHS)]
+
+
+@functools.cache
+def _sizes(shape: tuple[int, int, int], classes: int) -> list[int]:
+    """Trainable parameters of each candidate."""
+    with torch.device("meta"):
+        return [count_parameters(_built(member.net, member.fields, shape, classes))[0] for member in _candidates()]
 
 
 def _narrowed(member: Member, width: float) -> Member:
@@ -174,46 +194,71 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     """(index of the heaviest that sees the images often enough in the time, the reason in words). Measures this device."""
     assert context.seconds_left is not None
     # A teacher takes its share first.
-    n, share = len(context.data.images), 0.0 if experiment.teacher == "none" else experiment.teacher_share
-    left = context.seconds_left * (1 - share)
+    left = context.seconds_left * (1 - (0.0 if experiment.teacher == "none" else experiment.teacher_share))
+    last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
 
     def epochs(member: Member, few: float | None) -> float:
         net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
-        return left * images_per_second(net, context, _affordable(experiment, context, few)) / n
+        speed = images_per_second(net, context, _affordable(experiment, context, few))
+        return _epochs_that_fit(left, speed, experiment, context)
 
-    # Every heavier member, then the widest of the last one, until one fits; its narrower forms follow by arithmetic.
-    last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
-    index, fits = 0, 0.0
-    for index in range(last + 1):
-        few = _speed_of_few(members[index], context, experiment)
-        if index < last and few is not None and 4 * left * few / n < members[index].least_epochs:
-            continue
-        fits = epochs(members[index], few)
-        if fits >= members[index].least_epochs:
-            break
+    index, fits = _heaviest(members[: last + 1], epochs, context, experiment)
     if fits < members[index].least_epochs:
         widest = members[index].fields["channels"][-1]
         # Operations go with the square of the width: take the one that should fit.
         share = max(NARROWEST, (fits / members[index].least_epochs) ** 0.5)
         narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
         index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
+    n = len(context.data.images)
     words = f"about {fits:.1f} epochs of {n:,} images fit into {format_duration(round(left))} on this device"
     return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
 
 
+def _epochs_that_fit(seconds: float, speed: float, experiment: Any, context: Context) -> float:
+    """Epochs that fit into `seconds` at `speed` training images a second, each with its evaluation, and the last evaluation besides."""
+    recipe_tta = experiment.tta if experiment.tta != "auto" else "flip"
+    evaluation = EVALUATION * len(context.data.test_images)
+    return max(0.0, OF_STEPS * seconds * speed - tta.PASSES[recipe_tta] * evaluation) / (
+        len(context.data.images) + evaluation
+    )
+
+
+def _heaviest(
+    members: list[Member], epochs: Callable[[Member, float | None], float], context: Context, experiment: Any
+) -> tuple[int, float]:
+    """(index of the heaviest member that sees the images often enough, the epochs that fit); the last one where none does."""
+    last = len(members) - 1
+    if context.device.type == "cuda":
+        for index, member in enumerate(members):
+            fits = epochs(member, None)
+            if fits >= member.least_epochs or index == last:
+                return index, fits
+    # On a CPU a heavy network costs many seconds to measure: the light one tells whether it is worth a try.
+    light, few = members[last], _speed_of_few(members[last], context, experiment)
+    light_fits = epochs(light, few)
+    for index, member in enumerate(members[:last]):
+        share = light.macs / member.macs
+        if HOPE * light_fits * share < member.least_epochs:
+            continue
+        if (fits := epochs(member, few and few * share)) >= member.least_epochs:
+            return index, fits
+    return last, light_fits
+
+
+HOPE = 2.0
+"""A heavier network may make at most so many times the operations a second of a lighter one (seen: 1.3 times)."""
+EVALUATION = 0.3
+"""What a test image costs, in training images (seen: 0.25 to 0.33)."""
+OF_STEPS = 0.95
+"""Share of the time that is left for steps and evaluations by batches, records, pictures and checkpoints (seen: 0.94 to 0.97)."""
 FEW = 8
 """Images of a first, rough measurement."""
-MEASURED = 0.02
+MEASURED = 0.002
 """Share of the time that one pass of a fair measurement may take."""
 
 
-def _speed_of_few(member: Member, context: Context, experiment: Any) -> float | None:
-    """Images a second of a few images: they tell a network that is far too slow, of which a fair measurement costs a CPU many seconds.
-
-    None on a GPU, which is idle with a few images.
-    """
-    if context.device.type == "cuda":
-        return None
+def _speed_of_few(member: Member, context: Context, experiment: Any) -> float:
+    """Images a second of a few images: they tell how many a fair measurement may take."""
     net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
     few = experiment.replace(batch_size=FEW * context.peers.world_size)
     return images_per_second(net, context, few, seconds=0.0)
@@ -229,21 +274,38 @@ def _affordable(experiment: Any, context: Context, few: float | None) -> Any:
 
 
 def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds: float = 0.6) -> float:
-    """Training speed of `net` on this device: forward and backward on one batch, repeated for about `seconds` after a warm-up."""
+    """Training speed of `net` on this device: forward, backward and optimizer on one batch, repeated for about `seconds` after a warm-up.
+
+    By the fastest step: what other processes take away at this moment is not gone for the whole run, and a network is chosen for good.
+    """
     batch = max(1, min(experiment.batch_size, len(context.data.images)) // context.peers.world_size)
     net = net.to(context.device).to(memory_format=torch.channels_last).train()
+    made = optimizers.make(experiment, net).values()
     images = context.data.images[:batch].to(context.device).float().contiguous(memory_format=torch.channels_last) / 255
-    _synchronized(context, net, images, experiment)
-    begun, done = time.perf_counter(), 0
+
+    def step() -> float:
+        begun = time.perf_counter()
+        _synchronized(context, net, images, experiment, made)
+        return time.perf_counter() - begun
+
+    step()
+    if context.device.type != "cuda":
+        seconds = min(seconds, 5 * MEASURED * (context.seconds_left or math.inf))
+    begun, best, done = time.perf_counter(), math.inf, 0
     while done < 2 or (time.perf_counter() - begun < seconds and done < 50):
-        _synchronized(context, net, images, experiment)
-        done += 1
-    return done * batch * context.peers.world_size / (time.perf_counter() - begun)
+        best, done = min(best, step()), done + 1
+    return batch * context.peers.world_size / best
 
 
-def _synchronized(context: Context, net: nn.Module, images: torch.Tensor, experiment: Any) -> None:
+def _synchronized(
+    context: Context, net: nn.Module, images: torch.Tensor, experiment: Any, made: Iterable[torch.optim.Optimizer]
+) -> None:
     with context.autocast(experiment.precision):
         loss = net(images).float().square().mean()
+    for optimizer in made:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()
+    for optimizer in made:
+        optimizer.step()
     if context.device.type == "cuda":
         torch.cuda.synchronize()

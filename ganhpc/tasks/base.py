@@ -42,14 +42,22 @@ class Context:
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """Arithmetic in bf16 where `precision` (fp32, bf16 or auto) and the device make it so."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=uses_bf16(precision, self.device))
+        bf16 = precision_of(precision, self.device, self.choices) == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bf16)
 
 
-def uses_bf16(precision: str, device: torch.device) -> bool:
-    """Whether a step computes in bf16. auto: on GPUs from Ampere on, whose matrix units are several times faster in it."""
-    if precision == "auto":
-        return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-    return precision == "bf16"
+SPEED = "speed"
+"""The key of `choices` under which stands how steps are computed: `ganhpc.speed` writes it."""
+
+
+def precision_of(asked: str, device: torch.device, choices: Mapping[str, Any]) -> str:
+    """What a step computes in: fp32 or bf16. auto: on a CPU what was measured (fp32 where nothing was); bf16 on GPUs from Ampere on,
+    whose matrix units are several times faster in it."""
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    return str(choices.get(SPEED, {}).get("precision", "fp32"))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 
 from ganhpc.data import registry
 from ganhpc.data.base import DataRequest
+from ganhpc.describe import describe
 from ganhpc.distributed import Distributed
 from ganhpc.files import read_json
 from ganhpc.flops import count_parameters
@@ -32,9 +34,11 @@ def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict
 
     monkeypatch.setattr(choice, "images_per_second", speed)
     images = registry.load(DataRequest("synthetic", train_images=50_000 // 100))
+    images = dataclasses.replace(images, test_images=images.test_images[:100])
     said: list[str] = []
     # A hundredth of CIFAR-10 in a hundredth of the time: the same epochs.
-    context = Context(images, Distributed.start("cpu"), seconds_left=seconds / 100, say=said.append)
+    peers = Distributed(0, 1, 0, torch.device("cuda" if "GPU" in device else "cpu"))
+    context = Context(images, peers, seconds_left=seconds / 100, say=said.append)
     choice.settle(Cifar(), context)
     (line,) = said
     assert line.startswith(f"network: {context.choices['network']}: ") and "epochs of 500 images fit into" in line
@@ -61,7 +65,7 @@ def test_time_is_the_limit_or_parameters_are(
     assert f"{count_parameters(net)[0]:,} trainable parameters" in choices["why"]
 
 
-def test_a_heavy_network_is_not_measured_where_a_few_images_rule_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heavy_network_is_not_measured_where_the_light_one_rules_it_out(monkeypatch: pytest.MonkeyPatch) -> None:
     """Five minutes of a CPU are too dear for fair measurements of what can't be."""
     sizes: list[tuple[str, int]] = []
 
@@ -73,7 +77,23 @@ def test_a_heavy_network_is_not_measured_where_a_few_images_rule_it_out(monkeypa
     monkeypatch.setattr(choice, "images_per_second", speed)
     images = registry.load(DataRequest("synthetic", train_images=500))
     choice.settle(Cifar(), Context(images, Distributed.start("cpu"), seconds_left=3.0, say=lambda _: None))
-    assert ("RecurrentNet", 8) in sizes and ("RecurrentNet", 256) not in sizes
+    assert sizes and not [size for size in sizes if size[0] == "RecurrentNet"]
+
+
+def test_the_operations_that_rule_it_out_are_those_of_the_networks() -> None:
+    for member in choice.FAMILY:
+        net = choice.make(Cifar(), (3, 32, 32), 10, {"net": member.net, "network": member.name, **member.fields})
+        found = describe(net, inputs=(torch.zeros(1, 3, 32, 32),), fvcore=False)
+        assert found.macs / 1e6 == pytest.approx(member.macs, abs=0.1)
+
+
+def test_the_forecast_counts_evaluations_and_what_is_no_step() -> None:
+    """27 epochs of steps alone were foretold where 21 fitted."""
+    images = registry.load(DataRequest("synthetic", train_images=500))
+    context = Context(images, Distributed.start("cpu"), seconds_left=300.0)
+    # 300 s at 100 images a second: 60 epochs of steps; 500 test images cost 150 training images after each, and 300 at the end.
+    assert choice._epochs_that_fit(300.0, 100.0, Cifar(), context) == pytest.approx((28_500 - 300) / 650)
+    assert choice._epochs_that_fit(1.0, 100.0, Cifar(), context) == 0.0
 
 
 def test_every_candidate_keeps_the_strictest_budget() -> None:
