@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ganhpc import record
+from ganhpc import origin, record
 from ganhpc.errors import UserError
 from ganhpc.files import Damaged
 from ganhpc.printable import shell_word
 from ganhpc.run import Run, Standing, State, shown
-from ganhpc.schedulers.base import SAID, Job, JobState, Scheduler
+from ganhpc.schedulers.base import JOB_NAME, SAID, Job, JobState, Scheduler, find_job
 
 NEXT = {
     State.NEW: "resume {run}",
@@ -36,6 +36,9 @@ class Known:
 
     entry: record.Entry
     job: Job
+    scheduler: str = ""
+    asked: bool = True
+    """Whether its scheduler was asked here; another place's, or another person's, is not."""
 
     @property
     def start(self) -> float | None:
@@ -56,6 +59,10 @@ class Known:
             "start": _iso(self.start),
             "end": _iso(job.end),
             "message": job.message,
+            "scheduler": self.scheduler,
+            "cluster": self.entry.get("cluster"),
+            "user": self.entry.get("user"),
+            "asked": self.asked,
         }
 
 
@@ -75,6 +82,8 @@ class View:
             state = State.NEW if reason.startswith(tuple(SAID.values())) else State.CRASHED
         if self.standing.damaged:
             state = State.CRASHED
+        if self.jobs and not any(known.asked for known in self.jobs):
+            state = State.CRASHED  # its log is here, its jobs are elsewhere
         return "python launch.py " + NEXT[state].format(run=shell_word(shown(self.run.folder)))
 
     @property
@@ -122,19 +131,32 @@ def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[li
             if run.result() is not None:
                 continue
             for entry in record.open_jobs(tree):
-                asked.setdefault(tree.get("scheduler", ""), []).append((run, entry))
+                asked.setdefault(entry.get("scheduler") or tree.get("scheduler", ""), []).append((run, entry))
     living: dict[str, list[Known]] = {}
     trouble: list[str] = []
     for name, entries in asked.items():
+        others = [(run, entry) for run, entry in entries if origin.of_another_person(entry)]
+        mine = [(run, entry) for run, entry in entries if not origin.of_another_person(entry)]
         try:
-            _ask(scheduler(name), entries, living, trouble)
+            others += _ask(scheduler(name), mine, living, trouble) if mine else []
         except UserError as error:
             trouble.append(str(error))
-            for run, entry in entries:
-                if id := entry["job_id"]:
-                    silent = Job(id, JobState.UNKNOWN, message="its scheduler does not answer")
-                    living.setdefault(str(run.folder), []).append(Known(entry, silent))
+            for run, entry in mine:
+                _silent(run, name, entry, "its scheduler does not answer", living)
+        for run, entry in others:
+            _silent(run, name, entry, "", living)
     return [_view(run, living.get(str(run.folder), [])) for run in runs], trouble
+
+
+def _silent(run: Run, name: str, entry: record.Entry, message: str, living: dict[str, list[Known]]) -> None:
+    """A job of which nothing new is known; without a message: since it is not asked here."""
+    if id := entry["job_id"]:
+        asked = bool(message)
+        if not asked:
+            place = origin.said([{**entry, "scheduler": name}], SAID)
+            message = f"{place.removeprefix(f'job {id} ')}: not asked here, and left alone"
+        job = Job(id, JobState.UNKNOWN, message=message)
+        living.setdefault(str(run.folder), []).append(Known(entry, job, name, asked))
 
 
 def _ask(
@@ -142,26 +164,50 @@ def _ask(
     entries: Sequence[tuple[Run, record.Entry]],
     living: dict[str, list[Known]],
     trouble: list[str],
-) -> None:
-    queue = scheduler.queue()
-    by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
+) -> list[tuple[Run, record.Entry]]:
+    """Ask the scheduler of jobs of this person; returns those that are of another place."""
+    queue, here = scheduler.queue(), scheduler.origin
     gone: list[tuple[Run, record.Entry]] = []
+    others: list[tuple[Run, record.Entry]] = []
     for run, entry in entries:
-        job = by_id.get(entry["job_id"] or "") or by_tag.get(entry["tag"])
-        if job:
-            if entry["job_id"] != job.id:  # submitted by hand, sent again by OAR, or a launcher that was killed
+        if job := find_job(entry, queue):
+            # Submitted by hand, sent again by OAR, a launcher that was killed, or an older version, which noted no place.
+            if entry["job_id"] != job.id or not here.is_of(entry) or entry.get("forgotten"):
                 with _noted(trouble):
-                    record.note_id(run, entry["tag"], job.id)
-            living.setdefault(str(run.folder), []).append(Known(entry, job))
+                    record.note_id(run, entry["tag"], job.id, here=here)
+            living.setdefault(str(run.folder), []).append(Known(entry, job, scheduler.name))
+        elif not here.may_ask(entry):
+            others.append((run, entry))
         elif entry["job_id"]:
             gone.append((run, entry))
-    if not gone:
-        return
+    if gone:
+        others += _write_off(scheduler, gone, trouble)
+    return others
+
+
+def _write_off(
+    scheduler: Scheduler, gone: Sequence[tuple[Run, record.Entry]], trouble: list[str]
+) -> list[tuple[Run, record.Entry]]:
+    """Note the ends of jobs that are in the queue no more; returns those of older versions that this place does not know."""
+    here = scheduler.origin
     known = scheduler.jobs([id for _, entry in gone if (id := entry["job_id"])])
-    for run in {run.folder: run for run, _ in gone}.values():
-        ended = {id: known[id].state for r, e in gone if r.folder == run.folder and (id := e["job_id"]) in known}
+    notes: dict[str, tuple[Run, dict[str, str], list[str]]] = {}
+    others = []
+    for run, entry in gone:
+        job = known.get(entry["job_id"] or "", Job("", JobState.UNKNOWN))
+        _, ended, forgotten = notes.setdefault(str(run.folder), (run, {}, []))
+        # Where the scheduler keeps no tag of an ended job, the place, the person, the number and the name must do.
+        sure = job.tag == entry["tag"] if job.tag else here.is_of(entry) and job.name == JOB_NAME
+        if sure and not job.state.alive and job.state is not JobState.UNKNOWN:
+            ended[entry["tag"]] = job.state.value
+        elif here.is_of(entry) and not (sure and job.state.alive):
+            forgotten.append(entry["tag"])
+        elif not sure and entry.get("ended") is None:
+            others.append((run, entry))
+    for run, ended, forgotten in notes.values():
         with _noted(trouble):
-            record.note_ended(run, {id: state.value for id, state in ended.items() if not state.alive})
+            record.note_ended(run, ended, forgotten)
+    return others
 
 
 @contextmanager
@@ -179,12 +225,15 @@ def _view(run: Run, jobs: Sequence[Known]) -> View:
         return View(run, standing, tuple(jobs))
     running = next((known for known in jobs if known.job.state is JobState.RUNNING), None)
     waiting = next((known for known in jobs if known.job.state is JobState.WAITING), None)
+    others = [known for known in jobs if not known.asked]
     if running:
         reason = f"job {running.job.id} has started, its training not yet"
         standing = dataclasses.replace(standing, state=State.RUNNING, reason=reason)
     elif waiting:
         before = f"; so far: {standing.reason}" if standing.status.get("state") else ""
         standing = dataclasses.replace(standing, state=State.WAITING, reason=f"for job {waiting.job.id}{before}")
+    elif others and standing.state is State.WAITING:
+        standing = dataclasses.replace(standing, reason=f"for job {others[0].job.id}, {others[0].job.message}")
     return View(run, standing, tuple(jobs))
 
 

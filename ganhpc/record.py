@@ -1,10 +1,12 @@
 """request.json: what was asked of a scheduler for one run. The launcher writes it, every reader of runs reads it.
 
 {"scheduler", "policy", "launch", "submitted",         of the last launch
- "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended"}],
+ "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended",
+           "scheduler", "cluster", "uid", "user", "forgotten"}],
  "cancelled": time, "refused": sentence}                only while they hold
 
 A job without an id was about to be submitted; `ended` is what the scheduler said of it once it was over.
+A job is identified by the scheduler, its cluster, the user and the tag (ganhpc.origin).
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
+from ganhpc.errors import Busy
 from ganhpc.files import storage_errors, write_json
+from ganhpc.origin import Origin, elsewhere
 from ganhpc.run import Run
 from ganhpc.run_files import Entry, Request, read_request
 
@@ -41,32 +45,51 @@ def updated(run: Run) -> Iterator[Request]:
         os.close(handle)
 
 
-def note_intent(run: Run, entries: Iterable[Entry], launch: Request, *, about_to: bool) -> None:
-    """Write down jobs that are about to be submitted, or (not `about_to`) that a person may submit by hand."""
+def note_intent(
+    run: Run, entries: Iterable[Entry], launch: Request, *, about_to: bool, here: Origin | None = None
+) -> None:
+    """Write down jobs that are about to be submitted, or (not `about_to`) that a person may submit by hand.
+
+    `here` is who submits them where. Raises Busy where another person, or this one elsewhere, has submitted the run meanwhile.
+    """
     with updated(run) as record:
+        others = elsewhere(record, here) if here else []
+        if others:
+            raise Busy(f"{run} has just been submitted elsewhere: type `python launch.py status {run.name}`.")
         if about_to:
             _forgive(record)
         # A job without an id was never accepted, or it would have been found by its tag.
         record["jobs"] = [job for job in record["jobs"] if job["job_id"]]
-        record["jobs"] += [{**entry, "job_id": None} for entry in entries]
+        mine: Entry = here.to_entry() if here else {}
+        record["jobs"] += [{**entry, **mine, "job_id": None} for entry in entries]
         record.update(launch)
         record["submitted"] = time.time()
 
 
-def note_id(run: Run, tag: str, id: str, command: str = "") -> None:
-    """Write down that the scheduler has taken the job with `tag`."""
+def note_id(run: Run, tag: str, id: str, command: str = "", here: Origin | None = None) -> None:
+    """Write down that the scheduler has taken the job with `tag`; `here`: the place that knows it."""
     with updated(run) as record:
         for entry in record["jobs"]:
             if entry["tag"] == tag:
-                entry |= {"job_id": id, **({"command": command} if command else {})}
+                entry.pop("forgotten", None)
+                mine: Entry = here.to_entry() if here else {}
+                entry |= {**mine, "job_id": id}
+                if command:
+                    entry["command"] = command
 
 
-def note_ended(run: Run, ended: Mapping[str | None, str]) -> None:
-    """Write down what became of jobs: id -> the state in which the scheduler has left it."""
+def note_ended(run: Run, ended: Mapping[str, str], forgotten: Collection[str] = ()) -> None:
+    """Write down what became of jobs: tag -> the state in which the scheduler has left it.
+
+    `forgotten`: tags of jobs that their scheduler does not know any more. That is no end: they stay open, and are asked for again.
+    """
+    assert "unknown" not in ended.values(), "nobody has said that the job has ended"
     with updated(run) as record:
         for entry in record["jobs"]:
-            if (id := entry["job_id"]) in ended:
-                entry["ended"] = ended[id]
+            if (tag := entry["tag"]) in ended:
+                entry["ended"] = ended[tag]
+            elif tag in forgotten:
+                entry.setdefault("forgotten", time.time())
 
 
 def note_cancelled(run: Run) -> None:
@@ -95,4 +118,5 @@ def _forgive(record: Request) -> None:
 
 def open_jobs(record: Request) -> list[Entry]:
     """The jobs that, for all the record knows, may still wait or run."""
-    return [job for job in record["jobs"] if not job.get("ended")]
+    # Older versions wrote "unknown" where a scheduler that was not the job's own did not know it.
+    return [job for job in record["jobs"] if job.get("ended") in (None, "unknown")]

@@ -228,7 +228,8 @@ class Run:
     def is_held(self, status: Status | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
         try:
-            handle = os.open(self.lock, os.O_RDWR | os.O_NONBLOCK)
+            # To read only: the run may be another person's.
+            handle = os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK)
         except OSError:
             return False
         try:
@@ -331,7 +332,7 @@ def _before_training(asked: Request) -> tuple[State, str]:
     jobs = [job for job in asked.get("jobs", []) if job.get("job_id")]
     if not jobs:
         return State.NEW, "not started"
-    if all(job.get("ended") for job in jobs):
+    if all(job.get("ended") or job.get("forgotten") for job in jobs):
         return (
             State.LOST,
             f"its job ended ({_ENDS.get(jobs[-1].get('ended') or '', 'why is not known')}) before the training began",

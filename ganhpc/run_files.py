@@ -61,6 +61,14 @@ class Entry(TypedDict, total=False):
     launch: str
     command: str
     ended: str
+    """What its scheduler said of its end; never "unknown"."""
+    forgotten: float
+    """When its scheduler, asked at the right place, did not know it any more; it is asked again."""
+    scheduler: str
+    """Where and by whom it was submitted (ganhpc.origin); jobs of older versions lack these."""
+    cluster: str
+    uid: int
+    user: str
 
 
 class Request(TypedDict, total=False):
@@ -155,7 +163,7 @@ _REQUEST: Mapping[str, Check] = {
 _ENTRY: Mapping[str, Check] = {
     "tag": is_text, "job_id": is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": is_iso,
     "end": is_iso, "work": is_amount, "seconds": is_amount, "last": is_flag, "launch": is_text, "command": is_text,
-    "ended": is_text,
+    "ended": is_text, "forgotten": is_moment, "scheduler": is_text, "cluster": is_text, "uid": is_count, "user": is_text,
 }  # fmt: skip
 _MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 0, "seconds": 0, "last": False}
 """What a job lacks that an older version wrote down."""

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ganhpc import record
+from ganhpc import origin, record
 from ganhpc.errors import Busy, UserError
 from ganhpc.files import atomic_open, storage_errors
+from ganhpc.origin import Origin
 from ganhpc.plan import Slot
 from ganhpc.run import Run, State
 from ganhpc.run_files import Request
-from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler
+from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
 from ganhpc.site import state_folder
 from ganhpc.submit import SLACK_SECONDS, Submission, Wanted
 
@@ -56,22 +57,28 @@ def one_launcher(scheduler: str) -> Iterator[None]:
         os.close(handle)
 
 
-def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted], list[str]]:
-    """(what is still to be submitted, sentences on the rest).
+def survey(
+    wanted: Sequence[Wanted], queue: Sequence[Job], here: Origin | None = None
+) -> tuple[list[Wanted], list[str]]:
+    """(what is still to be submitted, sentences on the rest). `here`: whose queue of which place it is.
 
     A run with living jobs that will end it is submitted already. One whose launch was cut short (a refusal, a crash) lacks its later
-    segments only.
+    segments only. One with jobs at another place, or of another person, is not submitted here: only they know whether those live.
     """
-    by_id, by_tag = {job.id: job for job in queue}, {job.tag: job for job in queue if job.tag}
     todo, said = [], []
     for w in {w.run.folder: w for w in wanted}.values():
-        alive = []
-        for entry in record.open_jobs(record.read(w.run)):
-            job = by_id.get(entry["job_id"] or "") or by_tag.get(entry["tag"])
-            if job:
+        alive: list[tuple[record.Entry, Job]] = []
+        tree = record.read(w.run)
+        for entry in record.open_jobs(tree):
+            if job := find_job(entry, queue):
                 alive.append((entry, job))
                 if entry["job_id"] != job.id:
-                    record.note_id(w.run, entry["tag"], job.id)
+                    record.note_id(w.run, entry["tag"], job.id, here=here)
+        mine = {entry["tag"] for entry, _ in alive}
+        others = [entry for entry in origin.elsewhere(tree, here) if entry["tag"] not in mine] if here else []
+        if others:
+            said.append(_others(w, others))
+            continue
         whole = w.experiment.budget.time is None or any(entry["last"] for entry, _ in alive)
         if alive and whole:
             jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
@@ -83,6 +90,15 @@ def survey(wanted: Sequence[Wanted], queue: Sequence[Job]) -> tuple[list[Wanted]
         else:
             todo.append(dataclasses.replace(w, submitted=sum(_to_do(entry, job) for entry, job in alive)))
     return todo, said
+
+
+def _others(w: Wanted, entries: Sequence[record.Entry]) -> str:
+    """The sentence on a run that somebody has submitted elsewhere."""
+    return (
+        f"{w.run} is submitted elsewhere, as {origin.said(entries, SAID)}, which can't be asked here: nothing is submitted. "
+        f"Type `python launch.py status {w.run.name}` there: once those jobs have ended, the same command goes on here. Or type it "
+        f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {w.run.name} --elsewhere`."
+    )
 
 
 def _to_do(entry: record.Entry, job: Job) -> float:
@@ -121,7 +137,7 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     for w in wanted:
         entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
-        record.note_intent(w.run, entries, launch, about_to=about_to)
+        record.note_intent(w.run, entries, launch, about_to=about_to, here=submission.scheduler.origin)
 
 
 def write_script(job: Prepared) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +12,7 @@ from ganhpc import lookup, overview, record, sending
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.errors import UserError
-from ganhpc.overview import View
+from ganhpc.overview import Known, View
 from ganhpc.run import State
 from ganhpc.schedulers.base import JobState
 
@@ -19,8 +20,9 @@ PATIENCE_SECONDS = 30.0
 """How long a trainer has for its last checkpoint before its job is ended."""
 
 
-def cancel(words: tuple[str, ...], runs: str) -> None:
-    """Cancel the runs that the words mean. Raises UserError where a scheduler would not."""
+def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:
+    """Cancel the runs that the words mean; `abandon`: write off their jobs of other places too. Raises UserError where a scheduler
+    would not."""
     for run in lookup.find_runs(words, Path(runs)):
         name = record.read(run).get("scheduler")
         if not name:
@@ -31,7 +33,7 @@ def cancel(words: tuple[str, ...], runs: str) -> None:
             (view,), trouble = overview.look([run], schedulers)
             if trouble:
                 raise UserError(f"{run} is not cancelled: {trouble[0]}")
-            click.echo(_cancel(view))
+            click.echo(_cancel(view, abandon))
 
 
 def _unsubmitted(view: View) -> str:
@@ -41,30 +43,49 @@ def _unsubmitted(view: View) -> str:
     return f"{view.run} is asked to save and stop; to go on: python launch.py resume {view.run.name}"
 
 
-def _cancel(view: View) -> str:
+def _cancel(view: View, abandon: bool) -> str:
     run = view.run
+    others = [known for known in view.jobs if not known.asked]
+    if others and not abandon:
+        return _left_alone(view, others)
     if not view.jobs and view.standing.state is not State.RUNNING:
         return f"{run} has no jobs that wait or run: it is {view.standing.state}; next: {view.next_command}"
     # First the word that keeps jobs which start meanwhile from training, then those that wait, so that none takes the place.
     record.note_cancelled(run)
-    scheduler = schedulers(record.read(run)["scheduler"])
-    waiting = [known.job.id for known in view.jobs if known.job.state is JobState.WAITING]
-    for id in waiting:
-        scheduler.cancel(id)
+    waiting = [known for known in view.jobs if known.job.state is JobState.WAITING]
+    _take_back(waiting)
     run.ask_holder_to_stop("cancelled")
     patience = time.monotonic() + PATIENCE_SECONDS
     while run.is_held() and time.monotonic() < patience:
         time.sleep(0.2)
-    running = [known.job.id for known in view.jobs if known.job.state is not JobState.WAITING]
-    for id in running:
-        scheduler.cancel(id)
-    record.note_ended(run, dict.fromkeys((*waiting, *running), JobState.CANCELLED.value))
-    jobs = ", ".join((*waiting, *running)) or "none"
+    running = [known for known in view.jobs if known.job.state is not JobState.WAITING and known.asked]
+    _take_back(running)
+    done = [*waiting, *running, *others]
+    record.note_ended(run, {known.entry["tag"]: JobState.CANCELLED.value for known in done})
+    jobs = ", ".join(known.job.id for known in done) or "none"
     kept = "its last checkpoint is kept" if run.has_checkpoint() else "there was no checkpoint yet"
     return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: python launch.py resume {run.name}"
 
 
-def main(words: tuple[str, ...], runs: str, every: bool) -> None:
+def _take_back(jobs: Sequence[Known]) -> None:
+    for known in jobs:
+        schedulers(known.scheduler).cancel(known.job.id)
+
+
+def _left_alone(view: View, others: Sequence[Known]) -> str:
+    """The sentence on a run with jobs that can't be asked here; where some can, those are taken back."""
+    mine = [known for known in view.jobs if known.asked]
+    _take_back(mine)
+    record.note_ended(view.run, {known.entry["tag"]: JobState.CANCELLED.value for known in mine})
+    taken = f"; taken back: job {', '.join(known.job.id for known in mine)}" if mine else ""
+    there = "; ".join(f"job {known.job.id} is {known.job.message}" for known in others)
+    return (
+        f"{view.run} is not cancelled: {there}{taken}. Type the same command there; or, where nobody can ask that place any more, "
+        f"type --elsewhere to write its jobs off: one that starts all the same ends at once."
+    )
+
+
+def main(words: tuple[str, ...], runs: str, every: bool, abandon: bool = False) -> None:
     """Check what was typed, then cancel."""
     if bool(words) == every:
         raise UserError("name the runs to cancel, or type --all for every one that waits or runs.")
@@ -74,14 +95,17 @@ def main(words: tuple[str, ...], runs: str, every: bool) -> None:
         if not words:
             click.echo("nothing waits or runs.")
             return
-    cancel(words, runs)
+    cancel(words, runs, abandon)
 
 
-command = Sections("cancel", callback=lambda words, runs, every: main(words, runs, every), help=(
+command = Sections("cancel", callback=lambda words, runs, every, abandon: main(words, runs, every, abandon), help=(
     "Take back the jobs of runs; a training that runs saves a checkpoint first.\n\n"
     "RUN is a run's folder, its name, or a part of it."
 ))  # fmt: skip
 command.params.append(click.Argument(["words"], nargs=-1, metavar="RUN..."))
 command.add(
-    "Options", RUNS(), click.Option(["--all", "every"], is_flag=True, help="every run that waits or runs below --runs")
-)
+    "Options",
+    RUNS(),
+    click.Option(["--all", "every"], is_flag=True, help="every run that waits or runs below --runs"),
+    click.Option(["--elsewhere", "abandon"], is_flag=True, help="write off jobs of other places and people, which can't be asked here"),
+)  # fmt: skip

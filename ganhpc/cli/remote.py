@@ -112,7 +112,7 @@ def send(
     if wanted:
         with sending.one_launcher(place.scheduler.name):
             queue = place.scheduler.queue()
-            wanted, living = sending.survey(wanted, queue)
+            wanted, living = sending.survey(wanted, queue, place.scheduler.origin)
             said += living
             if wanted:
                 submission = submit.prepare(

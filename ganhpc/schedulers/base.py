@@ -15,6 +15,8 @@ from zoneinfo import ZoneInfo
 
 from ganhpc import script_text
 from ganhpc.kinds import Capabilities, capabilities
+from ganhpc.origin import Origin
+from ganhpc.run_files import Entry
 from ganhpc.script_text import ScriptText
 from ganhpc.site import ROOT, Site
 from ganhpc.whoami import expand
@@ -143,6 +145,16 @@ class Found:
     """Whether its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
 
 
+def find_job(entry: Entry, queue: Sequence[Job]) -> Job | None:
+    """The job of `queue` that a record means: its tag decides, which is random, and its number between jobs of one tag.
+
+    A job that was sent again, or submitted by hand, has its tag and a number that the record does not know yet. A number alone means
+    nothing: another cluster, or another user's job, has the same.
+    """
+    same = [job for job in queue if job.tag and job.tag == entry["tag"]]
+    return next((job for job in same if job.id == entry["job_id"]), same[-1] if same else None)
+
+
 class Refused(Exception):
     """The scheduler said no. `earliest` is when it says that the job could run, where it says so; `unsure`: it may have taken the
     job all the same."""
@@ -161,6 +173,15 @@ class Scheduler(ABC):
 
     def __init__(self, site: Site) -> None:
         self.site = site
+
+    @functools.cached_property
+    def origin(self) -> Origin:
+        """This user at this scheduler, asked once a command."""
+        return Origin.here(self.name, self.cluster())
+
+    @abstractmethod
+    def cluster(self) -> str:
+        """The name of its cluster or server, the same on every machine that reaches it; empty where it can't be told."""
 
     @functools.cached_property
     def found(self) -> Found:

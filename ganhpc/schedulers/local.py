@@ -41,6 +41,9 @@ class Local(Scheduler):
     def find(self) -> Found:
         return Found(True, "jobs run on this machine")
 
+    def cluster(self) -> str:
+        return os.uname().nodename
+
     def prepare(self, request: JobRequest) -> Prepared:
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(

@@ -7,6 +7,7 @@ import datetime as dt
 import os
 import re
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ SECONDS = 30.0
 """How long one of OAR's commands may take before we say that it hangs."""
 CHECKPOINT_SECONDS = 120
 """OAR's signal comes about ten seconds late, then again every ten: less than two minutes leaves too little."""
+SETTINGS = Path("/etc/oar/oar.conf")
 SECURITY = dt.timedelta(seconds=60)
 """What OAR keeps free behind a job: a deadline must leave it."""
 AGAIN_CODE = 99
@@ -59,6 +61,22 @@ class Oar(Scheduler):
             why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
             return Found(False, why, installed=True)
         return Found(True, "oarsub is here and OAR's server answers", installed=True)
+
+    def cluster(self) -> str:
+        """The site: the domain of its machines, such as grenoble.grid5000.fr; without one, OAR's server where its settings can be read,
+        else this host."""
+        host = socket.getfqdn()
+        _, _, domain = host.partition(".")
+        if domain and not host.startswith("localhost"):
+            return domain
+        try:
+            found = re.search(
+                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', SETTINGS.read_text(errors="replace"), re.MULTILINE
+            )
+        except OSError:  # on most machines it is for OAR itself to read
+            found = None
+        server = found[1] if found else "localhost"
+        return os.uname().nodename if server == "localhost" else server
 
     def old_types(self) -> bool:
         """Whether the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.

@@ -39,6 +39,9 @@ SEPARATOR = "\x1f"
 FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k"))
 """Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment."""
 
+ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
+"""Of sacct."""
+
 MARK = JOB_NAME + ":"
 """What the comment of our jobs begins with; their tag follows."""
 
@@ -88,6 +91,11 @@ class Slurm(Scheduler):
         if " UP" not in answer.out:
             return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True)
         return Found(True, "sbatch is here and Slurm's server answers", installed=True)
+
+    def cluster(self) -> str:
+        answer = ask(["scontrol", "show", "config"], SECONDS) if shutil.which("scontrol") else None
+        found = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer else None
+        return found[1] if found else ""
 
     def prepare(self, request: JobRequest) -> Prepared:
         path = request.run / "jobs" / f"{request.tag}.sh"
@@ -180,8 +188,10 @@ class Slurm(Scheduler):
             found |= {job.id: job for job in lines if job.id in wanted}
         lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
         if lost and shutil.which("sacct"):
-            command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o", "JobIDRaw,State,ExitCode,Start,End"]
-            answer = ask(command, SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o"]
+            answer = ask([*command, f"{ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            if answer.code != 0:  # before 21.08 it keeps no line
+                answer = ask([*command, ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
             # Without accounting sacct says so on standard error and ends with 1: the run folders then tell.
             found |= {job.id: job for line in answer.out.splitlines() if (job := _accounted(line)) and job.id in wanted}
         return found
@@ -234,12 +244,15 @@ def _duration(text: str) -> float | None:
 
 
 def _accounted(line: str) -> Job | None:
-    parts = line.split("|")
-    if len(parts) != 5:
+    parts = line.split("|", 7)
+    if len(parts) < 5:
         return None
-    id, native, code, start, end = parts
+    id, native, code, start, end, name, comment, submitted = (*parts, "", "", "")[:8]
     exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
-    return Job(id, STATES.read(native), native, start=_seconds(start), end=_seconds(end), exit_code=exit_code)
+    # Most clusters don't keep comments, but the line that submitted: its script is named after the tag.
+    script = re.search(r"([\w-]+)\.sh'?$", submitted)
+    tag = comment.removeprefix(MARK) if comment.startswith(MARK) else script[1] if script else ""
+    return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
 
 
 def _seconds(text: str) -> float | None:

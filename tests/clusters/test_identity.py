@@ -1,0 +1,86 @@
+"""Two real Slurms and two people on one folder of runs: each sees whose jobs there are, and touches its own only."""
+
+from __future__ import annotations
+
+import json
+import pwd
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import machine, slurm
+from tests.clusters.user import SMALL, User, read
+
+pytestmark = pytest.mark.cluster
+MATE = "ganhpc-mate"
+LAUNCH = (*SMALL, "--time", "20m", "--on", "slurm", "--policy")
+
+
+@pytest.fixture
+def user(slurm_cluster: slurm.Slurm, checkout: Path) -> Iterator[User]:
+    made = User("slurm", slurm_cluster, checkout, "identity")
+    mode = machine.home().stat().st_mode
+    machine.home().chmod(0o755)
+    yield made
+    made.close()
+    machine.home().chmod(mode)
+
+
+def as_mate(user: User, *words: str) -> subprocess.CompletedProcess[str]:
+    """A second member of the group types `python launch.py words...` on the same cluster."""
+    try:
+        mate = pwd.getpwnam(MATE)
+    except KeyError:
+        subprocess.run(["useradd", "--create-home", MATE], check=True, capture_output=True)
+        mate = pwd.getpwnam(MATE)
+    own = {"HOME": mate.pw_dir, "USER": MATE, "LOGNAME": MATE, "GANHPC_CONFIG": str(user.folder / "config.toml")}
+    env = machine.user_env() | user.cluster.env | own | {"COLUMNS": "400"}
+    command = [str(user.python), str(user.checkout / "launch.py"), *words]
+    group = machine.account().pw_gid
+    return subprocess.run(
+        command, user=mate.pw_uid, group=mate.pw_gid, extra_groups=[group], umask=0o002, env=env, cwd=user.folder,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+
+
+def queue(cluster: slurm.Slurm, user: str = machine.USER) -> list[str]:
+    return cluster.as_user(["squeue", "-h", "-u", user, "-o", "%i"]).stdout.split()
+
+
+def test_another_cluster_and_another_person_leave_the_jobs_alone(user: User, slurm_bare: slurm.Slurm) -> None:
+    run = user.launch("--time", "20m")
+    (id,) = queue(user.cluster)  # type: ignore[arg-type]
+    there = {"SLURM_CONF": str(slurm_bare.conf), "COLUMNS": "400"}
+    # An unrelated job with the same number on the other cluster.
+    number = ""
+    while int(number or 0) < int(id):
+        said = slurm_bare.as_user(["sbatch", "-H", "--parsable", "--output=/dev/null", "--wrap=sleep 60"])
+        number = said.stdout.strip()
+        assert number, said.stderr
+    folder, before = str(user.folder / "runs"), read(run / "request.json")
+    policy = str(user.folder / "alone.toml")
+
+    def check(run_words: object) -> None:
+        done = run_words("status", "--runs", folder, "--json")  # type: ignore[operator]
+        assert done.returncode == 0, done.stderr
+        tree = json.loads(done.stdout)
+        (job,) = tree["runs"][0]["jobs"]
+        assert tree["trouble"] == [] and not job["asked"]
+        assert job["message"] == f"on the Slurm cluster 'slurm' (user {machine.USER}): not asked here, and left alone"
+        done = run_words(*LAUNCH, policy, "--runs", folder)  # type: ignore[operator]
+        assert done.returncode == 0, done.stderr
+        assert f"is submitted elsewhere, as job {id} on the Slurm cluster 'slurm'" in done.stdout
+        done = run_words("cancel", str(run))  # type: ignore[operator]
+        assert "is not cancelled: job" in done.stdout, done.stderr
+        assert read(run / "request.json") == before
+
+    check(lambda *words: user.run(*words, env=there))
+    assert number in queue(slurm_bare), "the job of that number lives"
+    slurm_bare.as_user(["scancel", "-u", machine.USER])
+    check(lambda *words: as_mate(user, *words))
+    assert queue(slurm_bare) == [] and queue(user.cluster, MATE) == []  # type: ignore[arg-type]
+    assert queue(user.cluster) == [id]  # type: ignore[arg-type]
+    assert user.see(run)["jobs"][0]["asked"]
+    assert "is cancelled" in user.run("cancel", str(run)).stdout
