@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganhpc.cli.data_path import show
 from ganhpc.data.cache import sidecar
-from ganhpc.data.set_list import DataSet, data_sets
+from ganhpc.data.data_path import is_path
+from ganhpc.data.set_list import DataSet, data_sets, names
 from ganhpc.errors import UserError
 from ganhpc.files import storage_errors
+from ganhpc.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +32,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 
 
 @click.command("data")
-@click.argument("name", required=False, shell_complete=_names)
+@click.argument("name", required=False, metavar="[NAME|PATH]", shell_complete=_names)
 @click.option(
     "--data-root",
     metavar="DIR",
@@ -38,16 +41,50 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 )
 @click.option("--fetch", is_flag=True, help="get it now, unless it is whole")
 @click.option("--json", "as_json", is_flag=True, help="print a list as JSON on standard output")
-def command(name: str | None, data_root: Path | None, fetch: bool, as_json: bool) -> None:
+@click.option(
+    "--image-size",
+    type=click.IntRange(8, 1024),
+    default=64,
+    metavar="N",
+    help="side of the images, of a PATH  [default: 64]",
+)
+@click.option(
+    "--sheet",
+    type=click.Path(path_type=Path),
+    metavar="FILE.png",
+    help="write a picture of up to 64 of them, of a PATH",
+)
+@click.option("--all", "everything", is_flag=True, help="name every file that is skipped or converted, of a PATH")
+def command(
+    name: str | None,
+    data_root: Path | None,
+    fetch: bool,
+    as_json: bool,
+    image_size: int,
+    sheet: Path | None,
+    everything: bool,
+) -> None:
     """Where the data lie, whether they are whole (each byte is read), and how to fetch or link them.
 
     \b
     python launch.py data                    all of them
     python launch.py data cifar10 --fetch    get CIFAR-10 now: before a job on a node without internet, say
+    python launch.py data PATH --sheet s.png  a folder or zip: what training will take of it, what it skips and why
     """
     from rich.console import Console
 
     console = Console(highlight=False, stderr=as_json)
+    if name is not None and is_path(name):
+        if fetch:
+            raise UserError(
+                f"--fetch is for data sets by their names ({', '.join(names())}): {printable(name)} is a folder or zip."
+            )
+        show(Path(name).expanduser(), image_size, sheet, console, as_json=as_json, everything=everything)
+        return
+    if sheet or everything:
+        raise UserError(
+            "--sheet and --all are for a folder or zip of pictures: type its path, python launch.py data PATH --sheet FILE.png."
+        )
     chosen = data_sets(name)
     if fetch:
         _fetch(chosen, data_root, console, named=name is not None)

@@ -177,3 +177,60 @@ def test_the_list_agrees_with_what_the_loaders_give():
     assert (known["synthetic"].shape, known["synthetic"].classes) == (synthetic.SHAPE, len(synthetic.CLASSES))
     assert (known["cifar10"].shape, known["cifar10"].classes) == (cifar10_spec.SHAPE, len(cifar10_spec.CLASSES))
     assert known["celeba"].what == (celeba.__doc__ or "").partition("\n")[0]
+
+
+def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
+    from tests.data.test_folder import encoded, make, picture
+
+    files = {f"a/{i}.png": encoded(picture(i)) for i in range(12)} | {
+        "b/0.jfif": encoded(picture(0), "PNG"),
+        "b/x.txt": b"x",
+        ".t/1.png": b"x",
+    }
+    make(tmp_path, "folder", files | {"b/grey.png": encoded(picture(1, mode="L"))})
+    kept = {"GANHPC_DATA": str(tmp_path / "kept")}
+    done = launch("data", "pictures", "--sheet", "sheet.png", "--image-size", "32", **kept)
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "pictures: 16 files, 14 usable pictures, brought to 32 x 32 pixels",
+        "skipped: 2 (1 a hidden file, 1 not an image)",
+        "b/x.txt: not an image",
+        ".t/1.png: a hidden file",
+        "converted: 1 (1 grey)",
+        "copies: 1 look exactly like another one",
+        "  a: 12\n  b: 2",
+        "sheet: 14 of the pictures in sheet.png",
+    ):
+        assert words in done.stdout
+    from PIL import Image
+
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.size == (4 * 33 + 1, 4 * 33 + 1)
+        assert len(sheet.getcolors(100_000)) > 1000
+    told = json.loads(launch("data", "./pictures", "--json", **kept).stdout)
+    assert (told["usable"], told["copies"], told["folders"]) == (14, 1, {"a": 12, "b": 2})
+    for words, said in {
+        ("data", "pictures", "--fetch"): "--fetch is for data sets by their names",
+        ("data", "pictures", "--sheet", "s.jpg"): "a name that ends in .png",
+        ("data", "pictures", "--sheet", "no/s.png"): "there is no folder no",
+        ("data", "cifar10", "--sheet", "s.png"): "are for a folder or zip of pictures",
+        ("data", "./none"): "there is no such folder or zip",
+    }.items():
+        refused = launch(*words, **kept)
+        assert refused.returncode == 2
+        assert said in refused.stderr
+
+
+def test_looking_at_a_folder_imports_no_torch(tmp_path, monkeypatch):
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    from tests.data.test_folder import encoded, make, picture
+
+    path = make(tmp_path, "folder", {f"{i}.png": encoded(picture(i)) for i in range(3)})
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "kept"))
+    code = f"import sys\nfrom ganhpc.cli.data import command\ncommand([{str(path)!r}], standalone_mode=False)\nassert 'torch' not in sys.modules"
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
