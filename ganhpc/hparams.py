@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
+from ganhpc.printable import printable
+
 SESSION_END = "_hparams_/session_end_info"
 """The tag that says how a run ended: a run that goes on has to take it back."""
 
@@ -60,8 +62,8 @@ def columns(options: Mapping[str, Iterable[Any]], metrics: Iterable[str]) -> Any
 
 
 def word(value: Any) -> str:
-    """A list as it would be typed: 6,16."""
-    return (",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else str(value)
+    """A list as it would be typed: 6,16. A path may hold bytes that are no text, which the files of TensorBoard don't take."""
+    return (",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else printable(value)
 
 
 def _option(api_pb2: Any, name: str, values: list[Any]) -> Any:
