@@ -37,7 +37,7 @@ class Curves:
             self._cut(run, step, evaluated)
             # The marker is for a TensorBoard that is open and has read what was just cut off.
             purge = None if step is None else step + 1
-            self._writer = SummaryWriter(str(run.tensorboard), purge_step=purge, flush_secs=10)
+            self._writer = SummaryWriter(event_files.named_plainly(run.tensorboard), purge_step=purge, flush_secs=10)
         if step is None:
             self._add(hparams.session_start(options_of(read_json(run.experiment_json) or {})), 0)
 

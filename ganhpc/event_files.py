@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,19 @@ from ganhpc.files import atomic_open
 
 Keep = Callable[[Any], bool]
 """Whether an event (a protocol buffer `Event`) stays."""
+
+
+@functools.cache
+def named_plainly(folder: Path) -> str:
+    """A name of the folder that TensorBoard can use: it encodes names as UTF-8, and takes what stands before :// for a protocol.
+
+    The open folder, which this name goes by, is kept until the process ends, as the writer is.
+    """
+    name = str(folder)
+    if "://" not in name and name.isprintable():
+        return name
+    folder.mkdir(exist_ok=True)
+    return f"/proc/self/fd/{os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}"
 
 
 def cut(folder: Path, keep: Keep) -> None:
@@ -34,7 +49,7 @@ def _events(path: Path) -> list[tuple[bytes, Any]]:
 
     found = []
     try:
-        for record in RawEventFileLoader(str(path)).Load():
+        for record in RawEventFileLoader(f"{named_plainly(path.parent)}/{path.name}").Load():
             found.append((record, Event.FromString(record)))  # noqa: PERF401  # what was read before an error stays
     except Exception:  # A reader of damaged bytes may raise anything; the whole records before them are of use.
         return found

@@ -251,3 +251,14 @@ def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     write_json(run.folder / "tb", {})
     with pytest.raises((UserError, FileExistsError)):
         Curves(run, None)
+
+
+@pytest.mark.parametrize("name", ["lat\udce9", "s3://bucket", "two\nlines"])
+def test_folders_of_any_name_have_curves_that_a_resumed_run_keeps(tmp_path: Path, name: str) -> None:
+    run = made(tmp_path / name)
+    for step, more in ((None, (1, 2)), (2, (3,))):
+        curves = Curves(run, step)
+        for k in more:
+            curves.scalars("train", k, {"loss": 1.0})
+        curves.close()
+    assert raw(run)["train/loss"] == [1, 2, 3]

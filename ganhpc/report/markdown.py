@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,9 @@ def _picture(picture: Picture, folder: Path) -> str:
     name = f"{safe}.{'jpg' if picture.mime == 'image/jpeg' else 'png'}"
     with atomic_open(folder / name, durable=False) as file:
         file.write(picture.data)
-    there = "".join(c if c.isalnum() or c in "._-" else "".join(f"%{b:02X}" for b in c.encode()) for c in folder.name)
+    there = "".join(
+        c if c.isalnum() or c in "._-" else "".join(f"%{b:02X}" for b in os.fsencode(c)) for c in folder.name
+    )
     return f"![{escaped(picture.alt)}]({there}/{name})\n\n*{escaped(picture.caption)}*"
 
 

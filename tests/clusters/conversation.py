@@ -20,7 +20,9 @@ ENDED = ("Terminated", "Error")
 
 
 class Side(Protocol):
-    """One of the two OARs."""
+    """One of the two OARs, with the folder in which its commands are typed."""
+
+    folder: Path
 
     def run(self, cmd: list[str]) -> Any: ...
 

@@ -163,6 +163,15 @@ class Oar:
                 properties = (word for key, value in values.items() for word in ("-p", f"{key}={value}"))
                 self._tool("oarnodesetting", "-a", "-h", host, *properties)
 
+    def heal(self) -> None:
+        """Put nodes that a job has made Suspected back into service."""
+        for host in HOSTS:
+            self._tool("oarnodesetting", "-s", "Alive", "-h", host)
+
+    def suspected(self) -> int:
+        """How many resources a job has put out of service."""
+        return self._tool("oarnodes", "-s").count("Suspected")
+
     def _tool(self, *cmd: str) -> str:
         """Standard output of one of OAR's own tools, run as root; ClusterError when it fails."""
         done = subprocess.run(cmd, capture_output=True, text=True, timeout=60, cwd="/")

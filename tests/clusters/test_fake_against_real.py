@@ -47,6 +47,9 @@ def refusals(talk: Talk) -> None:
     talk.say("oarsub", *CORE, "-t", "postpone=tomorrow", "date")
     talk.say("oarsub", *CORE, "-O", "a+b", "date")
     talk.say("oarsub", *CORE, "-E", "a:b", "date")
+    for name in ("/srv/lab@nancy/log", "caf\u00e9", "it's", 'a"b', "$HOME", "~/x", "a,b"):
+        talk.say("oarsub", *CORE, "-O", name, "date")
+        talk.say("oarsub", *CORE, "-E", name, "date")
     for start in ("10:00", "2030-01-01", "2030-01-01 10:00", "2030-01-01T10:00:00"):
         talk.say("oarsub", *CORE, "-r", start, "date")
     talk.say("oarsub", *CORE, "-t", "besteffort", "-r", talk.at(), "date")
@@ -166,6 +169,22 @@ def out_of_time(talk: Talk) -> None:
     tell(talk, job)
 
 
+def working_folders(talk: Talk) -> None:
+    for name in ("plain", "a@b+c", "a $x"):
+        folder = Path(talk.side.folder / name)
+        folder.mkdir(exist_ok=True)
+        job = talk.submit(*CORE, "-d", str(folder), "-O", "/dev/null", "-E", "/dev/null", "date")
+        talk.side.end(job)
+        tell(talk, job)
+    for name in ("/", "/no/such/folder", str(talk.side.folder / "it's")):  # the last one puts its node out of service
+        job = talk.submit(*CORE, "-d", name, "-O", "/dev/null", "-E", "/dev/null", "true")
+        if name == "/":
+            talk.side.end(job)
+        else:
+            talk.side.wait(job, ENDED, 30)
+        tell(talk, job)
+
+
 def tell(talk: Talk, job: int) -> None:
     """All that oarstat says of an ended job."""
     talk.say("oarstat", "-s", "-j", str(job))
@@ -175,7 +194,7 @@ def tell(talk: Talk, job: int) -> None:
 
 TALKS = [
     refusals, unknown_jobs, a_failing_job, a_killed_command, a_cancelled_job, a_cancelled_hold, a_chain, reservations,
-    postponed_and_dead, a_scanned_script, signals, out_of_time,
+    postponed_and_dead, a_scanned_script, signals, out_of_time, working_folders,
 ]  # fmt: skip
 
 
@@ -192,4 +211,5 @@ def test_the_fake_oar_answers_as_the_real_one(
 ) -> None:
     empty(Real(oar_cluster, folder))
     real, fake = hold(talk, oar_cluster, folder, tmp_path)
+    oar_cluster.heal()
     assert not (different := difference(real, fake)), different

@@ -6,6 +6,9 @@ is never late (set `late` for reservations), and a job goes from Waiting to Runn
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from tests.clusters.fake_oar import resources
 from tests.clusters.fake_oar.state import ENDED, SECURITY, Job, State, date, duration, instant
 
@@ -113,6 +116,7 @@ def _try_to_start(state: State, job: Job, now: int) -> None:
     if ids := free(state, job, now, job["walltime"]):
         job["message"] += " (Karma=0.000,quota_ok)"
         job |= {"state": "Running", "begun": True, "start": now, "resources": ids}
+        _enter(state, job, now)
 
 
 def _start_reservation(state: State, job: Job, now: int) -> None:
@@ -127,6 +131,30 @@ def _start_reservation(state: State, job: Job, now: int) -> None:
             job["message"] = job["message"].replace(f"W={duration(job['walltime'])}", f"W={duration(left)}")
             job |= {"start": now, "walltime": left}
         job |= {"state": "Running", "begun": True}
+        _enter(state, job, now)
+
+
+def _enter(state: State, job: Job, now: int) -> None:
+    """The node goes into the job's folder by a line of Perl with the folder's name between apostrophes: one that ends there breaks the
+    line, and the node is put out of service; one that is not there ends the job alone."""
+    host, name = first_host(state, job), job["directory"]
+    if not re.fullmatch(r"(?s)(?:[^'\\]|\\.)*", name):
+        text = f"error of oarexec, exit value = 2550; the job {job['id']} is in Error and the node {host} is Suspected; {IF_SPECIAL}"
+        state.event(job, "EXIT_VALUE_OAREXEC", f"[bipbip {job['id']}] {text}", now)
+        state.data.setdefault("suspected", []).append(host)
+    elif not Path(re.sub(r"\\(['\\])", r"\1", name)).is_dir():
+        state.event(job, "SWITCH_INTO_ERROR_STATE", f"[bipbip {job['id']}] Ask to change the job state", now)
+        text = f"Cannot go into the working directory {name} of the job on node {host}"
+        state.event(job, "WORKING_DIRECTORY", f"[bipbip {job['id']}] {text}", now)
+    else:
+        return
+    job |= {"state": "Error", "stop": now}
+
+
+IF_SPECIAL = (
+    "If this job is of type cosystem or deploy, check if the oar server is able to connect to the corresponding nodes, "
+    "oar-node started"
+)
 
 
 def _may_start(state: State, job: Job, now: int) -> bool:
@@ -155,7 +183,9 @@ def free(state: State, job: Job, start: int, walltime: int) -> list[int] | None:
         if holds and other["start"] <= end and start <= other["start"] + other["walltime"] + SECURITY:
             busy |= set(other["resources"])
     rows = resources.table(state.setting("hosts"), state.setting("cores"))
+    suspected = state.data.get("suspected", [])
     rows = [row for row in resources.matching(rows, job["where"]) if row["resource_id"] not in busy]
+    rows = [row for row in rows if row["network_address"] not in suspected]
     return resources.choose(rows, job["levels"])
 
 

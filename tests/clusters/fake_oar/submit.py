@@ -34,7 +34,7 @@ TYPES = re.compile(
 OTHER_TYPES = re.compile(
     r"(container|deploy|cosystem|noop|desktop_computing|placeholder|allowed|inner|timesharing|token|expire|state)\b"
 )
-FILE_NAME = re.compile(r"[a-zA-Z0-9_./\-%\\ ]+")
+FILE_NAME = re.compile(r"^[a-zA-Z0-9_./\-%\\ ]+$", re.MULTILINE)  # one good line of a name is enough
 Options = dict[str, list[str]]
 
 
@@ -169,7 +169,7 @@ def _read_request(state: State, options: Options, command: str, text: str) -> Re
         raise Refused(255, str(error)) from None
     start = _start_of(options["reservation"][-1]) if "reservation" in options else None
     for name, code in (("stdout", 244), ("stderr", 243)):
-        if name in options and not FILE_NAME.fullmatch(options[name][-1]):
+        if name in options and not FILE_NAME.search(options[name][-1]):
             raise Refused(code, f"/!\\ Invalid {name} file name (bad character)")
     queue, walltime = _admit(state, options, walltime)
     return Request(command, text, levels, walltime, start, options.get("property", [""])[-1], queue)
