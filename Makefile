@@ -1,10 +1,14 @@
-# Two commands do all the set-up on a fresh machine with Python 3.11 or newer: `make run` and `make test`.
+# On a fresh machine with Python 3.11 or newer: `make setup` makes the environment .venv and stops, `make run` trains a first network
+# with it, `make test` runs the tests. Where python3 is older: make setup PYTHON=/path/to/python3.11
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := ganhpc jobs launch.py tests benchmarks
 
-.PHONY: run test check format clean
+.PHONY: setup run test check format clean
+
+setup: $(VENV)/.run
+	@echo "ready: $(BIN)/python launch.py doctor looks over this machine, $(BIN)/python launch.py --help lists what there is"
 
 run: $(VENV)/.run
 	$(BIN)/python launch.py cifar --budget-params 256k --time 5m

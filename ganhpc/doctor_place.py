@@ -12,7 +12,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from ganhpc import site
+from ganhpc import readiness, site
 from ganhpc.commands import ask
 from ganhpc.errors import UserError
 from ganhpc.finding import Finding, bad, good, note
@@ -53,8 +53,10 @@ def _wrong(settings: site.Site) -> tuple[str, str] | None:
     """What a reader of the file can't see: a folder or a program that is not there. (what, how to mend it)"""
     if settings.data_root and not settings.data_root.is_dir():
         return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
-    if settings.python and shutil.which(settings.python) is None:
-        return f"python {settings.python} is no program here", "Correct python, unless only the nodes have it."
+    if said := readiness.setup_problem(settings.setup):
+        return f"setup is not shell that bash reads ({said})", "Correct it: no job is sent with it."
+    if settings.python and (said := readiness.python_problem(settings)):
+        return said, "No job is sent with it."
     return None
 
 

@@ -22,7 +22,7 @@ from types import ModuleType
 
 import click
 
-from ganhpc import bound, cores, owner, stop_requests
+from ganhpc import bound, cores, owner, readiness, stop_requests
 from ganhpc.bound import Bound
 from ganhpc.errors import UserError
 from ganhpc.printable import say_error
@@ -53,6 +53,8 @@ def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again:
     begun = time.time()
     ends = [begun + walltime, *([dt.datetime.fromisoformat(until).timestamp()] if until else [])]
     try:
+        if said := readiness.own_problem():
+            raise UserError(f"{said}.")
         sys.exit(Segment(Run.at(folder), begun, min(ends), tasks, last, again, follower).train())
     except UserError as error:
         say_error(error)

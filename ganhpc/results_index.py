@@ -35,7 +35,7 @@ _lenient = json.JSONDecoder(parse_constant=lambda _: None).decode
 def place(runs: str, kind: str) -> Path:
     """The file that keeps the `kind` (result or experiment) of the runs in the folder `runs`."""
     root = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    digest = hashlib.sha256(os.path.realpath(runs).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(runs))).hexdigest()[:16]
     return root / "ganhpc" / "results" / f"{digest}-{kind}.json"
 
 

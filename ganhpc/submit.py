@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ganhpc import plan as planner
-from ganhpc import record
+from ganhpc import readiness, record
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, say_seconds
@@ -109,7 +109,12 @@ def prepare(
     queue: Sequence[Job] = (),
     window: Window | None = None,
 ) -> Submission:
-    """Plan the runs around the jobs in `queue`, and prepare each job. `window` bounds the plan (default: two weeks from now)."""
+    """Plan the runs around the jobs in `queue`, and prepare each job. `window` bounds the plan (default: two weeks from now).
+
+    Raises UserError where the jobs could not train, as far as the machine with the scheduler can see.
+    """
+    if wanted and scheduler.found.here:
+        readiness.check(scheduler.site)
     tz = zone(scheduler.site, policy)
     works = [planner.Work(w.run.name, seconds_to_go(w, policy), segment=_next_segment(w.run)) for w in wanted]
     busy = [busy_of(job, now) for job in queue]
