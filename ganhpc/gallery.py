@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ from typing import Any
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
 from ganhpc.run import Run
+from ganhpc.run_files import is_number, read_metrics
 
 MOST_FRAMES = 60
 LAST_FRAME_SECONDS = 2.0
@@ -51,23 +50,18 @@ def curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
 
     Single steps where at least ten were logged, else the means of epochs. Values that are not finite are left out.
     """
-    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
-    steps = [line for line in lines if line["kind"] == "train"]
+    lines = [line for line in read_metrics(metrics)[0] if is_number(line.get("epoch"))]
+    steps = [line for line in lines if line.get("kind") == "train"]
     if len(steps) < 10:
         steps = [
             {"epoch": line["epoch"], **{k.removeprefix("train_"): v for k, v in line.items() if k.startswith("train_")}}
             for line in lines
-            if line["kind"] == "epoch"
+            if line.get("kind") == "epoch"
         ]
     found: dict[str, tuple[list[float], list[float]]] = {}
     for line in steps:
         for name, value in line.items():
-            if (
-                name not in _NOT_CURVES
-                and not name.startswith("lr")
-                and isinstance(value, int | float)
-                and math.isfinite(value)
-            ):
+            if name not in _NOT_CURVES and not name.startswith("lr") and is_number(value):
                 epochs, values = found.setdefault(name, ([], []))
                 epochs.append(line["epoch"])
                 values.append(value)
@@ -85,6 +79,7 @@ def summary(name: str, values: Sequence[float]) -> str:
 def plot(metrics: Path, path: Path, title: str = "") -> None:
     """Losses above, scores and the rest below, over epochs."""
     # The canvas is named, so that no display is looked for and pyplot's state is left alone.
+    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -93,6 +88,7 @@ def plot(metrics: Path, path: Path, title: str = "") -> None:
     groups = [group for group in groups if group]
     if not groups:
         return
+    matplotlib.rcParams["text.parse_math"] = False  # a name may hold dollars
     figure = Figure(figsize=(9, 3.6 * len(groups)), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(title, fontsize=10)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 
 MOST = 1000
 """Longest foreign text that is shown in full."""
 
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x07": "\\a", "\x08": "\\b"}
 
 
@@ -36,6 +38,19 @@ def shell_word(text: object) -> str:
         return shlex.quote(raw)
     escaped = "".join(_in_shell(c) for c in raw)
     return f"$'{escaped}'"
+
+
+def in_markdown(text: str) -> str:
+    """`text` so that Markdown shows it as it is: no HTML, no formatting, no new cell of a table."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def in_csv(value: object) -> object:
+    """A cell of a CSV file: texts printable, and none that a spreadsheet takes for a formula (it gets an apostrophe before it)."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value, 100_000)
+    return f"'{text}" if text[:1] in "=+-@" and text[:1] else text
 
 
 def printable_lines(text: str) -> list[str]:

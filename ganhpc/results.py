@@ -13,6 +13,7 @@ from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import FORMAT
+from ganhpc.files import Damaged, subfolders
 from ganhpc.results_index import Index
 from ganhpc.run import Run, State
 
@@ -85,28 +86,21 @@ def _run_folders(runs: str, warn: Callable[[str], None]) -> Iterator[str]:
         yield runs
         return
     try:
-        kinds = _subfolders(runs)
+        kinds = subfolders(runs)
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise UserError(f"can't list the runs in {runs} ({error.strerror}): name a folder with --runs DIR.") from None
     for kind in kinds:
         if _is_run(kind):
             yield kind
             continue
         try:
-            yield from _subfolders(kind)
-        except OSError as error:
-            warn(f"{kind} can't be listed and is left out: {error.strerror}")
+            yield from subfolders(kind)
+        except (FileNotFoundError, Damaged) as error:
+            warn(f"{kind} is left out: {error}")
 
 
 def _is_run(folder: str) -> bool:
-    return any(os.path.exists(f"{folder}/{name}.json") for name in ("experiment", "result"))  # noqa: PTH110
-
-
-def _subfolders(folder: str) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(e.path for e in entries if e.name[0] != "." and e.is_dir())
+    return any(os.path.lexists(f"{folder}/{name}.json") for name in ("experiment", "result"))
 
 
 def _row(folder: str, results: Index, definitions: Index) -> Row | None:
@@ -115,8 +109,8 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
         made = {**_EMPTY, **results.read(folder)}
     except FileNotFoundError:
         return _unfinished(folder, definitions)
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
+    except (OSError, UserError, ValueError, TypeError) as error:
+        return _refused(folder, f"damaged: result.json can't be read: {error}; launch again with --new")
     above, _, made["run"] = folder.rstrip("/").rpartition("/")
     if made["experiment"] is None:
         made["experiment"] = above.rpartition("/")[2]
@@ -160,7 +154,7 @@ def _unfinished(folder: str, definitions: Index) -> Row | None:
         made |= {key: last[key] for key in ("test_accuracy", "test_loss", status.get("headline")) if key in last}
     except (OSError, UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
         # Whatever a foreign or damaged file does here, it must not hide the other runs.
-        return _refused(folder, f"the folder can't be read: {error}", made)
+        return _refused(folder, f"damaged: the folder can't be read: {error}", made)
     if tree.get("format") != FORMAT and made["state"] in (State.NEW, State.LOST, State.RESUMABLE):
         return _refused(folder, f"written in format {tree.get('format')!r}, this version reads {FORMAT}", made)
     return made

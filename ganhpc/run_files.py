@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from ganhpc.files import Damaged, read_json
+from ganhpc.files import LARGE, Damaged, parse_json, read_bytes, read_json
 
 Check = Callable[[Any], bool]
 
@@ -152,6 +152,23 @@ def read_status(path: Path) -> Status:
     kept = {key: tree[key] for key, check in _STATUS.items() if key in tree and check(tree[key])}
     kept |= {key: numbers(tree[key]) for key in _FIGURES if isinstance(tree.get(key), dict)}
     return cast("Status", kept)
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the objects of metrics.jsonl, how many lines are none). No file: no lines. Raises Damaged where it is no file."""
+    try:
+        data = read_bytes(path, LARGE)
+    except FileNotFoundError:
+        return [], 0
+    whole, broken = [], 0
+    for line in data.splitlines():
+        try:
+            tree = parse_json(line)
+            whole += [tree] if isinstance(tree, dict) else []
+            broken += not isinstance(tree, dict)
+        except ValueError:
+            broken += 1
+    return whole, broken
 
 
 # -- request.json -------------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import orjson
 from ganhpc import results
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
+from ganhpc.printable import in_csv, printable
 from ganhpc.results import KEYS, Row
 from ganhpc.results_filter import Filter, look_up, ordered, sort_field
 from ganhpc.scan import load as load_scan
@@ -68,7 +69,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     tests = [test for text in filters for test in Filter.parse_all(text)]
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
-        read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {sentence}", err=True))
+        read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {printable(sentence)}", err=True))
         scan = load_scan(how["scan"], Path(how["runs"])) if how["scan"] else None
         if scan:
             place = {str(run.folder): k for k, run in enumerate(scan.run_folders())}
@@ -161,7 +162,8 @@ def _print_json(found: list[Row]) -> None:
 
 def _json(row: Row) -> str:
     try:
-        return orjson.dumps(row).decode()
+        text = orjson.dumps(row).decode()
+        return text if text.isprintable() else json.dumps(row)  # which escapes whatever is not ASCII
     except (TypeError, ValueError):  # a number or a text that is beyond what this quick one knows
         return json.dumps(row)
 
@@ -180,7 +182,7 @@ def _flat(row: Row) -> Row:
     flat: Row = {}
     for name, value in row.items():
         if isinstance(value, dict) and "mean" in value:
-            flat |= {f"{name}_{key}": value[key] for key in ("mean", "std", "cv", "n")}
+            flat |= {f"{name}_{key}": value.get(key) for key in ("mean", "std", "cv", "n")}
         else:
             flat[name] = json.dumps(value) if isinstance(value, dict | list) else value
-    return flat
+    return {str(in_csv(name)): in_csv(value) for name, value in flat.items()}

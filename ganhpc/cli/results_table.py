@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc.errors import UserError
 from ganhpc.fields import differing, fields_of
-from ganhpc.files import read_json
+from ganhpc.files import Damaged, read_json
 from ganhpc.hparams import word
+from ganhpc.printable import in_markdown, printable
 from ganhpc.results import Row, is_number
 from ganhpc.results_best import best, mean
 from ganhpc.units import format_duration, human_number
@@ -185,7 +185,7 @@ def _definition(row: Row) -> Row:
     folder = row.get("folder") or next(iter(row.get("folders", ())), None)
     try:
         return read_json(Path(folder) / "experiment.json") or {} if folder else {}
-    except (OSError, UserError):
+    except Damaged:
         return {}
 
 
@@ -193,7 +193,7 @@ def print_markdown(found: list[Row], asked: list[str]) -> None:
     """All rows as a table in Markdown."""
     titles, lines = _whole_lines(found, columns_of(found, found, asked))
     for cells in (titles, ["---"] * len(titles), *lines):
-        print("| " + " | ".join(cell.strip().replace("\\", "\\\\").replace("|", "\\|") for cell in cells) + " |")
+        print("| " + " | ".join(in_markdown(cell.strip()) if cell != "---" else cell for cell in cells) + " |")
 
 
 def _asked_for(fields: list[str]) -> list[Column]:
@@ -275,5 +275,4 @@ def _state(row: Row) -> str:
 
 def plain(value: Any) -> str:
     """`value` in one line, without the control characters that a foreign file could send to a terminal."""
-    text = "" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return "".join(c if c.isprintable() else "?" for c in text)
+    return printable("" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else value)

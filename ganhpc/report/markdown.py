@@ -9,19 +9,17 @@ from pathlib import Path
 
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open, storage_errors
+from ganhpc.printable import in_markdown
 from ganhpc.report import plots
 from ganhpc.report.blocks import Block, Code, Document, Facts, Gallery, Note, Paragraph, Picture, Plot, Section, Table
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
 _BEGINS_A_LIST = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")
 
 
 def escaped(text: str) -> str:
     """`text` so that Markdown shows it as it is, in one line."""
     one = " ".join(text.split("\n"))
-    return _BEGINS_A_LIST.sub(
-        lambda m: m[1] + ("\\" + m[2] if m[2] in "-+" else m[2] + "\u200b"), _SPECIAL.sub(r"\\\1", one)
-    )
+    return _BEGINS_A_LIST.sub(lambda m: m[1] + ("\\" + m[2] if m[2] in "-+" else m[2] + "\u200b"), in_markdown(one))
 
 
 def write(doc: Document, path: Path) -> None:

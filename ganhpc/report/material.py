@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -14,9 +14,12 @@ from typing import Any
 from ganhpc import results
 from ganhpc.description import Description
 from ganhpc.errors import UserError
+from ganhpc.files import LARGE, Damaged, open_regular, parse_json, read_json
+from ganhpc.printable import printable_lines
 from ganhpc.report.language import is_finite
 from ganhpc.results import Row
 from ganhpc.run import Run
+from ganhpc.run_files import read_metrics
 from ganhpc.site import ROOT
 
 DESCRIBE_SECONDS = 180
@@ -60,15 +63,10 @@ class Material:
 
     def _read(self, path: Path) -> Tree:
         try:
-            tree = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, RecursionError) as error:
+            return read_json(path, LARGE) or {}
+        except Damaged as error:
             self.problems.append(f"{path.name}: {error}")
             return {}
-        if not isinstance(tree, dict):
-            self.problems.append(f"{path.name}: not an object")
-        return _tree(tree)
 
     @cached_property
     def definition(self) -> Tree:
@@ -104,21 +102,13 @@ class Material:
     def lines(self) -> list[Tree]:
         """The objects of metrics.jsonl; a line that is not whole is left out."""
         try:
-            text = self.run.metrics_jsonl.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            return []
-        except OSError as error:
+            whole, broken = read_metrics(self.run.metrics_jsonl)
+        except Damaged as error:
             self.problems.append(f"{self.run.metrics_jsonl.name}: {error}")
             return []
-        whole, broken = [], 0
-        for line in text.splitlines():
-            try:
-                whole.append(_tree(json.loads(line)))
-            except (ValueError, RecursionError):
-                broken += 1
         if broken:
             self.problems.append(f"{self.run.metrics_jsonl.name}: {broken} × ✗")
-        return [line for line in whole if line]
+        return whole
 
     @cached_property
     def curve(self) -> list[Tree]:
@@ -168,7 +158,7 @@ class Material:
             done = subprocess.run(
                 command, cwd=ROOT, capture_output=True, text=True, timeout=DESCRIBE_SECONDS, check=False
             )
-            return _tree(json.loads(done.stdout))
+            return _tree(parse_json(done.stdout))
         except subprocess.TimeoutExpired:
             reason = f"{DESCRIBE_SECONDS} s"
         except (OSError, ValueError):
@@ -192,13 +182,12 @@ class Material:
     def log_tail(self, most: int = 15) -> str:
         """The last lines that the run printed."""
         try:
-            with self.run.log.open("rb") as file:
-                file.seek(max(0, self.run.log.stat().st_size - 20_000))
-                text = file.read().decode(errors="replace")
-        except OSError:
+            with open_regular(self.run.log) as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 20_000))
+                text = file.read(20_000).decode(errors="replace")
+        except (OSError, Damaged):
             return ""
-        printable = "".join(c for c in text if c.isprintable() or c == "\n")
-        return "\n".join(printable.strip().splitlines()[-most:])
+        return "\n".join(printable_lines(text.strip())[-most:])
 
 
 def all_of(runs: Iterable[Run]) -> list[Material]:

@@ -19,7 +19,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False,
     "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": GRID,
-    "axes.unicode_minus": True, "lines.linewidth": 1.5, "legend.frameon": False, "legend.fontsize": 8.5,
+    "axes.unicode_minus": True, "text.parse_math": False, "lines.linewidth": 1.5, "legend.frameon": False, "legend.fontsize": 8.5,
 }  # fmt: skip
 
 

@@ -1,0 +1,111 @@
+"""One damaged folder hides no other: every damage of every file, and seeded values in their fields, through every verb."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+
+from ganhpc.run import Run
+from tests.faults import folders
+from tests.faults.typed import Typed, typed
+
+TIMES = int(os.environ.get("GANHPC_FAULTS", "1"))
+OVER_ALL = (
+    ("results",), ("results", "--each"), ("results", "--json"), ("results", "--group", "--json"), ("results", "--csv"), ("results", "--md"),
+    ("results", "--sort", "lr"), ("results", "--filter", "seed>0"), ("status", "--all"), ("status", "--json"),
+)  # fmt: skip
+"""Verbs that show all runs: each ends well, and shows those that are whole."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs of every state, to be copied."""
+    runs = tmp_path_factory.mktemp("whole") / "runs"
+    folders.make(runs)
+    return runs
+
+
+@pytest.fixture
+def place(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of them in a place of its own."""
+    for name in ("STATE", "CACHE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.delenv("GANHPC_RUNS", raising=False)
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(whole, tmp_path / "runs", symlinks=True)
+    return tmp_path / "runs"
+
+
+def one(run: str, out: Path) -> list[tuple[str, ...]]:
+    """Verbs on one run: each ends well or with a sentence."""
+    return [
+        ("logs", run), ("status", run), ("cancel", run), ("resume", run, "--on", "local", "--dry-run"),
+        ("resume", run, "--on", "slurm", "--dry-run"), ("policy", "--check", run, "--on", "local"), ("results", "--compare", run, run),
+        ("report", run, "--out", str(out / "r.html")), ("report", run, "--out", str(out / "r.md"), "--format", "md"), ("gallery", "--out", str(out / "g.html")),
+        ("cancel", "--all"),
+    ]  # fmt: skip
+
+
+def by_seed(seed: int, runs: Path) -> Run:
+    """The run of a seed."""
+    (found,) = (run for run in Run.all(runs) if f'"seed": {seed},' in run.experiment_json.read_text())
+    return found
+
+
+def check(said: Typed, *, well: bool = False) -> None:
+    """A command ended with a table or a sentence."""
+    about = f"{' '.join(said.words)}: {said.code}\n{said.out[-500:]}\n{said.err[-500:]}"
+    assert said.code in ((0,) if well else (0, 1, 2, 3)), about
+    assert "Traceback" not in said.out + said.err, about
+    assert not said.obeyed(), (said.obeyed(), about)
+    assert said.code == 0 or "Error: " in said.err, about
+
+
+@pytest.mark.parametrize("damage", sorted(folders.DAMAGES))
+@pytest.mark.parametrize("file", ["experiment.json", "request.json", "status.json", "result.json"])
+def test_the_other_runs_are_shown(place: Path, file: str, damage: str) -> None:
+    bad, good = by_seed(5 if file != "result.json" else 1, place), by_seed(2, place)
+    folders.DAMAGES[damage](bad.folder / file)
+    for words in (("results", "--each"), ("results", "--json"), ("status", "--all"), ("status", "--json")):
+        said = typed(*words, "--runs", str(place))
+        check(said, well=True)
+        assert good.name[-12:] in said.out or "course" in said.out, said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", sorted(folders.DAMAGES))
+@pytest.mark.parametrize("file", folders.FILES)
+def test_every_damage_of_every_file(place: Path, tmp_path: Path, file: str, damage: str) -> None:
+    bad = by_seed({"result.json": 1, "evaluation.json": 2, "description.json": 2}.get(file, 3), place)
+    folders.DAMAGES[damage](bad.folder / file)
+    for words in OVER_ALL:
+        check(typed(*words, "--runs", str(place)), well=True)
+    for words in one(str(bad.folder), tmp_path):
+        check(typed(*words, "--runs", str(place)))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(40 * TIMES))
+def test_values_that_no_field_expects(place: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    bad = by_seed(chance.choice((1, 3, 4, 5)), place)
+    for _ in range(chance.choice((1, 1, 3))):
+        path = bad.folder / chance.choice([name for name in folders.FILES if name.endswith(".json")])
+        if path.exists():
+            path.write_bytes(folders.encoded(folders.mutated(json.loads(path.read_bytes()), chance)))
+        lines = bad.metrics_jsonl.read_text().splitlines()
+        lines[chance.randrange(len(lines))] = folders.encoded(
+            folders.mutated(json.loads(chance.choice(lines)), chance)
+        ).decode()
+        bad.metrics_jsonl.write_text("\n".join(lines) + "\n")
+    for words in OVER_ALL:
+        check(typed(*words, "--runs", str(place)), well=True)
+    for words in one(str(bad.folder), tmp_path):
+        check(typed(*words, "--runs", str(place)))
