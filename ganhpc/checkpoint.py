@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,13 @@ import torch
 from torch import Tensor
 
 from ganhpc.errors import UserError
-from ganhpc.files import atomic_open, read_json, write_json
+from ganhpc.files import atomic_open, read_bytes, read_json, write_json
+from ganhpc.printable import printable
 
 KEEP = 2
 FORMAT = 1
+MOST_BYTES = 2**36
+"""No larger file is read as a checkpoint: 64 GiB."""
 
 
 def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
@@ -39,29 +44,49 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     return path
 
 
+class Unusable(Exception):
+    """The content of a checkpoint does not fit the run that should go on from it: the one before it may."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The newest checkpoint that could be read, and a sentence for each newer one that could not."""
+
+    tree: dict[str, Any] | None
+    name: str
+    notes: list[str]
+
+
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole checkpoint below `folder` (None: there is none), and a sentence for each that is broken.
 
     Raises UserError where the newest whole one was written in another format.
     """
+    found = newest(folder, device)
+    return found.tree, found.notes
+
+
+def newest(folder: Path, device: torch.device, without: Collection[str] = ()) -> Loaded:
+    """The newest whole checkpoint below `folder` that is not one of `without`, by their names. Raises UserError as `load` does."""
     notes: list[str] = []
     for sidecar in _newest_first(folder):
-        data = _verified(sidecar)
-        if data is None:
-            notes.append(
-                f"checkpoint {sidecar.stem} is broken (its checksum does not match): going back to the one before"
-            )
+        if sidecar.stem in without:
             continue
-        tree = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-        if tree.get("format") != FORMAT:
+        data = _verified(sidecar)
+        tree = None if data is None else _content(data, device)
+        if tree is None:
+            why = "its checksum does not match" if data is None else "it does not hold what a checkpoint does"
+            notes.append(f"checkpoint {printable(sidecar.stem)} is broken ({why}): going back to the one before")
+            continue
+        if tree["format"] != FORMAT:
             raise UserError(
-                f"{sidecar.with_suffix('.pt')} is of format {tree.get('format')!r} and this version reads format {FORMAT}: "
+                f"{sidecar.with_suffix('.pt')} is of format {tree['format']!r} and this version reads format {FORMAT}: "
                 "use the version that made it, or launch again with --new."
             )
-        return tree, notes
-    if notes:
+        return Loaded(tree, sidecar.stem, notes)
+    if notes or without:
         notes.append("no whole checkpoint is left: starting over")
-    return None, notes
+    return Loaded(None, "", notes)
 
 
 def _newest_first(folder: Path) -> list[Path]:
@@ -72,10 +97,23 @@ def _verified(sidecar: Path) -> bytes | None:
     """The bytes of a checkpoint, or None where they are not those that were written."""
     try:
         said = read_json(sidecar)
-        data = sidecar.with_suffix(".pt").read_bytes()
-    except (UserError, OSError):
+        data = read_bytes(sidecar.with_suffix(".pt"), MOST_BYTES)
+    except (UserError, OSError, MemoryError):
         return None
     return data if said and hashlib.sha256(data).hexdigest() == said.get("sha256") else None
+
+
+def _content(data: bytes, device: torch.device) -> dict[str, Any] | None:
+    """What `save` wrote, or None where `data` is anything else. Runs no code of the file, and takes no more memory than the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as parts:
+            # Ours are stored as they are; a compressed part may hold a thousand times its size.
+            if sum(part.file_size for part in parts.infolist()) > len(data):
+                return None
+        tree = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except Exception:  # torch raises whatever its readers of zip files and pickles meet
+        return None
+    return tree if isinstance(tree, dict) and type(tree.get("format")) is int else None
 
 
 def weights_sha256(weights: Mapping[str, Tensor]) -> str:

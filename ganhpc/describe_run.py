@@ -20,13 +20,13 @@ def describe_run(folder: Path) -> dict[str, Any]:
 
     from ganhpc.describe import describe
     from ganhpc.describe_experiment import input_shape, shape_and_classes
-    from ganhpc.files import read_json
+    from ganhpc.fields import read_choices
     from ganhpc.run import Run
     from ganhpc.tasks.base import module
 
     run = Run(folder)
     experiment = run.experiment()
-    choices = read_json(run.choices_json) or {}
+    choices = read_choices(run.choices_json, type(experiment))
     shape, classes = shape_and_classes(experiment)
     torch.manual_seed(experiment.seed)
     networks = module(experiment.TASK).networks(experiment, shape, classes, choices)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from ganhpc.errors import UserError
+from ganhpc.experiment import Experiment, options
+from ganhpc.files import Damaged, read_json
 
 NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
 """Words that name a run and don't change what it does."""
@@ -31,3 +36,23 @@ def differing(trees: list[dict[str, Any]]) -> list[str]:
     options = [options_of(tree) for tree in trees]
     shared = [name for name in options[0] if all(name in each for each in options)] if options else []
     return [name for name in shared if any(each[name] != options[0][name] for each in options)]
+
+
+def read_choices(path: Path, cls: type[Experiment]) -> dict[str, Any]:
+    """choices.json: what the trainer settled for `cls` by measuring; {} where there is none yet.
+
+    Raises Damaged where a value is none that the option of its name takes.
+    """
+    tree = read_json(path) or {}
+    known = {opt.name: opt for opt in options(cls)}
+    for name, value in tree.items():
+        try:
+            if name in ("network", "why") and not isinstance(value, str):
+                raise UserError(f"{name} is not a text")
+            if name in known:
+                typed = tuple(value) if isinstance(value, list) else value
+                known[name].check_type(typed)
+                known[name].check(typed)
+        except (UserError, TypeError) as error:
+            raise Damaged(f"{path} does not hold what the trainer chose ({error}): launch again with --new.") from None
+    return tree

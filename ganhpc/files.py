@@ -144,7 +144,10 @@ def read_bytes(path: Path | str, most: int = SMALL) -> bytes:
     """The bytes of the regular file `path`. Raises FileNotFoundError and Damaged, as `open_regular` does."""
     try:
         with open_regular(path, most) as file:
-            data = file.read(most + 1)
+            # Asked for as many bytes as there are: a buffer of `most` might not fit into memory.
+            data = file.read(os.fstat(file.fileno()).st_size + 1)
+            while len(data) <= most and (more := file.read(min(2**20, most + 1 - len(data)))):
+                data += more
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -217,8 +220,8 @@ def subfolders(folder: Path | str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.path for entry in entries if entry.name[0] != "." and _is_folder(entry))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(error.errno, error.strerror, str(folder)) from None
+    except FileNotFoundError:
+        raise
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         raise Damaged(f"can't list {folder} ({why}): name another folder with --runs DIR.") from None

@@ -9,6 +9,7 @@ from typing import Any
 
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
+from ganhpc.printable import printable
 from ganhpc.run import Run
 from ganhpc.run_files import is_number, read_metrics
 
@@ -79,7 +80,7 @@ def summary(name: str, values: Sequence[float]) -> str:
 def plot(metrics: Path, path: Path, title: str = "") -> None:
     """Losses above, scores and the rest below, over epochs."""
     # The canvas is named, so that no display is looked for and pyplot's state is left alone.
-    import matplotlib
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -88,19 +89,19 @@ def plot(metrics: Path, path: Path, title: str = "") -> None:
     groups = [group for group in groups if group]
     if not groups:
         return
-    matplotlib.rcParams["text.parse_math"] = False  # a name may hold dollars
-    figure = Figure(figsize=(9, 3.6 * len(groups)), layout="constrained")
-    FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=10)
-    for row, group in enumerate(groups):
-        _panel(figure.add_subplot(len(groups), 1, row + 1), group)
-    with atomic_open(path, durable=False) as file:
+    # A name may hold dollars, which are no formula.
+    with rc_context({"text.parse_math": False}), atomic_open(path, durable=False) as file:
+        figure = Figure(figsize=(9, 3.6 * len(groups)), layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(printable(title), fontsize=10)
+        for row, group in enumerate(groups):
+            _panel(figure.add_subplot(len(groups), 1, row + 1), group)
         figure.savefig(file, format="png", dpi=100)
 
 
 def _panel(axes: Any, group: dict[str, tuple[list[float], list[float]]]) -> None:
     for name, (epochs, values) in group.items():
-        axes.plot(epochs, values, linewidth=0.9, label=summary(name, values))
+        axes.plot(epochs, values, linewidth=0.9, label=printable(summary(name, values)))
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="upper right")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +13,10 @@ from torch import Tensor, nn
 from ganhpc import checkpoint
 from ganhpc.draws import generator_of
 from ganhpc.errors import UserError
-from ganhpc.files import read_json
+from ganhpc.files import open_regular, parse_json, read_json
 from ganhpc.nets import began, dcgan, strips, wgan_gp
 from ganhpc.pictures import unit
+from ganhpc.printable import printable
 from ganhpc.run import Run
 
 FORMAT = 1
@@ -30,54 +30,91 @@ NETS: dict[str, type[nn.Module]] = {
 """What `net` of a definition may be. Names stay, so that old files can be loaded."""
 
 
+MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
+"""Bounds of a generator of a foreign file: any number in its definition, its parameters, the values of one of its images."""
+
+
 def definition(net: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """How to build the generator `net` again: JSON values."""
     return {"format": FORMAT, "net": net, "arguments": arguments, "latent": "normal", "images": "[-1, 1]"}
 
 
-def build(tree: dict[str, Any], source: Path) -> nn.Module:
+def build(tree: Any, source: Path) -> nn.Module:
     """The generator of a definition, untrained. Raises UserError where this version can't build it."""
-    if tree.get("format") != FORMAT or tree.get("net") not in NETS:
+    if not isinstance(tree, dict) or not isinstance(tree.get("arguments"), dict):
+        raise UserError(f"{source} does not describe a generator: it is none of ours, or it is damaged.")
+    if tree.get("format") != FORMAT or not isinstance(tree.get("net"), str) or tree["net"] not in NETS:
         raise UserError(
             f"{source} describes a generator {tree.get('net')!r} in format {tree.get('format')!r}; this version knows format {FORMAT} "
             f"and {', '.join(NETS)}: use the version that made it."
         )
+    arguments = tree.get("arguments")
     try:
-        return NETS[tree["net"]](**tree["arguments"])
-    except (TypeError, KeyError) as error:
-        raise UserError(f"{source} does not describe a {tree['net']} generator of this version ({error}).") from None
+        _check_size(tree["net"], arguments)
+        return NETS[tree["net"]](**arguments)  # type: ignore[arg-type]
+    except Exception as error:  # whatever a network's own code says of arguments that it was not made for
+        raise UserError(
+            f"{source} does not describe a {tree['net']} generator of this version ({_short(error)})."
+        ) from None
+
+
+def _check_size(net: str, arguments: Any) -> None:
+    """Raise ValueError where the arguments would build a giant, or one that draws giant images; found without memory for either."""
+    for name, value in arguments.items():
+        if isinstance(value, int | float) and not -MOST_ARGUMENT <= value <= MOST_ARGUMENT:
+            raise ValueError(f"{name} is {value!r}")
+    with torch.device("meta"):
+        made = NETS[net](**arguments).eval()
+        tensors = [*made.parameters(), *made.buffers()]
+        images = made(torch.empty(1, int(made.latent_dim)))  # type: ignore[arg-type]
+    if (numbers := sum(each.numel() for each in tensors)) > MOST_NUMBERS or images.numel() > MOST_PIXELS:
+        raise ValueError(f"it would have {numbers:,} parameters and images of {images.numel():,} values")
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
 
 
 def load(run: Run) -> tuple[nn.Module, str]:
     """(the generator of `run` in evaluation mode on the CPU, where its weights came from).
 
-    From the file exported at the end of training, or else the newest checkpoint. Raises UserError where there is neither.
+    From the file exported at the end of training, or else the newest checkpoint that holds one. Raises UserError where there is none.
     """
     path = run.export("generator")
     if path.exists():
         return load_file_of(path), path.name
-    tree, _ = checkpoint.load(run.checkpoints, torch.device("cpu"))
     described = path.with_suffix(".json")
     about = read_json(described)
-    if tree is None or about is None:
-        raise UserError(
-            f"{run} has no generator to draw from: it is a folder of a GAN's run once its first checkpoint is written "
-            "(looked for generator.safetensors, then for generator.json and a checkpoint)."
-        )
-    net = build(about, described)
-    net.load_state_dict(tree["modules"]["generator"])
-    return net.eval(), "a checkpoint: the run is not finished"
+    unusable: list[str] = []
+    while about is not None and (found := checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)).tree:
+        net = build(about, described)
+        try:
+            net.load_state_dict(found.tree["modules"]["generator"])
+        except Exception:  # not the weights of this network: the one before may be
+            unusable.append(found.name)
+            continue
+        return net.eval(), "a checkpoint: the run is not finished"
+    broken = f"; no generator like the described one is in {', '.join(map(printable, unusable))}" if unusable else ""
+    raise UserError(
+        f"{run} has no generator to draw from: it is a folder of a GAN's run once its first checkpoint is written "
+        f"(looked for generator.safetensors, then for generator.json and a checkpoint{broken})."
+    )
 
 
 def load_file_of(path: Path) -> nn.Module:
     """The generator in an exported file, which carries its definition. Raises UserError where it is not whole."""
     try:
+        with open_regular(path):  # a fifo would be waited for
+            pass
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})["definition"])
-        net = build(about, path)
+            about = parse_json((file.metadata() or {})["definition"])
+            net = build(about, path)
+            shapes = {name: list(value.shape) for name, value in net.state_dict().items()}
+            if shapes != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
+                raise ValueError("its weights are those of another network")
         net.load_state_dict(load_file(path))
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path} is not a whole exported generator ({error}): copy it again.") from None
+    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError, MemoryError) as error:
+        raise UserError(f"{path} is not a whole exported generator ({_short(error)}): copy it again.") from None
     return net.eval()
 
 

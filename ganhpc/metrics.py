@@ -18,6 +18,7 @@ from ganhpc.files import atomic_open, storage_errors, write_json
 from ganhpc.hparams import End
 from ganhpc.progress import Progress, Stopped
 from ganhpc.run import Run, State
+from ganhpc.run_files import metric_lines
 from ganhpc.tasks.base import Task
 
 
@@ -51,20 +52,13 @@ class Metrics:
         if not path.exists():
             return
         kept = []
-        for line in path.read_text().splitlines():
-            try:
-                tree = json.loads(line)
-                kind, last = (
-                    tree["kind"],
-                    resumed.evaluated if resumed and tree["kind"] == "epoch" else resumed and resumed.step,
-                )
-                known = last is not None and kind != "final" and tree["step"] <= last
-            except (ValueError, KeyError):
-                break
-            if known:
-                kept.append(line + "\n")
+        for line, tree in metric_lines(path):
+            kind, step = (tree.get("kind"), tree.get("step")) if tree else (None, None)
+            last = -1 if resumed is None else resumed.evaluated if kind == "epoch" else resumed.step
+            if isinstance(kind, str) and kind != "final" and isinstance(step, int) and step <= last:
+                kept.append(line + b"\n")
         with atomic_open(path) as file:
-            file.write("".join(kept).encode())
+            file.write(b"".join(kept))
 
     def line(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
         """Add one object to metrics.jsonl, and its numbers to TensorBoard as kind/name."""

@@ -110,7 +110,7 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
     except FileNotFoundError:
         return _unfinished(folder, definitions)
     except (OSError, UserError, ValueError, TypeError) as error:
-        return _refused(folder, f"damaged: result.json can't be read: {error}; launch again with --new")
+        return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
     above, _, made["run"] = folder.rstrip("/").rpartition("/")
     if made["experiment"] is None:
         made["experiment"] = above.rpartition("/")[2]
@@ -154,7 +154,7 @@ def _unfinished(folder: str, definitions: Index) -> Row | None:
         made |= {key: last[key] for key in ("test_accuracy", "test_loss", status.get("headline")) if key in last}
     except (OSError, UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
         # Whatever a foreign or damaged file does here, it must not hide the other runs.
-        return _refused(folder, f"damaged: the folder can't be read: {error}", made)
+        return _refused(folder, f"the folder can't be read: {error}", made)
     if tree.get("format") != FORMAT and made["state"] in (State.NEW, State.LOST, State.RESUMABLE):
         return _refused(folder, f"written in format {tree.get('format')!r}, this version reads {FORMAT}", made)
     return made

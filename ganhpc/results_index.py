@@ -85,7 +85,7 @@ class Index:
                 pass  # the cache has something else there
         with open_regular(path, SMALL) as file:
             stat = os.fstat(file.fileno())
-            tree = decode(file.read(SMALL + 1))
+            tree = decode(file.read(stat.st_size))
         if type(tree) is not dict:
             raise TypeError(f"it holds {type(tree).__name__}, not an object")
         if time.time() - max(stat.st_mtime, stat.st_ctime) > SETTLED:

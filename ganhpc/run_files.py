@@ -154,27 +154,34 @@ def read_status(path: Path) -> Status:
     return cast("Status", kept)
 
 
-def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """(the objects of metrics.jsonl, how many lines are none). No file: no lines. Raises Damaged where it is no file."""
+def metric_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of metrics.jsonl with their objects, None for a line that is none. No file: no lines. Raises Damaged."""
     try:
         data = read_bytes(path, LARGE)
     except FileNotFoundError:
-        return [], 0
-    whole, broken = [], 0
-    for line in data.splitlines():
-        try:
-            tree = parse_json(line)
-            whole += [tree] if isinstance(tree, dict) else []
-            broken += not isinstance(tree, dict)
-        except ValueError:
-            broken += 1
-    return whole, broken
+        return []
+    return [(line, _object(line)) for line in data.splitlines()]
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the objects of metrics.jsonl, how many lines are none). Raises Damaged where it is no file."""
+    trees = [tree for _, tree in metric_lines(path)]
+    whole = [tree for tree in trees if tree is not None]
+    return whole, len(trees) - len(whole)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        tree = parse_json(line)
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
 
 
 # -- request.json -------------------------------------------------------------------------------------------------------
 
 _REQUEST: Mapping[str, Check] = {
-    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": is_moment,
+    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or is_flag(value),
     "refused": is_text,
 }  # fmt: skip
 _ENTRY: Mapping[str, Check] = {

@@ -19,6 +19,7 @@ from ganhpc.data.base import DataRequest
 from ganhpc.distributed import Distributed
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
+from ganhpc.fields import read_choices
 from ganhpc.files import read_json, storage_errors, write_json
 from ganhpc.flops import check_budget
 from ganhpc.run import Run
@@ -44,9 +45,6 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     torch.backends.cudnn.benchmark = peers.device.type == "cuda"
     with storage_errors(run.folder):
         run.checkpoints.mkdir(exist_ok=True)
-    restored, notes = checkpoint.load(run.checkpoints, torch.device("cpu"))
-    for note in notes:
-        say(f"warning: {note}")
     place = _data_place(run, experiment, peers, say)
     images = registry.load(dataclasses.replace(request_of(experiment), name=place))
     held_data.check(run.folder, place, images.fingerprint)
@@ -56,18 +54,43 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     for line in images.warnings:
         say(f"data: {line}")
     _say_skipped(images.skipped, say)
-    clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
-    if restored:
-        clock.load(restored["clock"])
     # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
     # for the others, which only rank 0 writes.
     importlib.import_module("torch._dynamo")
     if peers.is_main:
         importlib.import_module("torch.utils.tensorboard")
         importlib.import_module("tensorboard.plugins.hparams.metadata")
+    unusable: list[str] = []
+    while True:
+        found = checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)
+        for note in found.notes:
+            say(f"warning: {note}")
+        try:
+            return _standing_at(found.tree, run, experiment, images, peers, begun, say)
+        except checkpoint.Unusable as error:
+            say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
+            unusable.append(found.name)
+
+
+def _standing_at(
+    restored: dict[str, Any] | None,
+    run: Run,
+    experiment: Experiment,
+    images: Any,
+    peers: Distributed,
+    begun: float,
+    say: Any,
+) -> Trainer:
+    """A trainer that stands where the checkpoint `restored` was saved, or at the beginning. Raises checkpoint.Unusable."""
+    clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
+    if restored:
+        try:
+            clock.load(restored["clock"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise checkpoint.Unusable(f"{type(error).__name__}: {error}") from error
     startup = time.monotonic() - begun
     clock.start()
-    choices = read_json(run.choices_json) or {}
+    choices = read_choices(run.choices_json, type(experiment))
     context = _context(experiment, images, peers, clock, choices, say)
     speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, peers))
     speed.settle()

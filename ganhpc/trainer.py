@@ -372,6 +372,15 @@ class Trainer:
         }
 
     def _restore(self, tree: dict[str, Any]) -> None:
+        """Stand where the checkpoint `tree` was saved. Raises checkpoint.Unusable where it is not of this run's networks and loop."""
+        try:
+            self._take_back(tree)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise checkpoint.Unusable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+
+    def _take_back(self, tree: dict[str, Any]) -> None:
         self.progress = Progress(**json.loads(tree["progress"]))
         self.task.begin_stage(self.progress.stage)
         for name, module in self.task.modules.items():

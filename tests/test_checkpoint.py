@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
+import hashlib
+import io
+import json
+import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,15 +72,67 @@ def test_a_pickle_with_code_is_never_run(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "attacked",))
 
     path = checkpoint.save(tmp_path, 1, tree(1))
-    import hashlib
-    import json
-
     torch.save({"format": 1, "attack": Attack()}, path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     path.with_suffix(".json").write_text(json.dumps({"sha256": digest}))
-    with pytest.raises(pickle.UnpicklingError):
-        checkpoint.load(tmp_path, CPU)
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is None and "does not hold what a checkpoint does" in notes[0]
     assert not (tmp_path / "attacked").exists()
+
+
+def resealed(path: Path, data: bytes) -> None:
+    """A checkpoint of these bytes, with the right checksum: a foreign one."""
+    path.write_bytes(data)
+    about = {"step": 1, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    path.with_suffix(".json").write_text(json.dumps(about))
+
+
+def saved(content: object) -> bytes:
+    file = io.BytesIO()
+    torch.save(content, file)
+    return file.getvalue()
+
+
+def bomb() -> bytes:
+    """A small file that would take a gigabyte: the part with the numbers is compressed."""
+    file = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(saved({"format": 1, "x": torch.zeros(2**20)}))) as whole,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for part in whole.infolist():
+            packed.writestr(part.filename, whole.read(part))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x80\x04cposix\nsystem\n(S'true'\ntR.", b"PK\x05\x06" + bytes(18), saved([1]), saved({"a": 1}), saved({"format": "x"}), saved({"format": True}), bomb()],
+    ids=["empty", "pickle", "zip", "list", "no format", "text format", "flag format", "bomb"],
+)  # fmt: skip
+def test_foreign_content_of_the_right_checksum_is_a_broken_file(tmp_path: Path, data: bytes) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    resealed(checkpoint.save(tmp_path, 2, tree(2)), data)
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is not None and loaded["weights"][0] == 1
+    assert len(notes) == 1 and "step-0000000002 is broken (it does not hold what a checkpoint does)" in notes[0]
+
+
+def test_a_fifo_for_a_checkpoint_is_not_waited_for(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    path = checkpoint.save(tmp_path, 2, tree(2))
+    path.unlink()
+    os.mkfifo(path)
+    assert checkpoint.load(tmp_path, CPU)[0] is not None
+
+
+def test_those_that_did_not_fit_are_passed_over(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, tree(step))
+    found = checkpoint.newest(tmp_path, CPU, ["step-0000000002"])
+    assert (found.name, found.notes) == ("step-0000000001", [])
+    found = checkpoint.newest(tmp_path, CPU, ["step-0000000002", "step-0000000001"])
+    assert found.tree is None and "starting over" in found.notes[-1]
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

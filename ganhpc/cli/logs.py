@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,10 +13,14 @@ from ganhpc import overview
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.cli.watch import LogTail
+from ganhpc.files import open_regular
 from ganhpc.lookup import find_run
 from ganhpc.overview import View
+from ganhpc.printable import printable, printable_lines
 from ganhpc.run import Run, State
 
+MOST_BYTES = 8 * 2**20
+"""Only so much of a log's end is looked at."""
 ASK_SECONDS = 10.0
 """How often a follower asks the scheduler whether more is to come."""
 
@@ -37,13 +42,17 @@ def show(word: str, runs: str, follow: bool, lines: int) -> None:
 def _last_lines(run: Run, lines: int) -> int:
     """Print the last `lines` lines; returns the length of the log in bytes."""
     try:
-        data = run.log.read_bytes()
+        with open_regular(run.log) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - MOST_BYTES))
+            data = file.read(MOST_BYTES)
+            size = file.tell()
     except FileNotFoundError:
         return 0
-    kept = data.decode(errors="replace").splitlines()[-lines:] if lines else []
+    kept = printable_lines(data.decode(errors="replace"))[-lines:] if lines else []
     for line in kept:
         click.echo(line)
-    return len(data)
+    return size
 
 
 def _follow(run: Run, offset: int) -> None:
@@ -52,7 +61,7 @@ def _follow(run: Run, offset: int) -> None:
     while True:
         if run.log.exists():
             for line in tail.lines():
-                click.echo(line)
+                click.echo(printable(line, 10_000))
         if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
             click.echo(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
             return

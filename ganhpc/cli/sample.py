@@ -9,9 +9,12 @@ import click
 
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
-from ganhpc.files import read_json
+from ganhpc.experiment import slug
+from ganhpc.files import Damaged, read_json
 from ganhpc.lookup import find_run
+from ganhpc.printable import printable
 from ganhpc.run import Run
+from ganhpc.run_files import is_count
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +64,7 @@ def sample(
     found = find_run(run, Path(runs))
     # Before torch is loaded, so that a mistake is told at once.
     number = _seed(found) if seed is None else seed
-    path = Path(out or f"{found.folder.resolve().name}-seed{number}.png")
+    path = Path(out or f"{slug(found.folder.resolve().name)}-seed{number}.png")
     if path.suffix.lower() not in (".png", ".gif"):
         raise UserError(f"--out {out}: a picture is written as .png or .gif: type --out {path.stem}.png.")
     if not path.absolute().parent.is_dir():
@@ -73,7 +76,7 @@ def sample(
         _film(net, rows, columns, number, interpolate or "slerp", frames, path)
     else:
         _sheet(net, rows, columns, number, interpolate, path)
-    click.echo(f"{path}: {rows}x{columns} pictures, seed {number}, weights from {source}")
+    click.echo(f"{printable(path)}: {rows}x{columns} pictures, seed {number}, weights from {source}")
     if onnx:
         from ganhpc.onnx_file import write_onnx
 
@@ -85,7 +88,11 @@ def sample(
 
 def _seed(run: Run) -> int:
     """The run's own seed, which gives the very pictures that training showed; 0 where the folder doesn't tell."""
-    return int((read_json(run.experiment_json) or {}).get("seed", 0))
+    try:
+        seed = (read_json(run.experiment_json) or {}).get("seed", 0)
+    except Damaged:
+        return 0
+    return seed if is_count(seed) else 0
 
 
 def _sheet(net: nn.Module, rows: int, columns: int, seed: int, interpolate: str | None, path: Path) -> None:

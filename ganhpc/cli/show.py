@@ -14,10 +14,12 @@ from ganhpc.cli.describe import SHAPING
 from ganhpc.cli.results_table import STYLES, per_cent, plain, seconds
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, options
-from ganhpc.files import read_json
+from ganhpc.fields import read_choices
+from ganhpc.files import LARGE, Damaged, read_json
 from ganhpc.option import Option
 from ganhpc.results import KEYS, Row, is_number, row
 from ganhpc.run import Run, State, shown
+from ganhpc.run_files import numbers
 from ganhpc.units import format_duration, human_number
 
 NOT_MEASURES = {
@@ -91,10 +93,10 @@ def _accuracy(found: Row) -> Iterator[tuple[str, str]]:
 def _by_class(run: Run) -> Iterator[tuple[str, str]]:
     """The accuracy of each class in the last evaluation, the best first; nothing where the task has no classes."""
     try:
-        shares = (read_json(run.evaluation_json) or {}).get("accuracy_by_class")
-    except (OSError, UserError):
+        shares = numbers((read_json(run.evaluation_json, LARGE) or {}).get("accuracy_by_class"))
+    except Damaged:
         return
-    if shares and isinstance(shares, dict):
+    if shares:
         best_first = sorted(shares.items(), key=lambda item: -item[1])
         yield "by class", ", ".join(f"{plain(name)} {per_cent(share)}" for name, share in best_first)
 
@@ -158,8 +160,8 @@ def _shape(run: Run, found: Row) -> list[str]:
     """The options with which `describe` shows the network of this run, what `auto` stood for included."""
     try:
         experiment = run.experiment()
-        base, chosen = type(experiment).from_preset(experiment.preset), read_json(run.choices_json) or {}
-    except (OSError, UserError):
+        base, chosen = type(experiment).from_preset(experiment.preset), read_choices(run.choices_json, type(experiment))
+    except UserError:
         return ["--preset", plain(found["preset"])] if found.get("preset") else []
     found_options = {option.name: option for option in options(type(experiment))}
     settled = _settled(found_options, chosen)

@@ -10,10 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ganhpc.files import Damaged, open_regular
 from ganhpc.printable import printable
 from ganhpc.run import Run
 from ganhpc.run_files import Status
 from ganhpc.units import format_duration
+
+MOST_BYTES = 8 * 2**20
+"""Of a log, read at once."""
 
 
 class LogTail:
@@ -23,9 +27,12 @@ class LogTail:
         self._path, self._offset = path, offset
 
     def lines(self) -> list[str]:
-        with self._path.open("rb") as file:
-            file.seek(self._offset)
-            data = file.read()
+        try:
+            with open_regular(self._path) as file:
+                file.seek(self._offset)
+                data = file.read(MOST_BYTES)
+        except (OSError, Damaged):  # removed or replaced while the run goes on
+            return []
         whole = data[: data.rfind(b"\n") + 1]
         self._offset += len(whole)
         return whole.decode(errors="replace").splitlines()
@@ -55,7 +62,7 @@ class View:
     def update(self, lines: list[str]) -> None:
         """Show new lines of the log, and what the status file says."""
         for line in lines:
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(line, 10_000), markup=False, highlight=False, soft_wrap=True)
         if self._live and time.monotonic() - self._read_at > 0.5:
             self._read_at = time.monotonic()
             status = self._run.status()
