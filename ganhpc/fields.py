@@ -8,7 +8,12 @@ from typing import Any
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, options
 from ganhpc.files import Damaged, read_json
+from ganhpc.run_files import is_amount, is_count, is_text
 
+_SPEED = {
+    "threads": lambda value: is_count(value) and 0 < value < 10_000, "busy": is_amount, "precision": is_text, "processor": is_text,
+    "why": is_text,
+}  # fmt: skip
 NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
 """Words that name a run and don't change what it does."""
 
@@ -55,4 +60,7 @@ def read_choices(path: Path, cls: type[Experiment]) -> dict[str, Any]:
                 known[name].check(typed)
         except (UserError, TypeError) as error:
             raise Damaged(f"{path} does not hold what the trainer chose ({error}): launch again with --new.") from None
+    speed = tree.get("speed", {"threads": 1, "busy": 0, "precision": "", "processor": "", "why": ""})
+    if not isinstance(speed, dict) or not all(key in speed and check(speed[key]) for key, check in _SPEED.items()):
+        raise Damaged(f"{path} does not hold what the trainer chose (speed): launch again with --new.")
     return tree

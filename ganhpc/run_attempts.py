@@ -20,7 +20,7 @@ def attempts_at(runs: Path, experiment: Experiment) -> Iterator[tuple[int, Path]
         name = os.path.basename(folder)
         if name == stem:
             yield 1, Path(folder)
-        elif name.startswith(stem + "-") and name[len(stem) + 1 :].isdigit():
+        elif name.startswith(stem + "-") and name[len(stem) + 1 :].isdecimal():
             yield int(name[len(stem) + 1 :]), Path(folder)
 
 
