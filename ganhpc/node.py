@@ -22,11 +22,14 @@ from types import ModuleType
 
 import click
 
-from ganhpc import bound, cores, owner, readiness, stop_requests
+from ganhpc import bound, cores, owner, readiness, record, stop_requests
 from ganhpc.bound import Bound
+from ganhpc.claim import Claim, Job
 from ganhpc.errors import UserError
+from ganhpc.files import Damaged
 from ganhpc.printable import say_error
 from ganhpc.run import STALE_SECONDS, Run, State
+from ganhpc.schedulers.base import JobState
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
 REREAD_SECONDS = 60.0
@@ -79,6 +82,9 @@ class Segment:
         job = self.scheduler.job_name() if self.scheduler else ""
         # Trainers on the other nodes of a job have the same owner.
         self.owner = (follower and os.environ.get(owner.OWNER)) or job or owner.process(os.getpid())
+        lives = self.scheduler.lives if self.scheduler else _nobody_says
+        self.claim = Claim(run, Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", "")), lives)
+        self.follower = bool(follower)
         self.others: list[str] = []
         self.warned = False
         if follower:
@@ -92,9 +98,20 @@ class Segment:
 
     def train(self) -> int:
         """Run the trainer to its end. Returns the job's exit code."""
-        if self.rank == 0 and (sentence := self._nothing_to_do()):
+        if not self.follower and (sentence := self._nothing_to_do() or self._claimed()):
             print(sentence, flush=True)
             return 0
+        try:
+            return self._train()
+        finally:
+            if self.rank == 0:
+                self.claim.drop()
+
+    def _claimed(self) -> str:
+        """Claim the run for this job; returns the sentence on why not, or an empty text."""
+        return self.claim.take() if self.rank == 0 else self.claim.follow()
+
+    def _train(self) -> int:
         if self.rank == 0:
             self._wait_for_the_one_before()
         self._hear_signals()
@@ -125,6 +142,7 @@ class Segment:
         """A trainer that was killed on another machine a moment ago still looks alive for a while."""
         patience = time.monotonic() + STALE_SECONDS + 10
         while self.run.is_held() and time.monotonic() < patience:
+            self.claim.beat()
             time.sleep(1)
 
     def _nothing_to_do(self) -> str:
@@ -137,9 +155,21 @@ class Segment:
             return f"an earlier job of this launch {standing.state} ({standing.reason}): not repeated"
         if standing.state is State.CANCELLED:
             return "the run was cancelled: nothing to do"
+        if self._is_written_off():
+            return "this job was written off elsewhere (`cancel --elsewhere`): nothing to do"
         if self.hard_end <= time.time():
             return "its time has passed: nothing to do"
         return ""
+
+    def _is_written_off(self) -> bool:
+        """Whether a person at another place has given this job up, and perhaps submitted the run there."""
+        with suppress(Damaged):
+            tag = os.environ.get("GANHPC_TAG")
+            return any(
+                job["tag"] == tag and job.get("ended") == JobState.CANCELLED.value
+                for job in record.read(self.run)["jobs"]
+            )
+        return False
 
     def _write_deadline(self) -> bool:
         """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""
@@ -158,6 +188,8 @@ class Segment:
         asked = time.monotonic()
         while (code := children[0].poll()) is None:
             time.sleep(0.2)
+            if self.rank == 0:
+                self.claim.beat()
             if self.rank == 0 and (self.warned or time.monotonic() - asked > REREAD_SECONDS):
                 asked = time.monotonic()
                 self._read_again()
@@ -241,6 +273,11 @@ def _before_trainer() -> None:
     die_with_parent()
     for number in WARNINGS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def _nobody_says(job: str) -> None:
+    """Without a scheduler nobody knows whether another job lives."""
+    del job
 
 
 def scheduler_module() -> ModuleType | None:

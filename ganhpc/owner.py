@@ -32,6 +32,11 @@ def is_over(name: str) -> bool:
     return found[3] != _boot() or found[2] != _born(int(found[1]))
 
 
+def is_process(name: str) -> bool:
+    """Whether the name is that of a process; else it is a job's."""
+    return _PROCESS.fullmatch(name) is not None
+
+
 def _born(pid: int) -> str | None:
     """When the process began, in ticks since the machine's start; None where there is none."""
     try:

@@ -74,6 +74,6 @@ def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> ScriptTe
             *([NOTHING] if k > 1 else []),
             script_text.shell("# {}", title),
             script_text.comment_lines(slot.reason, "#    "),
-            script_text.shell("job{}=$(submit {})", script_text.number(k), command),
+            script_text.shell("job{}=$(submit {} {})", script_text.number(k), script_text.word(request.tag), command),
         ]
     )

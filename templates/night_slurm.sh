@@ -2,10 +2,31 @@
 # The night of @{day}: @{count} jobs for @{place} under the policy @{policy}.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
+# Two of this script, one behind the other: the second finds the jobs of the first.
+[ ! -w "$0" ] || { exec 9>>"$0" && flock 9; }
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$name"; done
 @{sent}
-submit() { # run sbatch; print the id of its job, and everything else for the eye
+there() { # the id of the job with this tag, whether it waits, runs or has ended
+    {
+        squeue -h -u "$(id -un)" -t all -o '%i %k' || exit 1
+        # Jobs that have ended a while ago, where the cluster keeps accounts.
+        sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null | sed -n "s:^\([0-9]*\)|.*/$1\.sh'*$:\1 ganhpc\:$1:p" || true
+    } | sed -n "s/^\([0-9][0-9]*\) ganhpc:$1$/\1/p" | sed -n '1p'
+}
+
+submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye
+    local tag=$1 id
+    shift
+    id=$(there "$tag") || {
+        echo "squeue does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
+        return 1
+    }
+    if [ -n "$id" ]; then
+        echo "submitted already, as job $id: not submitted again" >&2
+        echo "$id"
+        return
+    fi
     "$@@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
 }
 

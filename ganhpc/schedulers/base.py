@@ -237,6 +237,7 @@ def setup_lines(site: Site, scheduler: str, request: JobRequest) -> ScriptText:
     exports = {
         "GANHPC_SCHEDULER": scheduler,
         "GANHPC_LAUNCH": request.launch,
+        "GANHPC_TAG": request.tag,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }

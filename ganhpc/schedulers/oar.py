@@ -228,6 +228,18 @@ def job_name() -> str:
     return f"oar job {job} {os.environ.get('OAR_JOB_NAME', '')}".rstrip() if job else ""
 
 
+def lives(job: str) -> bool | None:
+    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
+    answer = ask(["oarstat", "-f", "-J", "-j", job], 15)
+    try:
+        found = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else None
+    except ValueError:
+        found = None
+    if found is None or any(job.native == "Finishing" for job in found):
+        return None
+    return any(job.state is JobState.RUNNING for job in found)
+
+
 def hosts() -> list[str]:
     """The names of the job's nodes, the first one first."""
     try:

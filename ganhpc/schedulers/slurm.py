@@ -296,6 +296,15 @@ def job_name() -> str:
     return f"slurm job {job} of {cluster or '?'}, restart {os.environ.get('SLURM_RESTART_COUNT') or 0}" if job else ""
 
 
+def lives(job: str) -> bool | None:
+    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
+    answer = ask(["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"], 15)
+    native = answer.out.strip()
+    if answer.code != 0:
+        return False if "Invalid job id" in answer.err else None
+    return None if native == "COMPLETING" else STATES.read(native) is JobState.RUNNING
+
+
 def hosts() -> list[str]:
     """On the node: the names of the job's nodes, the first one first."""
     answer = ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")], 15)

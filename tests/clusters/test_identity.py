@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import machine, slurm
+from tests.clusters import machine, oar, slurm
 from tests.clusters.user import SMALL, User, read
 
 pytestmark = pytest.mark.cluster
@@ -84,3 +84,59 @@ def test_another_cluster_and_another_person_leave_the_jobs_alone(user: User, slu
     assert queue(user.cluster) == [id]  # type: ignore[arg-type]
     assert user.see(run)["jobs"][0]["asked"]
     assert "is cancelled" in user.run("cancel", str(run)).stdout
+
+
+@pytest.fixture
+def oar_user(oar_cluster: oar.Oar, checkout: Path) -> Iterator[User]:
+    made = User("oar", oar_cluster, checkout, "twice")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def slurm_user(slurm_cluster: slurm.Slurm, checkout: Path) -> Iterator[User]:
+    made = User("slurm", slurm_cluster, checkout, "twice-slurm")
+    yield made
+    made.close()
+
+
+def night(user: User) -> tuple[Path, Path]:
+    """The script of a night that begins now, and its run."""
+    words = ("night", "paced", "--data", "synthetic", "--device", "cpu", "--time", "4m", "--on", user.where)
+    done = user.run(*words, "--policy", "none", "--from", "2000-01-01T00:00:00", "--runs", str(user.folder / "runs"))
+    assert done.returncode == 0, done.stderr
+    (script,) = user.folder.glob("night-*.sh")
+    (run,) = (user.folder / "runs" / "paced").iterdir()
+    return script, run
+
+
+@pytest.mark.parametrize("where", ["oar_user", "slurm_user"])
+def test_a_nights_script_run_twice_submits_once(where: str, request: pytest.FixtureRequest) -> None:
+    user: User = request.getfixturevalue(where)
+    script, run = night(user)
+    first = user.cluster.as_user(["bash", script], cwd=user.folder)
+    assert first.returncode == 0, first.stderr
+    again = user.cluster.as_user(["bash", script], cwd=user.folder)
+    (known,) = user.see(run)["jobs"]
+    assert f"submitted already, as job {known['id']}: not submitted again" in again.stderr
+    user.run("cancel", str(run))
+    machine.wait_until(lambda: not user.see(run)["jobs"], 60, "the end of the job", pause=1)
+    again = user.cluster.as_user(["bash", script], cwd=user.folder)
+    assert f"submitted already, as job {known['id']}" in again.stderr, "an ended job too"
+
+
+def test_two_jobs_with_one_tag_are_one_training(oar_user: User) -> None:
+    """As the script of an older version submits them."""
+    user = oar_user
+    script, run = night(user)
+    text = script.read_text().replace("oarstat --sql", "true")
+    script.write_text(text)
+    for _ in range(2):
+        assert user.cluster.as_user(["bash", script], cwd=user.folder).returncode == 0
+    user.trains(run)
+    machine.wait_until(
+        lambda: "ends at once" in (run / "log.txt").read_text(), 90, "the end of the second job", pause=1
+    )
+    log = (run / "log.txt").read_text()
+    assert log.count("trains this run already: this one, job") == 1
+    assert user.see(run)["state"] == "running"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import sys
 from typing import Any
 
@@ -23,7 +24,9 @@ def main(state: State, words: list[str]) -> int:
     if "V" in flags:
         print("OAR version : 2.5.9 (Canicule)")
         return 0
-    if numbers:
+    if name := next((flag.removeprefix("sql ") for flag in flags if flag.startswith("sql ")), ""):
+        jobs = [job for job in state.all_jobs() if job["name"] == name]
+    elif numbers:
         jobs = [job for job in state.all_jobs() if job["id"] in numbers]
     else:
         jobs = [job for job in state.all_jobs() if job["state"] not in ENDED]
@@ -43,6 +46,13 @@ def main(state: State, words: list[str]) -> int:
     return 0
 
 
+def _named(condition: str) -> str:
+    """The name in the only condition of --sql that is imitated, which finds jobs that have ended too."""
+    if not (found := re.fullmatch(r"job_name = '([^']*)'", condition)):
+        raise NotImitated(f"oarstat --sql {condition!r}")
+    return found[1]
+
+
 def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
     """Flags, job numbers and user; short options may be joined, and -j and -u take a value or none."""
     names = {"full": "f", "state": "s", "events": "e", "json": "J", "version": "V", "job": "j", "user": "u"}
@@ -51,6 +61,9 @@ def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
         word = rest.pop(0)
         if word.startswith("--"):
             name, _, given = word[2:].partition("=")
+            if name == "sql":
+                flags.add(f"sql {_named(given or rest.pop(0))}")
+                continue
             if name not in names:
                 raise Refused(1, f"Unknown option: {name}")
             letters, attached = names[name], given

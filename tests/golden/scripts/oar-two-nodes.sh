@@ -17,6 +17,7 @@ source ~/my env/bin/activate
 trap - ERR
 export GANHPC_SCHEDULER=oar
 export GANHPC_LAUNCH=beefcafe
+export GANHPC_TAG=beefcafe-1-00ff
 export PYTHONPATH=/checkout
 export PYTHONUNBUFFERED=1
 cd /checkout || exit 1

@@ -2,18 +2,39 @@
 # The night of Monday 23 November 2026: 2 jobs for Slurm under the policy student.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
+# Two of this script, one behind the other: the second finds the jobs of the first.
+[ ! -w "$0" ] || { exec 9>>"$0" && flock 9; }
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY'); do unset "$name"; done
 
-submit() { # run sbatch; print the id of its job, and everything else for the eye
+there() { # the id of the job with this tag, whether it waits, runs or has ended
+    {
+        squeue -h -u "$(id -un)" -t all -o '%i %k' || exit 1
+        # Jobs that have ended a while ago, where the cluster keeps accounts.
+        sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null | sed -n "s:^\([0-9]*\)|.*/$1\.sh'*$:\1 ganhpc\:$1:p" || true
+    } | sed -n "s/^\([0-9][0-9]*\) ganhpc:$1$/\1/p" | sed -n '1p'
+}
+
+submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye
+    local tag=$1 id
+    shift
+    id=$(there "$tag") || {
+        echo "squeue does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
+        return 1
+    }
+    if [ -n "$id" ]; then
+        echo "submitted already, as job $id: not submitted again" >&2
+        echo "$id"
+        return
+    fi
     "$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
 }
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.
