@@ -44,5 +44,5 @@ def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
         Path(folder or runs), path, Words(lang), lambda sentence: click.echo(f"Warning: {sentence}", err=True)
     )
     with atomic_open(path, durable=False) as file:
-        file.write(text.encode())
+        file.write(text.encode(errors="backslashreplace"))
     click.echo(f"{path}: {n:,} run{'s' * (n != 1)} ({max(1, path.stat().st_size // 1000):,} kB)")

@@ -46,7 +46,7 @@ def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None,
         )
     if form == "html":
         with atomic_open(path, durable=False) as file:
-            file.write(html.render(doc).encode())
+            file.write(html.render(doc).encode(errors="backslashreplace"))  # names of files may hold any bytes
     else:
         {"md": markdown.write, "pdf": pdf.write}[form](doc, path)
     click.echo(f"{path}: {doc.title}, {doc.subtitle} ({max(1, path.stat().st_size // 1000):,} kB)")

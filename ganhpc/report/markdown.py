@@ -38,7 +38,7 @@ def write(doc: Document, path: Path) -> None:
         parts += _section(section, 2, folder, doc)
     parts.append(f"---\n\n{escaped(doc.made)}")
     with atomic_open(path, durable=False) as file:
-        file.write(("\n\n".join(parts) + "\n").encode())
+        file.write(("\n\n".join(parts) + "\n").encode(errors="backslashreplace"))  # names of files may hold any bytes
 
 
 def _section(section: Section, level: int, folder: Path, doc: Document) -> Iterator[str]:
