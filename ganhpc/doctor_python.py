@@ -68,7 +68,7 @@ def check_python() -> Iterator[Finding]:
     if sys.version_info < OLDEST:
         wanted = ".".join(map(str, OLDEST))
         yield bad(
-            "python", f"{version} at {where}", f"ganhpc needs {wanted} or newer: `make PYTHON=python{wanted} run`."
+            "python", f"{version} at {where}", f"ganhpc needs {wanted} or newer: `make setup PYTHON=python{wanted}`."
         )
     else:
         yield good("python", f"{version}, {where}", version=version, executable=sys.executable)

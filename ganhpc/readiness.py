@@ -50,11 +50,11 @@ def setup_problem(setup: tuple[str, ...]) -> str:
 
 def python_problem(site: Site) -> str:
     """Why the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
+    named = site.interpreter
+    if getattr(site, "container", None) or ("/" not in named and (site.setup or getattr(site, "conda", None))):
+        return ""  # a container has its own, and setup may put one on the path
     if site.python is None and not os.environ.get("PYTHONPATH"):
         return own_problem(site)
-    named = site.interpreter
-    if "/" not in named and site.setup:
-        return ""  # setup may put it on the path
     path = shutil.which(named)
     if path is None:
         there = "is not executable" if Path(named).exists() else "is not there"

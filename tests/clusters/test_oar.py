@@ -17,7 +17,7 @@ from tests.clusters import oar
 from tests.clusters.chain import Chain
 from tests.clusters.early import Again, Held, Hung, edge, plan
 from tests.clusters.machine import wait_until
-from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, gone, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hung", "oar_again", "oar_held")]
 
@@ -55,11 +55,11 @@ def test_two_nodes_reach_one_another_by_oarsh(user: User) -> None:
 
 
 def test_a_job_whose_script_fails_says_so(user: User) -> None:
-    (user.folder / "config.toml").write_text('python = "/no/such/python"\nresources = "/core=1"\n')
+    (user.folder / "config.toml").write_text(f'python = "{gone(user)}"\nresources = "/core=1"\n')
     run = user.launch("--epochs", "2", policy="free")
     seen = user.wait(run, ("lost",))
     assert "its job failed" in seen["reason"]
-    assert "/no/such/python" in user.run("logs", run.name).stdout
+    assert "gone: not on this node" in user.run("logs", run.name).stdout
 
 
 def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:

@@ -14,7 +14,7 @@ from tests.clusters import slurm
 from tests.clusters.chain import Chain
 from tests.clusters.early import Hung
 from tests.clusters.machine import wait_until
-from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, gone, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain", "slurm_hung")]
 
@@ -77,7 +77,7 @@ def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
 
 
 def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
-    (user.folder / "broken.toml").write_text('python = "/no/such/python"\n')
+    (user.folder / "broken.toml").write_text(f'python = "{gone(user)}"\n')
     env = {"GANHPC_CONFIG": str(user.folder / "broken.toml")}
     words = (*SMALL, "--epochs", "2", "--on", "slurm", "--policy", "free.toml", "--json")
     tree = json.loads(user.run(*words, env=env).stdout)
@@ -85,7 +85,7 @@ def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
     seen = user.wait(run, ("lost",))
     assert "its job failed" in seen["reason"]
     assert seen["next_command"].startswith("python launch.py resume")
-    assert "/no/such/python" in user.run("logs", run.name).stdout
+    assert "gone: not on this node" in user.run("logs", run.name).stdout
 
 
 def test_two_launchers_at_once_and_a_job_by_hand_are_one_at_a_time(user: User) -> None:

@@ -38,6 +38,15 @@ PATIENCE = 420.0
 """How long anything may take that a scheduler and a training do at once where nobody is in their way; a busy machine takes minutes."""
 
 
+def gone(user: User) -> Path:
+    """A Python that is found good where jobs are submitted, and that no node can start."""
+    path = user.folder / "gone"
+    lines = ("#!/bin/sh", f'[ "$1" != -c ] || exec {user.python} "$@"', 'echo "$0: not on this node" >&2', "exit 127")
+    path.write_text("\n".join(lines) + "\n")
+    path.chmod(0o755)
+    return path
+
+
 class User:
     """See the module. `where`: oar or slurm."""
 
