@@ -1,6 +1,6 @@
 """`python -m ganhpc.local_queue FOLDER`: run the jobs of this machine's queue one after another, then end. Never imports torch.
 
-One file a job (ganhpc.schedulers.local). A second runner finds the first one's lock and ends at once.
+One file a job (ganhpc.queue_jobs). A second runner finds the first one's lock and ends at once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+from ganhpc import queue_jobs
 from ganhpc.errors import UserError
-from ganhpc.files import read_json, write_json
+from ganhpc.files import storage_errors
 from ganhpc.printable import say_error
+from ganhpc.queue_jobs import QueuedJob, change
 from ganhpc.schedulers.base import JobState
-from ganhpc.schedulers.local import RUNNER_LOCK, alive
+from ganhpc.schedulers.local import RUNNER_LOCK
 
 LOOK_SECONDS = 1.0
 KEPT_SECONDS = 7 * 86_400
@@ -33,10 +34,12 @@ def main(folder: Path) -> int:
     """Run the queue in `folder` until nothing waits."""
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
     while first_waiting(folder) is not None:
-        handle = os.open(folder / RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with storage_errors(folder):
+            handle = os.open(folder / RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
+            os.close(handle)
             return 0
         try:
             take_over(folder)
@@ -47,53 +50,53 @@ def main(folder: Path) -> int:
 
 
 def _drain(folder: Path) -> None:
-    while (path := first_waiting(folder)) is not None:
-        tree = read_json(path) or {}
-        begin, until = tree.get("not_before") or 0.0, tree.get("until")
-        if until and time.time() >= until:
-            change(path, state=JobState.TIMEOUT.value, ended=time.time())
-        elif time.time() < begin:
+    while (job := first_waiting(folder)) is not None:
+        if job.until and time.time() >= job.until:
+            change(job, JobState.WAITING, state=JobState.TIMEOUT.value, ended=time.time())
+        elif job.not_before and time.time() < job.not_before:
             time.sleep(LOOK_SECONDS)
         else:
-            run(path, tree)
+            run(job)
 
 
-def first_waiting(folder: Path) -> Path | None:
-    """The file of the job that is next, or None; files of long-ended jobs are removed."""
-    found = []
-    for path in folder.glob("*.json"):
-        tree = read_json(path) or {}
-        if tree.get("state") == JobState.WAITING.value:
-            found.append(path)
-        elif (
-            not JobState(tree.get("state", "unknown")).alive
-            and time.time() - tree.get("ended", time.time()) > KEPT_SECONDS
-        ):
-            path.unlink(missing_ok=True)
-    return min(found, key=lambda path: int(path.stem), default=None)
+def first_waiting(folder: Path) -> QueuedJob | None:
+    """The job that is next, or None; files of long-ended jobs are removed."""
+    first = None
+    for job in queue_jobs.jobs(folder).values():
+        if job.state is JobState.WAITING:
+            first = first or job
+        elif not job.state.alive and job.ended and time.time() - job.ended > KEPT_SECONDS:
+            queue_jobs.forget(job)
+    return first
 
 
-def run(path: Path, tree: dict[str, Any]) -> None:
-    """Run one job to its end, or to the end of its time."""
-    child = subprocess.Popen(["bash", tree["script"]], stdin=subprocess.DEVNULL, start_new_session=True)
-    born = Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[19]
-    change(path, state=JobState.RUNNING.value, started=time.time(), pid=child.pid, born=born)
-    watch(path, lambda: child.poll() is None)
-    change(path, exit_code=child.returncode)
-    if (read_json(path) or {}).get("state") == JobState.RUNNING.value:
-        state = JobState.ENDED if child.returncode == 0 else JobState.FAILED
-        change(path, state=state.value, ended=time.time())
+def run(job: QueuedJob) -> None:
+    """Run one job to its end, or to the end of its time. It is noted as running first: killed at any moment, it is not run again."""
+    running = queue_jobs.begin(job)
+    if running is None:
+        return
+    command = ["bash", "-c", queue_jobs.WRAPPER, str(running.claim), running.script]
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        say_error(f"job {job.number} could not be started: {error}")
+        change(running, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
+        return
+    known = change(running, JobState.RUNNING, pid=child.pid, born=queue_jobs.born(child.pid) or "gone")
+    watch(known or running, child.pid, lambda: child.poll() is None)
+    state = JobState.ENDED if child.returncode == 0 else JobState.FAILED
+    change(running, JobState.RUNNING, state=state.value, ended=time.time(), exit_code=child.returncode)
 
 
-def watch(path: Path, lives: Callable[[], bool]) -> None:
+def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:
     """Wait for the end of a running job, and bring it about at the end of its time, or where it was cancelled."""
-    tree = read_json(path) or {}
-    end = min(tree["started"] + tree["seconds"], tree.get("until") or float("inf"))
     while lives():
-        cancelled = (read_json(path) or {}).get("state") == JobState.CANCELLED.value
-        if cancelled or time.time() > end:
-            stop(tree["pid"], lives)
-            change(path, state=(JobState.CANCELLED if cancelled else JobState.TIMEOUT).value, ended=time.time())
+        now = queue_jobs.read(job.path)
+        cancelled = now is not None and now.state is JobState.CANCELLED
+        if cancelled or job.seconds_left < 0:
+            stop(pid, lives)
+            if not cancelled:
+                change(job, JobState.RUNNING, state=JobState.TIMEOUT.value, ended=time.time())
             return
         time.sleep(0.2)
 
@@ -101,7 +104,9 @@ def watch(path: Path, lives: Callable[[], bool]) -> None:
 def stop(pid: int, lives: Callable[[], bool]) -> None:
     """Ask the job to end, then make it."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
+        if not lives():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, number)
         patience = time.monotonic() + GRACE_SECONDS
         while lives() and time.monotonic() < patience:
@@ -109,18 +114,19 @@ def stop(pid: int, lives: Callable[[], bool]) -> None:
 
 
 def take_over(folder: Path) -> None:
-    """Wait for jobs that a killed runner has left behind; how they ended nobody knows but their runs."""
-    for path in folder.glob("*.json"):
-        tree = read_json(path) or {}
-        if tree.get("state") == JobState.RUNNING.value:
-            watch(path, lambda tree=tree: alive(tree))  # type: ignore[misc]
-            change(path, state=JobState.FAILED.value, ended=time.time())
-
-
-def change(path: Path, **values: Any) -> None:
-    """Change a job's file; one that is gone stays gone."""
-    if tree := read_json(path):
-        write_json(path, {**tree, **values})
+    """Go on with what a killed runner has left behind: a job that has begun is waited for (how it ended only its run knows), one
+    that was about to begin begins anew."""
+    for job in queue_jobs.jobs(folder).values():
+        # A cancelled job may still run, and its runner may have been killed before it could end it.
+        if job.state not in (JobState.RUNNING, JobState.CANCELLED) or (job.attempt is None and job.pid is None):
+            continue
+        known = queue_jobs.began(job)
+        if known is None:
+            change(job, JobState.RUNNING, state=JobState.WAITING.value)
+            continue
+        if known.pid is not None and known.alive:
+            watch(known, known.pid, lambda known=known: known.alive)  # type: ignore[misc]
+        change(known, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
 
 
 if __name__ == "__main__":

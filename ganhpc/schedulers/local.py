@@ -12,10 +12,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from ganhpc import script_text
-from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc import queue_jobs, script_text
+from ganhpc.files import storage_errors
+from ganhpc.queue_jobs import QueuedJob
 from ganhpc.schedulers.base import (
     Found,
     Job,
@@ -58,42 +58,38 @@ class Local(Scheduler):
 
     def submit(self, prepared: Prepared) -> str:
         request = prepared.request
-        folder = queue_folder()
-        with storage_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        # Jobs run in the order of their numbers.
-        number = 1 + max((int(path.stem) for path in folder.glob("*.json")), default=0)
         tree = {
             "script": str(prepared.script_path),
             "tag": request.tag,
             "seconds": request.seconds,
             "not_before": request.start.timestamp() if request.start else None,
             "until": request.deadline.timestamp() if request.deadline else None,
-            "state": JobState.WAITING.value,
         }
-        write_json(folder / f"{number}.json", tree)
+        # Jobs run in the order of their numbers.
+        number = queue_jobs.add(queue_folder(), tree)
         start_runner()
         return str(number)
 
     def queue(self) -> list[Job]:
         jobs: list[Job] = []
         before: tuple[str, ...] = ()
-        for number, tree in sorted(_trees().items()):
-            job = _job(number, tree, before)
+        for queued in queue_jobs.jobs(queue_folder()).values():
+            job = _job(queued, before)
             if job.state.alive:
                 jobs.append(job)
                 before = (job.id,)
         return foreseen(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        trees = _trees()
-        return {id: _job(int(id), trees[int(id)], ()) if int(id) in trees else Job(id, JobState.UNKNOWN) for id in ids}
+        known = {str(number): job for number, job in queue_jobs.jobs(queue_folder()).items()}
+        return {id: _job(known[id], ()) if id in known else Job(id, JobState.UNKNOWN) for id in ids}
 
     def cancel(self, job: str) -> None:
-        path = queue_folder() / f"{job}.json"
-        tree = read_json(path)
-        if tree and JobState(tree["state"]).alive:
-            write_json(path, {**tree, "state": JobState.CANCELLED.value})
+        queued = queue_jobs.jobs(queue_folder()).get(int(job)) if job.isdecimal() else None
+        for state in (JobState.WAITING, JobState.RUNNING) if queued else ():
+            assert queued
+            if queue_jobs.change(queued, state, state=JobState.CANCELLED.value, ended=time.time()):
+                return
 
 
 def queue_folder() -> Path:
@@ -130,33 +126,25 @@ def runner_lives() -> bool:
     return False
 
 
-def _trees() -> dict[int, dict[str, Any]]:
-    return {int(path.stem): tree for path in queue_folder().glob("*.json") if (tree := read_json(path))}
-
-
-def _job(number: int, tree: dict[str, Any], after: tuple[str, ...]) -> Job:
-    state = JobState(tree["state"])
-    if state is JobState.RUNNING and not alive(tree) and not runner_lives():
+def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:
+    state = queued.state
+    if state is JobState.RUNNING and not queued.alive and not runner_lives():
         state = JobState.FAILED  # the machine went down, or the runner was killed with it
-    start = tree.get("started") or (tree.get("not_before") if state is JobState.WAITING else None)
+    now = time.time()
+    start, end = queued.started, queued.ended
+    if state is JobState.WAITING:
+        start = max(queued.not_before, now) if queued.not_before else None
+    elif state is JobState.RUNNING:
+        end = now + max(0.0, queued.seconds_left)
     return Job(
-        str(number),
+        str(queued.number),
         state,
-        tree["state"],
-        tag=tree["tag"],
-        start=max(start, time.time()) if start and state is JobState.WAITING and not tree.get("started") else start,
-        end=tree.get("ended") or (tree["started"] + tree["seconds"] if tree.get("started") else None),
-        walltime=tree["seconds"],
-        exit_code=tree.get("exit_code"),
+        queued.state.value,
+        tag=queued.tag,
+        start=start,
+        end=end,
+        walltime=round(queued.seconds),
+        exit_code=queued.exit_code,
         after=after,
-        not_before=tree.get("not_before"),
+        not_before=queued.not_before,
     )
-
-
-def alive(tree: dict[str, Any]) -> bool:
-    """Whether the process of a running job still is that process."""
-    try:
-        stat = Path(f"/proc/{tree['pid']}/stat").read_text().rpartition(")")[2].split()
-    except (OSError, KeyError):
-        return False
-    return stat[0] != "Z" and stat[19] == tree.get("born")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import os
 import signal
+import subprocess
+import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from ganhpc import local_queue, queue_jobs
 from ganhpc.files import read_json, write_json
 from ganhpc.schedulers import local
 from ganhpc.schedulers.base import JobRequest, JobState, Prepared
@@ -108,6 +112,116 @@ def test_a_runner_that_is_killed_is_followed_by_another(state: Path) -> None:
     os.killpg(tree["pid"], signal.SIGKILL)
     assert ended(send(state, "second", "echo second")) is JobState.ENDED
     assert Local(Site()).jobs([first])[first].state is JobState.FAILED
+
+
+FOREIGN = {
+    "notes.json": "{}", "1.json": "{", "2.json": '{"state": "weird"}', "3.json": '{"state": "running", "seconds": 5}', "4.json": "[1]",
+    "5.json": '{"script": 1, "tag": [], "seconds": "x", "state": "waiting"}', "-6.json": "{}", "\u0667.json": "{}", "8.json": "9" * 5000,
+    "9.json": '{"script": "x", "tag": "t", "seconds": 1e999, "state": "waiting"}', "x.txt": "", "9999999999999999999.json": "{}",
+}  # fmt: skip
+
+
+def test_foreign_files_in_the_queue_are_no_jobs_and_stop_none(state: Path) -> None:
+    folder = local.queue_folder()
+    folder.mkdir(parents=True)
+    for name, text in FOREIGN.items():
+        (folder / name).write_text(text)
+    os.mkfifo(folder / "10.json")
+    (folder / "11.json").mkdir()
+    assert Local(Site()).queue() == []
+    id = send(state, "mine", "echo mine")
+    assert id == "12", "a number that a foreign file has is not taken from it"
+    assert ended(id) is JobState.ENDED
+    assert Local(Site()).jobs(["2", id])["2"].state is JobState.UNKNOWN
+    assert set(FOREIGN) <= set(os.listdir(folder)), "they are left where they are"
+
+
+def test_two_at_once_take_two_numbers(state: Path) -> None:
+    code = "import sys; from ganhpc import queue_jobs; from pathlib import Path; [queue_jobs.add(Path(sys.argv[1]), {}) for _ in range(20)]"
+    folder = state / "q"
+    both = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(2)]
+    assert [child.wait(60) for child in both] == [0, 0]
+    assert len(queue_jobs.files(folder)) == 40
+
+
+def waiting_job(state: Path, lines: str, **values: object) -> queue_jobs.QueuedJob:
+    """A job in a queue that nobody runs yet."""
+    script = state / "job.sh"
+    script.write_text(f"exec >>{state}/out.txt\n{lines}\n")
+    number = queue_jobs.add(local.queue_folder(), {"script": str(script), "tag": "t", "seconds": 60, **values})
+    return queue_jobs.jobs(local.queue_folder())[number]
+
+
+def runner() -> None:
+    """Run the queue to its end."""
+    assert local_queue.main(local.queue_folder()) == 0
+
+
+def test_a_runner_killed_between_the_note_and_the_start_loses_no_job(state: Path) -> None:
+    job = waiting_job(state, "echo once")
+    assert queue_jobs.begin(job) is not None  # and here it is killed
+    waiting_job(state, "echo next")
+    runner()
+    assert (state / "out.txt").read_text().split() == ["next", "next"], "both share the script that was written last"
+    assert [j.state for j in queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED] * 2
+
+
+def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(state: Path) -> None:
+    job = waiting_job(state, "echo begins; sleep 2; echo ends")
+    noted = queue_jobs.begin(job)
+    assert noted is not None
+    child = subprocess.Popen(["bash", "-c", queue_jobs.WRAPPER, str(noted.claim), noted.script], start_new_session=True)
+    while not (state / "out.txt").exists():
+        time.sleep(0.02)
+    waiting_job(state, "echo next").path  # noqa: B018 (so that a runner has something to do)
+    (state / "job.sh").write_text(f"exec >>{state}/out.txt\necho next\n")
+    reaper = threading.Thread(target=child.wait)  # as init does for a process whose parent is gone
+    reaper.start()
+    runner()
+    reaper.join()
+    assert (state / "out.txt").read_text().split() == ["begins", "ends", "next"], "waited for, and not begun again"
+
+
+def test_a_start_that_comes_too_late_does_nothing(state: Path) -> None:
+    noted = queue_jobs.begin(waiting_job(state, "echo late"))
+    assert noted is not None
+    assert queue_jobs.began(noted) is None, "the next runner has made sure that it has not begun"
+    late = subprocess.run(
+        ["bash", "-c", queue_jobs.WRAPPER, str(noted.claim), noted.script], capture_output=True, check=False
+    )
+    assert late.returncode == 97
+    assert not (state / "out.txt").exists()
+
+
+def test_a_clock_that_is_set_back_lengthens_no_job(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = queue_jobs.begin(waiting_job(state, "sleep 1"))
+    assert noted is not None and 59 < noted.seconds_left <= 60
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    assert 59 < noted.seconds_left <= 60
+    listed = Local(Site()).jobs([str(noted.number)])[str(noted.number)]
+    assert listed.end is None or listed.end - time.time() <= 60
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert 59 < noted.seconds_left <= 60, "nor does one set forward shorten it"
+
+
+def test_an_edge_of_the_day_is_kept_by_the_clock_on_the_wall(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = queue_jobs.begin(waiting_job(state, "sleep 1", until=time.time() + 30))
+    assert noted is not None and 29 < noted.seconds_left <= 30
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 60)
+    assert noted.seconds_left < 0
+
+
+def test_no_cancel_is_lost(state: Path) -> None:
+    job = waiting_job(state, "echo never")
+    Local(Site()).cancel(str(job.number))
+    assert queue_jobs.begin(job) is None, "the runner read the job before it was cancelled"
+    noted = queue_jobs.begin(other := waiting_job(state, "echo runs"))
+    assert noted is not None
+    Local(Site()).cancel(str(other.number))
+    assert queue_jobs.change(noted, JobState.RUNNING, pid=123) is None
+    assert queue_jobs.jobs(local.queue_folder())[other.number].state is JobState.CANCELLED
 
 
 def test_an_unknown_job() -> None:
