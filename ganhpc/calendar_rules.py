@@ -194,30 +194,43 @@ class Calendar:
         return f"the {edge.wall:%H:%M} edge of {edge.date:%a %d %b}"
 
 
-def parse_instant(text: str, tz: dt.tzinfo, now: dt.datetime | None = None) -> dt.datetime:
+def parse_instant(
+    text: str,
+    tz: dt.tzinfo,
+    now: dt.datetime | None = None,
+    option: str = "",
+    *,
+    this_minute: bool = False,
+    later: bool = False,
+) -> dt.datetime:
     """The zone-aware moment in `text`: an ISO date and time (local to `tz` unless it has an offset), or, given `now`,
     "now" or a time of day such as 19:01, meaning the next one.
 
-    Raises UserError for anything else and for a local time that the change of the clocks skips.
+    `option` names the option in errors. `this_minute`: 19:01 typed within that minute means it; `later`: never `now` itself.
+    Of a time of a date that comes twice, the first. Raises UserError for anything else, and for a local time that the change of the
+    clocks skips; of a time of day without an option, the next one that is not skipped is taken.
     """
-    word = text.strip()
+    word, named = text.strip(), f"{option} {text!r}" if option else repr(text)
     if now is not None and word == "now":
         return now.astimezone(tz)
     wall = _wall_time(word) if now is not None else None
     if now is not None and wall is not None:
-        return _next_time(wall, tz, now)
+        first = now.timestamp()
+        if this_minute and word.count(":") == 1:
+            first -= first % 60
+        return _next_time(wall, tz, first, later, option)
     try:
         moment = dt.datetime.fromisoformat(word)
     except ValueError:
         more = ", 19:01 or now" if now is not None else ""
-        raise UserError(f"{text!r} is not a moment: write it as 2026-11-23T17:30{more}.") from None
+        raise UserError(f"{named} is not a moment: write it as 2026-11-23T17:30{more}.") from None
     if not 2000 <= moment.year <= 2200:
-        raise UserError(f"{text!r} lies too far away: give a year from 2000 to 2200.")
+        raise UserError(f"{named} lies too far away: give a year from 2000 to 2200.")
     if moment.tzinfo is not None:
         return moment.astimezone(tz)
     aware = moment.replace(tzinfo=tz)
     if not _exists(aware):
-        raise UserError(f"{text!r} does not exist in {tz}: the clock skips it; add an offset such as +01:00.")
+        raise UserError(f"{named} does not exist in {tz}: the clock skips it; add an offset such as +01:00.")
     return aware
 
 
@@ -230,12 +243,20 @@ def _wall_time(word: str) -> dt.time | None:
     return None
 
 
-def _next_time(wall: dt.time, tz: dt.tzinfo, now: dt.datetime) -> dt.datetime:
-    today = now.astimezone(tz).date()
+def _next_time(wall: dt.time, tz: dt.tzinfo, first: float, later: bool, option: str) -> dt.datetime:
+    """The next moment from `first` on (UTC seconds; with `later`, behind it) when a clock on the wall shows `wall`."""
+    today = dt.datetime.fromtimestamp(first, tz).date()
     for days in range(3):
         moment = dt.datetime.combine(today + days * ONE_DAY, wall, tz)
-        if _exists(moment) and moment.timestamp() >= now.timestamp():
-            return moment
+        for each in (moment, moment.replace(fold=1)):  # it comes twice where the clock is set back
+            if each.timestamp() > first or (each.timestamp() == first and not later):
+                if _exists(moment):
+                    return each
+                if not option:
+                    break
+                raise UserError(
+                    f"{option} {wall:%H:%M} does not exist on {moment:%a %d %b} in {tz}: the clock skips it; write another time."
+                )
     raise AssertionError("a time of day comes back within three days")
 
 

@@ -66,11 +66,12 @@ class Draft:
         return self.span.edge_after.instant if self.span.edge_after and self.end == self.span.end else None
 
 
-def choose_kinds(drafts: list[Draft], rules: Rules, able: Capabilities) -> list[str]:
-    """The kind of each slot: queue, now, reservation, begin or chain."""
+def choose_kinds(drafts: list[Draft], rules: Rules, able: Capabilities, short: int = 0) -> list[str]:
+    """The kind of each slot: queue, now, reservation, begin or chain. Nothing is fixed right behind a slot of less than `short` seconds
+    that may start late: it would have no time left."""
     if able.queue:
         return ["queue"] * len(drafts)
-    reserved = _reserved(drafts, rules, able) if able.reservations else set()
+    reserved = _reserved(drafts, rules, able, short) if able.reservations else set()
     return ["reservation" if i in reserved else _unreserved(draft, rules) for i, draft in enumerate(drafts)]
 
 
@@ -87,13 +88,14 @@ def _pinned(draft: Draft, rules: Rules) -> bool:
     return not draft.span.after or any(rules.calendar.edges(rules.now, draft.start, rules.now))
 
 
-def _reserved(drafts: list[Draft], rules: Rules, able: Capabilities) -> set[int]:
+def _reserved(drafts: list[Draft], rules: Rules, able: Capabilities, short: int) -> set[int]:
     """The slots that get the advance reservations which are left: first those that cannot be held back otherwise, then
     the two around an edge, then those that touch one, then those right behind a reserved one.
 
     No others: a slot behind a job that may start late is better off in a chain, where it doesn't cut that job short.
     """
-    ahead = [i for i, draft in enumerate(drafts) if draft.start > rules.now]
+    behind_short = {i + 1 for i, draft in enumerate(drafts) if draft.end - draft.start < short}
+    ahead = [i for i, d in enumerate(drafts) if d.start > rules.now and (d.first or i not in behind_short)]
     pairs = set()
     for i in range(1, len(drafts)):
         if drafts[i].from_edge is not None and drafts[i].from_edge == drafts[i - 1].to_edge:

@@ -109,25 +109,38 @@ def plan(
     window: Window | None = None,
     scheduler: str | Capabilities = "local",
     overhead: Overhead = Overhead(),
+    *,
+    shortest: int = 0,
+    late: int = 0,
 ) -> Plan:
     """Lay `runs` one after another inside `window` (default: tonight) under `policy`, around the jobs in `busy`.
 
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
+    A slot is planned only where a job of `shortest` seconds that starts up to `late` seconds late still ends in time.
     Raises UserError where the window is empty.
     """
     able = capabilities(scheduler)
     rules = Rules(policy, tz, now, busy)
     if window is None:
         window = tonight(policy, tz, now, edge_pair=able.reservations and rules.reservations_left >= 2)
-    filler = _Filler(rules, window, able, overhead, runs)
+    filler = _Filler(rules, window, able, overhead, runs, shortest, late)
     filler.fill()
-    return Plan(_slots(filler.drafts, rules, able), tuple(filler.remainders()), window)
+    return Plan(_slots(filler.drafts, rules, able, shortest + late), tuple(filler.remainders()), window)
 
 
 class _Filler:
     """Lays the runs into the free spans of the window, from the left."""
 
-    def __init__(self, rules: Rules, window: Window, able: Capabilities, overhead: Overhead, runs: Sequence[Work]):
+    def __init__(
+        self,
+        rules: Rules,
+        window: Window,
+        able: Capabilities,
+        overhead: Overhead,
+        runs: Sequence[Work],
+        shortest: int,
+        late: int,
+    ):
         self.rules, self.window, self.able = rules, window, able
         self.start, self.end = max(seconds_of(window.start), rules.now), int(window.end.timestamp())
         if self.start >= self.end:
@@ -137,14 +150,15 @@ class _Filler:
             )
         self.overhead = overhead.seconds
         policy = rules.policy
-        self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1)
+        self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1, shortest)
+        self.shortest, self.late = shortest, late
         self.queue = deque((work, math.ceil(work.seconds), work.segment) for work in runs if work.seconds > 0)
         self.drafts: list[Draft] = []
         self.pins_left = rules.reservations_left if able.reservations and not able.begin else None
         self.stopped = ""
 
     def fill(self) -> None:
-        opens = "now" if self.start == self.rules.now else self.window.opens
+        opens = self.window.opens_now if self.start == self.rules.now else self.window.opens
         for span in self.rules.spans(self.start, self.end, opens, self.window.closes):
             if not self.queue or self.stopped:
                 return
@@ -161,7 +175,7 @@ class _Filler:
         gap = self.rules.policy.gap
         while self.queue:
             work, left, segment = self.queue[0]
-            if span.end - cursor < self.least:
+            if span.end - cursor < max(self.least, self.shortest + self.late):
                 break
             room = self.rules.longest(cursor, span, work.cores)
             if room.end - cursor < self.least:
@@ -213,14 +227,16 @@ class _Filler:
         if policy.max_job is not None and policy.max_job <= self.overhead:
             most, lost = say_seconds(policy.max_job), say_seconds(self.overhead)
             return f"a job of at most {most} has no time for its run besides the {lost} to start up and save"
+        if policy.max_job is not None and policy.max_job < self.shortest:
+            return f"a job of at most {say_seconds(policy.max_job)} is shorter than the {say_seconds(self.shortest)} that every job is given"
         if endless := self.rules.endless:
             return f"{endless} has no known end, and policy {policy.name} allows {policy.max_jobs} at a time"
         return f"no more fits between {say(self.start)} and {say(self.end)}"
 
 
-def _slots(drafts: list[Draft], rules: Rules, able: Capabilities) -> tuple[Slot, ...]:
+def _slots(drafts: list[Draft], rules: Rules, able: Capabilities, short: int) -> tuple[Slot, ...]:
     local = rules.calendar.local
-    kinds = choose_kinds(drafts, rules, able)
+    kinds = choose_kinds(drafts, rules, able, short)
     ends = deadlines(drafts, kinds, rules.policy.gap)
     return tuple(
         Slot(

@@ -7,14 +7,15 @@ a crash in between never submits twice.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ganhpc import origin, record
+from ganhpc import origin, record, submitted
 from ganhpc.errors import Busy, UserError
 from ganhpc.files import atomic_open, storage_errors
 from ganhpc.origin import Origin
@@ -23,7 +24,11 @@ from ganhpc.run import Run, State
 from ganhpc.run_files import Request
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
 from ganhpc.site import state_folder
-from ganhpc.submit import SLACK_SECONDS, Submission, Wanted
+from ganhpc.submit import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
+from ganhpc.submitted import Submitted
+
+LATE_SECONDS = 45.0
+"""How old a plan may become while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
 
 
 @dataclass(frozen=True)
@@ -111,16 +116,24 @@ def _to_do(entry: record.Entry, job: Job) -> float:
 # -- sending ------------------------------------------------------------------------------------------------------------
 
 
-def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str) -> list[Sent]:
+def send(
+    submission: Submission,
+    wanted: Sequence[Wanted],
+    policy_source: str,
+    clock: Callable[[], dt.datetime] | None = None,
+) -> list[Sent]:
     """Submit every job of the plan in order. Raises UserError where the scheduler refuses one; those before it stay, and are named.
 
-    `policy_source` is what names the policy for a later `resume`.
+    `policy_source` is what names the policy for a later `resume`. By `clock`, submitting stops before a job whose place in the plan
+    has come meanwhile: what is returned is shorter then, and the rest wants a new plan.
     """
     runs = {w.run.name: w.run for w in wanted}
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     note_plan(submission, wanted, policy_source, about_to=True)
     sent: list[Sent] = []
     for slot, prepared in pairs:
+        if clock and _is_past(submission, slot, clock(), bool(sent)):
+            return sent
         job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
         try:
             ready, taken = _hand_over(submission.scheduler, job, slot)
@@ -128,7 +141,15 @@ def send(submission: Submission, wanted: Sequence[Wanted], policy_source: str) -
             raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
         sent.append(taken)
         record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
+        submitted.add(submission.scheduler.name, Submitted(taken.id, slot.start.timestamp(), job.seconds))
     return sent
+
+
+def _is_past(submission: Submission, slot: Slot, now: dt.datetime, begun: bool) -> bool:
+    """Whether a slot was planned for later, and that moment has come; or the plan, of which jobs are sent, is too old for the rest."""
+    assert submission.now
+    planned, present = submission.now.timestamp(), now.timestamp()
+    return planned < slot.start.timestamp() <= present or (begun and present - planned > LATE_SECONDS)
 
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:
@@ -180,9 +201,15 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepa
     try:
         return ready, Sent(scheduler.submit(ready))
     except Refused as refused:
-        if job.kind != "reservation" or refused.unsure or not scheduler.capabilities().begin:
+        shorter = job.seconds - SLACK_SECONDS
+        if (
+            job.kind != "reservation"
+            or refused.unsure
+            or not scheduler.capabilities().begin
+            or shorter < LEAST_WALLTIME
+        ):
             raise
-        loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=max(60, job.seconds - SLACK_SECONDS))
+        loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=shorter)
         ready = scheduler.prepare(loose)
         write_script(ready)
         note = f"no reservation ({refused}{_offer(scheduler, refused)}): it starts once it can, and ends by {slot.end:%H:%M:%S}"

@@ -5,6 +5,7 @@ A dry run and a submission are one path; the dry run stops here, before ganhpc.s
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import os
 import secrets
@@ -15,7 +16,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ganhpc import plan as planner
-from ganhpc import readiness, record
+from ganhpc import readiness, record, submitted
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy, say_seconds
@@ -29,8 +30,14 @@ from ganhpc.window import Window, from_now, tonight
 LEAST_SECONDS = 120
 """A job shorter than this would spend itself on starting."""
 
+LEAST_WALLTIME = 60
+"""The shortest walltime that a job is given: Slurm counts in minutes. The planner leaves room for it, and for SLACK_SECONDS."""
+
 SLACK_SECONDS = 90
 """How late a scheduler may start a job that is free to start, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
+
+SAME_SECONDS = 60
+"""A plan whose slots have moved by no more than this is the one that was shown."""
 
 STARTUP_SECONDS = 90
 """What starting up and saving take beside the training clock, at most."""
@@ -66,6 +73,8 @@ class Submission:
     scheduler: Scheduler
     policy: Policy
     launch: str
+    now: dt.datetime | None = None
+    """The moment that the plan goes from."""
 
     def to_json(self) -> dict[str, Any]:
         """The plan's JSON, with the script and the command of each job beside it."""
@@ -118,13 +127,47 @@ def prepare(
     tz = zone(scheduler.site, policy)
     works = [planner.Work(w.run.name, seconds_to_go(w, policy), segment=_next_segment(w.run)) for w in wanted]
     busy = [busy_of(job, now) for job in queue]
-    plan = planner.plan(works, policy, busy, now, tz, window or from_now(tz, now), scheduler.capabilities())
+    over = submitted.ended_today(scheduler, policy, queue, now, tz)
+    plan = planner.plan(
+        works, policy, [*busy, *over], now, tz, window or from_now(tz, now), scheduler.capabilities(),
+        shortest=LEAST_WALLTIME, late=SLACK_SECONDS,
+    )  # fmt: skip
     launch = secrets.token_hex(4)
     bounded = window is not None
     make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded, tuple(busy))
     return Submission(
-        plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch
+        plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch, now
     )
+
+
+def differs(submission: Submission, shown: Submission) -> bool:
+    """Whether a plan is another one than the user has seen. Where all that moved is the present, by a minute at most, it is not."""
+    ours, theirs = submission.plan, shown.plan
+    pairs = list(zip(ours.slots, theirs.slots, strict=False))
+    return (
+        len(ours.slots) != len(theirs.slots)
+        or any((a.run, a.segment, a.kind) != (b.run, b.segment, b.kind) for a, b in pairs)
+        or any(_apart(a.start, b.start) or _apart(a.end, b.end) for a, b in pairs)
+        or {left.run for left in ours.remaining} != {left.run for left in theirs.remaining}
+    )
+
+
+def _apart(a: dt.datetime, b: dt.datetime) -> bool:
+    return abs(a.timestamp() - b.timestamp()) > SAME_SECONDS
+
+
+def without(submission: Submission, sent: int) -> Submission:
+    """The submission without its first `sent` jobs."""
+    plan = dataclasses.replace(submission.plan, slots=submission.plan.slots[sent:])
+    return dataclasses.replace(submission, plan=plan, jobs=submission.jobs[sent:])
+
+
+def joined(parts: Sequence[tuple[Submission, Sequence[Any]]]) -> Submission:
+    """One submission of what was sent of several, each with its jobs."""
+    last = parts[-1][0]
+    slots = [slot for submission, sent in parts for slot in submission.plan.slots[: len(sent)]]
+    jobs = [job for submission, sent in parts for job in submission.jobs[: len(sent)]]
+    return dataclasses.replace(last, plan=dataclasses.replace(last.plan, slots=tuple(slots)), jobs=tuple(jobs))
 
 
 def tonight_of(scheduler: Scheduler, policy: Policy, now: dt.datetime, queue: Sequence[Job] = ()) -> Window:
@@ -218,7 +261,7 @@ def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:
         return slot.seconds
     wanted = slot.seconds + (STARTUP_SECONDS if last else 0)
     room = slot.deadline.timestamp() - slot.start.timestamp() - SLACK_SECONDS
-    return max(60, min(wanted, max(slot.seconds, policy.max_job or wanted), int(room)))
+    return min(wanted, max(slot.seconds, policy.max_job or wanted), int(room))
 
 
 def busy_of(job: Job, now: dt.datetime) -> Busy:

@@ -156,7 +156,7 @@ def test_christmas_eve_has_no_edge_on_the_next_morning() -> None:
 
 @pytest.mark.parametrize(
     ("now", "night", "segments"),
-    [("2027-03-27T17:30", 13 * HOUR, 13), ("2027-10-30T17:30", 15 * HOUR, 15), ("2026-11-23T17:30", 14 * HOUR, 14)],
+    [("2027-03-27T19:01", 13 * HOUR, 13), ("2027-10-30T19:01", 15 * HOUR, 15), ("2026-11-23T17:30", 14 * HOUR, 14)],
 )
 def test_nights_when_the_clock_changes(now: str, night: int, segments: int) -> None:
     made = plan(hours(20), STUDENT, [], paris(now), PARIS, scheduler="slurm")
@@ -231,7 +231,10 @@ def test_the_day_quota_leaves_the_rest_of_a_day() -> None:
         ("2026-11-23T19:00:30", "2026-11-23T19:01", "2026-11-24T08:59"),
         ("2026-11-23T22:00", "2026-11-23T22:00", "2026-11-24T08:59"),
         ("2026-11-24T00:00", "2026-11-24T00:00", "2026-11-24T08:59"),
-        ("2026-11-28T12:00", "2026-11-28T19:01", "2026-11-29T08:59"),  # a Saturday
+        ("2026-11-28T12:00", "2026-11-28T12:00", "2026-11-29T08:59"),  # a Saturday: no edge comes before the morning
+        ("2026-11-29T12:00", "2026-11-29T12:00", "2026-11-30T08:59"),
+        ("2026-11-11T09:00", "2026-11-11T09:00", "2026-11-12T08:59"),  # a public holiday
+        ("2026-11-27T18:00", "2026-11-27T19:01", "2026-11-28T08:59"),  # a Friday
     ],
 )
 def test_tonight(now: str, start: str, end: str) -> None:

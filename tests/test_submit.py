@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import errno
 import json
@@ -20,13 +21,15 @@ from ganhpc import record, sending, submit
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.files import write_json
+from ganhpc.plan import Slot
 from ganhpc.policy import Policy, load_policy
 from ganhpc.run import Run, State
-from ganhpc.schedulers.base import Job, JobState, Scheduler, foreseen
+from ganhpc.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler, foreseen
+from ganhpc.schedulers.local import Local
 from ganhpc.schedulers.oar import Oar
 from ganhpc.schedulers.slurm import Slurm
 from ganhpc.site import Site
-from ganhpc.submit import SLACK_SECONDS, Wanted
+from ganhpc.submit import LEAST_WALLTIME, SLACK_SECONDS, Wanted
 from jobs.cifar import Cifar
 from tests.clusters.fake_oar import FakeOar
 from tests.schedulers.test_oar import NOW, install
@@ -46,7 +49,7 @@ def wanted(tmp_path: Path, **values: object) -> Wanted:
 
 
 def prepared(w: Wanted, policy: Policy = STUDENT, name: str = "oar", now: dt.datetime = EVENING) -> submit.Submission:
-    return submit.prepare([w], {"oar": Oar, "slurm": Slurm}[name](Site(python="python3")), policy, now)
+    return submit.prepare([w], {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python="python3")), policy, now)
 
 
 # -- how long ------------------------------------------------------------------------------------------------------------
@@ -399,3 +402,102 @@ def test_the_record_survives_many_writers(tmp_path: Path) -> None:
 
 def test_experiments_are_only_definitions_here(tmp_path: Path) -> None:
     assert isinstance(wanted(tmp_path).experiment, Experiment)
+
+
+# -- short walltimes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("least", [1, 60, 120, 149, 150, 300])
+@pytest.mark.parametrize("name", ["oar", "slurm", "local"])
+def test_no_walltime_passes_its_deadline_even_where_the_scheduler_is_late(
+    tmp_path: Path, name: str, least: int
+) -> None:
+    policy = dataclasses.replace(STUDENT, min_slot=least)
+    for seconds_before in range(30, 400, 30):
+        now = dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS) - dt.timedelta(seconds=seconds_before)
+        w = wanted(tmp_path / f"{seconds_before}", time=3600.0)
+        for slot, job in zip((made := prepared(w, policy, name, now)).plan.slots, made.jobs, strict=True):
+            asked = job.request.seconds
+            assert asked >= LEAST_WALLTIME
+            if slot.kind != "reservation":
+                assert slot.start.timestamp() + asked + SLACK_SECONDS <= slot.deadline.timestamp()
+
+
+@pytest.mark.parametrize("name", ["oar", "slurm"])
+def test_a_policy_whose_longest_job_is_shorter_than_any_walltime_is_kept(tmp_path: Path, name: str) -> None:
+    short = dataclasses.replace(PLAIN, max_job=59, min_slot=1)
+    made = prepared(wanted(tmp_path, time=600.0), short, name)
+    assert not made.plan.slots and "shorter than the 1m that every job is given" in made.plan.remaining[0].reason
+    minute = prepared(wanted(tmp_path, time=600.0), dataclasses.replace(short, max_job=60), name)
+    assert {job.request.seconds for job in minute.jobs} == {60}
+
+
+def reservation(tmp_path: Path, seconds: int) -> tuple[JobRequest, Slot]:
+    """A reservation that is about to be submitted."""
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    end = start + dt.timedelta(seconds=seconds)
+    request = JobRequest("t", tmp_path, 1, seconds, "reservation", start=start)
+    return request, Slot("r", 1, start, end, "reservation", "", end)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unsure", "kinds"),
+    [
+        (149, False, ["reservation"]),  # what is left of it would be too short, or pass its end
+        (150, False, ["reservation", "begin"]),
+        (3600, False, ["reservation", "begin"]),
+        (3600, True, ["reservation"]),  # it may have been taken: nothing is submitted a second time
+    ],
+)
+def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
+    fake: FakeOar, tmp_path: Path, seconds: int, unsure: bool, kinds: list[str]
+) -> None:
+    assert fake
+    scheduler, asked = Oar(Site()), []
+
+    def refuse(prepared: Prepared) -> str:
+        asked.append(prepared.request)
+        if prepared.request.kind == "reservation":
+            raise Refused("taken", unsure=unsure)
+        return "7"
+
+    scheduler.submit = refuse  # type: ignore[method-assign]
+    request, slot = reservation(tmp_path, seconds)
+    if kinds[-1] == "reservation":
+        with pytest.raises(Refused, match="taken"):
+            sending._hand_over(scheduler, request, slot)
+    else:
+        sending._hand_over(scheduler, request, slot)
+        loose = asked[-1]
+        assert loose.deadline == slot.end and loose.seconds == seconds - SLACK_SECONDS
+    assert [each.kind for each in asked] == kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "alone", "behind", "after"),
+    [
+        ("chain", False, (), ("1",)),  # of several at a time, a chain all the same waits for the one before it
+        ("chain", False, ("9",), ("9",)),  # or for the job that it was planned behind
+        ("chain", True, ("9",), ("9", "1")),
+        ("begin", False, (), ()),
+        ("now", False, (), ()),
+        ("begin", True, (), ("1",)),
+        ("reservation", True, (), ()),
+    ],
+)
+def test_what_a_job_waits_for(
+    tmp_path: Path, kind: str, alone: bool, behind: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    request = JobRequest("t", tmp_path, 2, 600, kind, after=behind, alone=alone)
+    assert sending._after(request, [sending.Sent("0"), sending.Sent("1")]) == after
+    assert sending._after(request, []) == behind
+
+
+def test_a_chain_of_several_jobs_at_a_time_is_sent_one_behind_the_other(fake: FakeOar, tmp_path: Path) -> None:
+    assert fake
+    two = dataclasses.replace(PLAIN, max_jobs=2)
+    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    ids = send(w, scheduler, two)
+    jobs = {job.id: job for job in scheduler.queue()}
+    chained = [jobs[id].after for id in ids]
+    assert len(ids) >= 3 and chained == [(), *((id,) for id in ids[:-1])]

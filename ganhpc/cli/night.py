@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import sys
@@ -14,6 +15,7 @@ import click
 from rich.console import Console
 
 from ganhpc import script, site, submit
+from ganhpc.calendar_rules import parse_instant
 from ganhpc.cli import remote, scan
 from ganhpc.cli.experiments import DefinitionType, scan_options
 from ganhpc.cli.params import LAUNCHER, RUNS, Sections
@@ -36,9 +38,8 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     settings = site.load()
     dry_run = values["dry_run"] or bool(values["now"])
     scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
-    local = scheduler is None
     scheduler = scheduler or named("local", settings)
-    place = Place.of(scheduler, values["policy"], values["now"], settings, default="none" if local else "student")
+    place = Place.of(scheduler, values["policy"], values["now"], settings)
     console = Console(stderr=values["json"], highlight=False)
     console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
     scans = scan.for_night(words, values) if values["scans"] or values["zipped"] else []
@@ -47,11 +48,11 @@ def night(words: tuple[str, ...], **values: Any) -> None:
         show(found, place, console)
     wanted = planned(made, Path(values["runs"]), new=values["new"])
     window = window_of(place, values["begin"], values["until"])
-    submission = submit.prepare(wanted, scheduler, place.policy, place.now, *_around(place, window))
+    submission = _plan(wanted, place, window)
     if values["dry_run"]:
         _show(submission, console, values["json"])
         return
-    _agree(wanted, scans, submission, place, window, console, values)
+    _agree(wanted, scans, place, window, console, values)
 
 
 def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
@@ -84,38 +85,31 @@ def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list
     return left
 
 
-def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[Sequence[Job]], Window]:
-    """What makes the window from the jobs there are: tonight, or as --from and --until say."""
-    first = _clock(begin, "--from", place.now) if begin else None
-    last = _clock(until, "--until", first or place.now) if until else None
+def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[Sequence[Job], dt.datetime], Window]:
+    """What makes the window from the jobs there are and the moment: tonight, or as --from and --until say."""
+    typed = place.now
+    first = parse_instant(begin, place.tz, typed, "--from", this_minute=True) if begin else None
+    last = parse_instant(until, place.tz, first or typed, "--until", later=True) if until else None
 
-    def window(queue: Sequence[Job]) -> Window:
-        night = submit.tonight_of(place.scheduler, place.policy, place.now, queue)
+    def window(queue: Sequence[Job], now: dt.datetime) -> Window:
+        night = submit.tonight_of(place.scheduler, place.policy, now, queue)
         start, end = first or min(night.start, last or night.start), last or night.end
         if begin is None and last is not None and last <= night.start:
-            start = place.now  # it ends before the night begins: from now on
+            start = now  # it ends before the night begins: from now on
         opens = "at the time of --from" if first else night.opens
-        return Window(start, end, opens, "at the time of --until" if last else night.closes)
+        closes = "at the time of --until" if last else night.closes
+        return dataclasses.replace(night, start=start, end=end, opens=opens, closes=closes)
 
     return window
 
 
-def _clock(text: str, option: str, after: dt.datetime) -> dt.datetime:
-    """A moment: ISO, or a time of day, the next one after `after`."""
-    try:
-        wall = dt.datetime.strptime(text, "%H:%M").time()
-    except ValueError:
-        assert after.tzinfo
-        return remote.moment(text, after.tzinfo, option)
-    there = dt.datetime.combine(after.date(), wall, after.tzinfo)
-    if there.timestamp() <= after.timestamp():
-        there = dt.datetime.combine(after.date() + dt.timedelta(days=1), wall, after.tzinfo)
-    return there
-
-
-def _around(place: Place, window: Callable[[Sequence[Job]], Window]) -> tuple[Sequence[Job], Window]:
+def _plan(
+    wanted: Sequence[submit.Wanted], place: Place, window: Callable[[Sequence[Job], dt.datetime], Window]
+) -> submit.Submission:
+    """The plan of this moment."""
     queue = remote.queue_if_here(place.scheduler)
-    return queue, window(queue)
+    now = place.now
+    return submit.prepare(wanted, place.scheduler, place.policy, now, queue, window(queue, now))
 
 
 def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
@@ -129,9 +123,8 @@ def _show(submission: submit.Submission, console: Console, as_json: bool) -> Non
 def _agree(
     wanted: Sequence[submit.Wanted],
     scans: Sequence[Planned],
-    submission: submit.Submission,
     place: Place,
-    window: Callable[[Sequence[Job]], Window],
+    window: Callable[[Sequence[Job], dt.datetime], Window],
     console: Console,
     values: dict[str, Any],
 ) -> None:
@@ -141,15 +134,27 @@ def _agree(
         scan.record(found, runs)
     opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
     remote.hold_data(opened, console)
-    if not values["yes"]:
-        # Folders of --new have their names only now.
-        submission = submit.prepare(opened, place.scheduler, place.policy, place.now, *_around(place, window))
+
+    def agree(submission: submit.Submission) -> bool:
         _show(submission, console, values["json"])
         path = script.write(submission, opened, Path.cwd(), place.policy_source)
         console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True)
-        if values["now"] or not submission.plan.slots or not _confirmed(submission, values["json"]):
+        return not values["now"] and bool(submission.plan.slots) and _confirmed(submission, values["json"])
+
+    def agree_again(submission: submit.Submission) -> bool:
+        console.print("the plan is another one by now:", style="bold")
+        return agree(submission)
+
+    shown = None
+    if not values["yes"]:
+        # Folders of --new have their names only now.
+        shown = _plan(opened, place, window)
+        if not agree(shown):
             return
-    remote.send(opened, place, console, as_json=values["json"], window=window, part=True, folder=Path.cwd())
+    remote.send(
+        opened, place, console,
+        as_json=values["json"], window=window, part=True, folder=Path.cwd(), shown=shown, agree=agree_again,
+    )  # fmt: skip
 
 
 def _confirmed(submission: submit.Submission, as_json: bool) -> bool:

@@ -9,24 +9,25 @@ from typing import Any
 
 import click
 
-from ganhpc import site, submit
+from ganhpc import policy_choice, site, submit
 from ganhpc.check import Request, check
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.lookup import find_run
-from ganhpc.policy import Policy, explain, load_policy, packaged_policies, say_seconds
-from ganhpc.schedulers.pick import CHOICES, pick
+from ganhpc.policy import Policy, explain, packaged_policies, say_seconds
+from ganhpc.schedulers.base import Scheduler
+from ganhpc.schedulers.pick import CHOICES, named, pick
 
 
 def show(name: str | None, on: str, now: str | None, checked: str | None, runs: str, as_json: bool) -> None:
     """Explain the policy `name`, or the one in force; with `checked`, say whether that run may be submitted as one job."""
     settings = site.load()
     scheduler, why = pick(on, settings, dry_run=True)
-    named = name or settings.policy or ("student" if scheduler else "none")
-    policy = load_policy(named, [Path.cwd() / "policies"])
+    here = scheduler or named("local", settings)
     if checked:
-        _check(policy, checked, Path(runs), scheduler.name if scheduler else "local", now, on)
+        _check(name, checked, Path(runs), here, settings, now, on)
         return
+    policy = policy_choice.choose(name, settings, here).policy
     if as_json:
         click.echo(json.dumps({"in_force": not name, "sentences": explain(policy), **_plain(policy)}, indent=1))
         return
@@ -47,15 +48,17 @@ def _plain(policy: Policy) -> dict[str, Any]:
     return tree
 
 
-def _check(policy: Policy, word: str, runs: Path, scheduler: str, now: str | None, on: str) -> None:
+def _check(
+    name: str | None, word: str, runs: Path, known: Scheduler, settings: site.Site, now: str | None, on: str
+) -> None:
     from ganhpc.cli import remote
-    from ganhpc.schedulers.pick import named
 
     run = find_run(word, runs)
-    settings = site.load()
-    tz = submit.zone(settings, policy)
-    moment = remote.moment(now, tz)
-    known = named(scheduler, settings)
+    choice = policy_choice.choose(name, settings, known, run)
+    if choice.note:
+        click.echo(choice.note, err=True)
+    place = remote.Place.under(choice, known, now, settings)
+    policy, tz, moment = place.policy, place.tz, place.now
     queue = remote.queue_if_here(known)
     wanted = submit.Wanted(run, run.experiment())
     seconds = submit.seconds_to_go(wanted, policy)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,21 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc import script, script_text, sending, submit
+from ganhpc import policy_choice, script, script_text, sending, submit
+from ganhpc.calendar_rules import parse_instant
 from ganhpc.data import held_data
-from ganhpc.errors import UserError
+from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
-from ganhpc.policy import Policy, load_policy
+from ganhpc.policy import Policy
 from ganhpc.run import Run
 from ganhpc.schedulers.base import SAID, Job, Scheduler
 from ganhpc.sending import Sent
 from ganhpc.site import Site
 from ganhpc.units import format_duration
 from ganhpc.window import Window
+
+MOST_ROUNDS = 20
+"""Plans that one launch makes anew, at most, since submitting took its time."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +39,26 @@ class Place:
     policy: Policy
     policy_source: str
     """What names the policy, for a later command: a name, or a file's whole path."""
-    now: dt.datetime
     tz: dt.tzinfo
+    typed_now: dt.datetime | None = None
+    """The moment to plan from instead of the present."""
 
     @staticmethod
-    def of(scheduler: Scheduler, policy: str | None, now: str | None, site: Site, default: str = "student") -> Place:
-        """The policy is the named one, the configured one, or `default`. Raises UserError for what can't be read."""
-        name = policy or site.policy or default
-        loaded = load_policy(name, [Path.cwd() / "policies"])
-        tz = submit.zone(site, loaded)
-        source = str(Path(name).resolve()) if name.endswith(".toml") or "/" in name else name
-        return Place(scheduler, loaded, source, moment(now, tz), tz)
+    def of(scheduler: Scheduler, policy: str | None, now: str | None, site: Site, run: Run | None = None) -> Place:
+        """The policy is the typed one, else the one in force here; see policy_choice. Raises UserError for what can't be read."""
+        choice = policy_choice.choose(policy, site, scheduler, run)
+        return Place.under(choice, scheduler, now, site)
 
+    @staticmethod
+    def under(choice: policy_choice.Choice, scheduler: Scheduler, now: str | None, site: Site) -> Place:
+        """The place with a policy that was chosen already."""
+        tz = submit.zone(site, choice.policy)
+        return Place(scheduler, choice.policy, choice.name, tz, parse_instant(now, tz, option="--now") if now else None)
 
-def moment(text: str | None, tz: dt.tzinfo, option: str = "--now") -> dt.datetime:
-    """A moment from the command line, else the present. Without an offset it is the site's wall clock. Raises UserError."""
-    if text is None:
-        return dt.datetime.now(tz)
-    try:
-        given = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise UserError(
-            f"{option} {text!r} is not a moment: write it as 2026-11-23T17:30:00, with an offset or on the site's clock."
-        ) from None
-    return given if given.tzinfo else given.replace(tzinfo=tz)
+    @property
+    def now(self) -> dt.datetime:
+        """The moment that a plan goes from. It is read anew each time: between two readings a user thinks, data come, a lock is free."""
+        return self.typed_now or dt.datetime.now(self.tz)
 
 
 def launch(
@@ -86,49 +86,102 @@ def launch(
     send(opened, place, console, as_json=as_json)
 
 
+@dataclass
+class _Round:
+    """What one launch has said and submitted so far."""
+
+    said: list[str]
+    parts: list[tuple[submit.Submission, list[Sent]]] = field(default_factory=list)
+
+    @property
+    def sent(self) -> list[Sent]:
+        return [job for _, jobs in self.parts for job in jobs]
+
+
 def send(
     opened: Sequence[submit.Wanted],
     place: Place,
     console: Console,
     *,
     as_json: bool = False,
-    window: Callable[[Sequence[Job]], Window] | None = None,
+    window: Callable[[Sequence[Job], dt.datetime], Window] | None = None,
     part: bool = False,
     folder: Path | None = None,
+    shown: submit.Submission | None = None,
+    agree: Callable[[submit.Submission], bool] = lambda _: True,
 ) -> None:
     """Submit what of the runs is not done, nor submitted, already.
 
-    `window` bounds the plan, by the jobs there are; `part`: what has no place in it may be left over; `folder`: where the plan is
-    written as a script.
+    `window` bounds the plan, by the jobs there are and the moment; `part`: what has no place in it may be left over; `folder`: where
+    the plan is written as a script. `shown`: the plan that the user has agreed to. The plan that is submitted is made under the lock
+    of the launchers, at that moment; one that differs from `shown` is submitted only where `agree` (which shows it) says so.
     """
     wanted = [w for w in opened if not w.run.result_json.exists()]
-    said = [
-        f"{w.run} is done already: `python launch.py results` shows it, --new trains it afresh."
-        for w in opened
-        if w not in wanted
-    ]
+    done = [w.run for w in opened if w not in wanted]
+    made = _Round(
+        [f"{run} is done already: `python launch.py results` shows it, --new trains it afresh." for run in done]
+    )
     fetch_data(wanted, console)
-    submission, sent = None, []
-    if wanted:
+    while wanted:
         with sending.one_launcher(place.scheduler.name):
-            queue = place.scheduler.queue()
-            wanted, living = sending.survey(wanted, queue, place.scheduler.origin)
-            said += living
-            if wanted:
-                submission = submit.prepare(
-                    wanted, place.scheduler, place.policy, place.now, queue, window(queue) if window else None
-                )
-                _check(submission, wanted, part)
-                sent = sending.send(submission, wanted, place.policy_source)
-                if folder:
-                    script.write(submission, wanted, folder, place.policy_source, sent)
+            changed = _submit(wanted, place, made, window, part, shown)
+            if changed is None and folder and made.sent:
+                script.write(submit.joined(made.parts), wanted, folder, place.policy_source, made.sent)
+        if changed is None:
+            break
+        # Asked without the lock, so that a user who thinks keeps no other launcher waiting.
+        if not agree(changed):
+            return
+        shown = changed
+    _say_sent(made, console, as_json)
+
+
+def _submit(
+    wanted: Sequence[submit.Wanted],
+    place: Place,
+    made: _Round,
+    window: Callable[[Sequence[Job], dt.datetime], Window] | None,
+    part: bool,
+    shown: submit.Submission | None,
+) -> submit.Submission | None:
+    """Plan and submit until nothing is left to submit; returns the plan, unsent, where it is not the one that was `shown`.
+
+    Under the lock, and the clock is read behind all that may have taken time. Where submitting itself takes so long that what is left
+    of the plan lies in the past, that part is planned again.
+    """
+    for _ in range(MOST_ROUNDS):
+        queue = place.scheduler.queue()
+        todo, living = sending.survey(wanted, queue, place.scheduler.origin)
+        made.said += [] if made.parts else living
+        if not todo:
+            return None
+        now = place.now
+        bounds = window(queue, now) if window else None
+        submission = submit.prepare(todo, place.scheduler, place.policy, now, queue, bounds)
+        _check(submission, todo, part)
+        if shown and submit.differs(submission, shown):
+            return submission
+        sent = sending.send(submission, todo, place.policy_source, lambda: place.now)
+        made.parts.append((submission, sent))
+        if len(sent) == len(submission.jobs):
+            return None
+        shown = submit.without(shown, len(sent)) if shown else None
+    raise Busy(
+        "submitting takes longer than the plan allows: type the command again once the scheduler answers faster."
+    )
+
+
+def _say_sent(made: _Round, console: Console, as_json: bool) -> None:
+    submission = submit.joined(made.parts) if made.parts else None
     if as_json:
-        click.echo(json.dumps({**_tree(submission), "sent": [job.id for job in sent], "said": said}, indent=1))
+        click.echo(
+            json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1)
+        )
         return
-    for sentence in said:
+    for sentence in made.said:
         console.print(sentence, markup=False, soft_wrap=True)
-    if submission and sent:
-        console.print(timeline(submission, sent))
+    if submission and made.sent:
+        console.print(timeline(submission, made.sent))
         say_remaining(submission, console)
         console.print(
             "next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along."

@@ -1,45 +1,66 @@
-"""`launch.py resume RUN`: go on with a run, where it was submitted and under its policy unless told otherwise."""
+"""`launch.py resume RUN`: go on with a run, where it was submitted, unless told otherwise, and under the policy of that place."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 
-from ganhpc import lookup, record, site, submit
+from ganhpc import lookup, policy_choice, record, site, submit
 from ganhpc.cli.params import LAUNCHER, RUNS, Sections
 from ganhpc.run import Run
-from ganhpc.schedulers.pick import pick
+from ganhpc.schedulers.base import Scheduler
+from ganhpc.schedulers.pick import CHOICES, pick
+
+if TYPE_CHECKING:
+    from ganhpc.cli.remote import Place
 
 
 def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None, dry_run: bool, **values: Any) -> None:
     """Go on with the runs, each where it was submitted last, else as `auto` finds."""
+    from ganhpc.cli import remote
+
     found = lookup.find_runs(words, Path(runs))
-    groups: dict[tuple[str, str | None], list[Run]] = {}
-    for run in found:
-        tree = record.read(run)
-        groups.setdefault((on or tree.get("scheduler") or "auto", policy or tree.get("policy")), []).append(run)
-    for (place, rules), members in groups.items():
-        _resume(members, place, rules, dry_run, values["json"], values["now"])
-
-
-def _resume(members: list[Run], on: str, rules: str | None, dry_run: bool, as_json: bool, now: str | None) -> None:
     settings = site.load()
-    scheduler, why = pick(on, settings, dry_run=dry_run)
-    console = Console(stderr=as_json, highlight=False)
-    if scheduler is None:
-        _here(members, console, dry_run)
-        return
+    places: dict[str, list[Run]] = {}
+    for run in found:
+        recorded = record.read(run).get("scheduler")
+        places.setdefault(on or (recorded if recorded in CHOICES else None) or "auto", []).append(run)
+    for place, members in places.items():
+        scheduler, why = pick(place, settings, dry_run=dry_run)
+        console = Console(stderr=values["json"], highlight=False)
+        if scheduler is None:
+            _here(members, console, dry_run)
+            continue
+        click.echo(f"{scheduler.name}: {why}", err=True)
+        for choice, same in _by_policy(members, policy, settings, scheduler):
+            under = remote.Place.under(choice, scheduler, values["now"] if dry_run else None, settings)
+            _resume(same, under, dry_run, console, values["json"])
+
+
+def _by_policy(
+    members: list[Run], typed: str | None, settings: site.Site, scheduler: Scheduler
+) -> list[tuple[policy_choice.Choice, list[Run]]]:
+    """The runs by the policy under which they go on."""
+    groups: dict[str, tuple[policy_choice.Choice, list[Run]]] = {}
+    for run in members:
+        choice = policy_choice.choose(typed, settings, scheduler, run)
+        if choice.note:
+            click.echo(choice.note, err=True)
+        groups.setdefault(choice.name, (choice, []))[1].append(run)
+    return list(groups.values())
+
+
+def _resume(members: list[Run], place: Place, dry_run: bool, console: Console, as_json: bool) -> None:
     from ganhpc.cli import local, remote
 
-    click.echo(f"{scheduler.name}: {why}", err=True)
-    place = remote.Place.of(scheduler, rules, now if dry_run else None, settings)
     wanted = [submit.Wanted(run, run.experiment()) for run in members]
     if dry_run:
-        submission = submit.prepare(wanted, scheduler, place.policy, place.now, remote.queue_if_here(scheduler))
+        queue = remote.queue_if_here(place.scheduler)
+        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
         remote.print_dry(submission, console, as_json)
     else:
         for w in wanted:
@@ -69,4 +90,10 @@ command = Sections("resume", callback=lambda **values: resume(**values), help=(
     "Go on with runs, from their last checkpoints.\n\nRUN is a run's folder, its name, or a part of it."
 ))  # fmt: skip
 command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="RUN..."))
-command.add("Options", RUNS(), *LAUNCHER("where it was submitted, else auto", "the one it was submitted under"))
+command.add(
+    "Options",
+    RUNS(),
+    *LAUNCHER(
+        "where it was submitted, else auto", "the place's; the one it was submitted under there where that is no laxer"
+    ),
+)

@@ -60,7 +60,7 @@ def launch(cls: type[Experiment], values: dict[str, Any]) -> None:
     console = Console(stderr=as_json, highlight=False)
     console.print(f"{scheduler.name if scheduler else 'this machine'}: {why}", soft_wrap=True, markup=False)
     here = scheduler or named("local", settings)
-    place = Place.of(here, values["policy"], values["now"], settings, "student" if scheduler else "none")
+    place = Place.of(here, values["policy"], values["now"], settings)
     show(plan, place, console)
     if scheduler is None:
         _here(plan, runs, values, console)

@@ -170,6 +170,8 @@ class Scheduler(ABC):
     """One scheduler. Everything that talks to it has a time limit."""
 
     name: str
+    default_policy = "student"
+    """The policy where nobody has named one."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -216,6 +218,11 @@ class Scheduler(ABC):
     @abstractmethod
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         """What is known of the jobs `ids`; those that nobody knows are UNKNOWN."""
+
+    def ended_since(self, moment: float) -> list[Job]:
+        """This user's jobs that ended after `moment`, as far as the scheduler can tell."""
+        del moment
+        return []
 
     @abstractmethod
     def cancel(self, job: str) -> None:

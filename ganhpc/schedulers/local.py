@@ -37,6 +37,7 @@ class Local(Scheduler):
     """See the module."""
 
     name = "local"
+    default_policy = "none"
 
     def find(self) -> Found:
         return Found(True, "jobs run on this machine")
@@ -83,6 +84,10 @@ class Local(Scheduler):
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         known = {str(number): job for number, job in queue_jobs.jobs(queue_folder()).items()}
         return {id: _job(known[id], ()) if id in known else Job(id, JobState.UNKNOWN) for id in ids}
+
+    def ended_since(self, moment: float) -> list[Job]:
+        jobs = (_job(queued, ()) for queued in queue_jobs.jobs(queue_folder()).values() if queued.started)
+        return [job for job in jobs if not job.state.alive and (job.end or 0.0) > moment]
 
     def cancel(self, job: str) -> None:
         queued = queue_jobs.jobs(queue_folder()).get(int(job)) if job.isdecimal() else None

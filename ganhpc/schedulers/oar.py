@@ -29,7 +29,7 @@ from ganhpc.schedulers.base import (
     node_command,
     setup_lines,
 )
-from ganhpc.schedulers.oar_words import job_of, local, refusal, trees
+from ganhpc.schedulers.oar_words import ended_in_gantt, job_of, local, refusal, trees
 from ganhpc.script_text import ScriptText
 from ganhpc.whoami import user_name
 
@@ -180,6 +180,12 @@ class Oar(Scheduler):
                 known = []
             found |= {job.id: self._judged(job) for job in known if job.id in found}
         return found
+
+    def ended_since(self, moment: float) -> list[Job]:
+        begin, end = (local(dt.datetime.fromtimestamp(t, dt.UTC)) for t in (moment, time.time() + 60))
+        answer = ask(["oarstat", "--gantt", f"{begin}, {end}", "-J"], SECONDS)
+        jobs = ended_in_gantt(answer.out, user_name()) if answer.code == 0 else []
+        return [job for job in jobs if (job.end or moment + 1) > moment]
 
     def _judged(self, job: Job) -> Job:
         """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""

@@ -81,6 +81,25 @@ def trees(text: str) -> list[dict[str, Any]]:
     return []
 
 
+def ended_in_gantt(text: str, user: str) -> list[Job]:
+    """The jobs of `user` in the JSON of `oarstat --gantt` that have run and ended; none where it can't be read."""
+    try:
+        found = trees_by_key(text, "jobs")
+    except ValueError:
+        return []
+    jobs = [job_of({"id": id, **tree}) for id, tree in found.items() if tree.get("user") in (user, None)]
+    return [job for job in jobs if not job.state.alive and job.start]
+
+
+def trees_by_key(text: str, key: str) -> dict[str, dict[str, Any]]:
+    """The objects by id below `key` of the first object in `text`. Raises ValueError where there is none."""
+    tree, _ = json.JSONDecoder().raw_decode(text[max(0, text.find("{")) :])
+    found = tree.get(key) if isinstance(tree, dict) else None
+    if isinstance(found, list):  # OAR 3
+        found = {str(item.get("id") or item.get("job_id")): item for item in found if isinstance(item, dict)}
+    return {id: item for id, item in (found or {}).items() if isinstance(item, dict)}
+
+
 def job_of(tree: dict[str, Any]) -> Job:
     """One job of oarstat's JSON."""
 
