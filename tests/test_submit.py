@@ -49,7 +49,12 @@ def wanted(tmp_path: Path, **values: object) -> Wanted:
 
 
 def prepared(w: Wanted, policy: Policy = STUDENT, name: str = "oar", now: dt.datetime = EVENING) -> submit.Submission:
-    return submit.prepare([w], {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python="python3")), policy, now)
+    return submit.prepare(
+        [w],
+        {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python=None if name == "local" else "python3")),
+        policy,
+        now,
+    )
 
 
 # -- how long ------------------------------------------------------------------------------------------------------------
