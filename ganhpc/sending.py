@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ganhpc import origin, record, submitted
+from ganhpc import granted, origin, record, submitted
 from ganhpc.errors import Busy, UserError
 from ganhpc.files import atomic_open, storage_errors
 from ganhpc.origin import Origin
 from ganhpc.plan import Slot
+from ganhpc.policy import Policy
 from ganhpc.run import Run, State
 from ganhpc.run_files import Request
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
@@ -136,7 +137,7 @@ def send(
             return sent
         job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
         try:
-            ready, taken = _hand_over(submission.scheduler, job, slot)
+            ready, taken = _hand_over(submission.scheduler, job, slot, submission.policy)
         except Refused as refused:
             raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
         sent.append(taken)
@@ -194,12 +195,12 @@ def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
     return request.after
 
 
-def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepared, Sent]:
+def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy) -> tuple[Prepared, Sent]:
     """Submit one job; a reservation whose slot is taken becomes a job that starts once it can and ends by the slot's end."""
     ready = scheduler.prepare(job)
     write_script(ready)
     try:
-        return ready, Sent(scheduler.submit(ready))
+        id = scheduler.submit(ready)
     except Refused as refused:
         shorter = job.seconds - SLACK_SECONDS
         if (
@@ -212,8 +213,13 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot) -> tuple[Prepa
         loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=shorter)
         ready = scheduler.prepare(loose)
         write_script(ready)
+        id = scheduler.submit(ready)
         note = f"no reservation ({refused}{_offer(scheduler, refused)}): it starts once it can, and ends by {slot.end:%H:%M:%S}"
-        return ready, Sent(scheduler.submit(ready), note)
+        job = loose
+    else:
+        note = ""
+    said = granted.check(scheduler, id, job, policy)
+    return ready, Sent(id, "; ".join(filter(None, (note, said))))
 
 
 def _offer(scheduler: Scheduler, refused: Refused) -> str:
@@ -233,6 +239,9 @@ def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, lef
     if refused.unsure:
         sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
     else:
+        request = submission.jobs[len(ids)].request
+        if request.gpus_per_node and request.typed_gpus is None and submission.scheduler.site.gpus_per_node is None:
+            sentence += "; it asked for a GPU: where the cluster has none, type --device cpu, or write gpus_per_node = 0 in the settings"
         for run in left:
             if not any(job["job_id"] for job in record.read(run)["jobs"]):
                 record.note_refused(run, sentence)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import re
+import shlex
 import sys
 import tomllib
 from collections.abc import Callable
@@ -34,11 +36,23 @@ def folder(value: Any) -> Path:
     return expand(path)
 
 
-def texts(value: Any) -> tuple[str, ...]:
-    """Lines of text."""
-    if not isinstance(value, list):
-        raise BadValue('a list of lines such as ["module load conda"]')
-    return tuple(text(line) for line in value)
+def texts(example: str) -> Callable[[Any], tuple[str, ...]]:
+    """A reader of lines of text, with an example of one."""
+
+    def read(value: Any) -> tuple[str, ...]:
+        if not isinstance(value, list):
+            shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) and value else f'"{example}"'
+            raise BadValue(f"a list such as [{shown}]")
+        return tuple(text(line) for line in value)
+
+    return read
+
+
+def job_types(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A table of job types: name -> further words."""
+    if not isinstance(value, dict):
+        raise BadValue('a table such as\n[job_types]\nnight = ["-t night"]')
+    return tuple((name, texts("-t exotic")(words)) for name, words in value.items())
 
 
 def whole(value: Any) -> int:
@@ -64,12 +78,12 @@ class Site:
     """Policy in force where --policy says nothing: a packaged one, or the path of a TOML file."""
     python: Annotated[str | None, text] = None
     """Python interpreter on the nodes, where it is not the one that runs the launcher."""
-    setup: Annotated[tuple[str, ...], texts] = ()
+    setup: Annotated[tuple[str, ...], texts("module load conda")] = ()
     """Shell lines that every job begins with, such as export PATH="/srv/.../anaconda3/bin:$PATH"."""
     gpus_per_node: Annotated[int | None, whole] = None
     """GPUs that a job asks for where --gpus-per-node says nothing."""
-    options: Annotated[tuple[str, ...], texts] = ()
-    """Further words for oarsub, or further #SBATCH lines."""
+    options: Annotated[tuple[str, ...], texts("--exclude=node7")] = ()
+    """Further words for oarsub or sbatch; what the policy decides is refused (ganhpc.schedulers.option_words)."""
     queue: Annotated[str | None, text] = None
     """OAR: queue (-q)."""
     project: Annotated[str | None, text] = None
@@ -84,12 +98,49 @@ class Site:
     """Slurm: account."""
     qos: Annotated[str | None, text] = None
     """Slurm: quality of service."""
+    gpu_model: Annotated[str | None, text] = None
+    """The model of the GPUs, by the cluster's own name for it."""
+    cluster: Annotated[str | None, text] = None
+    """OAR: the cluster of the site, such as chifflot."""
+    constraint: Annotated[str | None, text] = None
+    """Slurm: features that nodes must have (--constraint); OAR: a further condition beside `properties`."""
+    mail: Annotated[str | None, text] = None
+    """Address that gets a mail when a job ends."""
+    container: Annotated[str | None, text] = None
+    """Words before the command on the node, such as apptainer exec --nv image.sif."""
+    conda: Annotated[str | None, text] = None
+    """Conda environment, by name or folder, that every job activates."""
+    modules: Annotated[tuple[str, ...], texts("cuda/12")] = ()
+    """Modules that every job loads."""
+    job_types: Annotated[tuple[tuple[str, tuple[str, ...]], ...], job_types] = ()
+    """Named types of jobs, chosen by --type: the further words of each, as in `options`."""
+
+    by_type: tuple[str, ...] = ()
+    """The further words of the job type that is typed."""
+
+    @property
+    def setup_lines(self) -> tuple[str, ...]:
+        """The lines of shell before the command: modules, the Conda environment, then `setup`."""
+        found = 'command -v module >/dev/null || for f in /etc/profile.d/{modules,lmod}.sh; do [ ! -r "$f" ] || . "$f"; done'
+        loads = [found, *(f"module load {shlex.quote(name)}" for name in self.modules)] if self.modules else []
+        conda = ['eval "$(conda shell.bash hook)"', f"conda activate {shlex.quote(self.conda)}"] if self.conda else []
+        return (*loads, *conda, *self.setup)
+
+    @property
+    def prefix(self) -> list[str]:
+        """The words before the command on the node. Raises UserError where their quotes don't match."""
+        try:
+            return shlex.split(self.container or "")
+        except ValueError as error:
+            raise UserError(
+                f"container is {self.container!r}, whose quotes don't match ({error}): close them."
+            ) from None
 
     @property
     def interpreter(self) -> str:
         """The Python of the jobs. A relative path counts from the file's own folder; a bare name is looked up on the node."""
         if not self.python:
-            return sys.executable
+            return "python" if self.conda or self.container else sys.executable
         if "/" not in self.python:
             return self.python
         # A variable stands at the beginning, such as $HOME; elsewhere a dollar may be part of a name.

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 from ganhpc import plan as planner
 from ganhpc import readiness, record, submitted
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment
+from ganhpc.experiment import Experiment, Resources
 from ganhpc.policy import Policy, say_seconds
 from ganhpc.rules import Busy, Rules
 from ganhpc.run import Run
@@ -134,7 +134,7 @@ def prepare(
     )  # fmt: skip
     launch = secrets.token_hex(4)
     bounded = window is not None
-    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler.site, policy, launch, bounded, tuple(busy))
+    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler, policy, launch, bounded, tuple(busy))
     return Submission(
         plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch, now
     )
@@ -183,17 +183,21 @@ class _Requests:
 
     wanted: dict[str, Wanted]
     plan: planner.Plan
-    site: Site
+    scheduler: Scheduler
     policy: Policy
     launch: str
     bounded: bool
     busy: tuple[Busy, ...]
 
+    @property
+    def site(self) -> Site:
+        """The settings, with what is typed in their place."""
+        return self.scheduler.site
+
     def request(self, slot: planner.Slot) -> JobRequest:
         wanted = self.wanted[slot.run]
         resources = wanted.experiment.resources
-        gpus = resources.gpus_per_node if resources.gpus_per_node is not None else (self.site.gpus_per_node or 0)
-        gpus = 0 if resources.device == "cpu" else gpus
+        gpus = self._gpus(resources)
         last = self._is_last(slot)
         endless = wanted.experiment.budget.time is None and wanted.segments is None
         return JobRequest(
@@ -212,9 +216,19 @@ class _Requests:
             nodes=resources.nodes,
             gpus_per_node=gpus,
             tasks_per_node=resources.tasks_per_node or gpus or 1,
+            typed_nodes=resources.nodes if resources.nodes > 1 else None,
+            typed_gpus=resources.gpus_per_node,
             threads=resources.threads or 1,
             folder=typed_in(),
         )
+
+    def _gpus(self, resources: Resources) -> int:
+        """GPUs on each node: none for the CPU; as typed; as the settings have them; else one, where a scheduler gives them out."""
+        if resources.device == "cpu":
+            return 0
+        known = (resources.gpus_per_node, self.site.gpus_per_node, self.scheduler.own_gpus())
+        usual = 0 if self.scheduler.name == "local" else 1
+        return next((number for number in known if number is not None), usual)
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:
         """The jobs, none of this plan, that must have ended first. Where one runs at a time, the plan's first job that has no fixed

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import PLACE, RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, from_typed, options, summary
 from ganhpc.option import Option
@@ -94,6 +94,7 @@ def command(cls: type[Experiment]) -> click.Command:
         click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
         click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
     )
+    made.add("On a cluster", *PLACE())
     return made
 
 
@@ -144,6 +145,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Train here, or submit; or show what was trained, or would be."""
     from ganhpc import site
     from ganhpc.schedulers.pick import pick
+    from ganhpc.schedulers.typed import asked
 
     if values["scans"] or values["zipped"]:
         from ganhpc.cli import scan
@@ -155,6 +157,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     runs, dry_run = Path(values["runs"]), values["dry_run"]
     settings = site.load()
     scheduler, why = pick(values["on"], settings, dry_run=dry_run)
+    asked(scheduler, values)
     if scheduler is None:
         if values["on"] == "auto":
             click.echo(f"this machine: {why}", err=True)

@@ -18,7 +18,7 @@ from ganhpc import script, site, submit
 from ganhpc.calendar_rules import parse_instant
 from ganhpc.cli import remote, scan
 from ganhpc.cli.experiments import DefinitionType, scan_options
-from ganhpc.cli.params import LAUNCHER, RUNS, Sections
+from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
 from ganhpc.data import held_data
@@ -28,6 +28,7 @@ from ganhpc.option import Option
 from ganhpc.run import Run
 from ganhpc.schedulers.base import SAID, Job
 from ganhpc.schedulers.pick import named, pick
+from ganhpc.schedulers.typed import asked
 from ganhpc.window import Window
 
 
@@ -38,6 +39,7 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     settings = site.load()
     dry_run = values["dry_run"] or bool(values["now"])
     scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
+    asked(scheduler, values)
     scheduler = scheduler or named("local", settings)
     place = Place.of(scheduler, values["policy"], values["now"], settings)
     console = Console(stderr=values["json"], highlight=False)
@@ -190,5 +192,6 @@ command.add(
     RUNS(),
     *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
 )  # fmt: skip
+command.add("On a cluster", *PLACE())
 command.add("Scan", *scan_options(None))
 command.add("Of every experiment", *(_option(o) for o in options(Experiment)))

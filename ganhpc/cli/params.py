@@ -41,6 +41,34 @@ def _configured_runs() -> str:
     return str(configured) if configured else "runs"
 
 
+class JobType(click.ParamType):
+    """The name of a job type, completed from the settings."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        del ctx, param
+        names = dict(site.load().job_types)
+        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def PLACE() -> tuple[click.Option, ...]:
+    """The options that say where on a cluster jobs go, in the place of the settings (ganhpc.schedulers.typed)."""
+    return (
+        click.Option(["--queue", "--partition", "queue"], metavar="NAME", help="OAR: queue; Slurm: partition"),
+        click.Option(["--account", "--project", "account"], metavar="NAME", help="OAR: project; Slurm: account"),
+        click.Option(["--qos"], metavar="NAME", help="Slurm: quality of service"),
+        click.Option(["--gpu-model"], metavar="NAME", help="model of the GPUs, by the cluster's name for it"),
+        click.Option(["--cluster"], metavar="NAME", help="OAR: cluster of the site"),
+        click.Option(["--constraint"], metavar="EXPR", help="Slurm: features of nodes; OAR: a further condition of -p"),
+        click.Option(
+            ["--type", "job_type"],
+            type=JobType(),
+            help="job type: besteffort, exotic, night, or one of job_types in the settings",
+        ),
+    )
+
+
 def LAUNCHER(on: str, policy: str, envvar: str | None = None) -> tuple[click.Option, ...]:
     """The options of commands that plan and submit: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults."""
     from ganhpc.schedulers.pick import CHOICES

@@ -62,6 +62,8 @@ def _check(
     queue = remote.queue_if_here(known)
     wanted = submit.Wanted(run, run.experiment())
     seconds = submit.seconds_to_go(wanted, policy)
+    # What a submission would refuse, such as options of the settings that set the time, is refused here too.
+    submission = submit.prepare([wanted], known, policy, moment, queue)
     broken = check(Request(moment, seconds), policy, tz, moment, [submit.busy_of(job, moment) for job in queue])
     if not broken:
         click.echo(f"{run} may be submitted now, as one job of {say_seconds(seconds)}.")
@@ -73,7 +75,6 @@ def _check(
         click.echo(
             f"The nearest job that passes starts on {nearest.start:%a %d %b %H:%M:%S} for {say_seconds(nearest.seconds)}."
         )
-    submission = submit.prepare([wanted], known, policy, moment, queue)
     slots = submission.plan.slots
     if slots and not submission.plan.remaining:
         asked = "" if on == "auto" else f" --on {on}"

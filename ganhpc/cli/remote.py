@@ -182,6 +182,7 @@ def _say_sent(made: _Round, console: Console, as_json: bool) -> None:
         console.print(sentence, markup=False, soft_wrap=True)
     if submission and made.sent:
         console.print(timeline(submission, made.sent))
+        console.print(asks(submission), soft_wrap=True)
         say_remaining(submission, console)
         console.print(
             "next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along."
@@ -230,9 +231,22 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
         click.echo(json.dumps(submission.to_json(), indent=1))
         return
     console.print(timeline(submission))
+    console.print(asks(submission), soft_wrap=True)
     say_remaining(submission, console)
     for job in submission.jobs:
         click.echo(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
+
+
+def asks(submission: submit.Submission) -> str:
+    """What each job asks for, in a sentence."""
+    if submission.scheduler.name == "local" or not submission.jobs:
+        return ""
+    request, site = submission.jobs[0].request, submission.scheduler.site
+    gpus = f"{request.gpus_per_node or 'no'} GPU{'s' * (request.gpus_per_node > 1)}"
+    usual = request.gpus_per_node and request.typed_gpus is None and site.gpus_per_node is None
+    usual = usual and submission.scheduler.own_gpus() is None
+    way = "; --device cpu asks for none, gpus_per_node in the settings for others" if usual else ""
+    return f"each job asks for {request.nodes} node{'s' * (request.nodes > 1)} with {gpus}{' each' * (request.nodes > 1)}{way}."
 
 
 def say_remaining(submission: submit.Submission, console: Console) -> None:

@@ -10,10 +10,11 @@ import click
 from rich.console import Console
 
 from ganhpc import lookup, policy_choice, record, site, submit
-from ganhpc.cli.params import LAUNCHER, RUNS, Sections
+from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections
 from ganhpc.run import Run
 from ganhpc.schedulers.base import Scheduler
 from ganhpc.schedulers.pick import CHOICES, pick
+from ganhpc.schedulers.typed import asked
 
 if TYPE_CHECKING:
     from ganhpc.cli.remote import Place
@@ -31,6 +32,7 @@ def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None
         places.setdefault(on or (recorded if recorded in CHOICES else None) or "auto", []).append(run)
     for place, members in places.items():
         scheduler, why = pick(place, settings, dry_run=dry_run)
+        asked(scheduler, values)
         console = Console(stderr=values["json"], highlight=False)
         if scheduler is None:
             _here(members, console, dry_run)
@@ -97,3 +99,4 @@ command.add(
         "where it was submitted, else auto", "the place's; the one it was submitted under there where that is no laxer"
     ),
 )
+command.add("On a cluster", *PLACE())

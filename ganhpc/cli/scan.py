@@ -24,6 +24,7 @@ from ganhpc.experiment import Experiment, find, from_typed
 from ganhpc.grid import Grid
 from ganhpc.run import Run, State
 from ganhpc.schedulers.pick import named, pick
+from ganhpc.schedulers.typed import asked
 
 
 def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experiment]:
@@ -54,6 +55,7 @@ def launch(cls: type[Experiment], values: dict[str, Any]) -> None:
     runs, dry_run, as_json = Path(values["runs"]), values["dry_run"], values["json"]
     settings = site.load()
     scheduler, why = pick(values["on"], settings, dry_run=dry_run)
+    asked(scheduler, values)
     if values["now"] and not dry_run:
         raise UserError("--now plans from another moment and can't start anything: add --dry-run, or leave it out.")
     plan = planned(found, base, values["seeds"], runs, new=values["new"])

@@ -109,6 +109,9 @@ class JobRequest:
     nodes: int = 1
     gpus_per_node: int = 0
     tasks_per_node: int = 1
+    typed_nodes: int | None = None
+    typed_gpus: int | None = None
+    """As typed, which goes before the settings; None: not typed."""
     threads: int = 1
     """Threads of each of them, where the user says how many."""
     folder: Path | None = None
@@ -211,6 +214,15 @@ class Scheduler(ABC):
         del behind
         return prepared.command
 
+    def own_gpus(self) -> int | None:
+        """GPUs on each node that the settings' own words ask for; None where they say nothing of GPUs."""
+        return None
+
+    def granted(self, job: str) -> list[Job]:
+        """The job as the scheduler has taken it, in several parts where it made an array of it; nothing where it doesn't say."""
+        found = self.jobs([job])[job]
+        return [] if found.state is JobState.UNKNOWN else [found]
+
     @abstractmethod
     def queue(self) -> list[Job]:
         """This user's jobs that wait or run, started by whatever means. Raises UserError where the server doesn't answer."""
@@ -248,7 +260,7 @@ def setup_lines(site: Site, scheduler: str, request: JobRequest) -> ScriptText:
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }
-    own = [_of_the_settings(site, request)] if site.setup else []
+    own = [_of_the_settings(site, request)] if site.setup_lines else []
     sets = [script_text.export(key, value) for key, value in exports.items()]
     return script_text.lines([*own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
 
@@ -271,13 +283,13 @@ def _of_the_settings(site: Site, request: JobRequest) -> ScriptText:
     if request.folder:
         begin = script_text.shell("cd {} 2>/dev/null || cd {} || exit 1", script_text.word(request.folder), root)
     settings = script_text.word(f"setup in {site.path or 'the settings'}")
-    lines = script_text.lines([begin, *map(script_text.setup_line, site.setup)])
+    lines = script_text.lines([begin, *map(script_text.setup_line, site.setup_lines)])
     return script_text.part("setup.sh", settings=settings, lines=lines)
 
 
 def node_command(site: Site, request: JobRequest) -> ScriptText:
     """The command on the node, quoted."""
-    words = [site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
+    words = [*site.prefix, site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
     words.append(f"--tasks={request.tasks_per_node}")
     if request.deadline:
         words.append(f"--until={request.deadline.isoformat()}")

@@ -16,6 +16,7 @@ from ganhpc import script_text
 from ganhpc.commands import Answer, ask
 from ganhpc.errors import UserError
 from ganhpc.kinds import Capabilities
+from ganhpc.schedulers import oar_request, option_words
 from ganhpc.schedulers.base import (
     JOB_NAME,
     Found,
@@ -91,11 +92,19 @@ class Oar(Scheduler):
 
     def capabilities(self) -> Capabilities:
         # Without postpone, a reservation is the only way to hold a job back.
-        return Capabilities(self.name, reservations=True, begin=self.old_types())
+        return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types())
+
+    def _besteffort(self) -> bool:
+        """Whether jobs are besteffort, which OAR takes no reservation for."""
+        return any(word.name == "type" and word.value.strip() == "besteffort" for word in self._further())
 
     def prepare(self, request: JobRequest) -> Prepared:
         # A job that OAR sends again is a new one, which those that wait for the old one don't know.
         request = dataclasses.replace(request, again=request.again and not request.alone)
+        if self.site.container and request.nodes > 1:
+            raise UserError(
+                f"--nodes {request.nodes}: OAR's other nodes are reached outside of any container: leave out one of the two."
+            )
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "oar.sh",
@@ -131,16 +140,28 @@ class Oar(Scheduler):
                 yield from ("-t", f"deadline={local(request.deadline + SECURITY)}")
         for job in request.after:
             yield from ("-a", job)
-        for flag, key in (("-q", "queue"), ("--project", "project"), ("-p", "properties")):
-            if value := getattr(self.site, key, None):
+        # Of two words for one thing oarsub takes the later: what is typed goes before options.
+        yield from (word for option in self._further() for word in option.typed)
+        for flag, key in (("-q", "queue"), ("--project", "project")):
+            if value := getattr(self.site, key):
                 yield from (flag, script_text.argument(value, key))
-        yield from (script_text.argument(option, "options") for option in self.site.options)
+        if properties := oar_request.properties(self.site):
+            yield from ("-p", script_text.argument(properties, "properties"))
+        if self.site.mail:
+            yield from ("--notify", f"[END,ERROR]mail:{script_text.argument(self.site.mail, 'mail')}")
+
+    def _further(self) -> list[option_words.Word]:
+        return option_words.read(option_words.OAR, self.site.options, self.site.by_type)
+
+    def own_gpus(self) -> int | None:
+        return oar_request.gpus(self.site.resources) if self.site.resources else None
 
     def _resources(self, request: JobRequest) -> str:
         hours, rest = divmod(request.seconds, 3600)
         walltime = f"walltime={hours}:{rest // 60:02d}:{rest % 60:02d}"
         if self.site.resources:
-            return f"{script_text.argument(self.site.resources, 'resources')},{walltime}"
+            text = script_text.argument(oar_request.checked(self.site.resources, "resources"), "resources")
+            return f"{oar_request.with_typed(text, request.typed_nodes, request.typed_gpus)},{walltime}"
         gpus = f"/gpu={request.gpus_per_node}" if request.gpus_per_node else ""
         return f"/nodes={request.nodes}{gpus},{walltime}"
 

@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from ganhpc import script_text
 from ganhpc.commands import Answer, ask
 from ganhpc.errors import UserError
+from ganhpc.schedulers import option_words
 from ganhpc.schedulers.base import (
     JOB_NAME,
     Found,
@@ -112,10 +114,13 @@ class Slurm(Scheduler):
         return Prepared(request, script, ("sbatch", *decided, str(path)), path)
 
     def _directives(self, request: JobRequest) -> Iterator[ScriptText]:
-        for key, value in (*self._decided(request), *self._asked(request)):
+        for key, value in self._decided(request):
             yield script_text.directive(key, value)
-        for option in self.site.options:
-            yield script_text.raw_directive(option, "options")
+        # Of two words for one thing Slurm takes the later: what is typed goes before the settings.
+        for option in self._further():
+            yield script_text.raw_directive(shlex.join(option.typed), "options")
+        for key, value in self._asked(request):
+            yield script_text.directive(key, value)
 
     def _decided(self, request: JobRequest) -> Iterator[tuple[str, str]]:
         """The policy's and the plan's words. They stand on the command line, which goes before the environment and the script."""
@@ -148,11 +153,32 @@ class Slurm(Scheduler):
         if (cores := request.tasks_per_node * request.threads) > 1:
             # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
             yield "cpus-per-task", str(cores)
-        if request.gpus_per_node:
-            yield "gpus-per-node", str(request.gpus_per_node)
-        for key in ("partition", "account", "qos"):
-            if value := getattr(self.site, key, None):
+        if request.gpus_per_node and self._asks_gpus(request):
+            model = f"{self.site.gpu_model}:" if self.site.gpu_model else ""
+            yield "gpus-per-node", f"{model}{request.gpus_per_node}"
+        for key in ("partition", "account", "qos", "constraint"):
+            if value := getattr(self.site, key):
                 yield key, value
+        if self.site.mail:
+            yield "mail-user", self.site.mail
+            yield "mail-type", "END,FAIL"
+
+    def _further(self) -> list[option_words.Word]:
+        return option_words.read(option_words.SLURM, self.site.options, self.site.by_type)
+
+    def own_gpus(self) -> int | None:
+        counts = [_gpus(word) for word in self._further()]
+        return next((count for count in counts if count is not None), None)
+
+    def _asks_gpus(self, request: JobRequest) -> bool:
+        """Whether the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
+        own = self.own_gpus()
+        if own is not None and request.typed_gpus not in (None, own):
+            raise UserError(
+                f"--gpus-per-node {request.typed_gpus} is typed, and options in the settings ask for {own} GPUs on each node: leave out "
+                f"one of the two (gpus_per_node = {own} in the settings may be typed over)."
+            )
+        return own is None or self.site.gpus_per_node is not None
 
     def submit(self, prepared: Prepared) -> str:
         from ganhpc.schedulers.executors import submit_slurm
@@ -219,6 +245,11 @@ class Slurm(Scheduler):
             found |= {job.id: job for line in lines if (job := _accounted(line))}
         return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
 
+    def granted(self, job: str) -> list[Job]:
+        answer = self._squeue("-t", "all", "-r", "-j", job)
+        lines = answer.out.splitlines() if answer.code == 0 else []
+        return [found for line in lines if (found := _job(line)) is not None]
+
     def _squeue(self, *words: str) -> Answer:
         # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
         return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
@@ -227,6 +258,18 @@ class Slurm(Scheduler):
         answer = ask(["scancel", job], SECONDS)
         if answer.code != 0 and "Invalid job id" not in answer.err:
             raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+def _gpus(word: option_words.Word) -> int | None:
+    """The GPUs on a node that an option of sbatch asks for; None for options that ask for none."""
+    if word.name in ("gpus", "gpus-per-socket", "gpus-per-task", "gpus-per-node"):
+        generic = word.value
+    elif word.name in ("gres", "tres-per-task") and (found := re.search(r"gpu\b[:=/]?([\w.:=-]*)", word.value)):
+        generic = found[1]
+    else:
+        return None
+    number = re.search(r"(?:^|[:=])(\d+)$", generic)
+    return int(number[1]) if number else 1
 
 
 def _conditions(request: JobRequest) -> str:

@@ -12,13 +12,13 @@
 #SBATCH --begin=2026-11-23T19:01:00
 #SBATCH --deadline=2026-11-24T08:59:00
 #SBATCH --dependency=singleton
+#SBATCH --exclude=node7
 #SBATCH --nodes=1
 #SBATCH --ntasks-per-node=1
 #SBATCH --gpus-per-node=1
 #SBATCH --partition=gpu
 #SBATCH --account='a team'
 #SBATCH --qos=normal
-#SBATCH --exclude=node7
 
 # All that follows is said in the log of the run.
 exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1

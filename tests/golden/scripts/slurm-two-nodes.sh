@@ -10,6 +10,7 @@
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
 #SBATCH --dependency=afterany:17:18
+#SBATCH --exclude=node7
 #SBATCH --nodes=2
 #SBATCH --ntasks-per-node=1
 #SBATCH --cpus-per-task=4
@@ -17,7 +18,6 @@
 #SBATCH --partition=gpu
 #SBATCH --account='a team'
 #SBATCH --qos=normal
-#SBATCH --exclude=node7
 
 # All that follows is said in the log of the run.
 exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
