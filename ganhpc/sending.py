@@ -226,6 +226,18 @@ def _offer(scheduler: Scheduler, refused: Refused) -> str:
     return f"; {SAID[scheduler.name]} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
 
 
+_NO_GPU = (
+    "; it asked for a GPU: where the cluster has none, type --device cpu, or write gpus_per_node = 0 in the settings"
+)
+
+
+def _usual_gpu(submission: Submission, number: int) -> bool:
+    """Whether a job asks for a GPU that nobody named."""
+    scheduler, request = submission.scheduler, submission.jobs[number].request
+    named = (request.typed_gpus, scheduler.site.gpus_per_node, scheduler.own_gpus())
+    return request.gpus_per_node > 0 and named == (None, None, None)
+
+
 def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, left: Sequence[Run]) -> UserError:
     """The sentence on a refused job; runs without any job are marked."""
     name = SAID[submission.scheduler.name]
@@ -239,9 +251,8 @@ def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, lef
     if refused.unsure:
         sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
     else:
-        request = submission.jobs[len(ids)].request
-        if request.gpus_per_node and request.typed_gpus is None and submission.scheduler.site.gpus_per_node is None:
-            sentence += "; it asked for a GPU: where the cluster has none, type --device cpu, or write gpus_per_node = 0 in the settings"
+        if refused.code in submission.scheduler.codes_of_resources and _usual_gpu(submission, len(ids)):
+            sentence += _NO_GPU
         for run in left:
             if not any(job["job_id"] for job in record.read(run)["jobs"]):
                 record.note_refused(run, sentence)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pwd
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganhpc import site, whoami
+from ganhpc import owner, site, whoami
+from ganhpc.bound import Bound
+from ganhpc.cli import local
 from ganhpc.commands import ask
 from ganhpc.errors import UserError
 from ganhpc.schedulers.base import JobRequest
@@ -24,9 +28,23 @@ from ganhpc.sending import write_script
 from ganhpc.site import Site
 from ganhpc.surroundings import KEPT, TAKEN, for_commands
 from tests.conftest import Launch
+from tests.helpers import made
 from tests.schedulers.test_oar import program
 
 ME = pwd.getpwuid(os.getuid()).pw_name
+PACED = (
+    "cifar",
+    "--preset",
+    "course",
+    "--data",
+    "synthetic",
+    "--train-images",
+    "200",
+    "--device",
+    "cpu",
+    "--time",
+    "1h",
+)
 JOB = ("SLURM_JOB_ID", "SLURMD_NODENAME", "OAR_JOB_ID", "OAR_NODEFILE")
 
 
@@ -230,3 +248,33 @@ def test_a_nights_script_by_hand_is_as_clean() -> None:
     assert done.returncode == 0, done.stderr
     names = {line.partition("=")[0] for line in done.stdout.splitlines()}
     assert {"SLURM_CONF", "MINE"} <= names and not names & {"SBATCH_TIMELIMIT", "SLURM_JOB_ID", "OAR_JOB_ID"}
+
+
+def test_a_training_typed_inside_a_job_saves_before_the_jobs_end(launch: Launch, tmp_path: Path) -> None:
+    """A Slurm job of half a minute, in which a training of an hour is typed."""
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "squeue", f"echo {int(time.time()) + 30}")
+    env = {
+        "SLURM_JOB_ID": "12",
+        "SLURMD_NODENAME": "node1",
+        "GANHPC_ON": "auto",
+        "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
+    }
+    begun = time.monotonic()
+    done = launch(*PACED, **env)
+    assert time.monotonic() - begun < 60
+    assert "inside job 12 of Slurm" in done.stderr and "job 12 ends at" in done.stdout, done.stderr
+    assert "out of time: the job ends" in done.stdout, done.stdout
+    (run,) = tmp_path.glob("runs/*/*")
+    assert list(run.glob("checkpoints/step-*")), "saved before the end"
+
+
+def test_a_changed_end_reaches_the_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made(tmp_path)
+    job = Inside("slurm", "12")
+    monkeypatch.setattr(Inside, "end", lambda _: 5e9)
+    assert local._tell(run, job, Bound(4e9)) == Bound(5e9)
+    told = json.loads(run.deadline_json.read_text())
+    assert (told["end"], told["owner"]) == (5e9, owner.process(os.getpid()))
+    monkeypatch.setattr(Inside, "end", lambda _: None)
+    assert local._tell(run, job, Bound(5e9)) == Bound(5e9), "a scheduler that doesn't answer changes nothing"

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,12 @@ from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
 from ganhpc.run import Run, State, shown
+from ganhpc.schedulers.inside import Inside, inside
 from ganhpc.site import ROOT
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
+REREAD_SECONDS = 60.0
+"""How often the scheduler is asked again when the job ends in which this is typed."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -95,23 +98,49 @@ def train(
 ) -> int:
     """Run the trainer to its end under the user's eyes. Returns the exit code for the shell.
 
-    `bound`: the end of the job that this launcher itself runs in; None: nothing bounds the trainer but its definition. `signals` takes the numbers of those that asked to stop: one that comes at the very end finds the run done, with the code 0.
+    `bound`: the end of the trainer's time; None: the end of the job in which this is typed, if any. `signals` takes the numbers of those
+    that asked to stop: one that comes at the very end finds the run done, with the code 0.
     """
     if run.is_held():
         raise run.busy()
     command = command_of(run, experiment.resources)
     ensure_data(experiment, console)
     console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {run}")
+    job = inside() if bound is None else None
+    bound = _end_of(job) if job else bound
+    if job and bound:
+        console.print(
+            f"job {job.id} ends at {time.strftime('%H:%M:%S', time.localtime(bound.end))}: it saves before that."
+        )
+    asked = time.monotonic()
     with _stop_signals(run, console) as heard:
         child, tail = _start(run, command, bound)
         with View(run, console) as view:
             while child.poll() is None:
                 view.update(tail.lines())
                 time.sleep(0.1)
+                if job and time.monotonic() - asked > REREAD_SECONDS:
+                    asked, bound = time.monotonic(), _tell(run, job, bound)
             view.update(tail.lines())
     if signals is not None:
         signals += heard
     return _ended(run, child.returncode, heard, console)
+
+
+def _end_of(job: Inside) -> Bound | None:
+    """The end of a job in which a training is started by hand; the run need not end with it."""
+    end = job.end()
+    return Bound(end) if end else None
+
+
+def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
+    """Ask again for the end of the job (scontrol and oarwalltime change it), and tell the trainer a new one."""
+    now = _end_of(job)
+    if now is None or now == before:
+        return before
+    with suppress(UserError):  # a full disk: the trainer will say so itself
+        bounds.write(run, now, owner.process(os.getpid()), said_by_scheduler=True)
+    return now
 
 
 def _start(run: Run, command: list[str], bound: Bound | None = None) -> tuple[subprocess.Popen[bytes], LogTail]:

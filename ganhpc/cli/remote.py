@@ -21,6 +21,7 @@ from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy
 from ganhpc.run import Run
+from ganhpc.schedulers import oar_request
 from ganhpc.schedulers.base import SAID, Job, Scheduler
 from ganhpc.sending import Sent
 from ganhpc.site import Site
@@ -243,9 +244,11 @@ def asks(submission: submit.Submission) -> str:
         return ""
     request, site = submission.jobs[0].request, submission.scheduler.site
     gpus = f"{request.gpus_per_node or 'no'} GPU{'s' * (request.gpus_per_node > 1)}"
-    usual = request.gpus_per_node and request.typed_gpus is None and site.gpus_per_node is None
+    usual = request.gpus_per_node and (request.typed_gpus, site.gpus_per_node) == (None, None)
     usual = usual and submission.scheduler.own_gpus() is None
     way = "; --device cpu asks for none, gpus_per_node in the settings for others" if usual else ""
+    if submission.scheduler.name == "oar" and site.resources:
+        return f"each job asks for {oar_request.with_typed(site.resources, request.typed_nodes, request.typed_gpus)}."
     return f"each job asks for {request.nodes} node{'s' * (request.nodes > 1)} with {gpus}{' each' * (request.nodes > 1)}{way}."
 
 

@@ -175,6 +175,8 @@ class Scheduler(ABC):
     name: str
     default_policy = "student"
     """The policy where nobody has named one."""
+    codes_of_resources: frozenset[int] = frozenset()
+    """Exit codes with which it refuses, among others, requests for what it does not have."""
 
     def __init__(self, site: Site) -> None:
         self.site = site

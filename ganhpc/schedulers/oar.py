@@ -49,6 +49,7 @@ class Oar(Scheduler):
     """See the module."""
 
     name = "oar"
+    codes_of_resources = frozenset({5, 8, 255})
 
     def find(self) -> Found:
         if not shutil.which("oarsub"):

@@ -81,6 +81,7 @@ class Slurm(Scheduler):
     """See the module."""
 
     name = "slurm"
+    codes_of_resources = frozenset({1})
 
     def find(self) -> Found:
         if not shutil.which("sbatch"):
