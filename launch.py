@@ -4,7 +4,7 @@
 This file is read by whatever Python there is, so it keeps to what Python 2.7 and 3.6 read too: one that is too old gets a sentence.
 """
 
-# ruff: noqa: PTH120, UP031, RUF005
+# ruff: noqa: PTH109, PTH120, UP031, RUF005
 import os
 import sys
 
@@ -25,7 +25,14 @@ def leave(problem):  # type: ignore[no-untyped-def]
 
 
 def start():  # type: ignore[no-untyped-def]
-    """Run the program, or leave with a sentence where this Python can't."""
+    """Run the program, or leave with a sentence where this Python, or the folder in which this is typed, does not let it."""
+    try:
+        os.getcwd()
+    except OSError as error:
+        sys.stderr.write(
+            "Error: the folder in which this is typed is gone (%s): `cd` into one that exists.\n" % error.strerror
+        )
+        sys.exit(2)
     if sys.version_info < OLDEST:
         said = "%d.%d" % tuple(sys.version_info[:2])
         leave("ganhpc needs Python %d.%d or newer, and %s is Python %s" % (OLDEST + (sys.executable, said)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 import importlib
 import os
-import shlex
 import signal
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from types import ModuleType
 
 import click
 
-from ganhpc import bound, cores, owner, readiness, record, stop_requests
+from ganhpc import bound, cores, owner, readiness, record, script_text, stop_requests
 from ganhpc.bound import Bound
 from ganhpc.claim import Claim, Job
 from ganhpc.errors import UserError
@@ -262,10 +261,20 @@ class Segment:
             f"--walltime={max(1, int(self.hard_end - time.time()))}",
         ]
         words += [f"--tasks={self.tasks}", f"--follower={rank}:{self.nodes}:{self.first}"]
-        passed = ("PYTHONPATH", "GANHPC_SCHEDULER", "OAR_JOB_ID", "OMP_NUM_THREADS", LAUNCH)
+        passed = (
+            "PYTHONPATH",
+            "GANHPC_SCHEDULER",
+            "OAR_JOB_ID",
+            "OMP_NUM_THREADS",
+            "GANHPC_CONFIG",
+            "GANHPC_DATA",
+            LAUNCH,
+        )
         exports = {k: v for k, v in os.environ.items() if k in passed} | {owner.OWNER: self.owner}
-        line = " ".join(f"{key}={shlex.quote(value)}" for key, value in exports.items()) + " " + shlex.join(words)
-        return subprocess.Popen(["oarsh", host, f"cd {shlex.quote(str(Path.cwd()))} && env {line}"])
+        line = script_text.command(["env", *(f"{key}={value}" for key, value in exports.items()), *words])
+        line = script_text.shell("cd {} && exec {}", script_text.word(Path.cwd()), line)
+        # The shell at the other end is the user's own, whichever that is.
+        return subprocess.Popen(["oarsh", host, script_text.command(["exec", "bash", "-c", line])])
 
 
 def _before_trainer() -> None:

@@ -140,6 +140,14 @@ def test_a_python_without_the_packages_gets_a_sentence() -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_folder_that_is_gone_gets_a_sentence(tmp_path: Path) -> None:
+    line = f"cd {tmp_path} && mkdir gone && cd gone && rmdir ../gone && exec {sys.executable} {LAUNCH} results"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("Error: the folder in which this is typed is gone")
+    assert "Traceback" not in done.stderr
+
+
 def test_an_error_of_ours_is_not_taken_for_a_missing_package() -> None:
     done = launched(code="sys.modules['ganhpc.cli'] = None")
     assert "ModuleNotFoundError" in done.stderr
