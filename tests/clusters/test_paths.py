@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine, oar, slurm
-from tests.clusters.user import CIFAR, User
+from tests.clusters.user import CIFAR, SMALL, User
 
 pytestmark = pytest.mark.cluster
 NAMES = {
@@ -74,13 +74,27 @@ def trains(user: User) -> None:
     assert "done: 1 epochs in" in (run / "log.txt").read_text()
 
 
+def a_night_is_submitted_by_hand(user: User) -> None:
+    """The script of a night, run in such a folder."""
+    words = (*SMALL, "--epochs", "1", "--on", user.where, "--policy", "free.toml")
+    done = user.run("night", *words)
+    assert done.returncode == 0, done.stderr
+    (script,) = user.folder.glob("night-*.sh")
+    done = user.cluster.as_user(["bash", script], cwd=user.folder)
+    assert done.returncode == 0, done.stderr
+    (run,) = (user.folder / "runs" / "paced").iterdir()
+    user.wait(run, ("done",))
+
+
 def test_oar_takes_any_folder(on_oar: User, oar_cluster: oar.Oar) -> None:
     trains(on_oar)
+    a_night_is_submitted_by_hand(on_oar)
     assert oar_cluster.suspected() == 0
 
 
 def test_slurm_takes_any_folder(on_slurm: User) -> None:
     trains(on_slurm)
+    a_night_is_submitted_by_hand(on_slurm)
 
 
 def test_a_setup_line_that_fails_is_in_the_log(on_oar: User) -> None:
