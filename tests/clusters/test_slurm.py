@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import slurm
+from tests.clusters import machine, slurm
 from tests.clusters.chain import Chain
 from tests.clusters.early import Hung
 from tests.clusters.machine import wait_until
@@ -127,3 +127,27 @@ def test_a_job_that_hangs_until_its_walltime_is_out_of_time_and_resumable(slurm_
 @pytest.mark.slow
 def test_three_segments_end_with_the_weights_of_one(slurm_chain: Chain) -> None:
     slurm_chain.check()
+
+
+def test_a_job_refuses_pictures_that_changed_while_it_waited(user: User) -> None:
+    from PIL import Image
+
+    pictures, go = user.folder / "few", user.folder / "go"
+    pictures.mkdir()
+    for i in range(12):
+        Image.linear_gradient("L").rotate(30 * i).resize((40, 40)).save(pictures / f"{i:02}.png")
+    machine.give(user.folder)
+    setup = f'setup = ["export OMP_NUM_THREADS=1", "while [ ! -e {go} ]; do sleep 0.2; done"]\n'
+    (user.folder / "config.toml").write_text(setup)
+    tiny = ["--image-size", "32", "--base-channels", "8", "--batch-size", "4", "--epochs", "1", "--device", "cpu"]
+    run = user.launch("--data", "few", *tiny, policy="free", job=("dcgan",))
+    Image.linear_gradient("L").rotate(7).resize((40, 40)).save(pictures / "03.png")
+    go.touch()
+    seen = user.settles(run, "refused")
+    assert "of 12, 1 replaced (first: 03.png)" in seen["reason"]
+    said = (run / "log.txt").read_text()
+    assert "1 replaced (first: 03.png)" in said
+    assert "Traceback" not in said
+    again = user.run("dcgan", "--data", "./few/", *tiny, "--on", "slurm", "--policy", "free.toml")
+    assert again.returncode == 2
+    assert "1 replaced" in again.stderr
