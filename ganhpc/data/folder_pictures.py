@@ -19,7 +19,7 @@ from ganhpc.data import pixel_range
 from ganhpc.data.cache import facts, place
 from ganhpc.data.folder_files import Item, Source
 from ganhpc.data.folder_index import READ_ERRORS, find, fingerprint_of
-from ganhpc.data.picture_kinds import FORMATS, HEAD
+from ganhpc.data.picture_kinds import FORMATS, HEAD, kind_of
 from ganhpc.data.pixel_range import Extent, Range, Type, Unusable
 from ganhpc.experiment import slug
 from ganhpc.printable import printable
@@ -107,7 +107,9 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
     except Image.DecompressionBombError:
         raise Skip("huge, too many pixels") from None
     except UnidentifiedImageError:
-        raise Skip("unreadable (not an image, or its beginning is damaged)") from None
+        kind = kind_of(data[:HEAD])
+        known = f"damaged, or a kind of {kind} that Pillow does not read, such as numbers of 64 bits"
+        raise Skip(f"unreadable ({known if kind else 'not an image, or its beginning is damaged'})") from None
     except MemoryError:
         raise Skip("huge, no memory to decode it") from None
     except Unusable as reason:

@@ -27,6 +27,11 @@ _HIGH_BYTE = 64
 """Pillow keeps only the upper byte of 16-bit colour: where it stays below this in the whole set, too little of each value is left."""
 
 
+_BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
+"""Tags of TIFF."""
+_UNSIGNED, _SIGNED = 1, 2
+
+
 class Type(StrEnum):
     """The types of pixels whose range a set decides."""
 
@@ -63,6 +68,8 @@ def extent_of(image: Image.Image, head: bytes) -> Extent | Range | None:
 
     `head`: the first bytes of its file. Raises Unusable where no value is a number.
     """
+    if image.mode == "L" and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED:
+        raise Unusable("integers of 8 bits with a sign are not read: save it without")
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
         return _colours(image, head)
     if told := _told(image, head):
@@ -115,6 +122,8 @@ def scaled(image: Image.Image, found: Range) -> tuple[Image.Image, int]:
 
     values = _values(image)
     odd = int(values.size - np.count_nonzero(_finite(values)))
+    if _tag(image, _PHOTOMETRIC, 1) == 0:
+        found = Range(found.white, found.black)  # in this file the lowest value is white; Pillow turns 8 bits only
     spread = (found.white - found.black) or 1.0
     values = np.nan_to_num(values, nan=found.black, posinf=found.white, neginf=found.black)
     grey = ((values - found.black) * (255 / spread)).round().clip(0, 255).astype(np.uint8)
@@ -141,7 +150,10 @@ def _range(extent: Extent) -> Range:
 def _values(image: Image.Image) -> np.ndarray:
     import numpy as np
 
-    return np.asarray(image, dtype=np.float64)
+    values = np.asarray(image)
+    if image.mode == "I" and _tag(image, _BITS, 0) == 32 and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+        values = values.view(np.uint32)  # Pillow keeps 32 bits as if they had a sign
+    return values.astype(np.float64)
 
 
 def _finite(values: np.ndarray) -> np.ndarray:
@@ -174,11 +186,17 @@ def _bits(image: Image.Image, head: bytes) -> int:
         return head[24]
     if image.format == "PPM":
         return 16 if _maximum(head) > 255 else 8
-    tags: Any = getattr(image, "tag_v2", None)
-    if tags is not None:
-        bits = tags.get(258, (8,))
-        return int(bits[0] if isinstance(bits, tuple) else bits)
+    if hasattr(image, "tag_v2"):
+        return _tag(image, _BITS, 8)
     return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
+
+
+def _tag(image: Image.Image, number: int, default: int) -> int:
+    """A whole number among the tags of a TIFF; `default` where there is none, or the file is no TIFF."""
+    tags: Any = getattr(image, "tag_v2", {})
+    value = tags.get(number, default)
+    value = value[0] if isinstance(value, tuple) and value else value
+    return value if isinstance(value, int) else default
 
 
 def _maximum(head: bytes) -> int:

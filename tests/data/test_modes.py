@@ -325,3 +325,53 @@ def test_animated_pictures_give_their_first_frame_and_say_so(kind, words):
     made = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **more), SIDE)
     assert words in made.change
     assert made.pixels[3, 3].tolist() == [200, 0, 0]
+
+
+def plain_tiff(values, sample_format, photometric=1):
+    """A TIFF of one channel made by hand, for types of numbers that Pillow doesn't write."""
+    import struct
+
+    height, width = values.shape
+    data = values.tobytes()
+    tags = [
+        (256, width), (257, height), (258, values.itemsize * 8), (259, 1), (262, photometric), (273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, height),
+        (279, len(data)), (339, sample_format),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + data
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "low", "high"),
+    [
+        ("<u2", 1, 0, 4095),
+        ("<u4", 1, 0, 4095),
+        ("<u4", 1, 0, 2**32 - 1),
+        ("<i4", 2, 0, 70_000),
+        ("<i2", 2, -1000, 2000),
+        ("<i2", 2, 0, 4095),
+        ("<f4", 3, 0, 1),
+    ],
+)
+@pytest.mark.parametrize("photometric", [1, 0])
+def test_types_of_numbers_in_a_tiff(dtype, sample_format, low, high, photometric):
+    share = RNG.random((SIDE, SIDE))
+    share[0, :2] = 0, 1
+    values = (low + share * (high - low)).round(0 if dtype[1] != "f" else 7).astype(dtype)
+    data = plain_tiff(values, sample_format, photometric)
+    if photometric == 0 and dtype in ("<u4", "<i4", "<i2"):  # Pillow opens none of them
+        with pytest.raises(Skip, match="a kind of TIFF that Pillow does not read"):
+            decode(data, SIDE)
+        return
+    made = decode(data, SIDE).pixels[..., 0]
+    wanted = share if photometric else 1 - share
+    assert np.abs(made - wanted * 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "words"),
+    [("<f8", 3, "numbers of 64 bits"), ("<u8", 1, "numbers of 64 bits"), ("|i1", 2, "8 bits with a sign")],
+)
+def test_types_of_numbers_that_are_refused_by_name(dtype, sample_format, words):
+    with pytest.raises(Skip, match=words):
+        decode(plain_tiff(np.zeros((SIDE, SIDE), dtype), sample_format), SIDE)
