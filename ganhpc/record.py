@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from ganhpc.errors import Busy
 from ganhpc.files import storage_errors, write_json
 from ganhpc.origin import Origin, elsewhere
+from ganhpc.printable import shell_word
 from ganhpc.run import Run
 from ganhpc.run_files import Entry, Request, read_request
 
@@ -55,7 +56,9 @@ def note_intent(
     with updated(run) as record:
         others = elsewhere(record, here) if here else []
         if others:
-            raise Busy(f"{run} has just been submitted elsewhere: type `python launch.py status {run.name}`.")
+            raise Busy(
+                f"{run} has just been submitted elsewhere: type `python launch.py status {shell_word(run.name)}`."
+            )
         if about_to:
             _forgive(record)
         # A job without an id was never accepted, or it would have been found by its tag.

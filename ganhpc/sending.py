@@ -21,6 +21,7 @@ from ganhpc.files import atomic_open, storage_errors
 from ganhpc.origin import Origin
 from ganhpc.plan import Slot
 from ganhpc.policy import Policy
+from ganhpc.printable import shell_word
 from ganhpc.run import Run, State
 from ganhpc.run_files import Request
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
@@ -89,7 +90,7 @@ def survey(
         if alive and whole:
             jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
             said.append(
-                f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {w.run.name}` takes it back."
+                f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {shell_word(w.run.name)}` takes it back."
             )
         elif w.run.is_held():
             said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
@@ -102,8 +103,8 @@ def _others(w: Wanted, entries: Sequence[record.Entry]) -> str:
     """The sentence on a run that somebody has submitted elsewhere."""
     return (
         f"{w.run} is submitted elsewhere, as {origin.said(entries, SAID)}, which can't be asked here: nothing is submitted. "
-        f"Type `python launch.py status {w.run.name}` there: once those jobs have ended, the same command goes on here. Or type it "
-        f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {w.run.name} --elsewhere`."
+        f"Type `python launch.py status {shell_word(w.run.name)}` there: once those jobs have ended, the same command goes on here. Or type it "
+        f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {shell_word(w.run.name)} --elsewhere`."
     )
 
 

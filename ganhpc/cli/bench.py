@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganhpc import cores
+from ganhpc.cli.output import say, screen
 from ganhpc.errors import UserError
 from ganhpc.site import ROOT
 from ganhpc.units import format_duration
@@ -31,14 +32,13 @@ if TYPE_CHECKING:
 def command(quick: bool, device: str, compiled: bool, as_json: bool) -> None:
     """What this machine does, in about a minute and without any data set: images/s and operations/s of the networks of cifar,
     their distance from the device's measured ceilings, the input path against a DataLoader, what fits into an hour."""
-    from rich.console import Console
 
     words = ["--device", device, *(["--quick"] if quick else []), *(["--compile"] if compiled else [])]
-    found = _measured(words, Console(stderr=True, highlight=False))
+    found = _measured(words, screen(stderr=True, highlight=False))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        say(json.dumps(found, indent=1))
     else:
-        show(found, Console(highlight=False))
+        show(found, screen(highlight=False))
 
 
 def _measured(words: list[str], console: Console) -> dict[str, Any]:

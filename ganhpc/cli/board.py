@@ -15,6 +15,7 @@ from pathlib import Path
 import click
 
 from ganhpc import board, lookup, scan
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.run import Run
@@ -60,12 +61,12 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
         )
     settled = board.free_port(port)
     if settled != port:
-        click.echo(f"port {port} is taken: {settled} is free", err=True)
+        say(f"port {port} is taken: {settled} is free", err=True)
     with tempfile.TemporaryDirectory(prefix="ganhpc-board-") as folder:
         shown = board.Shown(Path(folder) / "runs")
         shown.folder.mkdir()
         begun = shown.update(found)
-        click.echo(f"{begun} of {len(found)} runs have begun; new ones appear by themselves", err=True)
+        say(f"{begun} of {len(found)} runs have begun; new ones appear by themselves", err=True)
         with _ended_politely():
             _serve(shown, find, settled, Path(folder) / "log", login)
 
@@ -98,15 +99,15 @@ def _serve(shown: board.Shown, find: Callable[[], list[Run]], port: int, log: Pa
         if child.poll() is not None or not board.answers(port):
             last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise UserError(f"TensorBoard did not start: {last}")
-        click.echo(f"TensorBoard  http://localhost:{port}/")
+        say(f"TensorBoard  http://localhost:{port}/")
         _say_tunnel(port, None, login)
-        click.echo("Ctrl-C ends it")
+        say("Ctrl-C ends it")
         while child.poll() is None:
             time.sleep(REFRESH if child.poll() is None else 0)
             shown.update(find())
         raise UserError(f"TensorBoard ended by itself (exit code {child.returncode}): type the command again.")
     except KeyboardInterrupt:
-        click.echo("ended")
+        say("ended")
     finally:
         _end(child)
 
@@ -114,11 +115,9 @@ def _serve(shown: board.Shown, find: Callable[[], list[Run]], port: int, log: Pa
 def _say_tunnel(port: int, node: str | None, login: str | None) -> None:
     line = board.tunnel(port, node=node, login=login)
     if not node and not login and any(name in os.environ for name in JOB_VARIABLES) and "-J" not in line:
-        click.echo(
-            f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True
-        )
-    click.echo(f"on the laptop  {line}")
-    click.echo(f"then open      http://localhost:{line.split('-L ')[1].split(':')[0]}/")
+        say(f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True)
+    say(f"on the laptop  {line}")
+    say(f"then open      http://localhost:{line.split('-L ')[1].split(':')[0]}/")
 
 
 @contextmanager

@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 
 from ganhpc import lookup, overview, record, sending
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.errors import UserError
 from ganhpc.overview import Known, View
+from ganhpc.printable import shell_word
 from ganhpc.run import State
 from ganhpc.schedulers.base import JobState
 
@@ -27,20 +29,20 @@ def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:
         name = record.read(run).get("scheduler")
         if not name:
             (view,), _ = overview.look([run], schedulers)
-            click.echo(_unsubmitted(view))
+            say(_unsubmitted(view))
             continue
         with sending.one_launcher(name):
             (view,), trouble = overview.look([run], schedulers)
             if trouble:
                 raise UserError(f"{run} is not cancelled: {trouble[0]}")
-            click.echo(_cancel(view, abandon))
+            say(_cancel(view, abandon))
 
 
 def _unsubmitted(view: View) -> str:
     """A run on this machine, under the eyes of its launcher."""
     if not view.run.ask_holder_to_stop("cancelled"):
         return f"{view.run} has no jobs: it is {view.run.standing().state}."
-    return f"{view.run} is asked to save and stop; to go on: python launch.py resume {view.run.name}"
+    return f"{view.run} is asked to save and stop; to go on: python launch.py resume {shell_word(view.run.name)}"
 
 
 def _cancel(view: View, abandon: bool) -> str:
@@ -64,7 +66,7 @@ def _cancel(view: View, abandon: bool) -> str:
     record.note_ended(run, {known.entry["tag"]: JobState.CANCELLED.value for known in done})
     jobs = ", ".join(known.job.id for known in done) or "none"
     kept = "its last checkpoint is kept" if run.has_checkpoint() else "there was no checkpoint yet"
-    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: python launch.py resume {run.name}"
+    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: python launch.py resume {shell_word(run.name)}"
 
 
 def _take_back(jobs: Sequence[Known]) -> None:
@@ -93,7 +95,7 @@ def main(words: tuple[str, ...], runs: str, every: bool, abandon: bool = False) 
         views, _ = overview.look(lookup.find_runs((), Path(runs)), schedulers)
         words = tuple(str(v.run.folder) for v in views if v.jobs or v.standing.state is State.RUNNING)
         if not words:
-            click.echo("nothing waits or runs.")
+            say("nothing waits or runs.")
             return
     cancel(words, runs, abandon)
 

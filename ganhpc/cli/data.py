@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ganhpc.cli.data_path import show
+from ganhpc.cli.output import say, screen
 from ganhpc.data.cache import sidecar
 from ganhpc.data.data_path import is_path
 from ganhpc.data.set_list import DataSet, data_sets, names
@@ -71,9 +72,8 @@ def command(
     python launch.py data cifar10 --fetch    get CIFAR-10 now: before a job on a node without internet, say
     python launch.py data PATH --sheet s.png  a folder or zip: what training will take of it, what it skips and why
     """
-    from rich.console import Console
 
-    console = Console(highlight=False, stderr=as_json)
+    console = screen(highlight=False, stderr=as_json)
     if name is not None and is_path(name):
         if fetch:
             raise UserError(
@@ -90,7 +90,7 @@ def command(
         _fetch(chosen, data_root, console, named=name is not None)
     told = [tell(found, data_root) for found in chosen]
     if as_json:
-        click.echo(json.dumps(told, indent=1))
+        say(json.dumps(told, indent=1))
         return
     for each in told:
         _print(each, console, with_ways=name is not None and not fetch)

@@ -9,6 +9,7 @@ import click
 
 from ganhpc import experiment as experiments
 from ganhpc.cli.experiments import command as training_command
+from ganhpc.cli.output import say, screen
 from ganhpc.cli.params import Sections
 from ganhpc.experiment import Experiment, options
 
@@ -54,7 +55,7 @@ def command(ctx: click.Context) -> None:
     python launch.py describe cifar --help               what shapes the network
     """
     if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
+        say(ctx.get_help())
 
 
 def _command(cls: type[Experiment]) -> click.Command:
@@ -77,11 +78,10 @@ def describe(cls: type[Experiment], values: dict[str, Any]) -> None:
 
     found = build(experiments.from_typed(cls, values, values["preset"] or "default"), _typed(cls, values))
     if values["json"]:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        say(json.dumps(found.to_json(), indent=1))
         return
-    from rich.console import Console
 
-    _print(found, Console(highlight=False))
+    _print(found, screen(highlight=False))
 
 
 def _typed(cls: type[Experiment], values: dict[str, Any]) -> list[str]:

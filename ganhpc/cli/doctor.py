@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganhpc.cli.output import say, screen
 from ganhpc.finding import Finding, Level
 
 if TYPE_CHECKING:
@@ -37,15 +38,14 @@ def command(runs: Path | None, data_root: Path | None, as_json: bool) -> None:
     found = list(findings) if as_json else _show(findings)
     ready = not any(f.level is Level.BAD for f in found)
     if as_json:
-        click.echo(json.dumps({"ready": ready, "checks": [f.to_json() for f in found]}, indent=1))
+        say(json.dumps({"ready": ready, "checks": [f.to_json() for f in found]}, indent=1))
     sys.exit(0 if ready else 1)
 
 
 def _show(findings: Iterable[Finding]) -> list[Finding]:
     """Print each finding as soon as it is there, then a sentence on the whole."""
-    from rich.console import Console
 
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     found = []
     with console.status("looking over this machine .."):
         for finding in findings:

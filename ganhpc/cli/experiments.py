@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ganhpc.cli.output import say
 from ganhpc.cli.params import PLACE, RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, from_typed, options, summary
@@ -160,7 +161,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     asked(scheduler, values)
     if scheduler is None:
         if values["on"] == "auto":
-            click.echo(f"this machine: {why}", err=True)
+            say(f"this machine: {why}", err=True)
         _run_here(experiments, runs, values)
         return
     from ganhpc.cli import remote
@@ -169,7 +170,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
         raise UserError("--now plans from another moment and can't submit: add --dry-run, or leave it out.")
     if values["segments"] and base.budget.time is not None:
         raise UserError("--segments is for runs bounded by --epochs alone: --time says how many jobs there are.")
-    click.echo(f"{scheduler.name}: {why}", err=True)
+    say(f"{scheduler.name}: {why}", err=True)
     place = remote.Place.of(scheduler, values["policy"], values["now"], settings)
     remote.launch(
         experiments,
@@ -190,10 +191,10 @@ def _run_here(experiments: list[Experiment], runs: Path, values: dict[str, Any])
         return
     plans = [local.plan(e, runs, new=values["new"]) for e in experiments]
     if values["json"]:
-        click.echo(json.dumps({"runs": plans}, indent=1))
+        say(json.dumps({"runs": plans}, indent=1))
         return
     for plan in plans:
-        click.echo(f"run      {plan['folder']}  ({plan['state']})")
-        click.echo(f"command  {plan['command']}")
+        say(f"run      {plan['folder']}  ({plan['state']})")
+        say(f"command  {plan['command']}")
         for name, value in plan["definition"].items():
-            click.echo(f"  {name:<18} {json.dumps(value)}")
+            say(f"  {name:<18} {json.dumps(value)}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
@@ -40,9 +41,7 @@ def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
         raise UserError(f"--out {out}: there is no folder {path.parent}: make it first.")
     if folder and not Path(folder).is_dir():
         raise UserError(f"{folder} is not a folder: name the folder of runs, or leave it out for {runs}.")
-    text, n = wall.page(
-        Path(folder or runs), path, Words(lang), lambda sentence: click.echo(f"Warning: {sentence}", err=True)
-    )
+    text, n = wall.page(Path(folder or runs), path, Words(lang), lambda sentence: say(f"Warning: {sentence}", err=True))
     with atomic_open(path, durable=False) as file:
         file.write(text.encode(errors="backslashreplace"))
-    click.echo(f"{path}: {n:,} run{'s' * (n != 1)} ({max(1, path.stat().st_size // 1000):,} kB)")
+    say(f"{path}: {n:,} run{'s' * (n != 1)} ({max(1, path.stat().st_size // 1000):,} kB)")

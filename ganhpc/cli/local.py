@@ -20,11 +20,13 @@ from rich.console import Console
 from ganhpc import bound as bounds
 from ganhpc import cores, owner, stop_requests
 from ganhpc.bound import Bound
+from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.watch import LogTail, View
 from ganhpc.data import held_data
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
+from ganhpc.printable import shell_word
 from ganhpc.run import Run, State, shown
 from ganhpc.schedulers.inside import Inside, inside
 from ganhpc.site import ROOT
@@ -66,14 +68,14 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
     """Train (or show) each in turn. One that fails doesn't keep the others from running; the exit code is the worst."""
     from ganhpc.cli.show import show_run
 
-    console = Console(stderr=as_json, highlight=False)
+    console = screen(stderr=as_json, highlight=False)
     worst, opened = 0, []
     for experiment in experiments:
         run = Run.open(runs, experiment, new=new)
         opened.append(run)
         hold_data(run, experiment, console)
         if run.result_json.exists():
-            console.print(f"[green]already done:[/] {run}  (--new trains it afresh)")
+            console.print(f"[green]already done:[/] {in_markup(run)}  (--new trains it afresh)")
         else:
             code = train(run, experiment, console)
             worst = max(worst, code)
@@ -105,7 +107,7 @@ def train(
         raise run.busy()
     command = command_of(run, experiment.resources)
     ensure_data(experiment, console)
-    console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {run}")
+    console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}")
     job = inside() if bound is None else None
     bound = _end_of(job) if job else bound
     if job and bound:
@@ -190,22 +192,24 @@ def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
     silent = standing.state is not State.DONE and standing.status.get("owner") != owner.process(os.getpid())
     if code < 0:
         why = "before it said anything" if silent else standing.reason
-        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {why}.")
+        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {in_markup(why)}.")
     elif silent and code != 3:
-        console.print(f"[red]the trainer could not start[/] (exit code {code}); its words are in {shown(run.log)}.")
+        console.print(
+            f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}."
+        )
     elif code not in (EXIT_RESUMABLE, 3):
-        console.print(f"[red]{standing.state}:[/] {standing.reason}")
+        console.print(f"[red]{standing.state}:[/] {in_markup(standing.reason)}")
         if code == 1:
-            console.print(f"the trainer's words are in {shown(run.log)}")
+            console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
     elif standing.state is State.RESUMABLE:
-        console.print(f"[yellow]stopped[/] ({standing.reason}); everything up to now is saved.")
-    console.print(f"to go on: {again()}", soft_wrap=True)
+        console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}); everything up to now is saved.")
+    console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
     return 128 + heard[0] if heard else code if code > 0 else 1
 
 
 def again() -> str:
     """The command that was typed, to be typed again: without --new, which would start over."""
-    return shlex.join(["python", "launch.py", *(word for word in sys.argv[1:] if word != "--new")])
+    return " ".join(["python", "launch.py", *(shell_word(word) for word in sys.argv[1:] if word != "--new")])
 
 
 def hold_data(

@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from ganhpc import overview
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.cli.watch import LogTail
@@ -34,9 +35,7 @@ def show(word: str, runs: str, follow: bool, lines: int) -> None:
     elif not _last_lines(run, lines):
         view = _look(run)
         reason = f" ({view.standing.reason})" if view.standing.reason else ""
-        click.echo(
-            f"nothing is written yet: the run is {view.standing.state}{reason}; next: {view.next_command}", err=True
-        )
+        say(f"nothing is written yet: the run is {view.standing.state}{reason}; next: {view.next_command}", err=True)
 
 
 def _last_lines(run: Run, lines: int) -> int:
@@ -51,7 +50,7 @@ def _last_lines(run: Run, lines: int) -> int:
         return 0
     kept = printable_lines(data.decode(errors="replace"))[-lines:] if lines else []
     for line in kept:
-        click.echo(line)
+        say(line)
     return size
 
 
@@ -61,15 +60,15 @@ def _follow(run: Run, offset: int) -> None:
     while True:
         if run.log.exists():
             for line in tail.lines():
-                click.echo(printable(line, 10_000))
+                say(printable(line, 10_000))
         if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
-            click.echo(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
+            say(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
             return
         if time.monotonic() - asked > ASK_SECONDS or run.result_json.exists():
             view, asked = _look(run), time.monotonic()
             waits = view.standing.reason if view.standing.state is State.WAITING else ""
             if waits and waits != said:
-                click.echo(f"waiting {waits} ..", err=True)
+                say(f"waiting {waits} ..", err=True)
             said = waits
         time.sleep(0.3)
 

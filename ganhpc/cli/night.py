@@ -18,6 +18,7 @@ from ganhpc import script, site, submit
 from ganhpc.calendar_rules import parse_instant
 from ganhpc.cli import remote, scan
 from ganhpc.cli.experiments import DefinitionType, scan_options
+from ganhpc.cli.output import say, screen
 from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
@@ -42,7 +43,7 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     asked(scheduler, values)
     scheduler = scheduler or named("local", settings)
     place = Place.of(scheduler, values["policy"], values["now"], settings)
-    console = Console(stderr=values["json"], highlight=False)
+    console = screen(stderr=values["json"], highlight=False)
     console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
     scans = scan.for_night(words, values) if values["scans"] or values["zipped"] else []
     made = _each_once([e for found in scans for e in found.experiments] or definitions(words, values))
@@ -116,7 +117,7 @@ def _plan(
 
 def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(submission.plan.to_json(), indent=1))
+        say(json.dumps(submission.plan.to_json(), indent=1))
         return
     console.print(remote.timeline(submission))
     remote.say_remaining(submission, console)
@@ -161,7 +162,7 @@ def _agree(
 
 def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
     if as_json or not sys.stdin.isatty():
-        click.echo("nothing is submitted: --yes submits without a question.", err=True)
+        say("nothing is submitted: --yes submits without a question.", err=True)
         return False
     n = len(submission.jobs)
     return click.confirm(

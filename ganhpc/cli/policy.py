@@ -11,10 +11,12 @@ import click
 
 from ganhpc import policy_choice, site, submit
 from ganhpc.check import Request, check
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.lookup import find_run
 from ganhpc.policy import Policy, explain, packaged_policies, say_seconds
+from ganhpc.printable import shell_word
 from ganhpc.schedulers.base import Scheduler
 from ganhpc.schedulers.pick import CHOICES, named, pick
 
@@ -29,7 +31,7 @@ def show(name: str | None, on: str, now: str | None, checked: str | None, runs: 
         return
     policy = policy_choice.choose(name, settings, here).policy
     if as_json:
-        click.echo(json.dumps({"in_force": not name, "sentences": explain(policy), **_plain(policy)}, indent=1))
+        say(json.dumps({"in_force": not name, "sentences": explain(policy), **_plain(policy)}, indent=1))
         return
     if not name:
         source = (
@@ -37,10 +39,10 @@ def show(name: str | None, on: str, now: str | None, checked: str | None, runs: 
             if settings.policy
             else f"the default on {scheduler.name if scheduler else 'this machine'}"
         )
-        click.echo(f"In force: {policy.name} ({source}; {why}).")
+        say(f"In force: {policy.name} ({source}; {why}).")
     for sentence in explain(policy):
-        click.echo(sentence)
-    click.echo(f"Others: {', '.join(p for p in packaged_policies() if p != policy.name)}, or the path of a TOML file.")
+        say(sentence)
+    say(f"Others: {', '.join(p for p in packaged_policies() if p != policy.name)}, or the path of a TOML file.")
 
 
 def _plain(policy: Policy) -> dict[str, Any]:
@@ -56,7 +58,7 @@ def _check(
     run = find_run(word, runs)
     choice = policy_choice.choose(name, settings, known, run)
     if choice.note:
-        click.echo(choice.note, err=True)
+        say(choice.note, err=True)
     place = remote.Place.under(choice, known, now, settings)
     policy, tz, moment = place.policy, place.tz, place.now
     queue = remote.queue_if_here(known)
@@ -66,22 +68,22 @@ def _check(
     submission = submit.prepare([wanted], known, policy, moment, queue)
     broken = check(Request(moment, seconds), policy, tz, moment, [submit.busy_of(job, moment) for job in queue])
     if not broken:
-        click.echo(f"{run} may be submitted now, as one job of {say_seconds(seconds)}.")
+        say(f"{run} may be submitted now, as one job of {say_seconds(seconds)}.")
         return
-    click.echo(f"{run} may not be submitted now as one job of {say_seconds(seconds)}:")
+    say(f"{run} may not be submitted now as one job of {say_seconds(seconds)}:")
     for violation in broken:
-        click.echo(f"- {violation.sentence[:1].upper()}{violation.sentence[1:]}.")
+        say(f"- {violation.sentence[:1].upper()}{violation.sentence[1:]}.")
     if nearest := broken[0].nearest:
-        click.echo(
+        say(
             f"The nearest job that passes starts on {nearest.start:%a %d %b %H:%M:%S} for {say_seconds(nearest.seconds)}."
         )
     slots = submission.plan.slots
     if slots and not submission.plan.remaining:
         asked = "" if on == "auto" else f" --on {on}"
         first, last = slots[0].start, slots[-1].end
-        click.echo(
+        say(
             f"In {len(slots)} job{'s' * (len(slots) > 1)} it passes, from {first:%a %d %b %H:%M:%S} to {last:%a %d %b %H:%M:%S}: "
-            f"python launch.py resume {run.name}{asked}"
+            f"python launch.py resume {shell_word(run.name)}{asked}"
         )
     else:
         raise UserError("no number of jobs makes it pass: " + submission.plan.remaining[0].reason)

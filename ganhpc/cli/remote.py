@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from ganhpc import policy_choice, script, script_text, sending, submit
 from ganhpc.calendar_rules import parse_instant
+from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.data import held_data
 from ganhpc.errors import Busy, UserError
 from ganhpc.experiment import Experiment
 from ganhpc.policy import Policy
+from ganhpc.printable import printable
 from ganhpc.run import Run
 from ganhpc.schedulers import oar_request
 from ganhpc.schedulers.base import SAID, Job, Scheduler
@@ -73,7 +74,7 @@ def launch(
     segments: int | None = None,
 ) -> None:
     """Submit the runs under the policy, or print what would be submitted."""
-    console = Console(stderr=as_json, highlight=False)
+    console = screen(stderr=as_json, highlight=False)
     if dry_run:
         wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
         for w in wanted:
@@ -175,9 +176,7 @@ def _submit(
 def _say_sent(made: _Round, console: Console, as_json: bool) -> None:
     submission = submit.joined(made.parts) if made.parts else None
     if as_json:
-        click.echo(
-            json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1)
-        )
+        say(json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1))
         return
     for sentence in made.said:
         console.print(sentence, markup=False, soft_wrap=True)
@@ -229,13 +228,13 @@ def queue_if_here(scheduler: Scheduler) -> list[Job]:
 def print_dry(submission: submit.Submission, console: Console, as_json: bool) -> None:
     """The plan, then every script and command, as they would be sent."""
     if as_json:
-        click.echo(json.dumps(submission.to_json(), indent=1))
+        say(json.dumps(submission.to_json(), indent=1))
         return
     console.print(timeline(submission))
     console.print(asks(submission), soft_wrap=True)
     say_remaining(submission, console)
     for job in submission.jobs:
-        click.echo(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
+        say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
 
 
 def asks(submission: submit.Submission) -> str:
@@ -255,7 +254,10 @@ def asks(submission: submit.Submission) -> str:
 def say_remaining(submission: submit.Submission, console: Console) -> None:
     """What of the runs the plan has no place for."""
     for left in submission.plan.remaining:
-        console.print(f"[yellow]left[/]  {format_duration(left.seconds)} of {left.run}: {left.reason}", soft_wrap=True)
+        console.print(
+            f"[yellow]left[/]  {format_duration(left.seconds)} of {in_markup(left.run)}: {in_markup(left.reason)}",
+            soft_wrap=True,
+        )
 
 
 def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
@@ -279,7 +281,7 @@ def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
         note = sent[k].note if sent else ""
         why = f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason
         experiment = submission.jobs[k].request.run.parent.name
-        run = Text(f"{experiment}/{slot.run}", style="cyan").append(
+        run = Text(printable(f"{experiment}/{slot.run}"), style="cyan").append(
             f", segment {slot.segment}, {format_duration(slot.seconds)} ({slot.kind})", style="default"
         )
         table.add_row(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
@@ -39,7 +40,7 @@ def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None,
 
     subjects, stem = subject.find(names, Path(runs))
     form, path = _file(form, out, stem)
-    doc = document.document(subjects, Words(lang), lambda sentence: click.echo(sentence, err=True))
+    doc = document.document(subjects, Words(lang), lambda sentence: say(sentence, err=True))
     if not doc.sections:
         raise UserError(
             f"there is no run that could be read in {', '.join(names)}: `python launch.py results` lists runs."
@@ -49,7 +50,7 @@ def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None,
             file.write(html.render(doc).encode(errors="backslashreplace"))  # names of files may hold any bytes
     else:
         {"md": markdown.write, "pdf": pdf.write}[form](doc, path)
-    click.echo(f"{path}: {doc.title}, {doc.subtitle} ({max(1, path.stat().st_size // 1000):,} kB)")
+    say(f"{path}: {doc.title}, {doc.subtitle} ({max(1, path.stat().st_size // 1000):,} kB)")
 
 
 def _file(form: str | None, out: str | None, stem: str) -> tuple[str, Path]:

@@ -14,6 +14,7 @@ import click
 import orjson
 
 from ganhpc import results
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.printable import in_csv, printable
@@ -69,7 +70,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     tests = [test for text in filters for test in Filter.parse_all(text)]
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
-        read = results.rows(Path(how["runs"]), lambda sentence: click.echo(f"Warning: {printable(sentence)}", err=True))
+        read = results.rows(Path(how["runs"]), lambda sentence: say(f"Warning: {printable(sentence)}", err=True))
         scan = load_scan(how["scan"], Path(how["runs"])) if how["scan"] else None
         if scan:
             place = {str(run.folder): k for k, run in enumerate(scan.run_folders())}
@@ -81,7 +82,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
         if by:
             found = ordered(found, by, largest_first=largest_first)
         if not found:
-            click.echo(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"] or how["md"])
+            say(_nothing(how["runs"], len(read)), err=how["json"] or how["csv"] or how["md"])
         if scan and not (how["json"] or how["csv"]):
             for row in found:  # Columns tell what the scan's runs differ in: the name need not.
                 row["variant"] = scan.base.get("name") or scan.base.get("preset")
@@ -107,7 +108,7 @@ def _compare(read: list[Row], words: tuple[str, str], as_json: bool) -> None:
 
     found = results_compare.compare(*(results_compare.chosen(word, read) for word in words))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        say(json.dumps(found, indent=1))
     else:
         print_comparison(found)
 
@@ -120,7 +121,7 @@ def _watch(filters: tuple[str, ...], sort: str | None, limit: int | None, how: d
         show(filters, sort, limit, **how)
         if not sys.stdout.isatty():
             return
-        click.echo(f"{time.strftime('%H:%M:%S')}, again in {EVERY:.0f} s; Ctrl-C ends")
+        say(f"{time.strftime('%H:%M:%S')}, again in {EVERY:.0f} s; Ctrl-C ends")
         time.sleep(EVERY)
 
 

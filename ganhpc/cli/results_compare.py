@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.cli.output import screen
 from ganhpc.cli.results_table import plain
 from ganhpc.hparams import word
 
 
 def print_comparison(found: dict[str, Any]) -> None:
     """What differs in the definition, then the measures with their differences (b less a)."""
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     for letter, name in zip("ab", found["runs"], strict=True):
         console.print(Text(f"{letter}  {plain(name)}", "bold"), soft_wrap=True)
     console.print()

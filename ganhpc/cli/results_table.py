@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.cli.output import screen
 from ganhpc.fields import differing, fields_of
 from ganhpc.files import Damaged, read_json
 from ganhpc.hparams import word
@@ -112,10 +113,10 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
     columns = columns_of(found, shown, asked)
     titles, lines = _whole_lines(shown, columns)
     widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     if not console.is_terminal and not os.environ.get("COLUMNS"):
         # A pipe or a file has no width of its own: there, nothing is folded.
-        console = Console(highlight=False, width=max(80, sum(widths) + 2 * len(widths)))
+        console = screen(highlight=False, width=max(80, sum(widths) + 2 * len(widths)))
     if sum(widths) + 2 * (len(widths) - 1) <= console.width:
         console.print(_wide(titles, lines, widths))
     else:

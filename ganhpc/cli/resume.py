@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from ganhpc import lookup, policy_choice, record, site, submit
+from ganhpc.cli.output import say, screen
 from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections
 from ganhpc.run import Run
 from ganhpc.schedulers.base import Scheduler
@@ -33,11 +34,11 @@ def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None
     for place, members in places.items():
         scheduler, why = pick(place, settings, dry_run=dry_run)
         asked(scheduler, values)
-        console = Console(stderr=values["json"], highlight=False)
+        console = screen(stderr=values["json"], highlight=False)
         if scheduler is None:
             _here(members, console, dry_run)
             continue
-        click.echo(f"{scheduler.name}: {why}", err=True)
+        say(f"{scheduler.name}: {why}", err=True)
         for choice, same in _by_policy(members, policy, settings, scheduler):
             under = remote.Place.under(choice, scheduler, values["now"] if dry_run else None, settings)
             _resume(same, under, dry_run, console, values["json"])
@@ -51,7 +52,7 @@ def _by_policy(
     for run in members:
         choice = policy_choice.choose(typed, settings, scheduler, run)
         if choice.note:
-            click.echo(choice.note, err=True)
+            say(choice.note, err=True)
         groups.setdefault(choice.name, (choice, []))[1].append(run)
     return list(groups.values())
 
@@ -78,7 +79,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
     for run in members:
         experiment = run.experiment()
         if dry_run:
-            click.echo(" ".join(local.command_of(run, experiment.resources)))
+            say(" ".join(local.command_of(run, experiment.resources)))
             continue
         local.hold_again(run, experiment, console)
         if not run.result_json.exists():

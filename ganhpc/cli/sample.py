@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.experiment import slug
@@ -76,14 +77,12 @@ def sample(
         _film(net, rows, columns, number, interpolate or "slerp", frames, path)
     else:
         _sheet(net, rows, columns, number, interpolate, path)
-    click.echo(f"{printable(path)}: {rows}x{columns} pictures, seed {number}, weights from {source}")
+    say(f"{printable(path)}: {rows}x{columns} pictures, seed {number}, weights from {source}")
     if onnx:
         from ganhpc.onnx_file import write_onnx
 
         write_onnx(net, Path(onnx))
-        click.echo(
-            f"{onnx}: the generator, from latent vectors [n, {net.latent_dim}] to images [n, C, H, W] in [-1, 1]"
-        )
+        say(f"{onnx}: the generator, from latent vectors [n, {net.latent_dim}] to images [n, C, H, W] in [-1, 1]")
 
 
 def _seed(run: Run) -> int:

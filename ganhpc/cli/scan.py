@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import click
 from rich.console import Console
 
 from ganhpc import grid, scan, site, submit
 from ganhpc.cli import local, remote
+from ganhpc.cli.output import say, screen
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, planned, show
 from ganhpc.data import held_data
@@ -59,7 +59,7 @@ def launch(cls: type[Experiment], values: dict[str, Any]) -> None:
     if values["now"] and not dry_run:
         raise UserError("--now plans from another moment and can't start anything: add --dry-run, or leave it out.")
     plan = planned(found, base, values["seeds"], runs, new=values["new"])
-    console = Console(stderr=as_json, highlight=False)
+    console = screen(stderr=as_json, highlight=False)
     console.print(f"{scheduler.name if scheduler else 'this machine'}: {why}", soft_wrap=True, markup=False)
     here = scheduler or named("local", settings)
     place = Place.of(here, values["policy"], values["now"], settings)
@@ -77,7 +77,7 @@ def _here(plan: Planned, runs: Path, values: dict[str, Any], console: Console) -
     if values["dry_run"]:
         if values["json"]:
             plans = [local.plan(e, runs, new=values["new"]) for e in plan.experiments]
-            click.echo(json.dumps({"scan": plan.to_json(), "runs": plans}, indent=1))
+            say(json.dumps({"scan": plan.to_json(), "runs": plans}, indent=1))
         return
     for e in plan.experiments:
         local.processes(e.resources)
@@ -155,7 +155,7 @@ def _remote(plan: Planned, place: Place, values: dict[str, Any], console: Consol
     opened, failed = opened_all(plan, runs, console, new=new, segments=values["segments"])
     if opened:
         remote.send(opened, place, console, as_json=values["json"], part=True)
-    click.echo(f"scan {kept.name}: `python launch.py results --scan {kept.name}` shows how far it is.", err=True)
+    say(f"scan {kept.name}: `python launch.py results --scan {kept.name}` shows how far it is.", err=True)
     if failed:
         raise UserError(f"not submitted: {'; '.join(failed)}.")
 
@@ -181,11 +181,11 @@ def _print_dry(plan: Planned, place: Place, values: dict[str, Any], console: Con
     wanted = [submit.Wanted(w.run, w.experiment, values["segments"]) for w in plan.wanted]
     if not wanted:
         if values["json"]:
-            click.echo(json.dumps({"scan": plan.to_json(), "slots": [], "remaining": []}, indent=1))
+            say(json.dumps({"scan": plan.to_json(), "slots": [], "remaining": []}, indent=1))
         return
     queue = remote.queue_if_here(place.scheduler)
     submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
     if values["json"]:
-        click.echo(json.dumps({"scan": plan.to_json(), **submission.to_json()}, indent=1))
+        say(json.dumps({"scan": plan.to_json(), **submission.to_json()}, indent=1))
     else:
         remote.print_dry(submission, console, as_json=False)

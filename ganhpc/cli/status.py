@@ -11,13 +11,15 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from ganhpc import lookup, overview, site
+from ganhpc.cli.output import say, screen
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.overview import Known, View
+from ganhpc.printable import printable
 from ganhpc.run import Run, State
 from ganhpc.schedulers.base import SAID, JobState, Scheduler
 from ganhpc.units import format_duration
@@ -53,9 +55,9 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
     chosen = lookup.find_runs(words, Path(runs))
     if as_json:
         views, trouble = overview.look(chosen, schedulers)
-        click.echo(json.dumps({"runs": [view.to_json() for view in views], "trouble": trouble}, indent=1))
+        say(json.dumps({"runs": [view.to_json() for view in views], "trouble": trouble}, indent=1))
         return
-    console = Console(highlight=False)
+    console = screen(highlight=False)
     if not watch:
         console.print(picture(chosen, all_runs or bool(words), runs))
         return
@@ -76,7 +78,7 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     if not all_runs:
         newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-SHOWN_DONE:]
         views = [view for view in views if view not in done or view in newest]
-    notes = [Text(sentence, style="yellow") for sentence in trouble]
+    notes = [Text(printable(sentence), style="yellow") for sentence in trouble]
     if not all_runs and len(done) > SHOWN_DONE:
         notes.append(Text(f"and {len(done) - SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
     if not views:
@@ -87,10 +89,10 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
 def block(view: View) -> Text:
     """A run: its name and state, and what there is to say under them. No columns, so that commands can be copied."""
     state = view.standing.state
-    text = Text(f"{view.run.folder.parent.name}/{view.run.name}  ", style="bold", overflow="fold")
+    text = Text(f"{printable(f'{view.run.folder.parent.name}/{view.run.name}')}  ", style="bold", overflow="fold")
     text.append(Text(state.value, style=COLOURS.get(state, "")))
     for line in lines(view):
-        text.append(f"\n    {line}", style="not bold")
+        text.append(f"\n    {printable(line)}", style="not bold")
     return text
 
 
@@ -113,9 +115,9 @@ def lines(view: View) -> list[str]:
 def progress(view: View) -> str:
     """Epochs made and planned, and the time left."""
     status, words = view.standing.status, []
-    if status.get("epoch") is not None:
-        planned = f" of {status['epochs_planned']:.1f}" if status.get("epochs_planned") else ""
-        words.append(f"epoch {status['epoch']:.2f}{planned}")
+    if (epoch := status.get("epoch")) is not None:
+        planned = status.get("epochs_planned")
+        words.append(f"epoch {epoch:.2f}" + (f" of {planned:.1f}" if planned else ""))
     if view.time_left is not None and view.standing.state is not State.DONE:
         words.append(f"{format_duration(round(view.time_left))} left")
     headline, last = status.get("headline", ""), status.get("last") or {}
