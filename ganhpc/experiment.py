@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 from ganhpc.data.data_path import denoted
 from ganhpc.errors import UserError, nearest
 from ganhpc.option import Option, kind_of, option
+from ganhpc.printable import slug
 
 FORMAT = 1
 """Version of experiment.json. A change that older code can't read, or that changes what a field means, adds one."""
@@ -273,11 +274,6 @@ def summary(name: str) -> str:
 
 
 # -- small helpers ----------------------------------------------------------------------------------------------------
-
-
-def slug(text: str) -> str:
-    """`text` with only letters, digits, dot, plus, minus and underscore: safe as a folder's name and in a shell."""
-    return "".join(c if c.isascii() and (c.isalnum() or c in ".+-_") else "-" for c in text).strip(".-") or "run"
 
 
 def _digest(tree: dict[str, Any]) -> str:

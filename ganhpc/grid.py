@@ -14,8 +14,9 @@ from typing import Any
 
 from ganhpc import scan
 from ganhpc.errors import UserError, nearest
-from ganhpc.experiment import Experiment, options, slug
+from ganhpc.experiment import Experiment, options
 from ganhpc.option import Option
+from ganhpc.printable import slug
 from ganhpc.scan_values import find_option, shown, values_of
 
 MOST_RUNS = 1000

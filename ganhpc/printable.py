@@ -31,6 +31,11 @@ def is_printable(text: str) -> bool:
     return text.isprintable()
 
 
+def slug(text: str) -> str:
+    """`text` with only letters, digits, dot, plus, minus and underscore: safe as a folder's name and in a shell."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in ".+-_") else "-" for c in text).strip(".-") or "run"
+
+
 def shell_word(text: object) -> str:
     """`text` as a word that can be copied into bash or zsh and means exactly `text` there, in printable characters only."""
     raw = str(text)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -18,9 +18,6 @@ from torch.optim import Optimizer
 from ganhpc.clock import Clock
 from ganhpc.distributed import Distributed
 from ganhpc.experiment import Experiment
-
-if TYPE_CHECKING:
-    from ganhpc.tasks.base import Task
 
 Batch = tuple[Tensor, ...]
 Figures = dict[str, Tensor]
@@ -55,7 +52,17 @@ def set_rate(group: dict[str, object], rate: float) -> None:
         group["lr"] = rate
 
 
-def begin(experiment: Experiment, task: Task, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
+class Replayable(Protocol):
+    """The part of a task that a replay needs."""
+
+    replayable: bool
+    optimizers: dict[str, Optimizer]
+
+    def train_step(self, batch: Any) -> Figures:
+        """One step on `batch`."""
+
+
+def begin(experiment: Experiment, task: Replayable, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
     """What makes the training steps of the task's present stage."""
     replayed = wanted(experiment, peers, task.replayable)
     settle(task.optimizers.values(), replayed=replayed)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ganhpc import experiment
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, options
+from ganhpc.printable import slug
 from jobs.cifar import Cifar
 
 
@@ -61,7 +62,7 @@ def test_variants_are_readable_and_tell_small_numbers_apart() -> None:
 
 @given(st.text(max_size=30))
 def test_a_slug_is_a_safe_folder_name(text: str) -> None:
-    made = experiment.slug(text)
+    made = slug(text)
     assert made and "/" not in made and not made.startswith((".", "-")) and Path(made).name == made
 
 

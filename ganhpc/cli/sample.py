@@ -10,10 +10,9 @@ import click
 from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
-from ganhpc.experiment import slug
 from ganhpc.files import Damaged, read_json
 from ganhpc.lookup import find_run
-from ganhpc.printable import printable
+from ganhpc.printable import printable, slug
 from ganhpc.run import Run
 from ganhpc.run_files import is_count
 

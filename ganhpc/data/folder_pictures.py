@@ -21,8 +21,7 @@ from ganhpc.data.folder_files import Item, Source
 from ganhpc.data.folder_index import READ_ERRORS, find, fingerprint_of
 from ganhpc.data.picture_kinds import FORMATS, HEAD, kind_of
 from ganhpc.data.pixel_range import Extent, Range, Type, Unusable
-from ganhpc.experiment import slug
-from ganhpc.printable import printable
+from ganhpc.printable import printable, slug
 
 if TYPE_CHECKING:
     from pathlib import Path
