@@ -15,6 +15,7 @@ from typing import Any
 from ganhpc import hparams
 from ganhpc.errors import UserError
 from ganhpc.fields import differing, fields_of, options_of
+from ganhpc.figures import Place, keys_of, named_in
 from ganhpc.files import read_json
 from ganhpc.run import Run
 from ganhpc.trainer_protocol import die_with_parent
@@ -26,12 +27,6 @@ LOCAL_PORT = 10_000
 """What is added to the port at the laptop's end: 6006 is 16006 there, so that a TensorBoard on the laptop is not in the way."""
 GATE = "access.grid5000.fr"
 """Through this host all of Grid'5000 is reached."""
-METRICS = ("test_accuracy", "test_loss", "valid", "diversity", "convergence", "wasserstein", "held_out_score", "fake_score", "train_loss",
-           "train_loss_g", "train_loss_d", "train_k", "train_M")  # fmt: skip
-"""Figures of an evaluation that are columns of the HParams page, where a run has them."""
-MEASURED = ("frechet", "kernel", "lines_valid", "lines_coverage")
-"""Beginnings of the names of measures made at the end that are columns."""
-
 
 # -- what is shown ------------------------------------------------------------------------------------------------------
 
@@ -94,8 +89,9 @@ def metrics_of(folders: Iterable[Path]) -> list[str]:
     for folder in folders:
         last = _read(folder / "status.json").get("last")
         found |= {f"epoch/{name}" for name in last} if isinstance(last, dict) else set()
-        found |= {f"final/{name}" for name in _read(folder / "result.json") if name.startswith(MEASURED)}
-    order = [f"epoch/{name}" for name in METRICS if f"epoch/{name}" in found]
+        measured = named_in(Place.HPARAMS_END, _read(folder / "result.json"))
+        found |= {f"final/{name}" for name in measured}
+    order = [f"epoch/{name}" for name in keys_of(Place.HPARAMS) if f"epoch/{name}" in found]
     return order + sorted(tag for tag in found if tag.startswith("final/"))
 
 

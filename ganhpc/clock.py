@@ -11,11 +11,8 @@ from typing import Any
 
 from fvcore.common.timer import Timer
 
+from ganhpc.figures import BETWEEN, TIMED
 from ganhpc.pace import Costs
-
-PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint", "logging")
-BETWEEN = ("evaluation", "checkpoint", "logging")
-"""Phases outside the training steps."""
 
 
 class Clock:
@@ -31,7 +28,7 @@ class Clock:
         self._synchronize = synchronize
         self._sample_every = sample_every if synchronize else 1
         self._sampling = True
-        self._phases = dict.fromkeys(PHASES, 0.0)
+        self._phases = dict.fromkeys(TIMED, 0.0)
         self._sampled_steps = 0
         self._steps = 0
         self._steps_here = 0

@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from ganhpc.units import counted
+
 LOW_DIVERSITY = 0.1
 """Below this share of real images' deviation, pictures are taken for the same."""
 SURE = 0.99
@@ -44,10 +46,10 @@ class Watch:
         apart = score_real is not None and score_fake is not None and score_real > SURE and score_fake < 1 - SURE
         self.sure = self.sure + 1 if apart else 0
         if self.same >= PATIENCE:
-            return f"the generator has collapsed: for {self.same} epochs its pictures have varied by {diversity:.1%} of what real ones do"
+            return f"the generator has collapsed: for {counted(self.same, 'epoch')} its pictures have varied by {diversity:.1%} of what real ones do"
         if self.sure >= PATIENCE:
             return (
-                f"the discriminator is saturated: for {self.sure} epochs it has scored real images {score_real:.3f} and generated ones "
+                f"the discriminator is saturated: for {counted(self.sure, 'epoch')} it has scored real images {score_real:.3f} and generated ones "
                 f"{score_fake:.3f}, so that the generator learns hardly anything"
             )
         return ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ganhpc.trainer_protocol import OMP_TYPED
+from ganhpc.units import counted
 
 BUSY_SECONDS = 0.2
 """How long other processes are watched: the kernel counts in hundredths of a second."""
@@ -52,7 +53,7 @@ class Cores:
 
     def describe(self) -> str:
         """One clause for people: what bounds the threads."""
-        words = [f"{self.affinity} core{'s' * (self.affinity != 1)}"]
+        words = [counted(self.affinity, "core")]
         if self.quota is not None and self.quota < self.affinity:
             words.append(f"a quota of {self.quota:.3g}")
         if self.allocated is not None and self.allocated < self.affinity:

@@ -17,6 +17,7 @@ from typing import Any
 from ganhpc.commands import Answer, ask
 from ganhpc.finding import Finding, bad, good, note
 from ganhpc.site import ROOT
+from ganhpc.units import counted
 
 OLDEST = (3, 11)
 TORCH_SECONDS = 180.0
@@ -217,9 +218,7 @@ def gpu_findings(found: dict[str, Any], driver: Answer) -> Iterator[Finding]:
         )
     else:
         cores = len(os.sched_getaffinity(0))
-        yield good(
-            "gpu", f"none: training runs on the processor ({cores} core{'s' * (cores > 1)})", gpus=[], cores=cores
-        )
+        yield good("gpu", f"none: training runs on the processor ({counted(cores, 'core')})", gpus=[], cores=cores)
 
 
 def _gpu(n: int, gpu: dict[str, Any], driver: str) -> Finding:

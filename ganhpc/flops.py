@@ -63,7 +63,9 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
-class _StepCounter(CountingMode):
+class StepCounter(CountingMode):
+    """Adds up the operations and the bytes moved of what is executed while it is active."""
+
     def __init__(self) -> None:
         super().__init__()
         self.ops = Operations()
@@ -101,7 +103,7 @@ def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
         `bytes`: what its operators read and write, each for itself, as an uncompiled step does (`moved_bytes`);
         `uncounted`: calls of operators that no rule knows, by name, whose operations are missing above.
     """
-    counter = _StepCounter()
+    counter = StepCounter()
     with undisturbed(), counter:
         step()
     return {

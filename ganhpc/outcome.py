@@ -22,6 +22,7 @@ from ganhpc.flops import count_parameters, training_step_ops
 from ganhpc.run import Run, State
 from ganhpc.tasks.base import SPEED, Task, precision_of
 from ganhpc.trainer import Trainer
+from ganhpc.units import counted
 
 
 def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,9 +106,11 @@ def _work(
         "macs": sum(d.macs for d in described.values()),
         "ops": ops,
         "step_ops": of_a_step,
+        "epoch_ops": of_a_step and of_a_step * trainer.task.steps_per_epoch,
         "gflops_per_second": of_a_step and of_a_step * trainer.images_per_second / trainer.task.batch_size / 1e9,
         "forward_gflops_per_second": ops * trainer.images_per_second / 1e9,
         "peak_gflops_per_second": most or None,
+        "peak_spread": peak_found.get("spread"),
     }
 
 
@@ -152,6 +155,7 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "epochs_planned": done.epochs_planned - done.stage_step / trainer.task.steps_per_epoch,
         "ended_by": done.ended_by,
         "steps": done.step - done.stage_step,
+        "epoch_seconds": _epoch_seconds(trainer),
         **stages.outcome(trainer),
         "batch_size": trainer.task.batch_size,
         "images_per_second": trainer.images_per_second,
@@ -161,6 +165,13 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "startup_seconds": done.startup_seconds,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _epoch_seconds(trainer: Trainer) -> float | None:
+    """Seconds of the steps of one epoch in the last stage, on average."""
+    done = trainer.progress
+    steps, seconds = done.step - done.stage_step, done.step_seconds - done.stage_seconds
+    return seconds / steps * trainer.task.steps_per_epoch if steps else None
 
 
 def environment(trainer: Trainer) -> dict[str, Any]:
@@ -193,7 +204,7 @@ def device_name(device: torch.device) -> str:
         model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         model = platform.machine()
-    return f"{model}, {cores} core{'s' if cores > 1 else ''}"
+    return f"{model}, {counted(cores, 'core')}"
 
 
 def commit() -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,22 +31,28 @@ def peak(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     with undisturbed(), torch.no_grad(), as_convolutions_compute():
         while True:
             pair = _matrices(side, device, dtype)
-            best = _seconds(*pair)
-            if best < SECONDS[device.type]:  # the first call of a size also chooses and loads a kernel
-                best = min(best, _seconds(*pair))
-            if best >= LONG_ENOUGH or side >= LARGEST_SIDE:
+            took = [_seconds(*pair)]
+            if took[0] < SECONDS[device.type]:  # the first call of a size also chooses and loads a kernel
+                took = [min(took[0], _seconds(*pair))]
+            if took[0] >= LONG_ENOUGH or side >= LARGEST_SIDE:
                 break
             side *= 2
-        tries = 2
         while time.perf_counter() - begun < SECONDS[device.type]:
-            best, tries = min(best, _seconds(*pair)), tries + 1
+            took.append(_seconds(*pair))
     return {
-        "gflops_per_second": 2 * side**3 / best / 1e9,
+        "gflops_per_second": 2 * side**3 / min(took) / 1e9,
         "side": side,
         "dtype": str(dtype).removeprefix("torch."),
         "threads": torch.get_num_threads() if device.type == "cpu" else None,
-        "tries": tries,
+        "tries": 1 + len(took),
+        "spread": spread(took),
     }
+
+
+def spread(seconds: Sequence[float]) -> float:
+    """How many times as long as the fastest of some tries the slow ones take: the slowest but one in ten, so that a single hiccup is none."""
+    ordered = sorted(seconds)
+    return ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)] / ordered[0]
 
 
 def _matrices(side: int, device: torch.device, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:

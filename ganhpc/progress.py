@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ganhpc.errors import UserError
+
 
 class Stopped(Exception):
     """The loop ended before the run was done, with a checkpoint."""
@@ -12,6 +14,16 @@ class Stopped(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Failed(UserError):
+    """The training itself failed, in a way that more of it won't mend."""
+
+    exit_code = 4
+
+
+class NonFinite(Failed):
+    """A training figure stopped being a number."""
 
 
 @dataclass
@@ -30,6 +42,9 @@ class Progress:
     epochs_planned: float = 0.0
     step_seconds: float = 0.0
     """Seconds spent in training steps alone."""
+    pass_step: int = -1
+    """Where the present pass through the images began: step, seconds of steps; -1 where an older checkpoint did not say."""
+    pass_seconds: float = 0.0
     segments: int = 0
     lost_seconds: float = 0.0
     """Training time that kills threw away."""

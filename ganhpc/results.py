@@ -11,17 +11,20 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ganhpc import figures
 from ganhpc.errors import UserError
 from ganhpc.experiment import FORMAT
+from ganhpc.figures import Place
 from ganhpc.files import Damaged, subfolders
 from ganhpc.results_index import Index
 from ganhpc.run import Run, State
+from ganhpc.units import counted
 
 Row = dict[str, Any]
 
 KEYS = (
-    "experiment", "variant", "run", "state", "reason", "seed", "test_accuracy", "test_accuracy_no_tta", "params", "macs", "ops",
-    "train_seconds", "budget_seconds", "epochs", "images_per_second", "gflops_per_second", "device", "weights_sha256", "group", "folder",
+    "experiment", "variant", "run", "state", "reason", "seed", *figures.keys_of(Place.ROW), "budget_seconds", "device", "weights_sha256",
+    "group", "folder",
 )  # fmt: skip
 """Every row has these; None where it is not known. A finished run's row has all of result.json besides."""
 
@@ -55,7 +58,7 @@ def rows(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Row]:
         definitions.save()
     if strangers:
         few = ", ".join(strangers[:3]) + (", .." if len(strangers) > 3 else "")
-        warn(f"{len(strangers)} folder{'s' * (len(strangers) > 1)} without a run left out: {few}")
+        warn(f"{counted(len(strangers), 'folder')} without a run left out: {few}")
     return found
 
 

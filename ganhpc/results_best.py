@@ -4,17 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ganhpc import figures
 from ganhpc.results import Row, is_number
-
-MEASURES = ("test_accuracy", "frechet", "lines_valid", "valid", "convergence", "test_loss")
-"""Beginnings of measures' names: the first one that finished runs have is the one they are judged by."""
-LOWER = ("loss", "test_loss", "convergence", "wasserstein", "frechet", "kernel", "lines_total_variation")
-"""Measures, or families of them (frechet_efflite0), of which less is better; of all others more is."""
-
-
-def lower_is_better(measure: str) -> bool:
-    """Whether the smaller of two values of `measure` is the better one."""
-    return measure in LOWER or measure.startswith(("frechet", "kernel"))
 
 
 def mean(row: Row, key: str) -> float | None:
@@ -48,10 +39,9 @@ def best(found: list[Row]) -> tuple[dict[str, bool], set[tuple[int, str]]]:
 
 
 def _measure(rows: list[Row]) -> tuple[str, bool] | None:
-    for beginning in MEASURES:
+    for judge in figures.judges():
         for row in rows:
             for key in row:
-                fits = key == beginning or (beginning == "frechet" and key.startswith("frechet"))
-                if fits and mean(row, key) is not None:
-                    return key, not lower_is_better(key)
+                if judge.fits(key) and mean(row, key) is not None:
+                    return key, not figures.lower_is_better(key)
     return None

@@ -5,17 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ganhpc import figures
 from ganhpc.errors import UserError, nearest
 from ganhpc.fields import options_of
+from ganhpc.figures import Place
 from ganhpc.files import read_json
 from ganhpc.results import Row, grouped, is_number
-
-MEASURES = (
-    "test_accuracy", "test_accuracy_no_tta", "test_loss", "valid", "lines_valid", "lines_coverage", "diversity", "convergence", "wasserstein",
-    "held_out_score", "fake_score", "train_loss", "train_loss_g", "train_loss_d", "train_k", "train_M", "params", "macs", "ops",
-    "train_seconds", "epochs", "images_per_second", "gflops_per_second",
-)  # fmt: skip
-"""Measures that are compared, in this order; Frechet and kernel distances besides."""
+from ganhpc.units import counted
 
 
 def chosen(word: str, found: list[Row]) -> Row:
@@ -47,7 +43,7 @@ def _one(word: str, rows: list[Row]) -> Row:
         raise UserError(f"--compare {word} means {len(groups)} variants ({some}): type more of the name.")
     if not groups[0]["n"]:
         raise UserError(
-            f"--compare {word}: none of its {len(rows)} runs is done; name one of them, such as {rows[0]['run']}."
+            f"--compare {word}: none of its {counted(len(rows), 'run')} is done; name one of them, such as {rows[0]['run']}."
         )
     return {**groups[0], "folder": groups[0]["folders"][0], "run": None}
 
@@ -65,9 +61,10 @@ def compare(first: Row, second: Row) -> dict[str, Any]:
     fields = {name: [a.get(name), b.get(name)] for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)}
     if first.get("experiment") != second.get("experiment"):
         fields = {"experiment": [first.get("experiment"), second.get("experiment")], **fields}
-    distances = [key for key in first if key.startswith(("frechet", "kernel")) and not key.endswith("deviation")]
+    distances = [name for name in first if not name.endswith("deviation") and (of := figures.find(name)) and of.family]
+    single = figures.keys_of(Place.COMPARED)
     measures = {}
-    for name in (*MEASURES[:2], *distances, *MEASURES[2:]):
+    for name in (*single[:2], *figures.named_in(Place.COMPARED, distances), *single[2:]):
         one, other = _number(first, name), _number(second, name)
         if one and other:
             gap = other["mean"] - one["mean"]
@@ -79,7 +76,9 @@ def compare(first: Row, second: Row) -> dict[str, Any]:
 def name_of(row: Row) -> str:
     """What a row is called: the run, or the variant with the number of its seeds."""
     n = row.get("n")
-    return f"{row['experiment']}/{row['run'] or row['variant'] or row['group']}" + (f" ({n} runs)" if n else "")
+    return f"{row['experiment']}/{row['run'] or row['variant'] or row['group']}" + (
+        f" ({counted(n, 'run')})" if n else ""
+    )
 
 
 def _options(row: Row) -> dict[str, Any]:

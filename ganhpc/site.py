@@ -17,6 +17,7 @@ from typing import Annotated, Any, get_type_hints
 import ganhpc
 from ganhpc import whoami
 from ganhpc.errors import UserError, nearest
+from ganhpc.printable import shell_word
 from ganhpc.toml_values import BadValue, text, time_zone
 from ganhpc.whoami import expand
 
@@ -168,6 +169,12 @@ def places() -> list[Path]:
 def state_folder() -> Path:
     """Where the launchers of this user meet."""
     return expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ganhpc"
+
+
+def runs_option(runs: Path) -> str:
+    """What a command that is to be typed next needs to find the folder of runs: nothing where it is the usual one."""
+    usual = Path(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
+    return "" if usual.resolve() == runs.resolve() else f" --runs {shell_word(runs)}"
 
 
 def load() -> Site:

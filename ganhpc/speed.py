@@ -20,6 +20,7 @@ import torch
 from ganhpc.cores import SHARED_FROM, Cores, Load
 from ganhpc.experiment import Experiment
 from ganhpc.tasks.base import SPEED, Context, Task, precision_of
+from ganhpc.units import counted
 
 SHARE = 0.02
 """Share of the time budget that all measurements of a run may take."""
@@ -336,4 +337,4 @@ def _ladder(most: int, now: int) -> tuple[int, ...]:
 
 
 def _threads(n: int) -> str:
-    return f"{n} thread{'s' * (n != 1)}"
+    return counted(n, "thread")

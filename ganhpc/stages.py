@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ganhpc import replay
-
 if TYPE_CHECKING:
     from ganhpc.trainer import Trainer
 
@@ -45,7 +43,7 @@ def _next(trainer: Trainer) -> None:
     done.stage_step, done.stage_seconds, done.stage_schedule = done.step, done.step_seconds, done.schedule
     done.evaluated = -1
     task.begin_stage(done.stage)
-    trainer.train_step = replay.begin(trainer.experiment, task, trainer.peers, trainer.clock)
+    trainer.begin_steps()
     # Steps and evaluations of the new stage cost something else.
     trainer.paces.forget()
     trainer.sums, trainer.counted = {}, 0

@@ -34,7 +34,7 @@ LEAVES_OUT = (
 
 
 def training_step(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
-    """Count one step of `experiment` on images of `shape` (channels, height, width), in single precision.
+    """Count one step, such as all but the first are, of `experiment` on images of `shape` (channels, height, width), in single precision.
 
     Returns:
         `images`: training images that the step sees; `ops` (add, mul, max, other, total), `macs` and `uncounted` as in
@@ -46,6 +46,8 @@ def training_step(experiment: Experiment, shape: tuple[int, int, int], classes: 
     with undisturbed(), FakeTensorMode(allow_non_fake_inputs=True) as fakes:
         _without_values(task, fakes)
         batch = tree_map_only(Tensor, fakes.from_tensor, task.batch(0, 0))
+        # As all steps but the first: its optimizer has no momentum yet, and computes less.
+        task.train_step(batch)
         with counter:
             task.train_step(batch)
     by_operator = dict(counter.fvcore)

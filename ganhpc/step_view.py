@@ -10,6 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.units import counted
+
 
 def render_step(step: dict[str, Any], forward_macs: int, console: Console) -> None:
     """Print what `step_count.training_step` found. `forward_macs`: multiply-accumulates of one image through each network once."""
@@ -19,7 +21,7 @@ def render_step(step: dict[str, Any], forward_macs: int, console: Console) -> No
         )
         return
     images, fvcore = step["images"], step["fvcore"]
-    title = f"A whole training step on {images:,} images"
+    title = f"A whole training step on {counted(images, 'image')}"
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold cyan")
     for header in ("", "ours", "fvcore"):
         table.add_column(header, justify="right" if header else "left")

@@ -19,6 +19,7 @@ from ganhpc.errors import UserError
 from ganhpc.printable import say_error
 from ganhpc.run import Run, State
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
+from ganhpc.units import counted
 
 
 def main(argv: list[str]) -> int:
@@ -88,7 +89,7 @@ def _fit(run: Run, begun: float, stage: dict[str, Any]) -> int:
         result = write_outcome(run, trainer, figures)
         if peers.is_main:
             _try_status(run, State.DONE, "", stage)
-            print(f"done: {result['epochs']:.4g} epochs in {result['train_seconds']:.1f} s", flush=True)
+            print(f"done: {counted(result['epochs'], 'epoch')} in {result['train_seconds']:.1f} s", flush=True)
         peers.barrier()
         return 0
     finally:

@@ -16,16 +16,16 @@ from ganhpc.bound import Watched
 from ganhpc.clock import Clock, Plan
 from ganhpc.distributed import Distributed
 from ganhpc.epoch_line import epoch_line
-from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
 from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
 from ganhpc.pace import Costs, Paces
-from ganhpc.progress import Progress, Stopped
+from ganhpc.progress import Failed, NonFinite, Progress, Stopped
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
 from ganhpc.sampler import Sampler
 from ganhpc.speed import Speed
+from ganhpc.step_work import StepWork, jumped
 from ganhpc.tasks.base import Task
 from ganhpc.tasks.stage import within
 
@@ -45,16 +45,6 @@ WAIT_SECONDS = 300.0
 """Longest time for which rank 0 may work alone: half of what the others wait for it."""
 
 
-class Failed(UserError):
-    """The training itself failed, in a way that more of it won't mend."""
-
-    exit_code = 4
-
-
-class NonFinite(Failed):
-    """A training figure stopped being a number."""
-
-
 class Trainer:
     """Trains one run from wherever it stands until it is done, must stop, or fails."""
 
@@ -72,7 +62,7 @@ class Trainer:
         self.run, self.experiment, self.task = run, experiment, task
         self.clock, self.peers, self.say = clock, peers, say
         self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
-        self.progress = Progress()
+        self.progress = Progress(pass_step=0)
         self.paces = Paces()
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
@@ -92,8 +82,14 @@ class Trainer:
             self.looks.begin()
         compile = compiling.wanted(experiment, peers.device, task.compilable)
         task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
-        self.train_step = replay.begin(experiment, task, peers, self.clock)
+        self.work = StepWork(peers.world_size)
+        self.begin_steps()
         self.progress.segments += 1
+
+    def begin_steps(self) -> None:
+        """Make the training steps of the task's present stage from now on."""
+        step = replay.begin(self.experiment, self.task, self.peers, self.clock)
+        self.train_step = self.work.begin(step, which=2 if step == self.task.train_step else 1)
 
     # -- the loop -------------------------------------------------------------------------------------------------------
 
@@ -171,6 +167,7 @@ class Trainer:
         epoch, index = divmod(done.step, self.task.steps_per_epoch)
         self.clock.begin_step()
         along = self.plan.progress(done.step, done.schedule, math.inf)
+        before = self.rates
         self.rates = self.task.schedule(within(self.task.stages, done.stage, done.stage_schedule, along))
         with self.clock.phase("data"):
             batch = self.task.batch(epoch, index)
@@ -179,12 +176,13 @@ class Trainer:
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
         self.counted += 1
         done.schedule = self.plan.progress(done.step + 1, done.schedule, left)
+        if (jumps := jumped(before, self.rates)) and done.step % LOG_EVERY:
+            # Both ends of a jump, so that it is drawn as one.
+            self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **before})
         done.step += 1
-        if done.step % LOG_EVERY == 0:
+        if done.step % LOG_EVERY == 0 or jumps:
             last = {name: float(value) for name, value in figures.items()}
-            self.metrics.line(
-                "train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last, **self.rates}
-            )
+            self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last} | self.rates)
 
     def _check_finite(self) -> None:
         self._refuse([name for name, value in self.sums.items() if not math.isfinite(float(value))])
@@ -240,6 +238,7 @@ class Trainer:
             **{f"train_{k}": v for k, v in means.items()},
         }
         point |= {**numbers, "images_per_second": self.images_per_second, **self.rates}
+        point |= (work := self.work.of_the_pass(done) if means else {})
         point |= {"words": self.task.words(means) if means else "", "seconds_by_phase": self.clock.rounded_shares()}
         done.evaluated = done.step
         if done.curve and (done.curve[-1]["step"], done.curve[-1].get("stage", 0)) == (done.step, done.stage):
@@ -247,7 +246,7 @@ class Trainer:
         done.curve.append({"step": done.step, **({"stage": done.stage} if done.stage else {}), **point})
         self.metrics.line("epoch", done.step, point)
         self._tell(force=True)
-        self.say(epoch_line(self, means, numbers))
+        self.say(epoch_line(self, means, numbers, work))
         if self.task.failure:
             raise Failed(f"{self.task.failure}; {self._kept()}. Type the command again with other options.")
 

@@ -82,6 +82,15 @@ def format_count(n: int) -> str:
     return min(forms, key=len)
 
 
+def counted(n: float, noun: str, form: str = "") -> str:
+    """`n` with its noun: '1 epoch', '2 epochs', '1.5 epochs', '1,200 images'. `form` is a format for numbers; what is shown decides."""
+    shown = format(n, form or ("," if isinstance(n, int) else ",.4g"))
+    if float(shown.replace(",", "")) == 1:
+        return f"{shown} {noun}"
+    ending = "es" if noun.endswith(("s", "x", "sh", "tch")) else "s"
+    return f"{shown} {noun}{ending}"
+
+
 def human_number(value: float, digits: int = 3) -> str:
     """`value` rounded for reading: 62006 -> '62.0 k', 1303440 -> '1.30 M'. Not for anything exact."""
     if not math.isfinite(value):

@@ -15,7 +15,7 @@ from ganhpc import cores
 from ganhpc.cli.output import say, screen
 from ganhpc.errors import UserError
 from ganhpc.site import ROOT
-from ganhpc.units import format_duration
+from ganhpc.units import counted, format_duration
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -90,7 +90,7 @@ def show(found: dict[str, Any], console: Console) -> None:
 
 def _machine(found: dict[str, Any]) -> Iterator[str]:
     peaks = found["peaks"]
-    threads = f", {found['threads']} threads" if found["device_type"] == "cpu" else ""
+    threads = f", {counted(found['threads'], 'thread')}" if found["device_type"] == "cpu" else ""
     commit = f", commit {found['commit']}" if found["commit"] else ""
     yield f"{found['device']}{threads}; torch {found['torch']}, Python {found['python']}, ganhpc {found['ganhpc']}{commit}"
     side = peaks["matmul_side"]

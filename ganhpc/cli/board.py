@@ -19,6 +19,7 @@ from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.run import Run
+from ganhpc.units import counted
 
 REFRESH = 10.0
 """Seconds between two looks for new runs."""
@@ -66,7 +67,7 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
         shown = board.Shown(Path(folder) / "runs")
         shown.folder.mkdir()
         begun = shown.update(found)
-        say(f"{begun} of {len(found)} runs have begun; new ones appear by themselves", err=True)
+        say(f"{begun} of {counted(len(found), 'run')} begun; new ones appear by themselves", err=True)
         with _ended_politely():
             _serve(shown, find, settled, Path(folder) / "log", login)
 

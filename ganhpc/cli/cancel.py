@@ -8,14 +8,14 @@ from pathlib import Path
 
 import click
 
-from ganhpc import lookup, overview, record, sending
+from ganhpc import lookup, overview, record, sending, site
 from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.errors import UserError
 from ganhpc.overview import Known, View
 from ganhpc.printable import shell_word
-from ganhpc.run import State
+from ganhpc.run import Run, State
 from ganhpc.schedulers.base import JobState
 
 PATIENCE_SECONDS = 30.0
@@ -42,7 +42,11 @@ def _unsubmitted(view: View) -> str:
     """A run on this machine, under the eyes of its launcher."""
     if not view.run.ask_holder_to_stop("cancelled"):
         return f"{view.run} has no jobs: it is {view.run.standing().state}."
-    return f"{view.run} is asked to save and stop; to go on: python launch.py resume {shell_word(view.run.name)}"
+    return f"{view.run} is asked to save and stop; to go on: {_resume(view.run)}"
+
+
+def _resume(run: Run) -> str:
+    return f"python launch.py resume {shell_word(run.name)}{site.runs_option(run.folder.parent.parent)}"
 
 
 def _cancel(view: View, abandon: bool) -> str:
@@ -66,7 +70,7 @@ def _cancel(view: View, abandon: bool) -> str:
     record.note_ended(run, {known.entry["tag"]: JobState.CANCELLED.value for known in done})
     jobs = ", ".join(known.job.id for known in done) or "none"
     kept = "its last checkpoint is kept" if run.has_checkpoint() else "there was no checkpoint yet"
-    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: python launch.py resume {shell_word(run.name)}"
+    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: {_resume(run)}"
 
 
 def _take_back(jobs: Sequence[Known]) -> None:

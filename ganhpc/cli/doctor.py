@@ -12,6 +12,7 @@ import click
 
 from ganhpc.cli.output import say, screen
 from ganhpc.finding import Finding, Level
+from ganhpc.units import counted
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -79,5 +80,5 @@ def verdict(found: Sequence[Finding]) -> str:
     if broken:
         return f"Not ready to train: {', '.join(dict.fromkeys(broken))} must be mended first."
     notes = sum(f.level is Level.NOTE for f in found)
-    aside = f" ({notes} line{'s' * (notes > 1)} worth a look)" if notes else ""
+    aside = f" ({counted(notes, 'line')} worth a look)" if notes else ""
     return f"Ready to train{aside}: python launch.py cifar --budget-params 256k --time 5m"

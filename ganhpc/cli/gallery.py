@@ -11,6 +11,7 @@ from ganhpc.cli.params import RUNS, Sections
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open
 from ganhpc.report.language import LANGUAGES
+from ganhpc.units import counted
 
 command = Sections(
     "gallery",
@@ -44,4 +45,4 @@ def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
     text, n = wall.page(Path(folder or runs), path, Words(lang), lambda sentence: say(f"Warning: {sentence}", err=True))
     with atomic_open(path, durable=False) as file:
         file.write(text.encode(errors="backslashreplace"))
-    say(f"{path}: {n:,} run{'s' * (n != 1)} ({max(1, path.stat().st_size // 1000):,} kB)")
+    say(f"{path}: {counted(n, 'run')} ({max(1, path.stat().st_size // 1000):,} kB)")

@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 
 from ganhpc import bound as bounds
-from ganhpc import cores, owner, stop_requests
+from ganhpc import cores, owner, site, stop_requests
 from ganhpc.bound import Bound
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.watch import LogTail, View
@@ -203,7 +203,12 @@ def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
             console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
     elif standing.state is State.RESUMABLE:
         console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}); everything up to now is saved.")
-    console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
+    if heard or code < 0 or code == EXIT_RESUMABLE:
+        console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
+    elif code == 3:
+        follow = f"python launch.py logs {shell_word(run.name)} -f{site.runs_option(run.folder.parent.parent)}"
+        console.print(f"to follow it: {in_markup(follow)}", soft_wrap=True)
+    # Anything else must fail again: its sentence says what to change.
     return 128 + heard[0] if heard else code if code > 0 else 1
 
 

@@ -30,6 +30,7 @@ from ganhpc.run import Run
 from ganhpc.schedulers.base import SAID, Job
 from ganhpc.schedulers.pick import named, pick
 from ganhpc.schedulers.typed import asked
+from ganhpc.units import counted
 from ganhpc.window import Window
 
 
@@ -166,7 +167,7 @@ def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
         return False
     n = len(submission.jobs)
     return click.confirm(
-        f"submit {'these' if n > 1 else 'this'} {n} job{'s' * (n > 1)} to {SAID[submission.scheduler.name]}?"
+        f"submit {'these' if n > 1 else 'this'} {counted(n, 'job')} to {SAID[submission.scheduler.name]}?"
     )
 
 

@@ -19,6 +19,7 @@ from ganhpc.policy import Policy, explain, packaged_policies, say_seconds
 from ganhpc.printable import shell_word
 from ganhpc.schedulers.base import Scheduler
 from ganhpc.schedulers.pick import CHOICES, named, pick
+from ganhpc.units import counted
 
 
 def show(name: str | None, on: str, now: str | None, checked: str | None, runs: str, as_json: bool) -> None:
@@ -82,7 +83,7 @@ def _check(
         asked = "" if on == "auto" else f" --on {on}"
         first, last = slots[0].start, slots[-1].end
         say(
-            f"In {len(slots)} job{'s' * (len(slots) > 1)} it passes, from {first:%a %d %b %H:%M:%S} to {last:%a %d %b %H:%M:%S}: "
+            f"In {counted(len(slots), 'job')} it passes, from {first:%a %d %b %H:%M:%S} to {last:%a %d %b %H:%M:%S}: "
             f"python launch.py resume {shell_word(run.name)}{asked}"
         )
     else:

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc import policy_choice, script, script_text, sending, submit
+from ganhpc import policy_choice, script, script_text, sending, site, submit
 from ganhpc.calendar_rules import parse_instant
 from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.data import held_data
@@ -135,7 +135,7 @@ def send(
         if not agree(changed):
             return
         shown = changed
-    _say_sent(made, console, as_json)
+    _say_sent(made, console, as_json, opened[0].run.folder.parent.parent)
 
 
 def _submit(
@@ -173,7 +173,7 @@ def _submit(
     )
 
 
-def _say_sent(made: _Round, console: Console, as_json: bool) -> None:
+def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None:
     submission = submit.joined(made.parts) if made.parts else None
     if as_json:
         say(json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1))
@@ -184,8 +184,11 @@ def _say_sent(made: _Round, console: Console, as_json: bool) -> None:
         console.print(timeline(submission, made.sent))
         console.print(asks(submission), soft_wrap=True)
         say_remaining(submission, console)
+        where = site.runs_option(runs)
         console.print(
-            "next: `python launch.py status --watch` follows them; `python launch.py logs RUN -f` reads along."
+            f"next: `python launch.py status --watch{where}` follows them; `python launch.py logs RUN -f{where}` reads along.",
+            markup=False,
+            soft_wrap=True,
         )
 
 

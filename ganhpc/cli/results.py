@@ -21,6 +21,7 @@ from ganhpc.printable import in_csv, printable
 from ganhpc.results import KEYS, Row
 from ganhpc.results_filter import Filter, look_up, ordered, sort_field
 from ganhpc.scan import load as load_scan
+from ganhpc.units import counted
 
 TABLE_ROWS = 50
 EVERY = 5.0
@@ -148,7 +149,7 @@ def _shown() -> set[str]:
 def _nothing(runs: str, read: int) -> str:
     """Why there is nothing to show, and what to type."""
     if read:
-        return f"none of the {read:,} runs in {runs} passes the filters: change one, or leave it out."
+        return f"none of the {counted(read, 'run')} in {runs} passes the filters: change one, or leave it out."
     there = "holds no runs yet" if Path(runs).is_dir() else "does not exist yet"
     first = "python launch.py cifar --budget-params 256k --time 5m"
     return f"{runs} {there}: `{first}` makes the first one; runs that lie elsewhere: --runs DIR."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc import figures
 from ganhpc.cli.output import screen
 from ganhpc.fields import differing, fields_of
+from ganhpc.figures import STATE_COLOURS
 from ganhpc.files import Damaged, read_json
 from ganhpc.hparams import word
 from ganhpc.printable import in_markdown, printable
 from ganhpc.results import Row, is_number
 from ganhpc.results_best import best, mean
-from ganhpc.units import format_duration, human_number
+from ganhpc.units import counted, format_duration, human_number
 
-STYLES = {"done": "green", "running": "cyan", "waiting": "cyan", "resumable": "yellow", "cancelled": "yellow",
-          "lost": "red", "crashed": "red", "refused": "red"}  # fmt: skip
 REASONS = 10
 """Explained below the table are at most so many runs that did not go well."""
 
@@ -73,32 +73,37 @@ def seconds(value: float) -> str:
     return format_duration(round(value, 1 if value < 10 else None))
 
 
-COLUMNS = (
-    Column("accuracy", "test_accuracy", per_cent),
-    Column("± std", "test_accuracy", per_cent, "std", beside_name=True),
-    Column("cv", "test_accuracy", per_cent, "cv", beside_name=True),
-    Column("no TTA", "test_accuracy_no_tta", per_cent, beside_name=True),
-    Column("FD", "frechet", figure),
-    Column("valid", "valid", per_cent),
-    Column("± std", "valid", per_cent, "std", beside_name=True),
-    Column("cv", "valid", per_cent, "cv", beside_name=True),
-    Column("diversity", "diversity", figure, beside_name=True),
-    Column("k", "train_k", figure),
-    Column("M", "convergence", figure),
-    Column("± std", "convergence", figure, "std", beside_name=True),
-    Column("cv", "convergence", per_cent, "cv", beside_name=True),
-    Column("loss G", "train_loss_g", figure),
-    Column("loss D", "train_loss_d", figure),
-    Column("params", "params", lambda v: f"{v:,.0f}"),
-    Used("%params", "params", per_cent, beside_name=True, bound="budget_params"),
-    Column("MACs", "macs", human_number),
-    Column("ops", "ops", human_number),
-    Column("time", "train_seconds", seconds),
-    Used("%time", "train_seconds", per_cent, beside_name=True, bound="budget_seconds"),
-    Column("epochs", "epochs", lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}"),
-    Column("images/s", "images_per_second", lambda v: f"{v:,.0f}"),
-    Column("GFLOP/s", "gflops_per_second", lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}"),
-)
+FORMS: dict[str, Callable[[float], str]] = {
+    "params": lambda v: f"{v:,.0f}",
+    "macs": human_number,
+    "epochs": lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}",
+    "gflops_per_second": lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}",
+}
+"""How single figures read, where their unit does not say it."""
+UNITS: dict[str, Callable[[float], str]] = {
+    figures.SHARE: per_cent,
+    "s": seconds,
+    "operations": human_number,
+    "images/s": lambda v: f"{v:,.0f}",
+}
+BOUNDS = {"params": ("%params", "budget_params"), "train_seconds": ("%time", "budget_seconds")}
+"""Figures that a budget bounds: the title of the share that was used, and the bound."""
+
+
+def _columns() -> Iterator[Column]:
+    """The columns of the catalogue, those for several seeds and for budgets beside them."""
+    for each in figures.columns():
+        form = FORMS.get(each.key) or UNITS.get(each.unit, figure)
+        yield Column(each.label, each.key, form, beside_name=each.beside)
+        if each.spread:
+            yield Column("± std", each.key, form, "std", beside_name=True)
+            yield Column("cv", each.key, per_cent, "cv", beside_name=True)
+        if each.key in BOUNDS:
+            title, bound = BOUNDS[each.key]
+            yield Used(title, each.key, per_cent, beside_name=True, bound=bound)
+
+
+COLUMNS = tuple(_columns())
 OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
 """Shown in columns of their own."""
 NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss")
@@ -219,7 +224,7 @@ def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table
         # The width is known: left to itself, the table would measure every cell several times.
         table.add_column(title, width=width, no_wrap=True, justify="left" if title in left else "right")
     for cells in lines:
-        table.add_row(*(Text(cell, STYLES.get(cell, "") if k == 3 else "") for k, cell in enumerate(cells)))
+        table.add_row(*(Text(cell, STATE_COLOURS.get(cell, "") if k == 3 else "") for k, cell in enumerate(cells)))
     return table
 
 
@@ -237,7 +242,7 @@ def _print_narrow(console: Console, shown: list[Row], columns: list[Column]) -> 
         above = [" ".join(_names(row)), seed, *beside, *filter(None, [plain(row.get("device"))])]
         console.print(Text(", ".join(above), "bold cyan"))
         line = Text(_line(cells, widths, gap))
-        line.stylize(STYLES.get(cells[0], ""), 0, widths[0])
+        line.stylize(STATE_COLOURS.get(cells[0], ""), 0, widths[0])
         console.print(line, soft_wrap=True)
 
 
@@ -261,7 +266,7 @@ def _print_reasons(console: Console, shown: list[Row]) -> None:
 
 def _seed(row: Row) -> str:
     n = row.get("n")
-    return plain(row.get("seed")) if not isinstance(n, int) else f"{n} run{'s' if n != 1 else ''}"
+    return plain(row.get("seed")) if not isinstance(n, int) else counted(n, "run")
 
 
 def _names(row: Row) -> list[str]:

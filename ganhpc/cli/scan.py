@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shlex
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from ganhpc.grid import Grid
 from ganhpc.run import Run, State
 from ganhpc.schedulers.pick import named, pick
 from ganhpc.schedulers.typed import asked
+from ganhpc.units import counted
 
 
 def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experiment]:
@@ -129,14 +128,13 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
 def _closing(plan: Planned, runs: Path, kept: scan.Scan, failed: Sequence[str], *, stopped: bool) -> str:
     """One sentence on how the scan ended, and what to type next."""
     done = sum(run.result_json.exists() for run in plan.runs)
-    head = f"scan {kept.name}: {done} of {len(plan.runs)} runs done"
+    head = f"scan {kept.name}: {done} of {counted(len(plan.runs), 'run')} done"
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""
         head += f"; not done: {', '.join(failed[:5])}{more}"
     if stopped or failed:
         return f"{head}; {'stopped, and ' * stopped}the same command goes on: {local.again()}"
-    usual = os.environ.get("GANHPC_RUNS") or str(site.load().runs or "runs")
-    where = "" if str(runs) == usual else f" --runs {shlex.quote(str(runs))}"
+    where = site.runs_option(runs)
     words = (f"results --scan {kept.name}", f"board {kept.name}", f"report {kept.name}")
     return f"{head}; next: {', '.join(f'`python launch.py {word}{where}`' for word in words)}."
 

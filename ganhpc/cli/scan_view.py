@@ -13,14 +13,14 @@ from rich.text import Text
 
 from ganhpc import scan, submit
 from ganhpc.cli.remote import Place
-from ganhpc.cli.results_table import STYLES
 from ganhpc.experiment import Experiment
+from ganhpc.figures import STATE_COLOURS
 from ganhpc.grid import Grid
 from ganhpc.nights import MOST, Nights, nights
 from ganhpc.plan import Work
 from ganhpc.run import Run, State
 from ganhpc.scan_values import shown
-from ganhpc.units import format_duration
+from ganhpc.units import counted, format_duration
 
 ROWS = 16
 """Runs that the table lists; of more, the first ones and the last."""
@@ -82,7 +82,7 @@ def show(plan: Planned, place: Place, console: Console) -> None:
             continue
         cells = plan.values(k)[: len(names) + several]
         state = str(plan.states[k])
-        table.add_row(str(k + 1), *cells, Text(state, style=STYLES.get(state, "")))
+        table.add_row(str(k + 1), *cells, Text(state, style=STATE_COLOURS.get(state, "")))
     console.print(_title(plan), style="bold", soft_wrap=True, markup=False)
     console.print(table)
     console.print(length(plan, place), soft_wrap=True, markup=False)
@@ -94,7 +94,7 @@ def _title(plan: Planned) -> str:
     shape = f"{sizes[0]} pairs" if plan.grid.zipped else " x ".join(map(str, sizes))
     shape += f" x {seeds} seeds" if seeds > 1 else ""
     n = len(plan.runs)
-    return f"scan {plan.record.name} of {plan.base.NAME}, preset {plan.base.preset}: {shape} = {n} run{'s' * (n != 1)}"
+    return f"scan {plan.record.name} of {plan.base.NAME}, preset {plan.base.preset}: {shape} = {counted(n, 'run')}"
 
 
 def length(plan: Planned, place: Place) -> str:
@@ -122,4 +122,4 @@ def _nights(found: Nights | None, place: Place) -> str:
     if found.left:
         return f"more than {MOST} nights {rule}"
     n = found.count
-    return f"{n} night{'s' * (n > 1)} {rule}, from {found.start:%a %d %b %H:%M} to {found.end:%a %d %b %H:%M}"
+    return f"{counted(n, 'night')} {rule}, from {found.start:%a %d %b %H:%M} to {found.end:%a %d %b %H:%M}"

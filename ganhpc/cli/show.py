@@ -10,23 +10,19 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc import site
 from ganhpc.cli.describe import SHAPING
-from ganhpc.cli.results_table import STYLES, per_cent, plain, seconds
+from ganhpc.cli.results_table import per_cent, plain, seconds
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, options
 from ganhpc.fields import read_choices
+from ganhpc.figures import STATE_COLOURS, WORK, is_uncertain
 from ganhpc.files import LARGE, Damaged, read_json
 from ganhpc.option import Option
 from ganhpc.results import KEYS, Row, is_number, row
 from ganhpc.run import Run, State, shown
 from ganhpc.run_files import numbers
-from ganhpc.units import format_duration, human_number
-
-NOT_MEASURES = {
-    *KEYS, "frozen_params", "budget_params", "step_ops", "forward_gflops_per_second", "budget_used", "epochs_planned", "steps",
-    "batch_size", "segments", "lost_seconds", "startup_seconds", "processes", "threads",
-}  # fmt: skip
-"""Numbers of a result that every task has; the others are what its own evaluation measured."""
+from ganhpc.units import counted, format_duration, human_number
 
 
 def show_run(run: Run, console: Console) -> None:
@@ -59,7 +55,9 @@ def _outcome(found: Row) -> Iterator[tuple[str, str]]:
     """The lines of a finished run. The result of an older version may lack some."""
     yield from _accuracy(found)
     measures = [
-        f"{plain(key)} {value:.4g}" for key, value in found.items() if key not in NOT_MEASURES and is_number(value)
+        f"{plain(key)} {value:.4g}"
+        for key, value in found.items()
+        if key not in KEYS and key not in WORK and is_number(value)
     ]
     if measures:
         yield "measures", ", ".join(measures)
@@ -106,7 +104,7 @@ def _time(found: Row) -> Iterator[tuple[str, str]]:
     if used is None:
         return
     of = f" of {format_duration(budget)} ({used / budget:.1%})" if budget else ""
-    segments = f", in {found['segments']} segments" if (found.get("segments") or 1) > 1 else ""
+    segments = f", in {counted(found['segments'], 'segment')}" if (found.get("segments") or 1) > 1 else ""
     yield "time", f"{seconds(used)}{of}{segments}"
     phases = found.get("seconds_by_phase")
     if used and isinstance(phases, dict):
@@ -118,13 +116,24 @@ def _time(found: Row) -> Iterator[tuple[str, str]]:
 def _speed(found: Row) -> Iterator[tuple[str, str]]:
     if found["epochs"] is not None:
         planned = f" of {found['epochs_planned']:.4g} planned" if found.get("epochs_planned") else ""
-        batch = f", {found['batch_size']:,} images a step" if found.get("batch_size") else ""
-        yield "epochs", f"{found['epochs']:.4g}{planned}{batch}"
+        batch = f", {counted(found['batch_size'], 'image')} a step" if found.get("batch_size") else ""
+        each = [seconds(found["epoch_seconds"])] if is_number(found.get("epoch_seconds")) else []
+        each += [f"{human_number(found['epoch_ops'])} operations"] if is_number(found.get("epoch_ops")) else []
+        yield "epochs", f"{found['epochs']:.4g}{planned}{batch}" + (f"; each {', '.join(each)}" if each else "")
     if found["images_per_second"] is not None:
         step, forward = found["gflops_per_second"], found.get("forward_gflops_per_second")
         whole = f"; {step:.4g} GFLOP/s in whole training steps" if step is not None else ""
         alone = f", {forward:.4g} of them forward" if forward is not None and whole else ""
         yield "speed", f"{found['images_per_second']:,.0f} images/s{whole}{alone}"
+        yield from _peak(found)
+
+
+def _peak(found: Row) -> Iterator[tuple[str, str]]:
+    """The share of the device's measured peak, and how far that can be trusted."""
+    rate, peak, times = found["gflops_per_second"], found.get("peak_gflops_per_second"), found.get("peak_spread")
+    if is_number(rate) and is_number(peak) and peak:
+        doubt = f" (uncertain: it varied {times:.2g}-fold while it was measured)" if is_uncertain(times) else ""
+        yield "of the peak", f"{rate / peak:.1%} of {peak:.4g} GFLOP/s in large matrix products{doubt}"
 
 
 # -- any other run --------------------------------------------------------------------------------------------------------
@@ -133,7 +142,7 @@ def _speed(found: Row) -> Iterator[tuple[str, str]]:
 def _standing(found: Row) -> Iterator[tuple[str, str | Text]]:
     """The lines of a run without a result."""
     state, reason = plain(found["state"]), plain(found["reason"])
-    yield "state", Text.assemble((state, STYLES.get(state, "")), f": {reason}" if reason else "")
+    yield "state", Text.assemble((state, STATE_COLOURS.get(state, "")), f": {reason}" if reason else "")
     if is_number(found["train_seconds"]):
         words = [] if found["epochs"] is None else [f"epoch {found['epochs']:.4g}"]
         if words and found.get("epochs_planned"):
@@ -149,7 +158,7 @@ def _standing(found: Row) -> Iterator[tuple[str, str | Text]]:
 
 def _next_commands(run: Run, found: Row) -> Iterator[tuple[str, str]]:
     """(command, what it does)."""
-    yield "python launch.py results", "compare runs"
+    yield f"python launch.py results{site.runs_option(run.folder.parent.parent)}", "compare runs"
     describe = ["python", "launch.py", "describe", plain(found["experiment"]), *_shape(run, found)]
     yield shlex.join(describe), "the network in full"
     yield shlex.join(["python", "launch.py", "board", shown(run.folder)]), "the curves, in TensorBoard"

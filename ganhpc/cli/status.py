@@ -18,22 +18,13 @@ from rich.text import Text
 from ganhpc import lookup, overview, site
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.params import RUNS, Sections
+from ganhpc.figures import STATE_COLOURS, brief
 from ganhpc.overview import Known, View
 from ganhpc.printable import printable
 from ganhpc.run import Run, State
 from ganhpc.schedulers.base import SAID, JobState, Scheduler
 from ganhpc.units import format_duration
 
-COLOURS = {
-    State.DONE: "green",
-    State.RUNNING: "cyan",
-    State.WAITING: "blue",
-    State.RESUMABLE: "yellow",
-    State.CANCELLED: "yellow",
-    State.LOST: "red",
-    State.CRASHED: "red",
-    State.REFUSED: "red",
-}
 SHOWN_DONE = 5
 """Finished runs that the table shows, the newest ones; `results` lists them all."""
 
@@ -90,7 +81,7 @@ def block(view: View) -> Text:
     """A run: its name and state, and what there is to say under them. No columns, so that commands can be copied."""
     state = view.standing.state
     text = Text(f"{printable(f'{view.run.folder.parent.name}/{view.run.name}')}  ", style="bold", overflow="fold")
-    text.append(Text(state.value, style=COLOURS.get(state, "")))
+    text.append(Text(state.value, style=STATE_COLOURS.get(state, "")))
     for line in lines(view):
         text.append(f"\n    {printable(line)}", style="not bold")
     return text
@@ -122,7 +113,7 @@ def progress(view: View) -> str:
         words.append(f"{format_duration(round(view.time_left))} left")
     headline, last = status.get("headline", ""), status.get("last") or {}
     if headline in last:
-        words.append(f"{headline.replace('_', ' ')} {last[headline]:.4g}")
+        words.append(f"{headline.replace('_', ' ')} {brief(headline, last[headline])}")
     return ", ".join(words)
 
 

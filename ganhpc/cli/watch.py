@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn
 
+from ganhpc.figures import brief
 from ganhpc.files import Damaged, open_regular
 from ganhpc.printable import printable
 from ganhpc.run import Run
@@ -89,10 +90,7 @@ def describe(status: Status) -> str:
     headline = status.get("headline", "")
     if headline in last:
         value = last[headline]
-        words.append(
-            f"{printable(headline.replace('_', ' '))} "
-            + (f"{value:.2%}" if headline.endswith("accuracy") else f"{value:.4g}")
-        )
+        words.append(f"{printable(headline.replace('_', ' '))} " + brief(headline, value))
     if status.get("images_per_second"):
         words.append(f"{status['images_per_second']:,.0f} images/s")
     return " | ".join(words)

@@ -26,6 +26,7 @@ from ganhpc.data.folder_files import Source
 from ganhpc.data.folder_index import find, fingerprint_of
 from ganhpc.errors import UserError
 from ganhpc.printable import printable
+from ganhpc.units import counted
 from ganhpc.whoami import expand
 
 HELD_OUT = 0.05
@@ -75,10 +76,10 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
     """One line on where the images came from, what was skipped and what was changed."""
     place = printable(kept.path)
     if kept.made:
-        origin = f"decoded {seen.files} files in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
+        origin = f"decoded {counted(seen.files, 'file')} in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
     else:
         origin = f"from the cache {place}"
-    parts = [f"{seen.usable} images of {seen.path} at {seen.size} pixels", origin]
+    parts = [f"{counted(seen.usable, 'image')} of {seen.path} at {seen.size} pixels", origin]
     parts += ["the cache was damaged and was made again"] * kept.repaired
     for lines, word in ((seen.skipped, "skipped"), (seen.converted, "converted")):
         if lines:

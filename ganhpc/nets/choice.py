@@ -23,7 +23,7 @@ from ganhpc.nets.densenet import DenseNet
 from ganhpc.nets.recurrent import RecurrentNet
 from ganhpc.tasks import tta
 from ganhpc.tasks.base import Context
-from ganhpc.units import format_duration
+from ganhpc.units import counted, format_duration
 
 COURSE_FIELDS = (
     "conv", "kernel", "padding", "linear", "extra_conv", "split_conv", "inception", "dropout", "batch_norm", "activation",
@@ -210,7 +210,7 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
         narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
         index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
     n = len(context.data.images)
-    words = f"about {fits:.1f} epochs of {n:,} images fit into {format_duration(round(left))} on this device"
+    words = f"about {counted(fits, 'epoch', '.1f')} of {counted(n, 'image')} fit into {format_duration(round(left))} on this device"
     return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
 
 

@@ -81,6 +81,8 @@ class Line:
     """Show each point."""
     right: bool = False
     """Against the axis on the right."""
+    levels: bool = False
+    """Horizontal up to each point, then a jump to the next level, instead of a slope."""
 
 
 @dataclass(frozen=True)

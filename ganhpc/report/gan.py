@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from ganhpc.figures import Place, keys_of, named_in
 from ganhpc.report.blocks import Block, Cell, Code, Column, Facts, Gallery, Line, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.images import evenly, small
 from ganhpc.report.language import Words, is_finite
@@ -79,7 +80,7 @@ def _in_words(lines: list[Line], words: Words) -> str:
 
 
 def _held_out(each: Material, words: Words) -> Plot | None:
-    names = ("valid", "diversity", "convergence", "wasserstein", "held_out_score", "fake_score")
+    names = keys_of(Place.HELD_OUT)
     lines = [Line(words.name("figure", n), points, marked=True) for n in names if (points := each.series(n))]
     if not lines:
         return None
@@ -139,8 +140,7 @@ def samples(each: Material, words: Words) -> Section:
 def measures(each: Material, words: Words) -> Section:
     """What the finished generator is worth, with what real images reach beside it."""
     row = each.row
-    wanted = [k for k in row if k.startswith(("lines_", "frechet", "kernel", "fd", "kd", "distance"))]
-    wanted = [k for k in ("valid", "diversity", "convergence", "wasserstein") if k in row] + wanted
+    wanted = named_in(Place.GAN_MEASURES, row)
     real = each.evaluation.get("lines_real")
     ceiling = real if isinstance(real, dict) else {}
     facts = []

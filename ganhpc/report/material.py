@@ -128,6 +128,17 @@ class Material:
             found = self.series(f"train_{key}") or self.series(key)
         return found[:: max(1, len(found) // most)]
 
+    def rate(self, key: str, most: int = 400) -> Points:
+        """(epoch, value) of a learning rate: of single steps, and at the ends of epochs. All points about a jump are kept."""
+        steps = _points((line for line in self.lines if line.get("kind") == "train"), key)
+        found = sorted({*steps, *self.series(key)})
+        every = max(1, len(found) // most)
+        ends = {k for k in range(1, len(found)) if found[k][1] != found[k - 1][1]}
+        wanted = set(range(0, len(found), every)) | {len(found) - 1}
+        if len(ends) <= most // 4:
+            wanted |= ends | {k - 1 for k in ends}
+        return [found[k] for k in sorted(wanted) if k >= 0]
+
     @cached_property
     def training_names(self) -> list[str]:
         """The figures of a training step, learning rates left out."""

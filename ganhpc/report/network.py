@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from ganhpc.describe_view import dimensions, settings
 from ganhpc.description import Description, Function
+from ganhpc.figures import is_uncertain
 from ganhpc.report.blocks import Block, Cell, Column, Facts, Note, Paragraph, Section, Table
 from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material
@@ -120,4 +121,11 @@ def _speed(each: Material, words: Words) -> list[Block]:
     ]
     side, kind = each.peak.get("side"), each.peak.get("dtype")
     how = words("operations.how", side=words.count(side), kind=str(kind or "?"))
-    return [Facts(facts), Paragraph(how)]
+    blocks: list[Block] = [Facts(facts), Paragraph(how)]
+    times = row.get("peak_spread")
+    if is_finite(times) and is_uncertain(times):
+        low = words.number(peak / times)
+        blocks.append(
+            Note(words("operations.uncertain", times=words.number(times, 2), low=low, high=words.number(peak)))
+        )
+    return blocks

@@ -80,9 +80,18 @@ def _lines(axes: Any, plot: Plot, words: Words) -> None:
         xs, ys = [x for x, _ in line.points], [y for _, y in line.points]
         marker = _MARKERS[number % len(_MARKERS)] if line.marked and len(xs) <= 60 else None
         style = "--" if line.right else "-"
+        # A level holds from the point before to its own: a rate is known at the end of the steps that it was used in.
+        drawn = "steps-pre" if line.levels else "default"
         where = right if right is not None and line.right else axes
         handles += where.plot(
-            xs, ys, style, color=COLOURS[number % len(COLOURS)], marker=marker, markersize=4, label=line.label
+            xs,
+            ys,
+            style,
+            color=COLOURS[number % len(COLOURS)],
+            marker=marker,
+            markersize=4,
+            label=line.label,
+            drawstyle=drawn,
         )
     axes.set_xlabel(plot.x)
     axes.set_ylabel(plot.y)

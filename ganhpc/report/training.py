@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ganhpc.figures import PHASES, is_share
 from ganhpc.report.blocks import Block, Cell, Code, Column, Facts, Line, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.language import Words, is_finite
-from ganhpc.report.material import Material
+from ganhpc.report.material import Material, Points
 from ganhpc.report.variants import figure
 
 COURSE_PARAMS, COURSE_SECONDS = 256_000, 3600.0
-PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint", "other")
 
 
 def progress(each: Material, words: Words) -> Section:
@@ -25,7 +25,7 @@ def progress(each: Material, words: Words) -> Section:
         shown = {"figure": title, "epochs": words.number(points[-1][0]), **ends}
         alt = words("progress.alt", **shown)
         plot = Plot("progress", words("progress.caption", figure=title), alt, x=words("axis.epoch"), y=title,
-                    lines=(Line(title, points, marked=True),), per_cent="accuracy" in name or name == "valid")  # fmt: skip
+                    lines=(Line(title, points, marked=True),), per_cent=is_share(name))  # fmt: skip
         blocks = [Paragraph(words("progress.text" if points[0][0] == 0 else "progress.text_late", **shown)), plot]
         if each.row.get("tta", "none") != "none" and is_finite(each.row.get("test_accuracy_no_tta")):
             blocks.append(Paragraph(words("progress.tta", plain=words.per_cent(each.row["test_accuracy_no_tta"]))))
@@ -47,14 +47,23 @@ def _epochs(each: Material, name: str, words: Words) -> Table:
     keys = [k for k in (name, "train_loss", "test_loss", *each.rate_names) if each.series(k)]
     columns = [Column(words("column.epoch"), True), *(Column(words.name("figure", k), True) for k in dict.fromkeys(keys)),
                Column(words("column.clock"), True), Column(words("column.speed"), True)]  # fmt: skip
+    passes = [
+        (title, key, shown)
+        for title, key, shown in (
+            ("pass", "epoch_seconds", words.seconds),
+            ("pass_ops", "epoch_ops", words.large),
+            ("pass_rate", "ops_per_second", words.large),
+        )
+        if each.series(key)
+    ]
+    columns += [Column(words(f"column.{title}"), True) for title, _, _ in passes]
     rows = []
     for point in each.curve:
         cells = [Cell(words.number(point["epoch"], 4), point["epoch"])]
         cells += [Cell(figure(words, k, point.get(k)), point.get(k)) for k in dict.fromkeys(keys)]
         speed = point.get("images_per_second") or None
-        rows.append(
-            [*cells, Cell(words.seconds(point.get("seconds")), point.get("seconds")), Cell(words.count(speed), speed)]
-        )
+        cells += [Cell(words.seconds(point.get("seconds")), point.get("seconds")), Cell(words.count(speed), speed)]
+        rows.append([*cells, *(Cell(shown(point.get(key)), point.get(key)) for _, key, shown in passes)])
     return Table(words("progress.table"), columns, rows, sortable=True, folded=True)
 
 
@@ -127,9 +136,10 @@ def _confusion(matrix: list[list[float]], names: list[str], words: Words) -> Tab
 def rates(each: Material, words: Words) -> Section | None:
     """The learning rate along the run."""
     lines = [
-        Line(words.name("figure", key), points, marked=len(points) < 30)
+        Line(words.name("figure", key), _from_the_start(points, levels), marked=len(points) < 30, levels=levels)
         for key in each.rate_names
-        if len(points := each.training(key)) > 0
+        if (points := each.rate(key))
+        for levels in (_has_levels(each, points),)
     ]
     if not lines:
         return None
@@ -145,6 +155,18 @@ def rates(each: Material, words: Words) -> Section | None:
     plot = Plot("rate", words("rate.caption"), words("rate.alt", high=words.plain(max(values)), low=words.plain(min(values))),
                 x=words("axis.epoch"), y=words("axis.rate"), lines=lines, log=positive)  # fmt: skip
     return Section("rate", words("rate.title"), [Paragraph(text), plot])
+
+
+def _has_levels(each: Material, points: Points) -> bool:
+    """Whether a rate stays at a level, then jumps to the next: by its schedule, or, where a task changes it by itself, by its values."""
+    if schedule := each.definition.get("schedule"):
+        return schedule == "steps"
+    return 1 < len({y for _, y in points}) <= max(2, len(points) // 3)
+
+
+def _from_the_start(points: Points, levels: bool) -> Points:
+    """The first level holds from the beginning on."""
+    return [(0.0, points[0][1]), *points] if levels and points[0][0] > 0 else points
 
 
 def time_spent(each: Material, words: Words) -> Section:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ganhpc import results
+from ganhpc import figures, results
+from ganhpc.figures import Place
 from ganhpc.report.blocks import Block, Cell, Column, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material
 from ganhpc.results import Row
-from ganhpc.results_best import lower_is_better
 from ganhpc.scan import Scan
-
-GAN_FIGURES = ("valid", "diversity", "convergence", "wasserstein", "lines_valid", "frechet", "kernel")
 
 
 class Variants:
@@ -25,7 +23,7 @@ class Variants:
         done = [each for each in found if each.is_done]
         names = [each.headline for each in done or found]
         self.headline = max(set(names), key=names.count) if names else "loss"
-        self.lower = lower_is_better(self.headline)
+        self.lower = figures.lower_is_better(self.headline)
 
     def mean(self, group: Row) -> float | None:
         value = group.get(self.headline)
@@ -55,7 +53,7 @@ def figure(words: Words, name: str, value: Any) -> str:
     """A measure as its name asks: accuracies in per cent."""
     if name.startswith("lr") and is_finite(value):
         return words.plain(float(f"{value:.4g}"))
-    return words.per_cent(value) if "accuracy" in name or name in ("valid", "lines_valid") else words.number(value, 4)
+    return words.per_cent(value) if figures.is_share(name) else words.number(value, 4)
 
 
 def sections(variants: Variants, words: Words, scans: Sequence[Scan]) -> list[Section]:
@@ -68,7 +66,10 @@ def sections(variants: Variants, words: Words, scans: Sequence[Scan]) -> list[Se
 
 def table(variants: Variants, words: Words) -> Table:
     """One row a variant."""
-    extra = [name for name in GAN_FIGURES if name != variants.headline and any(name in g for g in variants.groups)]
+    measured = dict.fromkeys(
+        name for group in variants.groups for name, value in group.items() if isinstance(value, dict)
+    )
+    extra = [name for name in figures.named_in(Place.VARIANTS, measured) if name != variants.headline]
     title = words.name("figure", variants.headline)
     columns = [
         Column(words("column.variant")), Column(title, True), Column("±", True, words("column.std")), Column("cv", True, words("column.cv")),

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ganhpc import __version__, results
+from ganhpc.figures import is_share
 from ganhpc.report import html
 from ganhpc.report.blocks import Document, Line, Picture, Plot
 from ganhpc.report.images import small
@@ -92,7 +93,6 @@ def _curve(each: Material, headline: str, name: str, words: Words) -> Plot | Non
         return None
     title = words.name("figure", headline)
     alt = words("gallery.curve_alt", figure=title, run=name)
-    per_cent = "accuracy" in headline or headline == "valid"
     line = Line(title, points[:: max(1, len(points) // 60)], marked=True)
     unique = "curve-" + "".join(c for c in name if c.isalnum())
-    return Plot(unique, "", alt, x=words("axis.epoch"), y=title, lines=(line,), per_cent=per_cent)
+    return Plot(unique, "", alt, x=words("axis.epoch"), y=title, lines=(line,), per_cent=is_share(headline))
