@@ -53,7 +53,7 @@ def _wrong(settings: site.Site) -> tuple[str, str] | None:
     """What a reader of the file can't see: a folder or a program that is not there. (what, how to mend it)"""
     if settings.data_root and not settings.data_root.is_dir():
         return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
-    if said := readiness.setup_problem(settings.setup):
+    if said := readiness.setup_problem(settings.setup_lines):
         return f"setup is not shell that bash reads ({said})", "Correct it: no job is sent with it."
     if settings.python and (said := readiness.python_problem(settings)):
         return said, "No job is sent with it."

@@ -34,7 +34,7 @@ sys.stdout.write("".join(" " + name for name in {NEEDED!r} if find_spec(name) is
 
 def check(site: Site) -> None:
     """Raise UserError where a job would end before its training begins."""
-    if said := setup_problem(site.setup):
+    if said := setup_problem(site.setup_lines):
         raise UserError(f"setup in {_settings(site)} is not shell that bash reads ({said}): correct it.")
     if said := python_problem(site):
         raise UserError(f"{said}.")
@@ -51,7 +51,7 @@ def setup_problem(setup: tuple[str, ...]) -> str:
 def python_problem(site: Site) -> str:
     """Why the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
     named = site.interpreter
-    if getattr(site, "container", None) or ("/" not in named and (site.setup or getattr(site, "conda", None))):
+    if site.container or ("/" not in named and site.setup_lines):
         return ""  # a container has its own, and setup may put one on the path
     if site.python is None and not os.environ.get("PYTHONPATH"):
         return own_problem(site)
