@@ -25,6 +25,8 @@ TRIES = 20
 """Ports that are looked at from the first one on."""
 LOCAL_PORT = 10_000
 """What is added to the port at the laptop's end: 6006 is 16006 there, so that a TensorBoard on the laptop is not in the way."""
+GRID = "grid5000.fr"
+"""The domain of its sites."""
 GATE = "access.grid5000.fr"
 """Through this host all of Grid'5000 is reached."""
 
@@ -169,6 +171,8 @@ def tunnel(port: int, *, node: str | None = None, login: str | None = None) -> s
     `node`: the machine on which it runs, where that is not the one that is logged in to; `login`: USER@HOST of the latter. It listens
     on its own machine's loopback alone, so that the tunnel ends there: through other machines by -J, never by an open port.
     """
+    if node and "." not in node and (domain := _this_machine().partition(".")[2]).endswith(GRID):
+        node = f"{node}.{domain}"  # as it is named on the site's own frontend and nodes
     here = port + LOCAL_PORT if port + LOCAL_PORT < 65_536 else port
     user = user_name()
     place = node or _this_machine()
@@ -188,9 +192,9 @@ def _this_machine() -> str:
 
 def _way(place: str, login: str) -> tuple[list[str], str]:
     """(machines to go through, the machine where the tunnel ends) from a laptop."""
-    name, _, rest = place.removesuffix(".grid5000.fr").partition(".")
+    name, _, rest = place.removesuffix(f".{GRID}").partition(".")
     if rest and place.endswith(
-        ".grid5000.fr"
+        f".{GRID}"
     ):  # flille.lille.grid5000.fr is a frontend, chifflot-1.lille.grid5000.fr a node
         site = rest.rpartition(".")[2]
         short = f"{name}.{site}" if name not in ("frontend", f"f{site}") else site

@@ -141,7 +141,7 @@ def test_the_real_tensorboard_has_a_line_a_run_and_ends_with_ctrl_c(runs: Path) 
 def test_the_tunnel_goes_through_the_machines_of_the_site(
     monkeypatch: pytest.MonkeyPatch, place: str, wanted: str
 ) -> None:
-    monkeypatch.setenv("USER", "me")
+    monkeypatch.setattr(board, "user_name", lambda: "me")
     assert board.tunnel(6006, node=place) == f"ssh -N -L 16006:localhost:6006 {wanted}"
 
 
@@ -181,3 +181,9 @@ def test_the_login_side_never_imports_torch(runs: Path) -> None:
         "board.Shown(Path(tempfile.mkdtemp())).update(Run.all(Path(sys.argv[1]))); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(runs)], cwd=ROOT, check=True, env={**os.environ}, timeout=60)
+
+
+def test_a_nodes_short_name_goes_through_the_same_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board.socket, "getfqdn", lambda: "flille.lille.grid5000.fr")
+    short, full = (board.tunnel(6006, node=node) for node in ("chifflot-1", "chifflot-1.lille.grid5000.fr"))
+    assert short == full and " -J " in short

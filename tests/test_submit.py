@@ -470,9 +470,9 @@ def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
     request, slot = reservation(tmp_path, seconds)
     if kinds[-1] == "reservation":
         with pytest.raises(Refused, match="taken"):
-            sending._hand_over(scheduler, request, slot)
+            sending._hand_over(scheduler, request, slot, STUDENT)
     else:
-        sending._hand_over(scheduler, request, slot)
+        sending._hand_over(scheduler, request, slot, STUDENT)
         loose = asked[-1]
         assert loose.deadline == slot.end and loose.seconds == seconds - SLACK_SECONDS
     assert [each.kind for each in asked] == kinds

@@ -286,20 +286,39 @@ def _job(line: str) -> Job | None:
     if len(parts) != 9:
         return None  # noise: a banner, a warning
     id, native, start, end, limit, waits_for, reason, name, comment = parts
+    rounds = _rounds(id)
+    each = _duration(limit)
     return Job(
-        id,
+        # Of an array that waits: the number that dependencies and scancel take.
+        id.partition("_[")[0],
         STATES.read(native),
         native,
         name,
         comment.removeprefix(MARK) if comment.startswith(MARK) else "",
         _seconds(start),
         _seconds(end),
-        _duration(limit),
+        each * rounds if each is not None else None,
         message=reason,
         after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
         # Of another job that waits, the start is only an estimate.
         not_before=_seconds(start) if reason == "BeginTime" else None,
     )
+
+
+def _rounds(id: str) -> int:
+    """How often a job's time limit passes until all of it is over: tasks of an array that wait may run one after another.
+
+    Slurm shows them as 10_[0-3,7%2], a long list cut short with dots.
+    """
+    if not (found := re.search(r"_\[([^%\]]*)(?:%(\d+))?", id)):
+        return 1
+    tasks = 0
+    for part in found[1].split(","):
+        if bounds := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip()):
+            first, last = int(bounds[1]), int(bounds[2] or bounds[1])
+            tasks += 1 + max(0, last - first) // int(bounds[3] or 1)
+    at_once = int(found[2]) if found[2] and int(found[2]) else 1
+    return max(1, -(-tasks // at_once))
 
 
 def _duration(text: str) -> float | None:

@@ -59,7 +59,7 @@ def test_the_queue_with_what_is_foreseen(bin: Path, monkeypatch: pytest.MonkeyPa
     assert (jobs["7"].tag, jobs["7"].end) == ("b56ea392-1-17a3", 1795259922)
     assert (jobs["8"].after, jobs["8"].start, jobs["8"].end) == (("7",), 1795259922, 1795259922 + 540)
     assert (jobs["9"].start, jobs["9"].end, jobs["9"].tag) == (1795280000, 1795280000 + 49 * 3600, "")
-    assert jobs["10_[0-3%1]"].end is None, "a job without a limit has no known end"
+    assert jobs["10"].end is None, "a job without a limit has no known end"
 
 
 def test_without_accounting_an_old_job_is_unknown(bin: Path) -> None:
@@ -176,3 +176,25 @@ def test_a_queue_that_is_refused_or_all_noise_is_told_from_an_empty_one(bin: Pat
         Slurm(Site()).queue()
     program(bin / "squeue", "echo '*** maintenance on Thursday ***'")
     assert Slurm(Site()).queue() == []
+
+
+@pytest.mark.parametrize(
+    ("id", "rounds"),
+    [("7", 1), ("7_2", 1), ("7_[0-3%1]", 4), ("7_[0-3%2]", 2), ("7_[1,3,5-9:2]", 5), ("7_[0-4%3]", 2), ("7_[0-9%10]", 1), ("7_[0,1,...]", 2)],
+)  # fmt: skip
+def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
+    bin: Path, monkeypatch: pytest.MonkeyPatch, id: str, rounds: int
+) -> None:
+    monkeypatch.setattr(slurm.time, "time", lambda: 1795259400.0)
+    squeue(
+        bin,
+        [
+            f"{id} PENDING N/A N/A 10:00 (null) Priority wrap (null)",
+            "8 PENDING N/A N/A 9:00 afterany:7_*(unfulfilled) Dependency x (null)",
+        ],
+    )
+    first, behind = Slurm(Site()).queue()
+    assert first.walltime == rounds * 600 and first.end == 1795259400 + rounds * 600
+    assert first.id == id.partition("_[")[0], "the number that a dependency takes"
+    if first.id == "7":
+        assert behind.start == first.end
