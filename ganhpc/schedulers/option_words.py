@@ -238,3 +238,15 @@ def _short(grammar: Grammar, first: str, rest: list[str], line: str, key: str) -
             value = rest.pop(0)
             used.append(value)
         yield Word(name, value.removeprefix("=") if grammar is SLURM else value, tuple(used)), [name]
+
+
+def gpus(word: Word) -> int | None:
+    """The GPUs on a node that an option of sbatch asks for; None for options that ask for none."""
+    if word.name in ("gpus", "gpus-per-socket", "gpus-per-task", "gpus-per-node"):
+        generic = word.value
+    elif word.name in ("gres", "tres-per-task") and (found := re.search(r"gpu\b[:=/]?([\w.:=-]*)", word.value)):
+        generic = found[1]
+    else:
+        return None
+    number = re.search(r"(?:^|[:=])(\d+)$", generic)
+    return int(number[1]) if number else 1

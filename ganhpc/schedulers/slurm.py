@@ -168,7 +168,7 @@ class Slurm(Scheduler):
         return option_words.read(option_words.SLURM, self.site.options, self.site.by_type)
 
     def own_gpus(self) -> int | None:
-        counts = [_gpus(word) for word in self._further()]
+        counts = [option_words.gpus(word) for word in self._further()]
         return next((count for count in counts if count is not None), None)
 
     def _asks_gpus(self, request: JobRequest) -> bool:
@@ -259,18 +259,6 @@ class Slurm(Scheduler):
         answer = ask(["scancel", job], SECONDS)
         if answer.code != 0 and "Invalid job id" not in answer.err:
             raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
-
-
-def _gpus(word: option_words.Word) -> int | None:
-    """The GPUs on a node that an option of sbatch asks for; None for options that ask for none."""
-    if word.name in ("gpus", "gpus-per-socket", "gpus-per-task", "gpus-per-node"):
-        generic = word.value
-    elif word.name in ("gres", "tres-per-task") and (found := re.search(r"gpu\b[:=/]?([\w.:=-]*)", word.value)):
-        generic = found[1]
-    else:
-        return None
-    number = re.search(r"(?:^|[:=])(\d+)$", generic)
-    return int(number[1]) if number else 1
 
 
 def _conditions(request: JobRequest) -> str:
