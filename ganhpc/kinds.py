@@ -52,6 +52,8 @@ class Draft:
     opens: str
     closes: str
     span: Span
+    latest: int
+    """When a job from `start` on must have ended, by the rules on lengths and quotas: `end`, or somewhat later for a run's last one."""
     first: bool
     """Whether it is the first of its span: pinned to the span's start rather than behind the slot before it."""
 

@@ -64,6 +64,8 @@ class Slot:
     """For a chain behind a job that is no part of the plan: that job's id; empty: the plan's previous slot."""
     work: int = 0
     """Seconds of the run's time that it does: its length without the overhead."""
+    room: int = 0
+    """Seconds that its job may ask for: its length, and for the last job of a run up to `startup` more where the rules have them."""
 
     @property
     def seconds(self) -> int:
@@ -112,18 +114,20 @@ def plan(
     *,
     shortest: int = 0,
     late: int = 0,
+    startup: int = 0,
 ) -> Plan:
     """Lay `runs` one after another inside `window` (default: tonight) under `policy`, around the jobs in `busy`.
 
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
     A slot is planned only where a job of `shortest` seconds that starts up to `late` seconds late still ends in time.
+    `startup` is what the last job of a run may ask for beyond its slot, where no rule is in the way.
     Raises UserError where the window is empty.
     """
     able = capabilities(scheduler)
     rules = Rules(policy, tz, now, busy)
     if window is None:
         window = tonight(policy, tz, now, edge_pair=able.reservations and rules.reservations_left >= 2)
-    filler = _Filler(rules, window, able, overhead, runs, shortest, late)
+    filler = _Filler(rules, window, able, overhead, runs, shortest, late, startup)
     filler.fill()
     return Plan(_slots(filler.drafts, rules, able, shortest + late), tuple(filler.remainders()), window)
 
@@ -140,6 +144,7 @@ class _Filler:
         runs: Sequence[Work],
         shortest: int,
         late: int,
+        startup: int,
     ):
         self.rules, self.window, self.able = rules, window, able
         self.start, self.end = max(seconds_of(window.start), rules.now), int(window.end.timestamp())
@@ -151,7 +156,9 @@ class _Filler:
         self.overhead = overhead.seconds
         policy = rules.policy
         self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1, shortest)
-        self.shortest, self.late = shortest, late
+        self.shortest, self.startup = shortest, startup
+        # What comes next may need the gap before it, where it has a fixed start.
+        self.tail = shortest + late + (policy.gap if late else 0)
         self.queue = deque((work, math.ceil(work.seconds), work.segment) for work in runs if work.seconds > 0)
         self.drafts: list[Draft] = []
         self.pins_left = rules.reservations_left if able.reservations and not able.begin else None
@@ -175,7 +182,7 @@ class _Filler:
         gap = self.rules.policy.gap
         while self.queue:
             work, left, segment = self.queue[0]
-            if span.end - cursor < max(self.least, self.shortest + self.late):
+            if span.end - cursor < max(self.least, self.tail):
                 break
             room = self.rules.longest(cursor, span, work.cores)
             if room.end - cursor < self.least:
@@ -184,11 +191,12 @@ class _Filler:
                 return dataclasses.replace(span, start=room.resume, opens=room.reopens, edge_before=None, after="")
             if first and not self._pin(cursor):
                 break
-            end, closes = room.end, room.closes
+            end, latest, closes = room.end, room.end, room.closes
             if cursor + self.overhead + left <= end:
                 end, closes = cursor + self.overhead + left, "with its run"
+                latest = min(end + self.startup, room.end)
             done = end - cursor - self.overhead
-            self._take(Draft(work.run, segment, cursor, end, done, opens, closes, span, first), left, work)
+            self._take(Draft(work.run, segment, cursor, end, done, opens, closes, span, latest, first), left, work)
             cursor, first = end + gap, False
             opens = f"{say_seconds(gap)} after the slot before it" if gap else "when the slot before it ends"
         return None
@@ -211,7 +219,7 @@ class _Filler:
         return True
 
     def _take(self, draft: Draft, left: int, work: Work) -> None:
-        self.rules.use(draft.start, draft.end, work.cores)
+        self.rules.use(draft.start, draft.latest, work.cores)
         self.drafts.append(draft)
         self.queue.popleft()
         if left > draft.work:
@@ -249,6 +257,7 @@ def _slots(drafts: list[Draft], rules: Rules, able: Capabilities, short: int) ->
             local(deadline),
             draft.span.after if kind == "chain" and draft.first else "",
             draft.work,
+            draft.latest - draft.start,
         )
         for draft, kind, deadline in zip(drafts, kinds, ends, strict=True)
     )

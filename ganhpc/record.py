@@ -107,13 +107,6 @@ def note_refused(run: Run, sentence: str) -> None:
         record["refused"] = sentence
 
 
-def forgive(run: Run) -> None:
-    """Forget that the run was cancelled or refused: it is about to go on."""
-    if run.request_json.exists():
-        with updated(run) as record:
-            _forgive(record)
-
-
 def _forgive(record: Request) -> None:
     record.pop("cancelled", None)
     record.pop("refused", None)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-KINDS = ("constant", "steps", "linear", "cosine")
-
 
 def steps(progress: float) -> float:
     """The course's three levels: 1, 0.1 and 0.01 for 50 %, 25 % and 25 % of the run."""

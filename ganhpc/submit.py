@@ -130,7 +130,7 @@ def prepare(
     over = submitted.ended_today(scheduler, policy, queue, now, tz)
     plan = planner.plan(
         works, policy, [*busy, *over], now, tz, window or from_now(tz, now), scheduler.capabilities(),
-        shortest=LEAST_WALLTIME, late=SLACK_SECONDS,
+        shortest=LEAST_WALLTIME, late=SLACK_SECONDS, startup=STARTUP_SECONDS,
     )  # fmt: skip
     launch = secrets.token_hex(4)
     bounded = window is not None
@@ -204,7 +204,7 @@ class _Requests:
             tag=f"{self.launch}-{slot.segment}-{secrets.token_hex(2)}",
             run=wanted.run.folder.absolute(),
             segment=slot.segment,
-            seconds=_walltime(slot, self.policy, last),
+            seconds=_walltime(slot),
             kind=slot.kind,
             start=self._start(slot),
             deadline=self._deadline(slot),
@@ -266,16 +266,14 @@ def typed_in() -> Path | None:
         return None
 
 
-def _walltime(slot: planner.Slot, policy: Policy, last: bool) -> int:
+def _walltime(slot: planner.Slot) -> int:
     """Seconds to ask for: the slot's; for a run's last job, with time to start up and save where the rules have it.
 
     A job that may start late keeps some in hand before its deadline, or the scheduler would give it up for a few seconds' delay.
     """
     if slot.kind == "reservation":
         return slot.seconds
-    wanted = slot.seconds + (STARTUP_SECONDS if last else 0)
-    room = slot.deadline.timestamp() - slot.start.timestamp() - SLACK_SECONDS
-    return min(wanted, max(slot.seconds, policy.max_job or wanted), int(room))
+    return min(slot.room, int(slot.deadline.timestamp() - slot.start.timestamp()) - SLACK_SECONDS)
 
 
 def busy_of(job: Job, now: dt.datetime) -> Busy:

@@ -107,7 +107,7 @@ def test_a_cancelled_run_stays_cancelled_until_it_is_launched_again(tmp_path: Pa
     run = submitted(tmp_path)
     record.note_cancelled(run)
     assert look(run).standing.state is State.CANCELLED
-    record.forgive(run)
+    record.note_intent(run, [], {}, about_to=True)
     assert look(run).standing.state is State.WAITING
 
 

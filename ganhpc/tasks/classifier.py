@@ -17,8 +17,6 @@ from ganhpc.nets.recurrent import RecurrentNet
 from ganhpc.tasks import recipe, teacher, tta
 from ganhpc.tasks.base import Context, Task
 
-LOSSES = ("cross_entropy", "mse", "multi_margin")
-
 
 class Classifier(Task):
     """One network, trained on labelled images.
