@@ -22,6 +22,15 @@ class Busy(UserError):
     exit_code = 3
 
 
+class StorageFault(UserError):
+    """An error of a file system, in a sentence."""
+
+    def __init__(self, sentence: str, *, number: int, passing: bool) -> None:
+        """`number`: the system's errno; `passing`: the same work may succeed later (a full disk, a server that is away)."""
+        super().__init__(sentence)
+        self.number, self.passing = number, passing
+
+
 def nearest(word: str, choices: Iterable[str], n: int = 3) -> str:
     """A clause that lists the names nearest to `word`, or all the choices where none is near."""
     names = sorted(choices)

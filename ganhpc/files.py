@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import math
 import os
-import secrets
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from ganhpc.errors import UserError
+from ganhpc.storage import fault, temporary_name
 
 SMALL = 4 * 2**20
 """Most bytes of a file that describes something: status, request, definition, sidecar."""
@@ -25,29 +24,14 @@ DEEPEST = 50
 _DIGITS = 19
 """Whole numbers of so many characters need not fit into 64 bits."""
 
-_REASONS = {
-    errno.ENOSPC: "the disk is full: free some space",
-    errno.EDQUOT: "your disk quota is used up: free some space",
-    errno.EFBIG: "the file would be larger than this system allows: raise the limit (ulimit -f)",
-    errno.EROFS: "the file system is read-only: choose another folder with --runs DIR",
-    errno.EACCES: "permission is denied: choose another folder with --runs DIR",
-    errno.EPERM: "permission is denied: choose another folder with --runs DIR",
-    errno.EIO: "the device reports an input/output error: choose another folder with --runs DIR",
-    errno.ESTALE: "the network file system lost the folder: wait until it is mounted again",
-}
-
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what a full disk, a quota or a read-only folder raises into a UserError that names `path`."""
+    """Turn any error of the file system into a StorageFault that names `path`."""
     try:
         yield
     except OSError as error:
-        if error.errno not in _REASONS:
-            raise
-        raise UserError(
-            f"can't write {path}: {_REASONS[error.errno]}, then type the same command again; earlier files are intact."
-        ) from error
+        raise fault(error, path) from error
 
 
 @contextmanager
@@ -57,7 +41,7 @@ def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     `durable` waits until the bytes are on the disk, so that a power cut keeps either the old file or the new one.
     Raises UserError where the disk is full or the folder can't be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(3)}.tmp")
+    temporary = path.with_name(temporary_name(path.name))
     with storage_errors(path):
         try:
             with temporary.open("wb") as file:
@@ -67,7 +51,8 @@ def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
                     os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
             raise
         if durable:
             sync_folder(path.parent)

@@ -19,8 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ganhpc.errors import UserError
+from ganhpc.errors import StorageFault
 from ganhpc.files import sync_folder
+from ganhpc.storage import fault
 from ganhpc.whoami import expand
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ def storage(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(
-            f"can't write the image cache {path} ({error.strerror or error}): set {VARIABLE} to a folder that can be written and has room."
+        raise StorageFault(
+            f"can't write the image cache {path} ({error.strerror or error}): set {VARIABLE} to a folder that can be written and has room.",
+            number=error.errno or 0,
+            passing=fault(error).passing,
         ) from error
