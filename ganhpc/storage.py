@@ -92,7 +92,7 @@ def remove_leftovers(folder: Path, *, mine: bool = False) -> int:
     for path, match in found:
         with suppress(OSError):
             if mine or _writer_is_dead(path, match["host"], int(match["pid"])):
-                os.unlink(path)
+                Path(path).unlink()
                 removed += 1
     return removed
 
@@ -103,9 +103,9 @@ def temporary_name(name: str) -> str:
 
 
 def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
-    if time.time() - os.stat(path).st_mtime > LEFTOVER_SECONDS:
+    if time.time() - Path(path).stat().st_mtime > LEFTOVER_SECONDS:
         return True
-    return host == _host() and not os.path.exists(f"/proc/{pid}")
+    return host == _host() and not Path(f"/proc/{pid}").exists()
 
 
 def _host() -> str:
