@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc import event_files, hparams
+from ganhpc.errors import StorageFault
 from ganhpc.fields import options_of
-from ganhpc.files import read_json, storage_errors
+from ganhpc.files import read_json
 from ganhpc.run import Run
 
 UNDRAWN = ("epoch", "step")
@@ -28,16 +29,21 @@ class Curves:
 
     def __init__(self, run: Run, step: int | None, evaluated: int = -1) -> None:
         """`step`: that of the checkpoint a resumed run goes on from, None where it begins; `evaluated`: that of the last evaluation
-        which the checkpoint knows. Raises UserError where the folder can't be written."""
+        which the checkpoint knows. An error of the file system is a warning."""
         # TensorBoard takes a second to import, and only rank 0 of a real run needs it.
-        from torch.utils.tensorboard import SummaryWriter
+        from ganhpc.event_writer import Summaries
 
         self._last: dict[str, int] = {}
-        with storage_errors(run.tensorboard):
+        try:
             self._cut(run, step, evaluated)
             # The marker is for a TensorBoard that is open and has read what was just cut off.
-            purge = None if step is None else step + 1
-            self._writer = SummaryWriter(event_files.named_plainly(run.tensorboard), purge_step=purge, flush_secs=10)
+            self._writer = Summaries(
+                event_files.named_plainly(run.tensorboard), None if step is None else step + 1, _say
+            )
+        except (OSError, StorageFault) as error:
+            # Older points may stand there twice now; the next start cuts them.
+            _say(f"warning: TensorBoard's older curves can't be brought in order ({error}). The training goes on.")
+            self._writer = Summaries(str(run.tensorboard), None if step is None else step + 1, _say)
         if step is None:
             self._add(hparams.session_start(options_of(read_json(run.experiment_json) or {})), 0)
 
@@ -117,6 +123,10 @@ class Curves:
             return False
         self._last[tag] = step
         return True
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 class _Networks(nn.Module):

@@ -109,12 +109,7 @@ class Metrics:
     def close(self) -> None:
         """Flush and close."""
         if self._curves is not None:
-            try:
-                self._curves.close()
-            except OSError as error:
-                raise UserError(
-                    f"can't finish the TensorBoard file in {self._run.tensorboard}: {error.strerror}."
-                ) from error
+            self._curves.close()
 
 
 def write_status(run: Run, state: State, **figures: Any) -> None:

@@ -29,7 +29,15 @@ from ganhpc.files import Damaged
 from ganhpc.printable import say_error
 from ganhpc.run import STALE_SECONDS, Run, State
 from ganhpc.schedulers.base import JobState
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
+from ganhpc.trainer_protocol import (
+    DIE_WITH_PARENT,
+    EXIT_FAULT,
+    EXIT_RESUMABLE,
+    LAUNCH,
+    ON_ONE_MACHINE,
+    die_with_parent,
+    on_one_machine,
+)
 
 REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends."""
@@ -122,16 +130,18 @@ class Segment:
         code = self._wait(children)
         stop_requests.forget(self.run.folder, self.owner)
         print(f"segment ended with code {code}", flush=True)
-        if code == EXIT_RESUMABLE:
-            return self._go_on(step)
+        if code in (EXIT_RESUMABLE, EXIT_FAULT):
+            return self._go_on(step, fault=code == EXIT_FAULT)
         return code
 
-    def _go_on(self, step: int) -> int:
+    def _go_on(self, step: int, *, fault: bool = False) -> int:
         """End a segment whose run is not done. Where nothing else is submitted for it, the scheduler is to send this job again,
         unless it got nowhere or was asked to stop."""
         standing = self.run.standing()
         wanted = self.again and self.rank == 0 and self.scheduler and standing.state is State.RESUMABLE
-        if wanted and standing.reason.startswith((OUT_OF_TIME, ASKED)) and (standing.status.get("step") or 0) > step:
+        further = standing.reason.startswith((OUT_OF_TIME, ASKED)) and (standing.status.get("step") or 0) > step
+        # The trainer counts faults that get nowhere, and calls the run crashed after some.
+        if wanted and (further or fault):
             assert self.scheduler
             print("not done: this job is sent again", flush=True)
             return int(self.scheduler.go_on())
@@ -238,7 +248,7 @@ class Segment:
             f"--rdzv-id=ganhpc-{job}",
         ]
         if self.nodes == 1:
-            meeting = ["--standalone"]
+            meeting = [*ON_ONE_MACHINE[1:]]
         sizes = [
             f"--nnodes={self.nodes}",
             f"--node-rank={self.rank}",
@@ -249,7 +259,8 @@ class Segment:
 
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)
-        return {**os.environ, **cores.for_trainer(os.environ), **mine, DIE_WITH_PARENT: "1"}
+        alone = on_one_machine(os.environ) if self.nodes == 1 else {}
+        return {**os.environ, **cores.for_trainer(os.environ), **mine, **alone, DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """OAR starts the script on the first node only: oarsh reaches the others."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,12 +37,17 @@ def grid(images: Tensor, columns: int) -> Image.Image:
 
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG in one step. Raises UserError where the disk is full."""
+    # Through memory: Pillow's own writing to a file loses the reason of an error.
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
     with atomic_open(path, durable=False) as file:
-        image.save(file, format="PNG")
+        file.write(buffer.getbuffer())
 
 
 def save_animation(frames: Sequence[Image.Image], path: Path, milliseconds: int = 150) -> None:
     """Write a GIF that repeats, each frame shown for `milliseconds`."""
     first, *others = frames
+    buffer = io.BytesIO()
+    first.save(buffer, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
     with atomic_open(path, durable=False) as file:
-        first.save(file, format="GIF", save_all=True, append_images=others, duration=milliseconds, loop=0)
+        file.write(buffer.getbuffer())

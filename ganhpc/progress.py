@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,15 @@ class Failed(UserError):
 
 class NonFinite(Failed):
     """A training figure stopped being a number."""
+
+
+class Untrained(UserError):
+    """The time of a run does not hold a training step."""
+
+
+def finite(value: float) -> float | None:
+    """`value`, or None where it is no number that JSON has."""
+    return value if math.isfinite(value) else None
 
 
 @dataclass

@@ -6,7 +6,12 @@ passed, so that steps, epochs and data order count on without a break, and a res
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ganhpc.progress import Stopped, Untrained
+from ganhpc.units import format_duration
 
 if TYPE_CHECKING:
     from ganhpc.trainer import Trainer
@@ -57,3 +62,19 @@ def outcome(trainer: Trainer) -> dict[str, float]:
         figures = {key: value for key, value in stage.items() if key != "name" and value is not None}
         found |= {f"{stage['name']}_{'accuracy' if key == 'figure' else key}": value for key, value in figures.items()}
     return found
+
+
+def must_be_trained(trainer: Trainer, needed: float, ends_with_job: bool, save: Callable[[], None]) -> None:
+    """Done means trained: raise Untrained where the time was over before the first step of what is to be evaluated, or, where only
+    this job left no time (`ends_with_job`), `save` and raise Stopped. `needed`: seconds that go to other things than steps."""
+    done, time = trainer.progress, trainer.plan.time
+    if done.step > done.stage_step:
+        return
+    if time is None or (ends_with_job and needed < time):
+        done.finished, done.ended_by = False, ""
+        save()
+        raise Stopped("out of time: the job ends before a first training step")
+    raise Untrained(
+        f"there was no time for a single training step: of --time {format_duration(time)}, preparing and evaluating take {needed:.1f} s on "
+        f"this machine. Type the command again with --time {format_duration(math.ceil(2 * needed) + 10)} or more."
+    )

@@ -32,7 +32,9 @@ class Interrupted(BaseException):
 class StopWatch(threading.Thread):
     """Looks for a stop request; interrupts the main thread where that loses nothing, and ends the process where it does not end."""
 
-    def __init__(self, asked: Callable[[], str | None], doing: Callable[[], Doing], leave: Callable[[str], NoReturn]) -> None:
+    def __init__(
+        self, asked: Callable[[], str | None], doing: Callable[[], Doing], leave: Callable[[str], NoReturn]
+    ) -> None:
         """`asked`: the reason of a stop request; `doing`: what the main thread is at; `leave`: says what is kept, and ends the process."""
         super().__init__(name="stop watch", daemon=True)
         self._asked, self._doing, self._leave = asked, doing, leave

@@ -20,12 +20,13 @@ from ganhpc.experiment import Experiment
 from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
 from ganhpc.pace import Costs, Paces
-from ganhpc.progress import Failed, NonFinite, Progress, Stopped
+from ganhpc.progress import Failed, NonFinite, Progress, Stopped, finite
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
 from ganhpc.sampler import Sampler
 from ganhpc.speed import Speed
 from ganhpc.step_work import StepWork, jumped
+from ganhpc.stop_watch import Doing, Interrupted
 from ganhpc.tasks.base import Task
 from ganhpc.tasks.stage import within
 
@@ -69,6 +70,7 @@ class Trainer:
         self.rates: dict[str, float] = {}
         self.saved_at = time.monotonic()
         self.saved_step = 0
+        self.doing = Doing.STEPS
         self.bound = Watched(run.deadline_json)
         self.choices: dict[str, Any] = {}
         self.data_note = ""
@@ -111,6 +113,7 @@ class Trainer:
                 else:
                     self.progress.finished = True
             stages.all_over(self)
+            stages.must_be_trained(self, self.clock.used + self._costs().final, self._ends_with_the_job, self._save)
             return self._last_evaluation()
 
     def _decide(self) -> tuple[int, float]:
@@ -216,9 +219,17 @@ class Trainer:
 
     def _evaluate(self, *, final: bool) -> dict[str, Any]:
         begun = self.clock.sync()
-        with self.clock.whole("evaluation"):
-            self.peers.share_buffers(self.task.modules.values())
-            figures = self.task.evaluate(final=final)
+        self.doing = Doing.EVALUATION
+        try:
+            with self.clock.whole("evaluation"):
+                self.peers.share_buffers(self.task.modules.values())
+                figures = self.task.evaluate(final=final)
+        except Interrupted:
+            # An evaluation changes nothing that is trained: it is made again when the run goes on.
+            self._save()
+            raise Stopped(self.run.stop_reason(self.bound.owner) or "asked to stop") from None
+        finally:
+            self.doing = Doing.STEPS
         if not final:
             self.paces.evaluated(self.clock.sync() - begun)
         return figures
@@ -319,6 +330,7 @@ class Trainer:
             self._save()
 
     def _save(self) -> None:
+        before, self.doing = self.doing, Doing.SAVING
         begun = self.clock.sync()
         with self.clock.whole("checkpoint"):
             tree = self._tree()
@@ -326,6 +338,7 @@ class Trainer:
             if self.peers.is_main:
                 checkpoint.save(self.run.checkpoints, self.progress.step, tree)
             self.peers.barrier()
+        self.doing = before
         self.paces.save.observe(self.clock.sync() - begun)
         self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
@@ -343,7 +356,7 @@ class Trainer:
             "budget_seconds": self.plan.time,
             "images_per_second": self.images_per_second,
             "rates": self.rates,
-            "figures": {name: _finite(float(value) / self.counted) for name, value in self.sums.items()},
+            "figures": {name: finite(float(value) / self.counted) for name, value in self.sums.items()},
             "headline": self.task.headline,
             "last": done.curve[-1] if done.curve else None,
         }
@@ -366,6 +379,7 @@ class Trainer:
             "task": self.task.state(),
             "sums": dict(self.sums),
             "counted": self.counted,
+            "rates": dict(self.rates),
             "random": random_state(self.peers),
             "torch": str(torch.__version__),
         }
@@ -388,11 +402,8 @@ class Trainer:
             optimizer.load_state_dict(tree["optimizers"][name])
         self.task.load_state(tree["task"])
         self.sums, self.counted = dict(tree["sums"]), tree["counted"]
+        self.rates = dict(tree.get("rates", {}))  # checkpoints of older versions have none
         self.saved_step = self.progress.step
         lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
         self.progress.lost_seconds += max(0.0, lost)
         restore_random_state(tree["random"], self.peers)
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

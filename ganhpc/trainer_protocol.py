@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import ctypes
 import signal
+from collections.abc import Mapping
 
 EXIT_RESUMABLE = 75
 """The trainer stopped with a checkpoint: the run can be resumed."""
+EXIT_FAULT = 74
+"""An error of a file system ended the training, and may pass: the run goes on from its last checkpoint when it is started again."""
 DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
 """Set where the trainer is to end with the process that started it."""
 LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
 OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
+ON_ONE_MACHINE = (
+    "--nnodes=1",
+    "--rdzv-backend=c10d",
+    "--rdzv-endpoint=127.0.0.1:0",
+    "--local-addr=127.0.0.1",
+)
+"""torchrun's words for processes on one machine, whose own name may have no address."""
+
+
+def on_one_machine(environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment of trainers that are all on this machine: gloo, too, would look the machine's name up."""
+    return {} if "GLOO_SOCKET_IFNAME" in environ else {"GLOO_SOCKET_IFNAME": "lo"}
 
 
 def die_with_parent() -> None:

@@ -15,7 +15,6 @@ from tensorboard.plugins.hparams import metadata
 
 from ganhpc import event_files
 from ganhpc.curves import Curves
-from ganhpc.errors import UserError
 from ganhpc.files import write_json
 from ganhpc.run import Run
 from ganhpc.tasks.classifier import networks
@@ -246,11 +245,18 @@ def test_a_network_that_cannot_be_traced_costs_a_graph_and_no_run(
     assert "TensorBoard shows no graph: RuntimeError: no tracing" in capsys.readouterr().out
 
 
-def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_a_warning_and_what_waits_is_written_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = made(tmp_path)
     write_json(run.folder / "tb", {})
-    with pytest.raises((UserError, FileExistsError)):
-        Curves(run, None)
+    curves = Curves(run, None)
+    curves.scalars("train", 50, {"loss": 1.5})
+    curves.flush()
+    assert capsys.readouterr().out.count("warning: TensorBoard's curves wait") == 1
+    (run.folder / "tb").unlink()
+    curves.close()
+    assert raw(run)["train/loss"] == [50]
 
 
 @pytest.mark.parametrize("name", ["lat\udce9", "s3://bucket", "two\nlines"])

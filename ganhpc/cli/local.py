@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import shlex
 import signal
@@ -18,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from ganhpc import bound as bounds
-from ganhpc import cores, owner, site, stop_requests
+from ganhpc import cores, last_words, owner, site, stop_requests
 from ganhpc.bound import Bound
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.watch import LogTail, View
@@ -26,14 +27,26 @@ from ganhpc.data import held_data
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, Resources
 from ganhpc.files import storage_errors
+from ganhpc.last_words import LastWords
 from ganhpc.printable import shell_word
 from ganhpc.run import Run, State, shown
 from ganhpc.schedulers.inside import Inside, inside
 from ganhpc.site import ROOT
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, die_with_parent
+from ganhpc.trainer_protocol import (
+    DIE_WITH_PARENT,
+    EXIT_RESUMABLE,
+    LAUNCH,
+    ON_ONE_MACHINE,
+    die_with_parent,
+    on_one_machine,
+)
 
 REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends in which this is typed."""
+POLITE_SECONDS = 75.0
+"""How long a trainer that was asked to stop may take, before it gets SIGTERM; a second request ends the time at once."""
+TERM_SECONDS = 5.0
+"""The time from SIGTERM to SIGKILL."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -51,7 +64,7 @@ def command_of(run: Run, resources: Resources) -> list[str]:
     n = processes(resources)
     if n == 1:
         return [sys.executable, "-m", "ganhpc.train", str(run.folder)]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n}"]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *ON_ONE_MACHINE, f"--nproc-per-node={n}"]
     return [*torchrun, "-m", "ganhpc.train", str(run.folder)]
 
 
@@ -116,17 +129,21 @@ def train(
         )
     asked = time.monotonic()
     with _stop_signals(run, console) as heard:
-        child, tail = _start(run, command, bound)
+        ear = last_words.Ear()
+        child, tail = _start(run, command, bound, ear)
         with View(run, console) as view:
             while child.poll() is None:
                 view.update(tail.lines())
+                heard.escalate(child.pid)
                 time.sleep(0.1)
                 if job and time.monotonic() - asked > REREAD_SECONDS:
                     asked, bound = time.monotonic(), _tell(run, job, bound)
             view.update(tail.lines())
+        _end_group(child.pid)
+        words = ear.close()
     if signals is not None:
-        signals += heard
-    return _ended(run, child.returncode, heard, console)
+        signals += heard.numbers
+    return _ended(run, child.returncode, heard.numbers, words, console)
 
 
 def _end_of(job: Inside) -> Bound | None:
@@ -145,13 +162,15 @@ def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
     return now
 
 
-def _start(run: Run, command: list[str], bound: Bound | None = None) -> tuple[subprocess.Popen[bytes], LogTail]:
+def _start(
+    run: Run, command: list[str], bound: Bound | None, ear: last_words.Ear
+) -> tuple[subprocess.Popen[bytes], LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(owner.process(os.getpid()), bound)
-    env |= cores.for_trainer(os.environ)
+    env |= cores.for_trainer(os.environ) | ear.environment() | on_one_machine(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
         child = subprocess.Popen(
@@ -160,21 +179,54 @@ def _start(run: Run, command: list[str], bound: Bound | None = None) -> tuple[su
     return child, tail
 
 
+class Heard:
+    """The polite signals that came while a trainer ran, and what is done where it does not end."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self.numbers: list[int] = []
+        self._run, self._console = run, console
+        self._owner = owner.process(os.getpid())
+        self._first = self._last = math.inf
+        self._sent: list[int] = []
+
+    def take(self, number: int, frame: object) -> None:
+        """A signal handler: the first asks the trainer to save and stop."""
+        del frame
+        now = time.monotonic()
+        if not self.numbers:
+            self._first = self._last = now
+            self._console.print("stopping: saving a checkpoint ..  (again: stop without)")
+        self.numbers.append(number)
+        if now - self._last > 0.5:  # a person's; a terminal and a program may both send the first
+            self._last = now
+            self._first = min(self._first, now - POLITE_SECONDS)
+        self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
+
+    def escalate(self, group: int) -> None:
+        """Send SIGTERM, then SIGKILL to all processes of the trainer where it has not ended in time."""
+        late = time.monotonic() - self._first - POLITE_SECONDS
+        for number, after in ((signal.SIGTERM, 0.0), (signal.SIGKILL, TERM_SECONDS)):
+            if late >= after and number not in self._sent:
+                self._sent.append(number)
+                with suppress(ProcessLookupError):
+                    os.killpg(group, number)
+
+
+def _end_group(group: int) -> None:
+    """Whatever the trainer has started ends with it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
 @contextmanager
-def _stop_signals(run: Run, console: Console) -> Iterator[list[int]]:
+def _stop_signals(run: Run, console: Console) -> Iterator[Heard]:
     """While the block runs, polite signals ask the trainer to save and stop."""
-    heard: list[int] = []
+    heard = Heard(run, console)
     mine = owner.process(os.getpid())
     stop_requests.forget(run.folder, mine)  # to the trainer of this launcher that was before this one
-
-    def ask(number: int, frame: object) -> None:
-        del frame
-        if not heard:
-            console.print("stopping: saving a checkpoint ..")
-        heard.append(number)
-        run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", mine)
-
-    before: dict[int, Callable[..., Any] | int | None] = {number: signal.signal(number, ask) for number in STOP_SIGNALS}
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, heard.take) for number in STOP_SIGNALS
+    }
     try:
         yield heard
     finally:
@@ -183,13 +235,15 @@ def _stop_signals(run: Run, console: Console) -> Iterator[list[int]]:
         stop_requests.forget(run.folder, mine)
 
 
-def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
+def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, console: Console) -> int:
     """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
     if code == 0 and run.result_json.exists():
         return 0
     standing = run.standing()
     # What an earlier trainer has said of its own end is no news of this one's.
     silent = standing.state is not State.DONE and standing.status.get("owner") != owner.process(os.getpid())
+    if words and code > 0:  # They arrive also where the folder can't be written.
+        silent, standing = False, dataclasses.replace(standing, state=words.state, reason=words.reason)
     if code < 0:
         why = "before it said anything" if silent else standing.reason
         console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {in_markup(why)}.")
@@ -197,13 +251,13 @@ def _ended(run: Run, code: int, heard: list[int], console: Console) -> int:
         console.print(
             f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}."
         )
-    elif code not in (EXIT_RESUMABLE, 3):
+    elif code not in (EXIT_RESUMABLE, EXIT_FAULT, 3) or standing.state is State.CRASHED:
         console.print(f"[red]{standing.state}:[/] {in_markup(standing.reason)}")
         if code == 1:
             console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
-    elif standing.state is State.RESUMABLE:
-        console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}); everything up to now is saved.")
-    if heard or code < 0 or code == EXIT_RESUMABLE:
+    elif standing.state in (State.RESUMABLE, State.LOST):
+        console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}).", soft_wrap=True)
+    if heard or code < 0 or code in (EXIT_RESUMABLE, EXIT_FAULT):
         console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
     elif code == 3:
         follow = f"python launch.py logs {shell_word(run.name)} -f{site.runs_option(run.folder.parent.parent)}"

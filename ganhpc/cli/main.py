@@ -12,6 +12,7 @@ import click
 from ganhpc import __version__, experiment
 from ganhpc.errors import UserError, nearest
 from ganhpc.printable import say_error
+from ganhpc.storage import fault
 
 VERBS = {
     "night": "Several experiments laid into the night, under the rules.",
@@ -93,6 +94,9 @@ def main() -> Any:
         # The reader of a pipe (head, less) has left; say nothing, and keep Python from complaining at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+    except OSError as error:
+        refused = fault(error, doing="read or write")
+        fail(str(refused), refused.exit_code)
     except click.ClickException as error:
         fail(error.format_message(), error.exit_code)
 
