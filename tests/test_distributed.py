@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -34,13 +36,22 @@ def test_two_processes_make_the_same_weights_as_one(tmp_path: Path) -> None:
     assert result["processes"] == 2 and result["batch_size"] == 20
 
 
+def ask_once_it_trains(run: Run) -> None:
+    patience = time.monotonic() + 120
+    while not run.status().get("step") and time.monotonic() < patience:
+        time.sleep(0.005)
+    run.ask_to_stop("a stop that every rank hears", "the test")
+
+
 @pytest.mark.slow
 def test_with_batch_norm_the_loss_curves_agree_and_a_resumed_pair_is_whole(tmp_path: Path) -> None:
-    options = {"batch_norm": True, "epochs": 3}
+    options = {"batch_norm": True, "epochs": 6}
     one, two = made(tmp_path / "one", **options), made(tmp_path / "two", **options)
     assert train(one).returncode == 0
-    two.ask_to_stop("a stop that every rank hears", "the test")
+    asking = threading.Thread(target=ask_once_it_trains, args=(two,))
+    asking.start()
     stopped = train(two, 2, GANHPC_OWNER="the test")
+    asking.join()
     assert two.standing().state is State.RESUMABLE, stopped.stderr
     stop_requests.forget(two.folder, "the test")
     done = train(two, 2)
