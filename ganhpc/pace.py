@@ -11,6 +11,13 @@ FINAL_MARGIN = 1.15
 FIRST_SAVE = 0.05
 """Seconds that a save is taken to cost before there was one."""
 
+SAVE_SHARE = 20
+"""At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
+STOP_SECONDS = 5.0
+"""Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
+WAIT_SECONDS = 300.0
+"""Longest time for which rank 0 may work alone: half of what the others wait for it."""
+
 
 @dataclass
 class Pace:

@@ -19,7 +19,7 @@ from ganhpc.epoch_line import epoch_line
 from ganhpc.experiment import Experiment
 from ganhpc.looks import Looks
 from ganhpc.metrics import Metrics
-from ganhpc.pace import Costs, Paces
+from ganhpc.pace import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, Costs, Paces
 from ganhpc.progress import Failed, NonFinite, Progress, Stopped, finite
 from ganhpc.random_states import random_state, restore_random_state
 from ganhpc.run import Run, State
@@ -35,15 +35,6 @@ BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
 
 LOG_EVERY = 50
 """Steps between two lines of training figures in metrics.jsonl."""
-
-SAVE_SHARE = 20
-"""At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
-
-STOP_SECONDS = 5.0
-"""Kept free before the end of a job, beside what is measured: file servers and the end of Python."""
-
-WAIT_SECONDS = 300.0
-"""Longest time for which rank 0 may work alone: half of what the others wait for it."""
 
 
 class Trainer:

@@ -34,6 +34,7 @@ from ganhpc.schedulers.inside import Inside, inside
 from ganhpc.site import ROOT
 from ganhpc.trainer_protocol import (
     DIE_WITH_PARENT,
+    EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
     ON_ONE_MACHINE,
