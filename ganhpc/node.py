@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
+import math
 import os
 import signal
 import socket
@@ -27,7 +28,8 @@ from ganhpc.claim import Claim, Job
 from ganhpc.errors import UserError
 from ganhpc.files import Damaged
 from ganhpc.printable import say_error
-from ganhpc.run import STALE_SECONDS, Run, State
+from ganhpc.run import STALE_SECONDS, Run, Standing, State
+from ganhpc.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
 from ganhpc.schedulers.base import JobState
 from ganhpc.trainer_protocol import (
     DIE_WITH_PARENT,
@@ -46,8 +48,6 @@ WARNING_SECONDS = 200.0
 WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 ASKED = "the scheduler asked for it"
 PORT = 29_400
-OUT_OF_TIME = "out of time"
-"""How the trainer's reason begins when it stopped because its job ends."""
 
 
 @click.command()
@@ -61,11 +61,13 @@ OUT_OF_TIME = "out of time"
 def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again: bool, follower: str) -> None:
     """Train one segment of the run in FOLDER inside this job."""
     begun = time.time()
-    ends = [begun + walltime, *([dt.datetime.fromisoformat(until).timestamp()] if until else [])]
+    bound = dt.datetime.fromisoformat(until).timestamp() if until else math.inf
     try:
         if said := readiness.own_problem():
             raise UserError(f"{said}.")
-        sys.exit(Segment(Run.at(folder), begun, min(ends), tasks, last, again, follower).train())
+        sys.exit(
+            Segment(Run.at(folder), begun, min(begun + walltime, bound), tasks, last, again, follower, bound).train()
+        )
     except UserError as error:
         say_error(error)
         sys.exit(error.exit_code)
@@ -75,8 +77,17 @@ class Segment:
     """One job's share of a run."""
 
     def __init__(
-        self, run: Run, begun: float, hard_end: float, tasks: int, last: bool, again: bool, follower: str
+        self,
+        run: Run,
+        begun: float,
+        hard_end: float,
+        tasks: int,
+        last: bool,
+        again: bool,
+        follower: str,
+        until: float = math.inf,
     ) -> None:
+        self.until = until
         self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = (
             run,
             begun,
@@ -94,6 +105,10 @@ class Segment:
         self.follower = bool(follower)
         self.others: list[str] = []
         self.warned = False
+        self.passed_on = False
+        """Whether a warning of the scheduler was passed on to the trainer."""
+        self.told_to_end = False
+        """Whether a signal asked for the end of the job."""
         if follower:
             rank, nodes, first = follower.split(":", 2)
             self.rank, self.nodes, self.first = int(rank), int(nodes), first
@@ -139,13 +154,20 @@ class Segment:
         unless it got nowhere or was asked to stop."""
         standing = self.run.standing()
         wanted = self.again and self.rank == 0 and self.scheduler and standing.state is State.RESUMABLE
-        further = standing.reason.startswith((OUT_OF_TIME, ASKED)) and (standing.status.get("step") or 0) > step
+        further = self._ran_out(standing) and (standing.status.get("step") or 0) > step
         # The trainer counts faults that get nowhere, and calls the run crashed after some.
         if wanted and (further or fault):
             assert self.scheduler
             print("not done: this job is sent again", flush=True)
             return int(self.scheduler.go_on())
         return 0
+
+    def _ran_out(self, standing: Standing) -> bool:
+        """Whether the trainer stopped since its job ends, and for no other reason."""
+        cause = standing.status.get("cause")
+        if cause is None:  # of a version that wrote none
+            return standing.reason.startswith((OLD_OUT_OF_TIME, OLD_ASKED))
+        return cause == StopCause.OUT_OF_TIME or (cause == StopCause.ASKED and self.passed_on and not self.told_to_end)
 
     def _wait_for_the_one_before(self) -> None:
         """A trainer that was killed on another machine a moment ago still looks alive for a while."""
@@ -183,7 +205,8 @@ class Segment:
     def _write_deadline(self) -> bool:
         """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""
         end = self.scheduler.job_end() if self.scheduler else None
-        self.hard_end = min(end, self.hard_end) if end else self.hard_end
+        # A user or an administrator may have changed its time, in both directions; what the policy forbids stays forbidden.
+        self.hard_end = min(end, self.until) if end else self.hard_end
         with suppress(
             UserError
         ):  # A full disk: the trainer has the first bound from its environment, and will say so itself.
@@ -217,6 +240,7 @@ class Segment:
         warned, self.warned = self.warned, False
         known = self._write_deadline()
         if warned and (not known or self.hard_end - time.time() > WARNING_SECONDS):
+            self.passed_on = True
             self.run.ask_to_stop(ASKED, self.owner)
 
     def _hear_signals(self) -> None:
@@ -224,6 +248,7 @@ class Segment:
 
         def ask(number: int, frame: object) -> None:
             del frame
+            self.told_to_end = True
             self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}", self.owner)
 
         def warn(number: int, frame: object) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from ganhpc.errors import UserError
 from ganhpc.files import Damaged
 from ganhpc.printable import shell_word
 from ganhpc.run import Run, Standing, State, shown
+from ganhpc.run_files import RefusalSource
 from ganhpc.schedulers.base import JOB_NAME, SAID, Job, JobState, Scheduler, find_job
+
+LATE_SECONDS = 60.0
+"""A start that a scheduler has named and that is past for longer means nothing any more."""
 
 NEXT = {
     State.NEW: "resume {run}",
@@ -42,9 +47,11 @@ class Known:
 
     @property
     def start(self) -> float | None:
-        """When it starts or started, in seconds since 1970: the scheduler's word, else the plan's."""
-        planned: str | None = self.entry.get("start")
-        return self.job.start or (dt.datetime.fromisoformat(planned).timestamp() if planned else None)
+        """When it started, or is to start as its scheduler itself has named; None where it names no start that is to come."""
+        if self.job.state is not JobState.WAITING:
+            return self.job.start
+        named = self.job.named_start
+        return named if named and named > time.time() - LATE_SECONDS else None
 
     def to_json(self) -> dict[str, Any]:
         job = self.job
@@ -57,8 +64,9 @@ class Known:
             "planned_start": self.entry.get("start"),
             "planned_end": self.entry.get("end"),
             "start": _iso(self.start),
-            "end": _iso(job.end),
+            "end": _iso(job.end) if job.state is not JobState.WAITING or self.start else None,
             "message": job.message,
+            "why": job.why,
             "scheduler": self.scheduler,
             "cluster": self.entry.get("cluster"),
             "user": self.entry.get("user"),
@@ -77,9 +85,11 @@ class View:
     @property
     def next_command(self) -> str:
         """The command to type next. What a scheduler refused is typed again, once its reason is mended."""
-        state, reason = self.standing.state, self.standing.reason
-        if state is State.REFUSED and not reason.startswith("the policy"):
-            state = State.NEW if reason.startswith(tuple(SAID.values())) else State.CRASHED
+        state, source = self.standing.state, self.standing.refused_by
+        if state is State.REFUSED and source is not RefusalSource.POLICY:
+            state = State.NEW if source is RefusalSource.SCHEDULER else State.CRASHED
+        if state in (State.LOST, State.RESUMABLE) and self.standing.job_failed:
+            state = State.CRASHED  # the log tells why; the same again would fail again
         if self.standing.damaged:
             state = State.CRASHED
         if self.jobs and not any(known.asked for known in self.jobs):
@@ -228,6 +238,8 @@ def _view(run: Run, jobs: Sequence[Known]) -> View:
     others = [known for known in jobs if not known.asked]
     if running:
         reason = f"job {running.job.id} has started, its training not yet"
+        if running.job.why:
+            reason = f"job {running.job.id}: {running.job.why}"
         standing = dataclasses.replace(standing, state=State.RUNNING, reason=reason)
     elif waiting:
         before = f"; so far: {standing.reason}" if standing.status.get("state") else ""

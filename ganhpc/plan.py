@@ -32,6 +32,10 @@ class Work:
     segment: int = 1
     cores: int | None = None
     """Cores that its jobs hold, for the day quota; None: unknown, counted as the whole cluster."""
+    ready: dt.datetime | None = None
+    """When its jobs that wait or run already are likely to have ended; None: there are none, or now."""
+    after: str = ""
+    """The last of those jobs, by its id."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,11 @@ class Remainder:
     run: str
     seconds: int
     reason: str
+    later: bool = False
+    """Whether the same command submits it later, once jobs that are submitted now have ended."""
+
+    def to_json(self) -> dict[str, Any]:
+        return {"run": self.run, "seconds": self.seconds, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Plan:
         """{"slots": [{"run", "segment", "start", "end", "kind", "reason"}], "remaining": [{"run", "seconds", "reason"}]}"""
         return {
             "slots": [slot.to_json() for slot in self.slots],
-            "remaining": [dataclasses.asdict(left) for left in self.remaining],
+            "remaining": [left.to_json() for left in self.remaining],
         }
 
 
@@ -163,6 +172,7 @@ class _Filler:
         self.drafts: list[Draft] = []
         self.pins_left = rules.reservations_left if able.reservations and not able.begin else None
         self.stopped = ""
+        self.jobs_left = rules.submitted_left
 
     def fill(self) -> None:
         opens = self.window.opens_now if self.start == self.rules.now else self.window.opens
@@ -182,6 +192,11 @@ class _Filler:
         gap = self.rules.policy.gap
         while self.queue:
             work, left, segment = self.queue[0]
+            if len(self.drafts) >= self.jobs_left:
+                self.stopped = self._why_no_more()
+                break
+            if work.ready and segment == work.segment and cursor < (ready := seconds_of(work.ready) + gap):
+                cursor, opens, span = ready, f"behind its job {work.after}", dataclasses.replace(span, after=work.after)
             if span.end - cursor < max(self.least, self.tail):
                 break
             room = self.rules.longest(cursor, span, work.cores)
@@ -228,7 +243,15 @@ class _Filler:
     def remainders(self) -> Iterable[Remainder]:
         """What is left of each run, with the reason."""
         reason = self.stopped or self._why_full()
-        return (Remainder(work.run, left, f"{reason}.") for work, left, _ in self.queue)
+        later = len(self.drafts) >= self.jobs_left
+        return (Remainder(work.run, left, f"{reason}.", later) for work, left, _ in self.queue)
+
+    def _why_no_more(self) -> str:
+        policy = self.rules.policy
+        return (
+            f"policy {policy.name} allows {policy.max_submitted} submitted jobs at a time (max_submitted): the same command "
+            "submits the rest once some have ended"
+        )
 
     def _why_full(self) -> str:
         policy, say = self.rules.policy, self.rules.calendar.say

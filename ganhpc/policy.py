@@ -46,6 +46,8 @@ class Policy:
     """Longest walltime of one job, seconds."""
     max_jobs: Annotated[int | None, limit(count)] = None
     """Jobs of the user that may run at the same time."""
+    max_submitted: Annotated[int | None, limit(count)] = None
+    """Jobs of the user that may wait or run at the same time: the site's limit on submitted jobs (Slurm: MaxSubmitJobs)."""
     max_reservations: Annotated[int, count] = 2
     """Advance reservations that may wait at the same time. Stock OAR's admission rules refuse the third (rc 254)."""
     gap: Annotated[int, seconds] = 0

@@ -3,7 +3,7 @@
 {"scheduler", "policy", "launch", "submitted",         of the last launch
  "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended",
            "scheduler", "cluster", "uid", "user", "forgotten"}],
- "cancelled": time, "refused": sentence}                only while they hold
+ "cancelled": time, "refused": sentence, "refused_by": RefusalSource}                only while they hold
 
 A job without an id was about to be submitted; `ended` is what the scheduler said of it once it was over.
 A job is identified by the scheduler, its cluster, the user and the tag (ganhpc.origin).
@@ -22,7 +22,7 @@ from ganhpc.files import storage_errors, write_json
 from ganhpc.origin import Origin, elsewhere
 from ganhpc.printable import shell_word
 from ganhpc.run import Run
-from ganhpc.run_files import Entry, Request, read_request
+from ganhpc.run_files import Entry, RefusalSource, Request, read_request
 
 
 def read(run: Run) -> Request:
@@ -101,15 +101,19 @@ def note_cancelled(run: Run) -> None:
         record["cancelled"] = time.time()
 
 
-def note_refused(run: Run, sentence: str) -> None:
-    """Write down why the last launch was refused."""
+def note_refused(run: Run, sentence: str, source: RefusalSource | None = None) -> None:
+    """Write down why the last launch was refused, and by whom where that is known."""
     with updated(run) as record:
         record["refused"] = sentence
+        record.pop("refused_by", None)
+        if source:
+            record["refused_by"] = source.value
 
 
 def _forgive(record: Request) -> None:
     record.pop("cancelled", None)
     record.pop("refused", None)
+    record.pop("refused_by", None)
 
 
 def open_jobs(record: Request) -> list[Entry]:

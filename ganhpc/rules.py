@@ -117,6 +117,13 @@ class Rules:
         return max(0, self.policy.max_reservations - waiting)
 
     @property
+    def submitted_left(self) -> float:
+        """Jobs that may still be submitted."""
+        if self.policy.max_submitted is None:
+            return math.inf
+        return max(0, self.policy.max_submitted - sum(self.end_of(job) > self.now for job in self.busy))
+
+    @property
     def endless(self) -> str:
         """The job without a known end behind which nothing can ever be planned, if there is one."""
         last = self._busy_blocks[-1] if self._busy_blocks else None

@@ -29,7 +29,7 @@ from ganhpc.experiment import Experiment
 from ganhpc.files import Damaged, folder_lock, read_json, storage_errors, write_json
 from ganhpc.printable import printable
 from ganhpc.run_attempts import attempts_at, chosen, folders_in
-from ganhpc.run_files import Request, Status, read_request, read_status
+from ganhpc.run_files import RefusalSource, Request, Status, read_request, read_status, refusal_source
 
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
@@ -72,6 +72,9 @@ class Standing:
     state: State
     reason: str
     status: Status
+    refused_by: RefusalSource | None = None
+    job_failed: bool = False
+    """The last of its jobs failed on its node."""
     damaged: bool = False
     """A file of the run can't be used; the reason names it."""
 
@@ -212,18 +215,19 @@ class Run:
                 State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
             )
         if asked.get("refused"):
-            return Standing(State.REFUSED, asked["refused"], status)
+            return Standing(State.REFUSED, asked["refused"], status, refusal_source(asked))
         if said is None and saved:
             return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
-            return Standing(*_before_training(asked), status)
+            return Standing(*_before_training(asked), status, job_failed=_job_failed(asked))
         if said not in (State.RUNNING, State.DONE):
             return Standing(said, status.get("reason", ""), status)
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
         how = _killed(asked) if said is State.RUNNING else "its result is lost"
+        failed = _job_failed(asked)
         if saved:
-            return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status)
-        return Standing(State.LOST, f"{how} before its first checkpoint", status)
+            return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
+        return Standing(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
 
     def is_held(self, status: Status | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
@@ -346,7 +350,18 @@ def _killed(asked: Request) -> str:
     return _ENDS.get(ended[-1], "killed") if ended else "killed"
 
 
-_ENDS = {"timeout": "out of time", "cancelled": "its job was cancelled", "failed": "its job failed"}
+def _job_failed(asked: Request) -> bool:
+    """Whether the last of its jobs that has ended failed."""
+    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
+    return bool(ended) and ended[-1] == "failed"
+
+
+_ENDS = {
+    "timeout": "out of time",
+    "cancelled": "its job was cancelled",
+    "failed": "its job failed",
+    "preempted": "its job was preempted for another",
+}
 """What a scheduler said of a job's end, in a sentence on its run."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
@@ -22,11 +23,45 @@ MOST_JOBS = 10_000
 _JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:+,\[\]-]{0,99}")
 
 
+class RefusalSource(str, Enum):
+    """Who has refused the last launch of a run."""
+
+    POLICY = "policy"
+    SCHEDULER = "scheduler"
+
+
+class StopCause(str, Enum):
+    """Why a trainer has stopped with a checkpoint."""
+
+    OUT_OF_TIME = "out of time"
+    ASKED = "asked"
+
+
+OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
+                ("the queue of this machine", RefusalSource.SCHEDULER))  # fmt: skip
+"""How sentences began that versions without `refused_by` wrote."""
+OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
+"""How reasons began that versions without `cause` wrote."""
+
+
+def refusal_source(request: Request) -> RefusalSource | None:
+    """Who has refused the run; None where nobody did, or it is not known."""
+    sentence = request.get("refused")
+    if sentence is None:
+        return None
+    said = request.get("refused_by")
+    if said is not None:
+        return RefusalSource(said) if said in tuple(RefusalSource) else None
+    return next((source for words, source in OLD_REFUSALS if sentence.startswith(words)), None)
+
+
 class Status(TypedDict, total=False):
     """Where the trainer said it stood. A new key needs a line in _STATUS too."""
 
     state: str
     reason: str
+    cause: str
+    """A StopCause, where it stopped with a checkpoint."""
     host: str
     pid: int
     time: float
@@ -80,6 +115,8 @@ class Request(TypedDict, total=False):
     submitted: float
     cancelled: float
     refused: str
+    refused_by: str
+    """A RefusalSource."""
     jobs: list[Entry]
 
 
@@ -136,7 +173,7 @@ def numbers(value: Any) -> dict[str, float]:
 # -- status.json --------------------------------------------------------------------------------------------------------
 
 _STATUS: Mapping[str, Check] = {
-    "state": is_text, "reason": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text, "owner": is_text,
+    "state": is_text, "reason": is_text, "cause": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text, "owner": is_text,
     "step": is_count, "epoch": is_amount, "epochs_planned": is_amount, "seconds": is_amount, "budget_seconds": is_amount,
     "images_per_second": is_amount, "headline": is_text,
 }  # fmt: skip
@@ -182,7 +219,7 @@ def _object(line: bytes) -> dict[str, Any] | None:
 
 _REQUEST: Mapping[str, Check] = {
     "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or is_flag(value),
-    "refused": is_text,
+    "refused": is_text, "refused_by": is_text,
 }  # fmt: skip
 _ENTRY: Mapping[str, Check] = {
     "tag": is_text, "job_id": is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": is_iso,

@@ -23,7 +23,7 @@ from ganhpc.plan import Slot
 from ganhpc.policy import Policy
 from ganhpc.printable import shell_word
 from ganhpc.run import Run, State
-from ganhpc.run_files import Request
+from ganhpc.run_files import RefusalSource, Request
 from ganhpc.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
 from ganhpc.site import state_folder
 from ganhpc.submit import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
@@ -86,16 +86,18 @@ def survey(
         if others:
             said.append(_others(w, others))
             continue
-        whole = w.experiment.budget.time is None or any(entry["last"] for entry, _ in alive)
+        of_one_job = w.experiment.budget.time is None and w.segments is None
+        whole = of_one_job or any(entry["last"] for entry, _ in alive)
         if alive and whole:
             jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
             said.append(
                 f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {shell_word(w.run.name)}` takes it back."
             )
-        elif w.run.is_held():
+        elif not alive and w.run.is_held():
             said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
         else:
-            todo.append(dataclasses.replace(w, submitted=sum(_to_do(entry, job) for entry, job in alive)))
+            living = tuple(sorted((job for _, job in alive), key=lambda job: job.end or 0.0))
+            todo.append(dataclasses.replace(w, submitted=sum(_to_do(e, job) for e, job in alive), behind=living))
     return todo, said
 
 
@@ -256,7 +258,7 @@ def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, lef
             sentence += _NO_GPU
         for run in left:
             if not any(job["job_id"] for job in record.read(run)["jobs"]):
-                record.note_refused(run, sentence)
+                record.note_refused(run, sentence, RefusalSource.SCHEDULER)
     return UserError(f"{sentence}; {kept}. Type the command again to go on: it looks at the queue first.")
 
 
@@ -264,4 +266,4 @@ def note_refused(wanted: Sequence[Wanted], error: UserError) -> None:
     """Mark the runs that a rule has kept from being submitted."""
     for w in wanted:
         if w.run.standing().state in (State.NEW, State.REFUSED):
-            record.note_refused(w.run, str(error))
+            record.note_refused(w.run, str(error), RefusalSource.POLICY)

@@ -62,6 +62,13 @@ class Wanted:
     """Longest jobs to chain for a run whose length is not known; None: one, which goes on by itself where it may."""
     submitted: float = 0.0
     """Seconds of it that jobs which wait or run will do already."""
+    behind: tuple[Job, ...] = ()
+    """Those jobs: no other of the run may start before they have ended."""
+
+    @property
+    def ready(self) -> dt.datetime | None:
+        """When they are likely to have ended."""
+        return max((_utc(job.end) for job in self.behind if job.end), default=None)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,7 @@ def seconds_to_go(wanted: Wanted, policy: Policy) -> int:
         return max(LEAST_SECONDS, round(budget.time - used - wanted.submitted))
     longest = policy.max_job or LONGEST_SECONDS
     if wanted.segments is not None:
-        return wanted.segments * longest
+        return max(1, wanted.segments - len(wanted.behind)) * longest
     if budget.epochs and 0 < epoch < budget.epochs:
         rest = RESERVE * (budget.epochs - epoch) * used / epoch
         least = longest if rest > longest / 2 else LEAST_SECONDS
@@ -125,7 +132,16 @@ def prepare(
     if wanted and scheduler.found.here:
         readiness.check(scheduler.site)
     tz = zone(scheduler.site, policy)
-    works = [planner.Work(w.run.name, seconds_to_go(w, policy), segment=_next_segment(w.run)) for w in wanted]
+    works = [
+        planner.Work(
+            w.run.name,
+            seconds_to_go(w, policy),
+            segment=_next_segment(w.run),
+            ready=w.ready,
+            after=w.behind[-1].id if w.behind else "",
+        )
+        for w in wanted
+    ]
     busy = [busy_of(job, now) for job in queue]
     over = submitted.ended_today(scheduler, policy, queue, now, tz)
     plan = planner.plan(
@@ -234,6 +250,10 @@ class _Requests:
         """The jobs, none of this plan, that must have ended first. Where one runs at a time, the plan's first job that has no fixed
         time waits for every job foreseen before it, not for the last of them alone: what is foreseen may be late."""
         after = [slot.after] if slot.after else []
+        first = next(s for s in self.plan.slots if s.run == slot.run)
+        after += (
+            [job.id for job in self.wanted[slot.run].behind] if slot is first and slot.kind != "reservation" else []
+        )
         loose = next((s for s in self.plan.slots if s.kind != "reservation"), None)
         if self.policy.max_jobs == 1 and slot is loose and slot.kind != "queue":
             start = slot.start.timestamp()
@@ -298,8 +318,11 @@ def _next_segment(run: Run) -> int:
 def check_whole(submission: Submission) -> None:
     """Raise UserError where the policy has no place for all of a request, with what would pass."""
     for left in submission.plan.remaining:
+        if left.later and submission.plan.slots:
+            continue
         granted = sum(slot.work for slot in submission.plan.slots if slot.run == left.run)
         way = f"type --time {format_duration(granted)}" if granted else "try another time, or another --policy"
+        way = "wait for one of them to end" if left.later else way
         raise UserError(
             f"the policy {submission.policy.name!r} has no place for {say_seconds(left.seconds)} of {left.run}: {left.reason.rstrip('.')}; {way}."
         )

@@ -46,7 +46,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def test_the_schedulers_word_on_the_end_goes_before_what_was_asked_for(run: Run) -> None:
-    part = segment(run)
+    part = segment(run, until=time.time() + 900)
     part.scheduler = says(part.hard_end - 100)  # type: ignore[assignment]
     asked = part.hard_end
     part._write_deadline()
@@ -55,7 +55,15 @@ def test_the_schedulers_word_on_the_end_goes_before_what_was_asked_for(run: Run)
     assert told["last"] is True
     part.scheduler = says(asked + 500)  # type: ignore[assignment]
     part._write_deadline()
-    assert (read_json(run.deadline_json) or {})["end"] == asked - 100, "never later than what was promised"
+    assert (read_json(run.deadline_json) or {})["end"] == part.until < asked + 500, "never later than what is allowed"
+    part.scheduler = says(asked + 200)  # type: ignore[assignment]
+    part._write_deadline()
+    assert (read_json(run.deadline_json) or {})["end"] == asked + 200, (
+        "longer than was asked for, as somebody changed it"
+    )
+    part.scheduler = says(None)  # type: ignore[assignment]
+    part._write_deadline()
+    assert (read_json(run.deadline_json) or {})["end"] == asked + 200, "its last word holds"
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,13 @@ def lines(view: View) -> list[str]:
     said = [text for text in (progress(view), view.standing.reason) if text]
     for known in view.jobs:
         job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"
+        why = f": {printable(job.why)}" if job.why else ""
         if job.state is JobState.RUNNING:
-            said.append(f"{slot}: running" + (f", ends {when(job.end, clock(known))}" if job.end else ""))
+            stands = "stands still" if job.why else "running"
+            said.append(f"{slot}: {stands}" + (f", ends {when(job.end, clock(known))}" if job.end else "") + why)
         elif job.state is JobState.WAITING:
             start = f", expected to start {when(known.start, clock(known))}" if known.start else ""
-            said.append(f"{slot}: waits{start}")
+            said.append(f"{slot}: waits{start}{why}")
         else:
             said.append(f"{slot}: {job.message or job.state.value}")
     said.append(f"next: {view.next_command}")

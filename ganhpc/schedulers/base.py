@@ -43,6 +43,8 @@ class JobState(str, Enum):
     TIMEOUT = "timeout"
     """Killed at the end of its walltime."""
     CANCELLED = "cancelled"
+    PREEMPTED = "preempted"
+    """Ended by the scheduler for another job, as best effort allows."""
     UNKNOWN = "unknown"
     """The scheduler doesn't know it any more (or has no accounting)."""
 
@@ -73,6 +75,10 @@ class Job:
     """Why it waits or ended, in the scheduler's words."""
     after: tuple[str, ...] = ()
     """Jobs that must have ended before it starts."""
+    named_start: float | None = None
+    """The start that the scheduler itself names for one that waits; None where it names none, whatever is foreseen in `start`."""
+    why: str = ""
+    """Why it waits or stands still, in plain words."""
     not_before: float | None = None
     """For one that waits: from when on it may need a place of its own; None: from now on."""
 

@@ -220,6 +220,8 @@ class Oar(Scheduler):
         if re.search(r"never run|expired", job.message):
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         events = ask(["oarstat", "-e", "-j", job.id], SECONDS).out
+        if "BESTEFFORT_KILL" in events:  # a request to end it follows
+            return dataclasses.replace(job, state=JobState.PREEMPTED)
         if "WALLTIME" in events:
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         if "FRAG_JOB_REQUEST" in events:

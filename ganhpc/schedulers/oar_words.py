@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import os
 import re
+import time
 from typing import Any
 
 from ganhpc.schedulers.base import JOB_NAME, Job, JobState, Refused, Stated, system_zone
@@ -112,7 +113,10 @@ def job_of(tree: dict[str, Any]) -> Job:
     status = number(first("exit_code", "exitCode"))
     native, name = str(first("state") or ""), str(first("name") or "")
     state = STATES.read(native)
+    reservation = str(first("reservation") or "None") not in ("None", "none", "0", "False")
+    message = str(first("message") or "")
     postponed = _postponed(first("types") or ()) if state is JobState.WAITING else None
+    named = start if state is JobState.WAITING and native != "Hold" else None
     start = start or postponed
     return Job(
         id=str(first("Job_Id", "job_id", "id")),
@@ -125,11 +129,41 @@ def job_of(tree: dict[str, Any]) -> Job:
         walltime=walltime,
         # The raw status of wait(2): 768 is exit code 3.
         exit_code=None if status is None else os.waitstatus_to_exitcode(int(status)),
-        reservation=str(first("reservation") or "None") not in ("None", "none", "0", "False"),
-        message=str(first("message") or ""),
+        reservation=reservation,
+        message=message,
+        named_start=named or (postponed if native != "Hold" else None),
+        why=_why(native, message, reservation, bool(first("dependencies")), named or postponed),
         after=tuple(str(id) for id in first("dependencies") or ()),
         not_before=postponed,
     )
+
+
+def _why(native: str, message: str, reservation: bool, behind: bool, start: float | None) -> str:
+    """Why a job waits or stands still, in plain words; OAR's message says it only where something is wrong."""
+    said = "" if re.match(r"(FIFO scheduling OK|R=\d+,W=|$)", message) else f" (OAR: {message.strip()})"
+    if native in STANDS_STILL:
+        return STANDS_STILL[native] + said
+    if native != "Waiting":
+        return ""
+    if behind:
+        return f"it waits for the job before it{said}"
+    if reservation and start and start < time.time():
+        return f"its advance reservation should have begun: its nodes are not free, or not available{said}"
+    if reservation:
+        return f"it waits for its advance reservation{said}"
+    if start is None:
+        return f"OAR names no start: no resources are free for it, or they are not available{said}"
+    return said.strip(" ()")
+
+
+STANDS_STILL = {
+    "Hold": "it is held: `oarresume` lets it go on",
+    "Suspended": "it is suspended, and does not go on before OAR resumes it",
+    "Resuming": "it is being resumed",
+    "toAckReservation": "OAR has yet to confirm its advance reservation",
+    "toLaunch": "OAR is starting it",
+}
+"""By OAR's state."""
 
 
 def _wanted_walltime(text: str) -> float | None:
