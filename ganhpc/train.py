@@ -13,28 +13,17 @@ import time
 import traceback
 from contextlib import ExitStack, suppress
 from pathlib import Path
-<<<<<<< HEAD
 from typing import Any, NoReturn
-=======
-from typing import TYPE_CHECKING, Any
->>>>>>> 6b539bd (Waiting jobs say why, changed walltimes reach the trainer, cut chains are completed, causes are enums; max_submitted)
 
 from ganhpc import cores, fault_count, last_words, owner, storage
 from ganhpc.errors import StorageFault, UserError
 from ganhpc.printable import say_error
 from ganhpc.run import Run, State
-<<<<<<< HEAD
+from ganhpc.run_files import StopCause
 from ganhpc.stop_watch import Doing, Interrupted, StopWatch, leave_now
 from ganhpc.storage import remove_leftovers
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 from ganhpc.units import counted
-=======
-from ganhpc.run_files import StopCause
-from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
->>>>>>> 6b539bd (Waiting jobs say why, changed walltimes reach the trainer, cut chains are completed, causes are enums; max_submitted)
-
-if TYPE_CHECKING:
-    from ganhpc.trainer import Trainer
 
 
 def main(argv: list[str]) -> int:
@@ -204,7 +193,6 @@ class Process:
         peers = Distributed.start(experiment.resources.device, threads)
         try:
             if peers.is_main:
-<<<<<<< HEAD
                 previous = self.run.status()
                 write_status(self.run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
             trainer = prepare(self.run, experiment, peers, self.begun)
@@ -214,7 +202,9 @@ class Process:
             except Stopped as stopped:
                 last_words.say(State.RESUMABLE, stopped.reason)
                 if peers.is_main:
-                    self._status(State.RESUMABLE, stopped.reason, trainer.standing())
+                    asked = self.run.stop_reason(trainer.bound.owner) is not None
+                    cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
+                    self._status(State.RESUMABLE, stopped.reason, {**trainer.standing(), "cause": cause.value})
                     print(
                         f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True
                     )
@@ -246,41 +236,6 @@ class Process:
 
 
 def _out_of_memory(error: BaseException) -> str | None:
-=======
-                _try_status(run, State.RESUMABLE, stopped.reason, stage, _stop_cause(trainer))
-                print(f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True)
-            return EXIT_RESUMABLE
-        result = write_outcome(run, trainer, figures)
-        if peers.is_main:
-            _try_status(run, State.DONE, "", stage)
-            print(f"done: {result['epochs']:.4g} epochs in {result['train_seconds']:.1f} s", flush=True)
-        peers.barrier()
-        return 0
-    finally:
-        peers.close()
-
-
-def _try_status(run: Run, state: State, reason: str, stage: dict[str, Any], cause: StopCause | None = None) -> None:
-    """Write the last status; where the disk is full, the message on the screen must do."""
-    from ganhpc.metrics import write_status
-
-    trainer = stage.get("trainer")
-    figures = trainer.standing() if trainer else {}
-    figures |= {"cause": cause.value} if cause else {}
-    try:
-        write_status(run, state, reason=reason, **figures)
-    except UserError as error:
-        say_error(error)
-
-
-def _stop_cause(trainer: Trainer) -> StopCause:
-    """Why the trainer has stopped: somebody asked, or else the job ends."""
-    asked = trainer.run.stop_reason(trainer.bound.owner)
-    return StopCause.OUT_OF_TIME if asked is None else StopCause.ASKED
-
-
-def _out_of_memory(error: Exception) -> str | None:
->>>>>>> 6b539bd (Waiting jobs say why, changed walltimes reach the trainer, cut chains are completed, causes are enums; max_submitted)
     """A sentence for an out-of-memory error of the device, else None."""
     import torch
 

@@ -15,11 +15,7 @@ from pathlib import Path
 from ganhpc import script_text
 from ganhpc.commands import Answer, ask
 from ganhpc.errors import UserError
-<<<<<<< HEAD
-from ganhpc.schedulers import option_words
-=======
-from ganhpc.schedulers import slurm_words
->>>>>>> 6b539bd (Waiting jobs say why, changed walltimes reach the trainer, cut chains are completed, causes are enums; max_submitted)
+from ganhpc.schedulers import option_words, slurm_words
 from ganhpc.schedulers.base import (
     JOB_NAME,
     Found,
@@ -46,8 +42,6 @@ FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k"))
 """Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment."""
 
 ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
-"""Of sacct."""
-
 MARK = JOB_NAME + ":"
 """What the comment of our jobs begins with; their tag follows."""
 
@@ -278,21 +272,14 @@ def _job(line: str) -> Job | None:
     if len(parts) != 9:
         return None  # noise: a banner, a warning
     id, native, start, end, limit, waits_for, reason, name, comment = parts
-<<<<<<< HEAD
     rounds = _rounds(id)
     each = _duration(limit)
+    state = STATES.read(native)
+    named = _seconds(start) if state is JobState.WAITING and slurm_words.names_start(reason) else None
     return Job(
         # Of an array that waits: the number that dependencies and scancel take.
         id.partition("_[")[0],
-        STATES.read(native),
-=======
-    state = STATES.read(native)
-    named = _seconds(start) if state is JobState.WAITING and slurm_words.names_start(reason) else None
-    stands_still = native in ("SUSPENDED", "STOPPED")
-    return Job(
-        id,
         state,
->>>>>>> 6b539bd (Waiting jobs say why, changed walltimes reach the trainer, cut chains are completed, causes are enums; max_submitted)
         native,
         name,
         comment.removeprefix(MARK) if comment.startswith(MARK) else "",
@@ -301,9 +288,7 @@ def _job(line: str) -> Job | None:
         each * rounds if each is not None else None,
         message=reason,
         named_start=named,
-        why="it is suspended, and does not go on before Slurm resumes it"
-        if stands_still
-        else slurm_words.in_words(reason),
+        why=slurm_words.in_words(reason, native),
         after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
         # Of another job that waits, the start is only an estimate.
         not_before=_seconds(start) if reason == "BeginTime" else None,

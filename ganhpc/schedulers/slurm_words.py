@@ -52,8 +52,10 @@ NO_START = re.compile(
 """Reasons under which a start that Slurm once foresaw means nothing."""
 
 
-def in_words(reason: str) -> str:
-    """The reason in plain words, with Slurm's own; an empty text where Slurm gives none."""
+def in_words(reason: str, native: str = "") -> str:
+    """The reason in plain words, with Slurm's own; an empty text where Slurm gives none. `native`: its word for the state."""
+    if native in ("SUSPENDED", "STOPPED"):
+        return "it is suspended, and does not go on before Slurm resumes it"
     word = reason.strip("()").partition(",")[0].strip()
     if word in ("", "None", "N/A"):
         return ""
