@@ -5,11 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from typing import Any
 
 MOST = 1000
 """Longest foreign text that is shown in full."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
+# Control characters but line breaks and tabs, direction marks and other invisible ones but spaces, halves of characters.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u200c-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
+)
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x07": "\\a", "\x08": "\\b"}
 
 
@@ -61,6 +66,20 @@ def in_csv(value: object) -> object:
 def printable_lines(text: str) -> list[str]:
     """The lines of a log, each printable, tabs as spaces. A progress bar that rewrites its line gives several."""
     return [printable(line.expandtabs(4), 10_000) for line in text.splitlines()]
+
+
+def printable_tree(tree: Any) -> Any:
+    """JSON values with every text in them, names of fields too, made printable."""
+    if isinstance(tree, str):
+        return printable(tree, 100_000)
+    if isinstance(tree, dict):
+        return {printable(key): printable_tree(value) for key, value in tree.items()}
+    return [printable_tree(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def visible(page: str) -> str:
+    """A page of text that is written to a file: its lines and typographic spaces stay, all else that is not printed is escaped."""
+    return _INVISIBLE.sub(lambda found: _escape(found[0]), page)
 
 
 def say_error(sentence: object) -> None:

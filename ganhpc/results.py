@@ -32,6 +32,9 @@ DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_
            "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
 """What the runs of a variant share (None where they differ); not measures, so without a mean."""
 
+_TEXTS = (
+    "experiment", "variant", "preset", "data", "group", "signature", "reason", "headline", "network", "why", "device", "weights_sha256",
+)  # fmt: skip
 _DONE = State.DONE.value
 _EMPTY: Row = dict.fromkeys(KEYS)
 
@@ -114,11 +117,19 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
         return _unfinished(folder, definitions)
     except (OSError, UserError, ValueError, TypeError) as error:
         return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
+    _without_wrong(made)
     above, _, made["run"] = folder.rstrip("/").rpartition("/")
     if made["experiment"] is None:
         made["experiment"] = above.rpartition("/")[2]
     made["state"], made["folder"] = _DONE, folder
     return made
+
+
+def _without_wrong(made: Row) -> None:
+    """Take out of a row the names that are no texts: tables group and compare by them."""
+    for key in _TEXTS:
+        if made.get(key) is not None and type(made[key]) is not str:
+            made[key] = None
 
 
 def _names(folder: str) -> Row:
@@ -169,7 +180,9 @@ def _defined(folder: str, tree: Row) -> Row:
     keys = ("experiment", "variant", "seed", "group", "preset", "signature", "data", "batch_size")
     known = {key: tree[key] for key in keys if key in tree}
     bounds = {"budget_seconds": budget.get("time"), "budget_params": budget.get("budget_params")}
-    return {**_EMPTY, **_names(folder), **known, **bounds, "folder": folder}
+    made = {**_EMPTY, **known, **bounds, "folder": folder}
+    _without_wrong(made)
+    return {**made, **{key: value for key, value in _names(folder).items() if key == "run" or not made[key]}}
 
 
 def _object(tree: Any) -> Row:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,28 @@ def test_a_trainer_on_another_machine_counts_while_its_status_is_fresh(tmp_path:
         pass
     write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() - 1000})
     assert run.standing().state is State.LOST
+
+
+def test_a_clock_of_another_machine_has_two_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_module, "WATCH_SECONDS", 0.5)
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.lock.touch()
+    for ahead, state in ((60, State.RUNNING), (30 * 86_400, State.LOST), (-1000, State.LOST)):
+        write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() + ahead})
+        assert run.standing().state is state
+    with run.hold():
+        pass
+
+
+def test_a_status_of_an_impossible_time_that_is_still_written_belongs_to_a_living_trainer(tmp_path: Path) -> None:
+    run = Run.open(tmp_path, EXPERIMENT)
+    status = {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() + 86_400}
+    write_json(run.status_json, status)
+    writer = threading.Timer(0.6, write_json, (run.status_json, status))
+    writer.start()
+    with pytest.raises(Busy, match="process 1 on elsewhere"), run.hold():
+        pass
+    writer.join()
 
 
 def test_one_holder_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:

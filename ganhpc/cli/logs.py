@@ -14,6 +14,7 @@ from ganhpc.cli.output import say
 from ganhpc.cli.params import RUNS, Sections
 from ganhpc.cli.status import schedulers
 from ganhpc.cli.watch import LogTail
+from ganhpc.errors import UserError
 from ganhpc.files import open_regular
 from ganhpc.lookup import find_run
 from ganhpc.overview import View
@@ -48,6 +49,8 @@ def _last_lines(run: Run, lines: int) -> int:
             size = file.tell()
     except FileNotFoundError:
         return 0
+    except OSError as error:
+        raise UserError(f"{run.log} can't be read ({error.strerror}).") from None
     kept = printable_lines(data.decode(errors="replace"))[-lines:] if lines else []
     for line in kept:
         say(line)

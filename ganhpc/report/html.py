@@ -6,6 +6,7 @@ import base64
 from functools import partial
 from typing import Any
 
+from ganhpc.printable import visible
 from ganhpc.report import plots
 from ganhpc.report.blocks import Document, Picture, Plot
 from ganhpc.report.language import FOLDER, Words
@@ -27,7 +28,7 @@ def page(template: str, words: Words, **values: Any) -> str:
         name: Markup((FOLDER / file).read_text(encoding="utf-8"))
         for name, file in (("style", "page.css"), ("script", "page.js"))
     }
-    return found.get_template(template).render(words=words, svg=partial(_svg, words), uri=uri, **own, **values)
+    return visible(found.get_template(template).render(words=words, svg=partial(_svg, words), uri=uri, **own, **values))
 
 
 def render(doc: Document) -> str:

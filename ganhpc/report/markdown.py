@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ganhpc.errors import UserError
 from ganhpc.files import atomic_open, storage_errors
-from ganhpc.printable import in_markdown
+from ganhpc.printable import in_markdown, visible
 from ganhpc.report import plots
 from ganhpc.report.blocks import Block, Code, Document, Facts, Gallery, Note, Paragraph, Picture, Plot, Section, Table
 
@@ -38,7 +38,7 @@ def write(doc: Document, path: Path) -> None:
         parts += _section(section, 2, folder, doc)
     parts.append(f"---\n\n{escaped(doc.made)}")
     with atomic_open(path, durable=False) as file:
-        file.write(("\n\n".join(parts) + "\n").encode(errors="backslashreplace"))  # names of files may hold any bytes
+        file.write(visible("\n\n".join(parts) + "\n").encode())  # names of files may hold any bytes
 
 
 def _section(section: Section, level: int, folder: Path, doc: Document) -> Iterator[str]:

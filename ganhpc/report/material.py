@@ -15,7 +15,7 @@ from ganhpc import results
 from ganhpc.description import Description
 from ganhpc.errors import UserError
 from ganhpc.files import LARGE, Damaged, open_regular, parse_json, read_json
-from ganhpc.printable import printable_lines
+from ganhpc.printable import printable_lines, printable_tree
 from ganhpc.report.language import is_finite
 from ganhpc.results import Row
 from ganhpc.run import Run
@@ -40,7 +40,8 @@ class Material:
     @classmethod
     def of(cls, run: Run) -> Material:
         """Raises UserError where the folder holds no run."""
-        return cls(run, results.row(run))
+        row = results.row(run)
+        return cls(run, {**printable_tree(row), "folder": row["folder"]})
 
     @property
     def is_done(self) -> bool:
@@ -63,7 +64,7 @@ class Material:
 
     def _read(self, path: Path) -> Tree:
         try:
-            return read_json(path, LARGE) or {}
+            return _tree(printable_tree(read_json(path, LARGE) or {}))
         except Damaged as error:
             self.problems.append(f"{path.name}: {error}")
             return {}
@@ -108,7 +109,7 @@ class Material:
             return []
         if broken:
             self.problems.append(f"{self.run.metrics_jsonl.name}: {broken} × ✗")
-        return whole
+        return [printable_tree(line) for line in whole]
 
     @cached_property
     def curve(self) -> list[Tree]:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from ganhpc import __version__, results
 from ganhpc.figures import is_share
+from ganhpc.printable import printable_tree
 from ganhpc.report import html
 from ganhpc.report.blocks import Document, Line, Picture, Plot
 from ganhpc.report.images import small
@@ -61,6 +62,7 @@ def _changed(row: Row) -> float:
 
 
 def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> Card:
+    row = {**printable_tree(row), "folder": row["folder"]}
     each = Material(Run(Path(row["folder"])), row)
     name = f"{row['experiment']}/{row['run']}"
     headline = str(row.get("headline") or "test_accuracy")
@@ -76,10 +78,10 @@ def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> Card:
         facts.append((words("column.time"), words.seconds(row["train_seconds"])))
     picture = _samples(each, name, words) if pictured else None
     plot = _curve(each, headline, name, words) if pictured and picture is None else None
-    report = beside / f"report-{row['run']}.html"
+    report = beside / f"report-{Path(row['folder']).name}.html"
     return Card(
         name, words.name("state", str(row["state"])), str(row.get("reason") or ""), facts, picture, plot,
-        quote(os.path.relpath(row["folder"], beside)) + "/", quote(report.name) if report.is_file() else "",
+        quote(os.fsencode(os.path.relpath(row["folder"], beside))) + "/", quote(os.fsencode(report.name)) if os.path.isfile(report) else "",  # noqa: PTH113 (a name may be too long)
     )  # fmt: skip
 
 

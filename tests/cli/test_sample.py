@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
-from ganhpc import generator
+from ganhpc import checkpoint, generator
 from ganhpc.cli.sample import sample
 from ganhpc.errors import UserError
+from ganhpc.files import write_json
 from ganhpc.lookup import find_run
+from ganhpc.nets import wgan_gp
 from ganhpc.run import Run
 from tests.conftest import Launch
 from tests.golden import generators
@@ -146,3 +149,45 @@ def test_onnx_makes_the_same_pictures(case: str, done: Run, tmp_path: Path) -> N
     (images,) = session.run(None, {"z": z.numpy()})
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(images), net(z), rtol=1e-3, atol=1e-4)
+
+
+SMALL = {"image_size": 32, "channels": 3, "base_channels": 8, "depth": 4, "latent_dim": 16}
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        [1], "x", {}, {"net": []}, {"arguments": []}, {"arguments": None}, {"net": "began", "arguments": {}}, {"arguments": {**SMALL, "depth": 10**9}},
+        {"arguments": {**SMALL, "base_channels": 60_000}}, {"arguments": {**SMALL, "image_size": 2**16}}, {"arguments": {**SMALL, "latent_dim": -1}},
+        {"arguments": {**SMALL, "base_channels": "8"}}, {"arguments": {**SMALL, "base_channels": 16}}, {"arguments": {**SMALL, "unheard": 1}}, {"format": [1]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_foreign_generator_is_a_sentence(about: object, tmp_path: Path) -> None:
+    """In an exported file, and beside a checkpoint: nothing of its size is built, and nothing raises but a UserError."""
+    net = wgan_gp.Generator(**SMALL)
+    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+    good = generator.definition("wgan-gp", SMALL)
+    wrong = {**good, **about} if isinstance(about, dict) and about else about
+    run = Run(tmp_path)
+    run.export("generator").write_bytes(save(weights, metadata={"definition": json.dumps(wrong)}))
+    with pytest.raises(UserError):
+        generator.load(run)
+    run.export("generator").unlink()
+    run.checkpoints.mkdir()
+    write_json(run.export("generator").with_suffix(".json"), wrong)
+    checkpoint.save(run.checkpoints, 1, {"modules": {"generator": weights}})
+    with pytest.raises(UserError):
+        generator.load(run)
+
+
+def test_the_checkpoint_before_one_of_another_network_is_drawn_from(tmp_path: Path) -> None:
+    net, run = wgan_gp.Generator(**SMALL), Run(tmp_path)
+    run.checkpoints.mkdir()
+    write_json(run.export("generator").with_suffix(".json"), generator.definition("wgan-gp", SMALL))
+    for step, modules in ((2, {"generator": {"x": torch.zeros(1)}}), (4, {}), (6, [])):
+        checkpoint.save(run.checkpoints, step, {"modules": {"generator": net.state_dict()}})
+        checkpoint.save(run.checkpoints, step + 1, {"modules": modules})
+        found, _ = generator.load(run)
+        for name, value in found.state_dict().items():
+            assert torch.equal(value, net.state_dict()[name])

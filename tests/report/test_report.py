@@ -150,7 +150,7 @@ def test_an_unfinished_run_is_reported_as_such(scanned: Path) -> None:
     doc = account(str(crashed), runs=scanned)
     page = text_of(html.render(doc))
     assert "No run is finished yet" in page and "crashed" in page
-    assert "<b>the end</b>[31m" in page
+    assert "<b>the end</b>\\e[31m" in page
 
 
 def test_a_pdf_has_the_same_content(cifar: Run, tmp_path: Path) -> None:
