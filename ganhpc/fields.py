@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,3 +65,13 @@ def read_choices(path: Path, cls: type[Experiment]) -> dict[str, Any]:
     if not isinstance(speed, dict) or not all(key in speed and check(speed[key]) for key, check in _SPEED.items()):
         raise Damaged(f"{path} does not hold what the trainer chose (speed): launch again with --new.")
     return tree
+
+
+def experiment_of(folder: Path) -> str:
+    """The experiment of the run in `folder`: what its files say, so that a run that was moved keeps it; else the folder that it lies in."""
+    for name in ("experiment.json", "result.json"):
+        with suppress(UserError, OSError, ValueError):
+            found = (read_json(folder / name) or {}).get("experiment")
+            if isinstance(found, str) and found:
+                return found
+    return folder.resolve().parent.name

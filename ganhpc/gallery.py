@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.errors import UserError
+from ganhpc.fields import experiment_of
 from ganhpc.files import atomic_open
 from ganhpc.printable import printable
 from ganhpc.run import Run
@@ -25,7 +26,7 @@ def make(run: Run, say: Callable[[str], None]) -> None:
         return
     try:
         animate(grids, run.samples / "samples.gif")
-        plot(run.metrics_jsonl, run.samples / "converge.png", title=f"{run.folder.parent.name} {run.name}")
+        plot(run.metrics_jsonl, run.samples / "converge.png", title=f"{experiment_of(run.folder)} {run.name}")
     except (OSError, ImportError, UserError) as error:
         say(f"warning: the pictures of the whole run could not be made ({error})")
 

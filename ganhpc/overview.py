@@ -10,8 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ganhpc import origin, record
+from ganhpc import origin, record, site
 from ganhpc.errors import UserError
+from ganhpc.fields import experiment_of
 from ganhpc.files import Damaged
 from ganhpc.printable import shell_word
 from ganhpc.run import Run, Standing, State, shown
@@ -94,7 +95,8 @@ class View:
             state = State.CRASHED
         if self.jobs and not any(known.asked for known in self.jobs):
             state = State.CRASHED  # its log is here, its jobs are elsewhere
-        return "python launch.py " + NEXT[state].format(run=shell_word(shown(self.run.folder)))
+        typed = "python launch.py " + NEXT[state].format(run=shell_word(shown(self.run.folder)))
+        return typed if "{run}" in NEXT[state] else typed + site.runs_option(self.run.folder.parent.parent)
 
     @property
     def time_left(self) -> float | None:
@@ -116,7 +118,7 @@ class View:
         slot = self.next_slot
         return {
             "run": self.run.name,
-            "experiment": self.run.folder.parent.name,
+            "experiment": experiment_of(self.run.folder),
             "folder": str(self.run.folder),
             "state": self.standing.state.value,
             "reason": self.standing.reason,

@@ -123,6 +123,15 @@ def test_threads_of_a_process(asked: int | None, environ: dict, processes: int, 
     assert (found.most, found.now, found.why) == (most, now, why)
 
 
+def test_processes_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchrun sets one thread each, whatever there is."""
+    monkeypatch.setattr(cores, "here", lambda **_: Cores(8))
+    environ = {"LOCAL_WORLD_SIZE": "2", "OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "x"}
+    assert cores.settle(None, environ).now == 4 and "OMP_WAIT_POLICY" not in environ
+    crowded = {**environ, "LOCAL_WORLD_SIZE": "16"}
+    assert cores.settle(None, crowded).now == 1 and crowded["OMP_WAIT_POLICY"] == "PASSIVE"
+
+
 def test_a_launcher_inside_a_job_passes_on_what_was_typed_first() -> None:
     assert cores.for_trainer({"OMP_NUM_THREADS": "4"}) == {OMP_TYPED: "4"}
     assert cores.for_trainer({}) == {OMP_TYPED: ""}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganhpc.fields import experiment_of
 from ganhpc.lookup import find_run
 from ganhpc.run import Run
 from ganhpc.scan import Scan, exact
@@ -33,11 +34,12 @@ def find(words: tuple[str, ...], runs: Path) -> tuple[list[Subject], str]:
         else:
             chosen += _experiment(word, runs) or [find_run(word, runs)]
     unique = list({run.folder.resolve(): run for run in chosen}.values())
-    names = dict.fromkeys([*(run.folder.resolve().parent.name for run in unique), *(s.experiment for s in scans)])
+    of = {run.folder: experiment_of(run.folder) for run in unique}
+    names = dict.fromkeys([*of.values(), *(s.experiment for s in scans)])
     subjects = [
         Subject(
             name,
-            tuple(run for run in unique if run.folder.resolve().parent.name == name),
+            tuple(run for run in unique if of[run.folder] == name),
             tuple(scan for scan in scans if scan.experiment == name),
         )
         for name in names
@@ -50,7 +52,7 @@ def _stem(words: tuple[str, ...], unique: list[Run], scans: list[Scan]) -> str:
         return scans[0].name
     if len(unique) == 1:
         return unique[0].folder.resolve().name
-    return "-".join(dict.fromkeys(run.folder.resolve().parent.name for run in unique)) or "runs"
+    return "-".join(dict.fromkeys(experiment_of(run.folder) for run in unique)) or "runs"
 
 
 def _experiment(word: str, runs: Path) -> list[Run]:

@@ -16,6 +16,7 @@ from ganhpc.errors import UserError
 from ganhpc.files import write_json
 from ganhpc.run import Run
 from jobs.cifar import Cifar
+from tests.conftest import Launch
 from tests.run_folders import done, stopped
 
 
@@ -143,3 +144,24 @@ def test_a_damaged_run_says_so_and_a_foreign_folder_is_a_sentence(tmp_path: Path
     assert fields(screen(run))["state"].startswith("refused: result.json can't be read")
     with pytest.raises(UserError, match="not a run folder"):
         screen(Run(tmp_path))
+
+
+def test_what_must_fail_again_is_not_proposed_again(launch: Launch, tmp_path: Path) -> None:
+    words = (
+        "cifar",
+        "--preset",
+        "course",
+        "--data",
+        "synthetic",
+        "--train-images",
+        "200",
+        "--epochs",
+        "1",
+        "--on",
+        "local",
+    )
+    failed = launch(*words, "--lr", "1e30", "--runs", tmp_path / "own runs", OMP_NUM_THREADS="1")
+    said = failed.stdout + failed.stderr
+    assert failed.returncode == 4 and "non-finite" in said and "to go on" not in said
+    done = launch(*words, "--runs", tmp_path / "own runs", OMP_NUM_THREADS="1")
+    assert f"python launch.py results --runs '{tmp_path}/own runs'" in done.stdout

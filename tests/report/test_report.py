@@ -188,3 +188,15 @@ def test_a_gallery_of_none_some_and_damaged_runs(launch: Launch, scanned: Path, 
     page = (tmp_path / "gallery.html").read_text()
     assert page.count("<h2>") == 9 and "<script>alert" not in page
     assert 'href="copy/cifar/' in page
+
+
+def test_a_run_that_was_moved_keeps_its_title(launch: Launch, cifar: Run, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere" / "renamed"
+    shutil.copytree(cifar.folder, moved)
+    out = tmp_path / "page.md"
+    done = launch("report", moved, "--out", out)
+    assert done.returncode == 0, done.stderr
+    page = out.read_text()
+    assert page.startswith("# Report: cifar") and "elsewhere" not in page.partition("## ")[0]
+    seen = json.loads(launch("status", moved, "--json").stdout)["runs"]
+    assert seen[0]["experiment"] == "cifar" and seen[0]["next_command"] == f"python launch.py results --runs {tmp_path}"
