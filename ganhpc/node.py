@@ -22,7 +22,7 @@ from types import ModuleType
 
 import click
 
-from ganhpc import bound, cores, owner, readiness, record, script_text, stop_requests
+from ganhpc import bound, cores, owner, readiness, record, script_text, stop_requests, streams
 from ganhpc.bound import Bound
 from ganhpc.claim import Claim, Job
 from ganhpc.errors import UserError
@@ -332,4 +332,5 @@ def scheduler_module() -> ModuleType | None:
 
 
 if __name__ == "__main__":
+    streams.settle()
     main()

@@ -85,7 +85,9 @@ class Option:
             return units.parse_count(text)
         if self.type is tuple:
             parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
-            return tuple(self.item(part) for part in parts if part.strip())
+            if self.item is float:
+                units.refuse_split_decimal(parts, text)
+            return tuple(self._item(part) for part in parts if part.strip())
         if self.type is bool:
             if text.lower() not in _YES + _NO:
                 raise ValueError(text)
@@ -103,6 +105,9 @@ class Option:
             raise UserError(f"{self.flag} {value!r} is not allowed: it takes {self.expected}.")
         if self.kind and not 0 < value < 1e15:
             raise UserError(f"{self.flag} {value!r} is out of range: it takes {self.expected}.")
+
+    def _item(self, text: str) -> float:
+        return units.parse_whole(text) if self.item is int else units.parse_float(text)
 
     def check(self, value: Any) -> None:
         """Raise UserError where `value` is outside what the option allows."""

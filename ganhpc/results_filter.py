@@ -15,7 +15,7 @@ from ganhpc.errors import UserError, nearest
 from ganhpc.files import read_json
 from ganhpc.results import Row, is_number
 from ganhpc.run import Run
-from ganhpc.units import parse_count, parse_duration
+from ganhpc.units import parse_count, parse_duration, parse_float
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "=": operator.eq,
@@ -84,7 +84,7 @@ class Filter:
         return (json.dumps(value) if isinstance(value, dict) else str(value)), self.value
 
     def _number(self) -> float:
-        for read in (float, _per_cent, parse_count, parse_duration):
+        for read in (parse_float, _per_cent, parse_count, parse_duration):
             try:
                 number = float(read(self.value))
             except (ValueError, UserError):
@@ -99,7 +99,7 @@ class Filter:
 def _per_cent(text: str) -> float:
     if not text.endswith("%"):
         raise ValueError(text)
-    return float(text[:-1]) / 100
+    return parse_float(text[:-1]) / 100
 
 
 def field_name(text: str) -> str:

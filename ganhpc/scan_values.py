@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from ganhpc import units
 from ganhpc.errors import UserError, nearest
 from ganhpc.experiment import Experiment, options
 from ganhpc.option import Option
@@ -52,6 +53,11 @@ def values_of(option: Option, text: str) -> tuple[Any, ...]:
     Raises UserError that names the option, the text and what it takes.
     """
     found: list[Any] = []
+    if option.type is float or option.kind:
+        try:
+            units.refuse_split_decimal(text.split(","), text)
+        except UserError as error:
+            raise UserError(f"--scan {option.name}: {error}") from None
     for part in map(str.strip, text.split(",")):
         if not part:
             raise UserError(

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ganhpc import cores, fault_count, last_words, owner, storage
+from ganhpc import cores, fault_count, last_words, owner, storage, streams
 from ganhpc.errors import StorageFault, UserError
 from ganhpc.printable import say_error
 from ganhpc.run import Run, State
@@ -245,4 +245,5 @@ def _out_of_memory(error: BaseException) -> str | None:
 
 
 if __name__ == "__main__":
+    streams.settle()
     sys.exit(main(sys.argv[1:]))

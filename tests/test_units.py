@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganhpc.errors import UserError
-from ganhpc.units import format_count, format_duration, parse_count, parse_duration
+from ganhpc.units import (
+    format_count,
+    format_duration,
+    parse_count,
+    parse_duration,
+    parse_float,
+    parse_whole,
+    refuse_split_decimal,
+)
 
 
 @pytest.mark.parametrize(
@@ -72,3 +80,71 @@ def test_garbled_counts_are_refused_in_one_sentence(text: str) -> None:
 @given(st.integers(1, 10**13))
 def test_a_count_reads_back(count: int) -> None:
     assert parse_count(format_count(count)) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("0,09", 0.09), ("0.09", 0.09), ("1,5", 1.5), ("1e-4", 1e-4), ("1,5e-4", 1.5e-4), ("1,000,000", 1e6), ("1.000.000", 1e6),
+        ("1 000 000", 1e6), ("1\u202f000", 1000.0), ("1_000", 1000.0), ("1'000,5", 1000.5), ("1,234.5", 1234.5), ("1.234,5", 1234.5),
+        ("1.000", 1.0), ("0,125", 0.125), ("\uff11\uff12", 12.0), ("-0", 0.0), ("\u22123", -3.0), (".5", 0.5), ("5.", 5.0),
+    ],
+)  # fmt: skip
+def test_numbers_as_people_write_them(text: str, value: float) -> None:
+    assert parse_float(text) == value
+    assert str(parse_float(text)) == str(value), "no negative zero"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "inf", "nan", "1e400", "1e-400", "1,000", "12,345", "1,00,000", "0x10", "1__0", "1,5,", "--1", "1 2", "9" * 5000, "1e99999", "\u0663"]
+)  # fmt: skip
+def test_what_is_no_number_or_two_is_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_float(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("0,25M", 250_000), ("1,000,000", 10**6), ("1 000 000", 10**6), ("1_000_000", 10**6), ("256,000", 256_000), ("0,5k", 500), ("250 k", 250_000)],
+)  # fmt: skip
+def test_counts_with_commas_and_groups(text: str, count: int) -> None:
+    assert parse_count(text) == count
+
+
+@pytest.mark.parametrize("text", ["1.000", "250.000", "1,500M", "1,5", "0,250"])
+def test_counts_that_may_be_two_things_are_refused(text: str) -> None:
+    with pytest.raises(UserError):
+        parse_count(text)
+
+
+def test_durations_with_a_decimal_comma() -> None:
+    assert parse_duration("1,5h") == parse_duration("1.5h") == 5400
+    with pytest.raises(UserError):
+        parse_duration("1,500s")
+
+
+@given(st.integers(-(10**15), 10**15))
+def test_every_way_to_part_thousands_reads_the_same(number: int) -> None:
+    plain = f"{number:,}"
+    assert parse_whole(str(number)) == number
+    for mark in (",", "_", " ", "\u202f", "\u00a0", "'"):
+        assert parse_whole(plain.replace(",", mark)) == number
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: x == 0 or 1e-300 < abs(x) < 1e300))
+def test_what_python_prints_reads_back_with_a_point_or_a_comma(number: float) -> None:
+    text = repr(number)
+    assert parse_float(text) == number
+    with_comma = text.replace(".", ",")
+    try:
+        assert parse_float(with_comma) == number
+    except UserError:
+        assert len(text.lstrip("-").split(".")[-1]) == 3 or "e" in text, "refused only where it may be thousands"
+
+
+def test_a_list_of_decimal_commas_is_refused_and_other_lists_are_not() -> None:
+    for text in ("0,5", "0,01,0,1", "1,05"):
+        with pytest.raises(UserError, match="point"):
+            refuse_split_decimal(text.split(","), text)
+    for text in ("0,0.5", "0,1,10", "1,2", "1e-3,1e-4", "0"):
+        refuse_split_decimal(text.split(","), text)

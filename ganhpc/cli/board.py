@@ -16,7 +16,7 @@ import click
 
 from ganhpc import board, lookup, scan
 from ganhpc.cli.output import say
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import RUNS, Sections, Whole
 from ganhpc.errors import UserError
 from ganhpc.run import Run
 from ganhpc.units import counted
@@ -38,7 +38,7 @@ command.params.append(click.Argument(["words"], nargs=-1, metavar="[RUN]..."))
 command.add(
     "Options",
     RUNS(),
-    click.Option(["--port"], type=click.IntRange(1, 65_535), default=6006, show_default=True, metavar="N", help="port; where it is taken, the next free one"),
+    click.Option(["--port"], type=Whole(1, 65_535), default=6006, show_default=True, metavar="N", help="port; where it is taken, the next free one"),
     click.Option(["--node"], metavar="HOST", help="print the tunnel to the TensorBoard that runs on this node, and start none here"),
     click.Option(["--login"], metavar="USER@HOST", help="the machine that you log in to, and your name there  [default: this one, or Grid'5000's access]"),
 )  # fmt: skip

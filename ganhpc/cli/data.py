@@ -11,6 +11,7 @@ import click
 
 from ganhpc.cli.data_path import show
 from ganhpc.cli.output import say, screen
+from ganhpc.cli.params import Whole
 from ganhpc.data.cache import sidecar
 from ganhpc.data.data_path import is_path
 from ganhpc.data.set_list import DataSet, data_sets, names
@@ -44,7 +45,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 @click.option("--json", "as_json", is_flag=True, help="print a list as JSON on standard output")
 @click.option(
     "--image-size",
-    type=click.IntRange(8, 1024),
+    type=Whole(8, 1024),
     default=64,
     metavar="N",
     help="side of the images, of a PATH  [default: 64]",

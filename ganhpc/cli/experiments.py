@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ganhpc.cli.output import say
-from ganhpc.cli.params import PLACE, RUNS, Sections
+from ganhpc.cli.params import PLACE, RUNS, Sections, Whole
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment, from_typed, options, summary
 from ganhpc.option import Option
@@ -62,7 +62,7 @@ def command(cls: type[Experiment]) -> click.Command:
         "Common",
         click.Option(["--preset"], metavar="NAME", type=PresetType(cls), help=f"exact, named variant: {preset_names}  [default: default]"),
         *(click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
-        click.Option(["--seeds"], metavar="K", type=click.IntRange(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
+        click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
     )  # fmt: skip
     made.add("Scan", *scan_options(cls))
     made.add(
@@ -86,7 +86,7 @@ def command(cls: type[Experiment]) -> click.Command:
         ),
         click.Option(
             ["--segments"],
-            type=click.IntRange(1, 1000),
+            type=Whole(1, 1000),
             metavar="N",
             help="jobs of the longest length to chain, where --epochs alone bounds the run  [default: one, repeated until it is done where the rules allow]",
         ),

@@ -11,7 +11,7 @@ import click
 
 from ganhpc import overview
 from ganhpc.cli.output import say
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import RUNS, Sections, Whole
 from ganhpc.cli.status import schedulers
 from ganhpc.cli.watch import LogTail
 from ganhpc.errors import UserError
@@ -92,5 +92,5 @@ command.add(
     "Options",
     RUNS(),
     click.Option(["--follow", "-f"], is_flag=True, help="go on reading until the run is over, or Ctrl-C"),
-    click.Option(["--lines", "-n"], type=click.IntRange(0), default=50, show_default=True, metavar="N", help="lines of its end to begin with"),
+    click.Option(["--lines", "-n"], type=Whole(0), default=50, show_default=True, metavar="N", help="lines of its end to begin with"),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ganhpc import __version__, experiment
+from ganhpc import __version__, experiment, streams
 from ganhpc.errors import UserError, nearest
 from ganhpc.printable import say_error
 from ganhpc.storage import fault
@@ -79,6 +79,7 @@ def program() -> None:
 
 def main() -> Any:
     """Run the program. Users' mistakes end in one sentence and an exit code, never in a traceback."""
+    streams.settle()
     try:
         return program(prog_name="python launch.py", standalone_mode=False)
     except UserError as error:

@@ -19,7 +19,7 @@ from ganhpc.calendar_rules import parse_instant
 from ganhpc.cli import remote, scan
 from ganhpc.cli.experiments import DefinitionType, scan_options
 from ganhpc.cli.output import say, screen
-from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections
+from ganhpc.cli.params import LAUNCHER, PLACE, RUNS, Sections, Whole
 from ganhpc.cli.remote import Place
 from ganhpc.cli.scan_view import Planned, show
 from ganhpc.data import held_data
@@ -190,7 +190,7 @@ command.add(
     click.Option(["--until"], metavar="TIME", help="all over by this moment: 07:00, or ISO  [default: when the night ends]"),
     click.Option(["--yes", "-y"], is_flag=True, help="submit without a question"),
     click.Option(["--new"], is_flag=True, help="start afresh in new folders, even if these runs exist"),
-    click.Option(["--seeds"], metavar="K", type=click.IntRange(1, 10_000), default=1, help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]"),
+    click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]"),
     RUNS(),
     *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
 )  # fmt: skip

@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import click
 
-from ganhpc import site
+from ganhpc import site, units
+from ganhpc.errors import UserError
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, read as every number that is typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_read(self, value, units.parse_whole, param, ctx), param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range, read as every number that is typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_read(self, value, units.parse_float, param, ctx), param, ctx)
+
+
+def _read(
+    kind: click.ParamType,
+    value: Any,
+    read: Callable[[str], Any],
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return read(value)
+    except UserError as error:
+        kind.fail(str(error), param, ctx)
 
 
 class Sections(click.Command):

@@ -15,7 +15,7 @@ import orjson
 
 from ganhpc import results
 from ganhpc.cli.output import say
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import RUNS, Sections, Whole
 from ganhpc.errors import UserError
 from ganhpc.printable import in_csv, printable
 from ganhpc.results import KEYS, Row
@@ -45,7 +45,7 @@ command.add(
     ),
     click.Option(["--scan"], metavar="NAME", help="only the runs of this scan"),
     click.Option(["--sort"], metavar="FIELD", help="smallest first; -FIELD: largest first"),
-    click.Option(["--limit"], type=click.IntRange(1), metavar="N", help=f"at most N rows  [default: {TABLE_ROWS} in the table, else all]"),
+    click.Option(["--limit"], type=Whole(1), metavar="N", help=f"at most N rows  [default: {TABLE_ROWS} in the table, else all]"),
 )  # fmt: skip
 command.add(
     "As what",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from ganhpc.cli.output import say
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import RUNS, Sections, Whole
 from ganhpc.errors import UserError
 from ganhpc.files import Damaged, read_json
 from ganhpc.lookup import find_run
@@ -27,19 +27,15 @@ command = Sections(
 command.params.append(click.Argument(["run"], metavar="RUN"))
 command.add(
     "Pictures",
-    click.Option(["--rows"], type=click.IntRange(1, 100), default=5, show_default=True, help="rows of pictures"),
-    click.Option(["--columns"], type=click.IntRange(1, 100), default=5, show_default=True, help="pictures in a row"),
-    click.Option(
-        ["--seed"], metavar="S", type=click.IntRange(0), help="seed of the latent vectors  [default: the run's]"
-    ),
+    click.Option(["--rows"], type=Whole(1, 100), default=5, show_default=True, help="rows of pictures"),
+    click.Option(["--columns"], type=Whole(1, 100), default=5, show_default=True, help="pictures in a row"),
+    click.Option(["--seed"], metavar="S", type=Whole(0), help="seed of the latent vectors  [default: the run's]"),
     click.Option(
         ["--interpolate"],
         type=click.Choice(["linear", "slerp"]),
         help="go from one latent vector to another: along each row, or over the time of a GIF",
     ),
-    click.Option(
-        ["--frames"], type=click.IntRange(2, 500), default=24, show_default=True, help="pictures of a GIF, one way"
-    ),
+    click.Option(["--frames"], type=Whole(2, 500), default=24, show_default=True, help="pictures of a GIF, one way"),
 )
 command.add(
     "Files",

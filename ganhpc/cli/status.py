@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ganhpc import lookup, overview, site
 from ganhpc.cli.output import say, screen
-from ganhpc.cli.params import RUNS, Sections
+from ganhpc.cli.params import RUNS, Number, Sections
 from ganhpc.figures import STATE_COLOURS, brief
 from ganhpc.overview import Known, View
 from ganhpc.printable import printable
@@ -141,7 +141,7 @@ command.add(
     "Options",
     RUNS(),
     click.Option(["--watch", "-w"], is_flag=True, help="look again and again, until Ctrl-C"),
-    click.Option(["--every"], type=click.FloatRange(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"),
+    click.Option(["--every"], type=Number(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"),
     click.Option(["--all", "all_runs"], is_flag=True, help=f"all finished runs too, not only the newest {SHOWN_DONE}"),
     click.Option(["--json", "as_json"], is_flag=True, help="everything as JSON"),
 )  # fmt: skip
