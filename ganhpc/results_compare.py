@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ganhpc.errors import UserError, nearest
 from ganhpc.fields import options_of
 from ganhpc.figures import Place
 from ganhpc.files import read_json
+from ganhpc.lookup import fitting
 from ganhpc.results import Row, grouped, is_number
 from ganhpc.units import counted
 
@@ -17,21 +19,22 @@ from ganhpc.units import counted
 def chosen(word: str, found: list[Row]) -> Row:
     """The row of the run, or of the variant of several seeds, that `word` means: a run's folder or name, a variant's name, or a part
     that fits only one of these. Raises UserError where it means none or several."""
-    path = str(Path(word).resolve())
-    tests = (
-        lambda row: (
-            str(Path(row["folder"]).resolve()) == path or word in (row["run"], f"{row['experiment']}/{row['run']}")
-        ),
-        lambda row: word in (row["variant"], f"{row['experiment']}/{row['variant']}", row["group"]),
-        lambda row: word in f"{row['experiment']}/{row['run']}",
-    )
-    for fits in tests:
-        if rows := [row for row in found if fits(row)]:
-            return _one(word, rows)
+    path = os.path.realpath(word)
+    if rows := [row for row in found if os.path.realpath(row["folder"]) == path]:
+        return _one(word, rows)
+    named = {row["folder"]: _names(row) for row in found}
+    if folders := set(fitting(word.rstrip("/"), named)):
+        return _one(word, [row for row in found if row["folder"] in folders])
     names = [row["run"] for row in found]
     raise UserError(
         f"--compare {word}: there is no such run or variant; {nearest(word, names) if names else 'there are no runs at all'}."
     )
+
+
+def _names(row: Row) -> list[str]:
+    """What a row can be called: its run and its variant, with the experiment or without, and its group."""
+    kind, run, variant, group = (row[key] for key in ("experiment", "run", "variant", "group"))
+    return [name for name in (run, f"{kind}/{run}", variant, variant and f"{kind}/{variant}", group) if name]
 
 
 def _one(word: str, rows: list[Row]) -> Row:

@@ -20,13 +20,15 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganhpc.errors import UserError, nearest
-from ganhpc.files import read_json, storage_errors, write_json
+from ganhpc.fields import fields_of
+from ganhpc.files import Damaged, read_json, storage_errors, write_json
+from ganhpc.lookup import fitting
 from ganhpc.run import Run
 
 FORMAT = 1
@@ -89,8 +91,11 @@ class Scan:
         """For each run that still has its folder: {the scanned option: its value, .., "seed": its seed}. By the run's name."""
         found = {}
         for run in self.run_folders():
-            if tree := read_json(run.experiment_json):
-                flat = {**(tree.get("budget") or {}), **tree}
+            tree: dict[str, Any] | None = None
+            with suppress(Damaged):  # one damaged run hides no other
+                tree = read_json(run.experiment_json)
+            if tree:
+                flat = fields_of(tree)
                 found[run.name] = {field.name: flat.get(field.name) for field in self.fields} | {
                     "seed": tree.get("seed")
                 }
@@ -168,6 +173,8 @@ def read(path: Path) -> Scan:
         if tree["mode"] not in MODES or not isinstance(tree["base"], dict):
             raise ValueError(tree["mode"])
         runs = tuple(map(str, tree["runs"]))
+        if any("/" in run or run in ("", ".", "..") for run in runs):
+            raise ValueError("a run that is not in its folder")
         name = path.name.removesuffix(ENDING)  # The file may have been renamed.
         return Scan(path.parent, name, base=tree["base"], fields=fields, seeds=int(tree["seeds"]), runs=runs, **text)
     except (KeyError, TypeError, ValueError) as error:
@@ -209,7 +216,7 @@ def load(text: str, runs: Path) -> Scan:
         return found
     word = text.removesuffix(ENDING)
     known = {f"{scan.experiment}/{scan.name}": scan for scan in scans(runs)}
-    begun = [scan for path, scan in known.items() if path.startswith(word) or scan.name.startswith(word)]
+    begun = [known[path] for path in fitting(word, {path: (path, scan.name) for path, scan in known.items()})]
     if len(begun) == 1:
         return begun[0]
     if begun:

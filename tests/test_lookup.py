@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.errors import UserError
-from ganhpc.lookup import find_run, find_runs
+from ganhpc.lookup import find_run, find_runs, fitting
 from ganhpc.run import Run
 from jobs.cifar import Cifar
 
@@ -42,3 +42,22 @@ def test_an_unknown_name_gives_the_nearest(runs: Path) -> None:
 def test_without_a_word_all_and_none_twice(runs: Path) -> None:
     assert len(find_runs((), runs)) == 3
     assert len(find_runs(("alone", "alone"), runs)) == 1
+
+
+def test_an_exact_name_goes_before_a_beginning_and_that_before_a_part() -> None:
+    named = {"1": ("ab", "x/ab"), "2": ("abc", "x/abc"), "3": ("zab", "x/zab")}
+    assert fitting("ab", named) == ["1"]
+    assert fitting("abc", named) == ["2"]
+    assert fitting("x/a", named) == ["1", "2"]
+    assert fitting("za", named) == ["3"]
+    assert fitting("bc", named) == ["2"]
+    assert fitting("", named) == fitting("q", named) == []
+
+
+def test_a_folder_that_is_no_run_and_words_that_are_no_names(runs: Path) -> None:
+    (runs / "cifar" / "notes").mkdir()
+    with pytest.raises(UserError, match="is not a run folder"):
+        find_run(str(runs / "cifar" / "notes"), runs)
+    for word in ("", "/", "n" * 5000, "a\0b", "../..", "\udcff"):
+        with pytest.raises(UserError):
+            find_run(word, runs)
