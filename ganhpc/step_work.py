@@ -35,8 +35,8 @@ class PassWork:
 class StepWork:
     """Counts the operations of one step after every `begin`, as it is made: the step itself computes what it would without.
 
-    The second step is counted: in the first one, optimizers have no momentum yet. A step that is replayed on a GPU executes no operators
-    to be seen, so that its first one, which is not, counts there.
+    The second step is counted: in the first one, optimizers have no momentum yet. Steps that are replayed on a GPU execute no operators
+    to be seen: there the very first is counted, made past what records them, whose own first step must settle what is compiled.
     """
 
     def __init__(self, processes: int) -> None:
@@ -44,8 +44,9 @@ class StepWork:
         self.ops_of_a_step: float | None = None
         self._total, self._known = 0.0, True
 
-    def begin(self, step: Callable[[Any], Any], *, which: int = 2) -> Callable[[Any], Any]:
-        """`step`, whose `which`-th call will be counted."""
+    def begin(self, step: Callable[[Any], Any], ordinary: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
+        """`step`, of which one call will be counted. `ordinary`: the step without the replays that `step` makes (None: it makes none)."""
+        which, to_count = (2, step) if ordinary is None else (1, ordinary)
         self.ops_of_a_step = None
         made = 0
 
@@ -56,7 +57,7 @@ class StepWork:
                 return step(batch)
             counter = _Careful()
             with torch.compiler.set_stance("force_eager"), counter:
-                figures = step(batch)
+                figures = to_count(batch)
             if not counter.failed:
                 self.ops_of_a_step = float(counter.ops.total * self._processes)
             return figures

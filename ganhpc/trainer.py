@@ -82,7 +82,7 @@ class Trainer:
     def begin_steps(self) -> None:
         """Make the training steps of the task's present stage from now on."""
         step = replay.begin(self.experiment, self.task, self.peers, self.clock)
-        self.train_step = self.work.begin(step, which=2 if step == self.task.train_step else 1)
+        self.train_step = self.work.begin(step, None if step == self.task.train_step else self.task.train_step)
 
     # -- the loop -------------------------------------------------------------------------------------------------------
 

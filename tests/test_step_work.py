@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from ganhpc import peak
+from ganhpc.clock import Clock
 from ganhpc.description import Operations
 from ganhpc.experiment import Experiment
 from ganhpc.opcount import registry
+from ganhpc.replay import Steps
 from ganhpc.report import plots, training
 from ganhpc.report.blocks import Plot
 from ganhpc.report.language import Words
@@ -77,6 +80,26 @@ def test_an_operator_that_can_not_be_counted_stops_no_training(monkeypatch: pyte
     step = work.begin(lambda batch: {"loss": (batch * 2).sum()})
     assert [float(step(x)["loss"]) for _ in range(3)] == [6.0, 6.0, 6.0]
     assert work.ops_of_a_step is None and "epoch_ops" not in work.of(3, 1.0).figures()
+
+
+def test_a_replayed_step_is_counted_before_it_is_recorded() -> None:
+    """Past the recorder, whose own first step settles what is compiled; the next one is recorded."""
+    done: list[str] = []
+
+    def ordinary(batch: tuple[torch.Tensor, ...]) -> dict[str, torch.Tensor]:
+        done.append("step")
+        return {"loss": (batch[0] * 2).sum()}
+
+    def record(once: Callable[[], None]) -> Callable[[], None]:
+        done.append("record")
+        return once
+
+    steps, work = Steps(ordinary, Clock(), record), StepWork(2)
+    step = work.begin(steps, ordinary)
+    batch = (torch.ones(3),)
+    assert float(step(batch)["loss"]) == 6.0
+    assert not steps.replays and done == ["step"]
+    assert work.ops_of_a_step == 2 * (3 + 2), "two processes: three products and two sums each"
 
 
 def test_the_three_levels_are_drawn_as_levels(course: tuple[Run, dict]) -> None:
