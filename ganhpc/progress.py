@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
@@ -69,3 +71,15 @@ class Progress:
     """The stages that are over."""
     curve: list[dict[str, Any]] = field(default_factory=list)
     """The evaluations: epoch, step, seconds and figures."""
+
+    @classmethod
+    def from_json(cls, text: str) -> Progress:
+        """The progress that a checkpoint holds. Raises TypeError or ValueError where a field holds what it can't be."""
+        made = cls(**json.loads(text))
+        for each in dataclasses.fields(cls):
+            value, kind = getattr(made, each.name), type(getattr(cls(), each.name))
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise TypeError(f"{each.name} is {value!r}")
+            if kind is float and not math.isfinite(value):
+                raise ValueError(f"{each.name} is {value!r}")
+        return made

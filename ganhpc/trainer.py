@@ -385,7 +385,7 @@ class Trainer:
             raise checkpoint.Unusable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
     def _take_back(self, tree: dict[str, Any]) -> None:
-        self.progress = Progress(**json.loads(tree["progress"]))
+        self.progress = Progress.from_json(tree["progress"])
         self.task.begin_stage(self.progress.stage)
         for name, module in self.task.modules.items():
             module.load_state_dict(tree["modules"][name])
