@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SOURCES := ganhpc jobs launch.py tests benchmarks
 
-.PHONY: setup run test check format clean
+.PHONY: setup run test check format mutation clean
 
 setup: $(VENV)/.run
 	@echo "ready: $(BIN)/python launch.py doctor looks over this machine, $(BIN)/python launch.py --help lists what there is"
@@ -22,6 +22,10 @@ check: $(VENV)/.dev
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+
+# Small changes of the planner and its neighbours, and whether their tests notice: MODULES="units plan", or all of them (hours).
+mutation: $(VENV)/.mutation
+	$(BIN)/python -m tests.mutation $(MODULES)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(SOURCES)
@@ -41,6 +45,10 @@ $(VENV)/.test: $(VENV)/.run
 
 $(VENV)/.dev: $(VENV)/.test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(VENV)/.mutation: $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
 	@touch $@
 
 clean:

@@ -15,7 +15,7 @@ from ganhpc.cli import night, remote
 from ganhpc.cli.remote import Place
 from ganhpc.errors import UserError
 from ganhpc.policy import load_policy
-from ganhpc.schedulers.base import Found, Job, JobRequest, Prepared
+from ganhpc.schedulers.base import Found, Job, JobRequest, JobState, Prepared
 from ganhpc.schedulers.slurm import Slurm
 from ganhpc.site import Site
 from ganhpc.submit import Wanted
@@ -40,8 +40,8 @@ class World:
             def queue(self) -> list[Job]:
                 return []
 
-            def jobs(self, _: Sequence[str]) -> dict[str, Job]:
-                raise AssertionError("nobody asks")
+            def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+                return {id: Job(id, JobState.UNKNOWN) for id in ids}
 
             def submit(self, prepared: Prepared) -> str:
                 world.sent.append((world.now, prepared.request))
@@ -138,8 +138,6 @@ def test_what_is_left_of_a_plan_when_submitting_is_slow_is_planned_again(
     submit_one = type(slow.scheduler).submit
 
     def submitted(self: Slurm, prepared: Prepared) -> str:
-        from ganhpc.schedulers.base import JobState
-
         id = submit_one(self, prepared)
         end = (alive[-1].end if alive else slow.now.timestamp()) or 0.0
         alive.append(Job(id, JobState.WAITING, tag=prepared.request.tag, start=end + 61, end=end + 61 + prepared.request.seconds, walltime=prepared.request.seconds))  # fmt: skip

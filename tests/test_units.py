@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from ganhpc.errors import UserError
 from ganhpc.units import (
+    counted,
     format_count,
     format_duration,
+    human_number,
     parse_count,
     parse_duration,
     parse_float,
@@ -148,3 +150,74 @@ def test_a_list_of_decimal_commas_is_refused_and_other_lists_are_not() -> None:
             refuse_split_decimal(text.split(","), text)
     for text in ("0,0.5", "0,1,10", "1,2", "1e-3,1e-4", "0"):
         refuse_split_decimal(text.split(","), text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h59", 7140), ("0:59:59", 3599), ("999999999s", 10**9 - 1), ("1h58", 7080), ("0:58:58", 3538)],
+)
+def test_the_largest_parts_of_a_duration(text: str, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["1h60", "0:60:00", "0:00:60", "1000000000s", "1500000000s", "5000000000s"])
+def test_the_first_parts_that_are_too_large(text: str) -> None:
+    with pytest.raises(UserError, match=r"is not a time|under 30 years"):
+        parse_duration(text)
+
+
+def test_a_duration_without_a_unit_is_told_apart() -> None:
+    with pytest.raises(UserError, match=r"the time '90.5' has no unit: write 90.5s, 90.5m or 90.5h\."):
+        parse_duration("90.5")
+    with pytest.raises(UserError, match="'x90' is not a time: write it as 90s, 5m"):
+        parse_duration("x90")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0s"), (1, "1s"), (60, "1m"), (90, "1m30s"), (3600, "1h"), (5400, "1h30m"), (86_400, "1d"), (90_061, "1d1h1m1s"),
+     (0.5, "0.5s"), (1.25, "1.25s"), (60.1, "1m0.1s"), (20.05, "20.05s")],
+)  # fmt: skip
+def test_durations_are_written_in_their_shortest_form(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (1, "1"), (1500, "1500"), (1000, "1k"), (256_000, "256k"), (1024, "1Ki"), (262_144, "256Ki"), (2**20, "1Mi"),
+     (2**30, "1Gi"), (3 * 2**30, "3Gi"), (10**6, "1M"), (10**9, "1G"), (2048, "2Ki"), (123, "123")],
+)  # fmt: skip
+def test_counts_are_written_in_their_shortest_form(count: int, text: str) -> None:
+    assert format_count(count) == text
+    assert count == 0 or parse_count(text) == count
+
+
+def test_counts_take_separators() -> None:
+    assert parse_count("250_000") == parse_count("250,000") == 250_000
+    assert parse_count("2Gi") == 2**31 and parse_count("1ki") == 1024 and parse_count("1Mi") == 2**20
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(62_006, 3, "62.0 k"), (1_303_440, 3, "1.30 M"), (999, 3, "999"), (1000, 3, "1.00 k"), (1e6, 2, "1.0 M"), (2.5e9, 3, "2.50 G"),
+     (1e12, 3, "1.00 T"), (-62_006, 3, "-62.0 k"), (0.12345, 3, "0.123"), (float("inf"), 3, "inf"), (123_456, 3, "123 k"), (123_456, 2, "123 k")],
+)  # fmt: skip
+def test_numbers_for_reading(value: float, digits: int, text: str) -> None:
+    assert human_number(value, digits) == text
+
+
+def test_defaults_of_numbers_for_reading() -> None:
+    assert human_number(62_006) == "62.0 k"
+
+
+@pytest.mark.parametrize(
+    ("n", "noun", "text"),
+    [(1, "epoch", "1 epoch"), (2, "epoch", "2 epochs"), (1.5, "epoch", "1.5 epochs"), (1200, "image", "1,200 images"), (0, "box", "0 boxes"),
+     (2, "class", "2 classes"), (2, "batch", "2 batches"), (2, "crash", "2 crashes"), (1234.5, "step", "1,234 steps")],
+)  # fmt: skip
+def test_counted(n: float, noun: str, text: str) -> None:
+    assert counted(n, noun) == text
+
+
+def test_counted_by_a_form() -> None:
+    assert counted(0.96, "epoch", ".1f") == "1.0 epoch" and counted(2.0, "epoch", ".0f") == "2 epochs"

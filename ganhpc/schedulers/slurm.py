@@ -222,32 +222,22 @@ class Slurm(Scheduler):
         return found
 
     def ended_since(self, moment: float) -> list[Job]:
-        answer = self._squeue("-t", "all", "-u", user_name())
-        recent = [job for line in answer.out.splitlines() if (job := _job(line))] if answer.code == 0 else []
-        found = {job.id: job for job in recent}
+        found: dict[str, Job] = {}
         if shutil.which("sacct"):
             since = dt.datetime.fromtimestamp(moment).strftime("%Y-%m-%dT%H:%M:%S")
-            command = [
-                "sacct",
-                "-X",
-                "-n",
-                "-P",
-                "-u",
-                user_name(),
-                "-S",
-                since,
-                "-o",
-                "JobIDRaw,State,ExitCode,Start,End",
-            ]
+            fields = "JobIDRaw,State,ExitCode,Start,End"
             # Without accounting sacct says so on standard error: what the launchers noted themselves then counts.
-            lines = ask(command, SECONDS, {"SLURM_TIME_FORMAT": "%s"}).out.splitlines()
-            found |= {job.id: job for line in lines if (job := _accounted(line))}
+            answer = ask(
+                ["sacct", "-X", "-n", "-P", "-u", user_name(), "-S", since, "-o", fields],
+                SECONDS,
+                {"SLURM_TIME_FORMAT": "%s"},
+            )
+            found = {job.id: job for line in answer.out.splitlines() if (job := _accounted(line))}
+        # Accounting hears of an end a little later than the controller.
+        answer = self._squeue("-t", "all", "-u", user_name())
+        if answer.code == 0:
+            found |= {job.id: job for line in answer.out.splitlines() if (job := _job(line))}
         return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
-
-    def granted(self, job: str) -> list[Job]:
-        answer = self._squeue("-t", "all", "-r", "-j", job)
-        lines = answer.out.splitlines() if answer.code == 0 else []
-        return [found for line in lines if (found := _job(line)) is not None]
 
     def _squeue(self, *words: str) -> Answer:
         # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
