@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import time
 from collections.abc import Mapping
 from typing import Any, Self
 
 from torch import Tensor
 
-from ganhpc import owner
 from ganhpc.curves import Curves
 from ganhpc.errors import UserError
-from ganhpc.files import atomic_open, storage_errors, write_json
+from ganhpc.files import atomic_open, storage_errors
 from ganhpc.hparams import End
 from ganhpc.progress import Progress, Stopped
 from ganhpc.run import Run, State
 from ganhpc.run_files import metric_lines
+from ganhpc.status_file import write_status
 from ganhpc.tasks.base import Task
 
 
@@ -112,16 +110,3 @@ class Metrics:
         """Flush and close."""
         if self._curves is not None:
             self._curves.close()
-
-
-def write_status(run: Run, state: State, **figures: Any) -> None:
-    """Write status.json: the state, the figures, who writes and when."""
-    who = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "time": time.time(),
-        "launch": os.environ.get("GANHPC_LAUNCH", ""),
-        "owner": owner.mine(),
-    }
-    # Not durable: it is written every second, and after a power cut the checkpoint tells the truth.
-    write_json(run.status_json, {"state": state.value, **figures, **who}, durable=False)

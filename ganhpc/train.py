@@ -20,6 +20,7 @@ from ganhpc.errors import StorageFault, UserError
 from ganhpc.printable import say_error
 from ganhpc.run import Run, State
 from ganhpc.run_files import StopCause
+from ganhpc.status_file import write_status
 from ganhpc.stop_watch import Doing, Interrupted, StopWatch, leave_now
 from ganhpc.storage import remove_leftovers
 from ganhpc.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
@@ -43,6 +44,12 @@ def main(argv: list[str]) -> int:
             return Process(run, begun).train()
     except UserError as error:
         return _refused(error)
+
+
+def shown(code: int) -> int:
+    """The exit code to end with: torchrun takes any but 0 for a failure, and the launcher has the last words of a polite stop."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1" and last_words.VARIABLE in os.environ
+    return 0 if several and code == EXIT_RESUMABLE else code
 
 
 def _is_main() -> bool:
@@ -150,7 +157,7 @@ class Process:
     def _doing(self) -> Doing:
         trainer = self.trainer
         if trainer is None:
-            return Doing.NOTHING_TO_LOSE
+            return Doing.STARTING
         if trainer.doing is Doing.SAVING:
             return Doing.SAVING
         if trainer.saved_step == trainer.progress.step:
@@ -165,7 +172,7 @@ class Process:
         if _is_main():
             self._status(state, f"{reason}; {kept}", {})
             print(f"stopped: {reason}; {kept}", flush=True)
-        leave_now(EXIT_RESUMABLE)
+        leave_now(shown(EXIT_RESUMABLE))
 
     def _finish(self, state: State, reason: str) -> None:
         """Say the last words, through the pipe and into status.json."""
@@ -175,8 +182,6 @@ class Process:
 
     def _status(self, state: State, reason: str, figures: dict[str, Any]) -> None:
         """Write the last status; where that fails too, the words have gone through the pipe and to the screen."""
-        from ganhpc.metrics import write_status
-
         with suppress(UserError, OSError):
             write_status(self.run, state, reason=reason, **figures)
 
@@ -184,7 +189,6 @@ class Process:
         # Before torch is loaded: it reads then how its threads are to wait.
         threads = cores.settle(self.run.experiment().resources.threads)
         from ganhpc.distributed import Distributed
-        from ganhpc.metrics import write_status
         from ganhpc.outcome import write_outcome
         from ganhpc.setup import prepare
         from ganhpc.trainer import Stopped
@@ -246,4 +250,4 @@ def _out_of_memory(error: BaseException) -> str | None:
 
 if __name__ == "__main__":
     streams.settle()
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(shown(main(sys.argv[1:])))

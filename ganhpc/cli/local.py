@@ -144,7 +144,9 @@ def train(
         words = ear.close()
     if signals is not None:
         signals += heard.numbers
-    return _ended(run, child.returncode, heard.numbers, words, console)
+    polite = words and words.state in (State.RESUMABLE, State.LOST)
+    code = EXIT_RESUMABLE if polite and child.returncode == 0 else child.returncode  # see ganhpc.train.shown
+    return _ended(run, code, heard.numbers, words, console)
 
 
 def _end_of(job: Inside) -> Bound | None:
