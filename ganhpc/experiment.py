@@ -10,12 +10,22 @@ import pkgutil
 import typing
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any, ClassVar, Self
 
 from ganhpc.data.data_path import denoted
 from ganhpc.errors import UserError, nearest
 from ganhpc.option import Option, kind_of, option
 from ganhpc.printable import slug
+
+
+class Kind(Enum):
+    """Families of experiments, by what their runs are judged by and reports show."""
+
+    CLASSIFIER = auto()
+    GAN = auto()
+    OTHER = auto()
+
 
 FORMAT = 1
 """Version of experiment.json. A change that older code can't read, or that changes what a field means, adds one."""
@@ -66,6 +76,9 @@ class Experiment:
     """The module of `ganhpc.tasks` that trains it."""
     DATA: ClassVar[tuple[str, ...]] = ()
     """Data sets it can train on, shown in the help."""
+
+    KIND: ClassVar[Kind] = Kind.OTHER
+    """The family that reports take it for."""
 
     preset: str = "default"
     budget: Budget = Budget()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,19 +23,45 @@ class _TooSlow(Exception):
     """There is not enough time for the measure."""
 
 
-def valid_lines(images: Tensor) -> float:
-    """The share of `images` [N, 3, S, S] in [-1, 1] that are one vertical and two horizontal lines."""
-    return line_measures.measure(images.cpu()).valid
+@dataclass(frozen=True)
+class Exact:
+    """An exact measure of pictures of one made data set.
+
+    Args:
+        headline: the name of its quick figure. quick: that figure of images [N, C, S, S] in [-1, 1]. full: all figures, of images
+            in [-1, 1] or as bytes; they are called <prefix>_<name>.
+    """
+
+    prefix: str
+    headline: str
+    quick: Callable[[Tensor], float]
+    full: Callable[[Tensor], dict[str, Any]]
+
+
+EXACT = {
+    "lines": Exact(
+        "lines",
+        "valid",
+        lambda images: line_measures.measure(images.cpu()).valid,
+        lambda images: line_measures.measure(images).as_dict(),
+    )
+}
+"""By the word in `ImageData.exact`."""
+
+
+def exact(data: ImageData) -> Exact | None:
+    """The exact measure of pictures such as those of `data`, or None where there is none."""
+    return EXACT.get(data.exact)
 
 
 def measure(
-    net: nn.Module, data: ImageData, seed: int, *, lines: int, distance: int, seconds: float, say: Callable[[str], None]
+    net: nn.Module, data: ImageData, seed: int, *, exact: int, distance: int, seconds: float, say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The measures of the generator `net`, and of real images beside them.
 
     Args:
-        lines: compare so many generated images with the set of lines (0: none); figures begin with `lines_`, and those of as many
-            held-out images, the ceiling, are in `lines_real`.
+        exact: measure so many generated images exactly, where the data set can be (0: none); the figures' names begin with the set's
+            (`lines_`), and those of as many held-out images, the ceiling, are in `lines_real`.
         distance: Frechet and kernel distances between so many generated and held-out images (0: none; never more than are held
             out), and, as what can be reached, between training and held-out images.
         seconds: what doesn't fit into this time is left out, with a word to `say`.
@@ -42,8 +69,8 @@ def measure(
     end = time.monotonic() + seconds
     found: dict[str, Any] = {}
     try:
-        if lines:
-            found |= _lines(net, data, min(lines, len(data.test_images)), seed, end)
+        if exact and (by := EXACT.get(data.exact)):
+            found |= _exact(net, data, by, min(exact, len(data.test_images)), seed, end)
         if distance:
             found |= _distances(net, data, min(distance, len(data.test_images), len(data.images)), seed, end)
     except _TooSlow:
@@ -65,11 +92,10 @@ def images_of(net: nn.Module, n: int, seed: int, end: float) -> Tensor:
     return torch.cat(parts)
 
 
-def _lines(net: nn.Module, data: ImageData, n: int, seed: int, end: float) -> dict[str, Any]:
+def _exact(net: nn.Module, data: ImageData, by: Exact, n: int, seed: int, end: float) -> dict[str, Any]:
     fakes = images_of(net, n, seed, end)
-    found = line_measures.measure(fakes * 2 - 1).as_dict()
-    real = line_measures.measure(data.test_images[:n]).as_dict()
-    return {**{f"lines_{name}": value for name, value in found.items()}, "lines_real": real}
+    found, real = by.full(fakes * 2 - 1), by.full(data.test_images[:n])
+    return {**{f"{by.prefix}_{name}": value for name, value in found.items()}, f"{by.prefix}_real": real}
 
 
 def _distances(net: nn.Module, data: ImageData, n: int, seed: int, end: float) -> dict[str, Any]:

@@ -1,8 +1,13 @@
-"""A generator by itself: how it is built again from its definition, and the latent vectors that it is given."""
+"""Generators by themselves: how one is built again from its definition, and what it is given: latent vectors or images."""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import pkgutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,24 +15,29 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ganhpc import checkpoint
+from ganhpc import checkpoint, nets
 from ganhpc.draws import generator_of
-from ganhpc.errors import UserError
-from ganhpc.files import open_regular, parse_json, read_json
-from ganhpc.nets import began, dcgan, strips, wgan_gp
+from ganhpc.errors import UserError, nearest
+from ganhpc.files import Damaged, open_regular, parse_json, read_json
 from ganhpc.pictures import unit
 from ganhpc.printable import printable
 from ganhpc.run import Run
 
 FORMAT = 1
-NETS: dict[str, type[nn.Module]] = {
-    "dcgan-w13": dcgan.W13Generator,
-    "dcgan-tutorial": dcgan.TutorialGenerator,
-    "began": began.Generator,
-    "wgan-gp": wgan_gp.Generator,
-    "strips": strips.Generator,
-}
-"""What `net` of a definition may be. Names stay, so that old files can be loaded."""
+
+
+@functools.cache
+def kinds() -> Mapping[str, type[nn.Module]]:
+    """What `net` of a definition may be: `EXPORTED` of every module of networks. Names stay, so that old files can be loaded.
+
+    A kind takes latent vectors where its networks have a `latent_dim`, or else images of their `image_shape` (channels, height, width).
+    """
+    found: dict[str, type[nn.Module]] = {}
+    for module in sorted(each.name for each in pkgutil.iter_modules(nets.__path__)):
+        for name, kind in getattr(importlib.import_module(f"{nets.__name__}.{module}"), "EXPORTED", {}).items():
+            assert name not in found, f"two kinds of generators are called {name}"
+            found[name] = kind
+    return MappingProxyType(found)
 
 
 MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
@@ -36,22 +46,35 @@ MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
 
 def definition(net: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """How to build the generator `net` again: JSON values."""
-    return {"format": FORMAT, "net": net, "arguments": arguments, "latent": "normal", "images": "[-1, 1]"}
+    given = {"latent": "normal"} if _takes_latents(net, arguments) else {"input": "images"}
+    return {"format": FORMAT, "net": net, "arguments": arguments, **given, "images": "[-1, 1]"}
+
+
+def _takes_latents(net: str, arguments: dict[str, Any]) -> bool:
+    with torch.device("meta"):
+        return hasattr(kinds()[net](**arguments), "latent_dim")
+
+
+def example(net: nn.Module, n: int = 1) -> Tensor:
+    """`n` inputs of zeros for the generator `net`, on the device that torch is set to."""
+    if hasattr(net, "latent_dim"):
+        return torch.zeros(n, int(net.latent_dim))  # type: ignore[arg-type]
+    return torch.zeros(n, *net.image_shape)  # type: ignore[misc]
 
 
 def build(tree: Any, source: Path) -> nn.Module:
     """The generator of a definition, untrained. Raises UserError where this version can't build it."""
     if not isinstance(tree, dict) or not isinstance(tree.get("arguments"), dict):
         raise UserError(f"{source} does not describe a generator: it is none of ours, or it is damaged.")
-    if tree.get("format") != FORMAT or not isinstance(tree.get("net"), str) or tree["net"] not in NETS:
+    if tree.get("format") != FORMAT or not isinstance(tree.get("net"), str) or tree["net"] not in kinds():
         raise UserError(
             f"{source} describes a generator {tree.get('net')!r} in format {tree.get('format')!r}; this version knows format {FORMAT} "
-            f"and {', '.join(NETS)}: use the version that made it."
+            f"and {', '.join(kinds())}: use the version that made it."
         )
     arguments = tree.get("arguments")
     try:
         _check_size(tree["net"], arguments)
-        return NETS[tree["net"]](**arguments)  # type: ignore[arg-type]
+        return kinds()[tree["net"]](**arguments)  # type: ignore[arg-type]
     except Exception as error:  # whatever a network's own code says of arguments that it was not made for
         raise UserError(
             f"{source} does not describe a {tree['net']} generator of this version ({_short(error)})."
@@ -64,9 +87,9 @@ def _check_size(net: str, arguments: Any) -> None:
         if isinstance(value, int | float) and not -MOST_ARGUMENT <= value <= MOST_ARGUMENT:
             raise ValueError(f"{name} is {value!r}")
     with torch.device("meta"):
-        made = NETS[net](**arguments).eval()
+        made = kinds()[net](**arguments).eval()
         tensors = [*made.parameters(), *made.buffers()]
-        images = made(torch.empty(1, int(made.latent_dim)))  # type: ignore[arg-type]
+        images = made(example(made))
     if (numbers := sum(each.numel() for each in tensors)) > MOST_NUMBERS or images.numel() > MOST_PIXELS:
         raise ValueError(f"it would have {numbers:,} parameters and images of {images.numel():,} values")
 
@@ -75,12 +98,48 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:200]}"
 
 
-def load(run: Run) -> tuple[nn.Module, str]:
-    """(the generator of `run` in evaluation mode on the CPU, where its weights came from).
+def exported(run: Run) -> list[str]:
+    """The names of the generators that `run` exports, or will at its end; sorted. Empty where it has none, or none yet."""
+    names = []
+    for path in sorted(run.folder.glob("*.json")):
+        try:
+            about = read_json(path)
+        except Damaged:
+            continue
+        if isinstance(about, dict) and {"net", "arguments", "images"} <= about.keys():
+            names.append(path.stem)
+    names += [
+        path.stem for path in run.folder.glob("*.safetensors") if path.stem not in names and _has_definition(path)
+    ]
+    return sorted(names)
+
+
+def _has_definition(path: Path) -> bool:
+    try:
+        with open_regular(path):  # a fifo would be waited for
+            pass
+        with safe_open(path, framework="pt") as file:
+            return "definition" in (file.metadata() or {})
+    except (SafetensorError, OSError, Damaged):
+        return False
+
+
+def choose(run: Run, name: str | None) -> str:
+    """The exported generator of `run` that is called `name`; without one, the only one or the first. Raises UserError."""
+    names = exported(run)
+    if name is not None and name not in names:
+        there = nearest(name, names) if names else "there is none"
+        raise UserError(f"--network {printable(name)}: {run} has no generator of this name: {there}.")
+    return name or ("generator" if "generator" in names or not names else names[0])
+
+
+def load(run: Run, name: str | None = None) -> tuple[nn.Module, str]:
+    """(the generator of `run` called `name`, or its only or first one, in evaluation mode on the CPU; where its weights came from).
 
     From the file exported at the end of training, or else the newest checkpoint that holds one. Raises UserError where there is none.
     """
-    path = run.export("generator")
+    name = choose(run, name)
+    path = run.export(name)
     if path.exists():
         return load_file_of(path), path.name
     described = path.with_suffix(".json")
@@ -89,7 +148,7 @@ def load(run: Run) -> tuple[nn.Module, str]:
     while about is not None and (found := checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)).tree:
         net = build(about, described)
         try:
-            net.load_state_dict(found.tree["modules"]["generator"])
+            net.load_state_dict(found.tree["modules"][name])
         except Exception:  # not the weights of this network: the one before may be
             unusable.append(found.name)
             continue
@@ -97,7 +156,7 @@ def load(run: Run) -> tuple[nn.Module, str]:
     broken = f"; no generator like the described one is in {', '.join(map(printable, unusable))}" if unusable else ""
     raise UserError(
         f"{run} has no generator to draw from: it is a folder of a GAN's run once its first checkpoint is written "
-        f"(looked for generator.safetensors, then for generator.json and a checkpoint{broken})."
+        f"(looked for {name}.safetensors, then for {name}.json and a checkpoint{broken})."
     )
 
 
@@ -143,7 +202,7 @@ def between(start: Tensor, end: Tensor, share: float, kind: str) -> Tensor:
 
 @torch.no_grad()
 def draw(net: nn.Module, z: Tensor, batch: int = 64) -> Tensor:
-    """Images in [0, 1] on the CPU, [n, C, H, W], of the latent vectors `z`; `net` is left in the mode it was in."""
+    """Images in [0, 1] on the CPU, [n, C, H, W], of `z`: latent vectors, or images in [-1, 1]; `net` is left in the mode it was in."""
     training = net.training
     net.eval()
     device = next(net.parameters()).device

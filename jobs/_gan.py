@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from ganhpc import units
 from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment
+from ganhpc.experiment import Experiment, Kind
 from ganhpc.option import option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gan(Experiment):
-    """A generator and its adversary."""
+    """Generators and their adversaries."""
+
+    KIND: ClassVar[Kind] = Kind.GAN
 
     lr_g: float | None = option(None, "learning rate of the generator (unset: --lr)", low=0.0)
     lr_d: float | None = option(None, "learning rate of the discriminator or critic (unset: --lr)", low=0.0)

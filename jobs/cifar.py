@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.errors import UserError
-from ganhpc.experiment import Budget, Experiment
+from ganhpc.experiment import Budget, Experiment, Kind
 from ganhpc.grid import Named
 from ganhpc.option import option
 
@@ -21,6 +21,7 @@ class Cifar(Experiment):
 
     NAME: ClassVar[str] = "cifar"
     TASK: ClassVar[str] = "classifier"
+    KIND: ClassVar[Kind] = Kind.CLASSIFIER
     DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
 
     data: str = option("cifar10", "data set: cifar10, or synthetic (made on the spot)", metavar="NAME")

@@ -27,6 +27,9 @@ command = Sections(
 command.params.append(click.Argument(["run"], metavar="RUN"))
 command.add(
     "Pictures",
+    click.Option(
+        ["--network"], metavar="NAME", help="which of the run's generators  [default: the only one, or the first]"
+    ),
     click.Option(["--rows"], type=Whole(1, 100), default=5, show_default=True, help="rows of pictures"),
     click.Option(["--columns"], type=Whole(1, 100), default=5, show_default=True, help="pictures in a row"),
     click.Option(["--seed"], metavar="S", type=Whole(0), help="seed of the latent vectors  [default: the run's]"),
@@ -55,6 +58,7 @@ def sample(
     out: str | None,
     onnx: str | None,
     runs: str,
+    network: str | None = None,
 ) -> None:
     """Write the picture, and say where it is."""
     found = find_run(run, Path(runs))
@@ -67,7 +71,9 @@ def sample(
         raise UserError(f"--out {out}: there is no folder {path.parent}: make it first.")
     from ganhpc import generator
 
-    net, source = generator.load(found)
+    net, source = generator.load(found, network)
+    if not hasattr(net, "latent_dim"):
+        raise UserError(f"{found} translates pictures, and draws none from latent vectors.")
     if path.suffix.lower() == ".gif":
         _film(net, rows, columns, number, interpolate or "slerp", frames, path)
     else:

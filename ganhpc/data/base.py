@@ -47,6 +47,8 @@ class ImageData:
     """What the user should know of the set as a whole: how the range of its pixels was found, that it is nearly constant."""
     fingerprint: str = ""
     """Of the pictures of a folder or zip (`ganhpc.data.folder_index`)."""
+    exact: str = ""
+    """Of a made set whose pictures can be told from others without a network: the measure that does it (`ganhpc.gan_measures.EXACT`)."""
 
     @property
     def shape(self) -> tuple[int, int, int]:

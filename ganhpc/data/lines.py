@@ -96,7 +96,7 @@ def load(request: DataRequest) -> ImageData:
     images = render(draw(number, size, request.seed, "train"), size)
     tests = render(draw(TEST_IMAGES, size, request.seed, "test"), size)
     note = f"one vertical and two horizontal lines, {thickness(size)} pixels thick, drawn from seed {request.seed}"
-    return ImageData("lines", images, None, tests, None, note=note)
+    return ImageData("lines", images, None, tests, None, note=note, exact="lines")
 
 
 def _check(size: int, number: int) -> None:

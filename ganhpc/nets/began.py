@@ -167,3 +167,7 @@ def _check(variant: str, **sizes: int) -> None:
     positive(**sizes)
     if variant not in VARIANTS:
         raise UserError(f"--variant {variant!r}: choose one of {', '.join(VARIANTS)}.")
+
+
+EXPORTED: dict[str, type[nn.Module]] = {"began": Generator}
+"""Generators that a run exports: see `ganhpc.generator.kinds`."""

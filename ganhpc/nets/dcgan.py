@@ -154,3 +154,7 @@ PRESETS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "tutorial": (TutorialGenerator, TutorialDiscriminator),
 }
 """(generator, discriminator) of each preset."""
+
+
+EXPORTED: dict[str, type[nn.Module]] = {"dcgan-w13": W13Generator, "dcgan-tutorial": TutorialGenerator}
+"""Generators that a run exports: see `ganhpc.generator.kinds`."""

@@ -104,3 +104,7 @@ class Generator(nn.Module):
         """Shares [N, lines, side] in 0..1 of what each line covers."""
         profile = softplus(self.profile).expand(self.lines, 1, -1)
         return 1 - torch.exp(-conv1d(places, profile, padding=_REACH, groups=self.lines))
+
+
+EXPORTED: dict[str, type[nn.Module]] = {"strips": Generator}
+"""Generators that a run exports: see `ganhpc.generator.kinds`."""

@@ -96,3 +96,7 @@ class Critic(nn.Module):
 def _check_depth(depth: int) -> None:
     if not 2 <= depth <= 7:
         raise UserError(f"--depth {depth}: the networks halve the image 2 to 7 times; the published ones 4 times.")
+
+
+EXPORTED: dict[str, type[nn.Module]] = {"wgan-gp": Generator}
+"""Generators that a run exports: see `ganhpc.generator.kinds`."""

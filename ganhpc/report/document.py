@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ganhpc import __version__
-from ganhpc.report import gan, network, training
+from ganhpc.report import gan, network, other, training
 from ganhpc.report.blocks import Block, Cell, Column, Document, Facts, Note, Paragraph, Section, Table
 from ganhpc.report.language import Words, is_finite
 from ganhpc.report.material import Material, all_of
@@ -73,7 +73,7 @@ def _chapter(subject: Subject, variants: Variants, words: Words, say: Callable[[
     if final is None:
         return sections
     details = [
-        training.progress(final, words), *gan.sections(final, words), training.classes(final, words), *network.sections(final, words, say),
+        training.progress(final, words), *gan.sections(final, words), *other.sections(final, words), training.classes(final, words), *network.sections(final, words, say),
         training.time_spent(final, words), training.rates(final, words), training.budgets(final, words), _seeds(variants, words),
         _options(final, words), training.environment(final, words),
     ]  # fmt: skip

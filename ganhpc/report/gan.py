@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
+from ganhpc.experiment import Kind
 from ganhpc.figures import Place, keys_of, named_in
 from ganhpc.report.blocks import Block, Cell, Code, Column, Facts, Gallery, Line, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.images import evenly, small
@@ -19,7 +20,7 @@ LOG_LINES = 40
 
 def sections(each: Material, words: Words) -> list[Section]:
     """What seed notes and notebooks of GANs show; [] for another run."""
-    if not each.is_gan:
+    if each.kind is not Kind.GAN:
         return []
     found = [convergence(each, words), samples(each, words), measures(each, words)]
     return [section for section in found if section.blocks]
@@ -39,7 +40,7 @@ def convergence(each: Material, words: Words) -> Section:
         lines = [Line(words.name("figure", n), points, right=n == "k") for n in members if (points := each.training(n))]
         if lines:
             caption = words(f"gan.{group}")
-            alt = f"{caption} {_in_words(lines, words)}"
+            alt = f"{caption} {in_words(lines, words)}"
             right = words("figure.k") if any(line.right for line in lines) else ""
             left = words("figure.M") if group == "balance" else words(f"axis.{group}")
             blocks.append(Plot(f"gan-{group}", caption, alt, x=words("axis.epoch"), y=left, y_right=right, lines=lines))
@@ -47,13 +48,13 @@ def convergence(each: Material, words: Words) -> Section:
         blocks.append(figures)
     if blocks:
         blocks.insert(0, Paragraph(words("gan.text")))
-        blocks.append(_statistics({n: each.training(n) for members in groups.values() for n in members}, words))
+        blocks.append(statistics_of({n: each.training(n) for members in groups.values() for n in members}, words))
     if log := _log(each):
         blocks.append(Code(words("gan.log"), log, folded=False))
     return Section("convergence", words("gan.title"), blocks)
 
 
-def _statistics(curves: dict[str, Sequence[tuple[float, float]]], words: Words) -> Table:
+def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Words) -> Table:
     """One row a figure: mean, sample standard deviation, coefficient of variation, and of how many values."""
     columns = [
         Column(words("column.quantity")), Column(words("column.mean"), True), Column("±", True, words("column.std")),
@@ -71,7 +72,7 @@ def _statistics(curves: dict[str, Sequence[tuple[float, float]]], words: Words) 
     return Table(words("gan.statistics"), columns, rows)
 
 
-def _in_words(lines: list[Line], words: Words) -> str:
+def in_words(lines: list[Line], words: Words) -> str:
     ends = (
         f"{line.label}{words.colon}{words.number(line.points[0][1])} → {words.number(line.points[-1][1])}"
         for line in lines
@@ -88,7 +89,7 @@ def _held_out(each: Material, words: Words) -> Plot | None:
     return Plot(
         "gan-held-out",
         caption,
-        f"{caption} {_in_words(lines, words)}",
+        f"{caption} {in_words(lines, words)}",
         x=words("axis.epoch"),
         y=words("axis.figure"),
         lines=lines,

@@ -11,9 +11,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ganhpc import experiment as experiments
 from ganhpc import results
 from ganhpc.description import Description
 from ganhpc.errors import UserError
+from ganhpc.experiment import Kind
 from ganhpc.files import LARGE, Damaged, open_regular, parse_json, read_json
 from ganhpc.printable import printable_lines, printable_tree
 from ganhpc.report.language import is_finite
@@ -54,9 +56,16 @@ class Material:
             self.row.get("headline") or ("test_accuracy" if self.row.get("test_accuracy") is not None else "loss")
         )
 
-    @property
-    def is_gan(self) -> bool:
-        return str(self.definition.get("task", "")) not in ("classifier", "") or "generator" in self.networks_named
+    @cached_property
+    def kind(self) -> Kind:
+        """The family of its experiment; of an experiment that is not there any more, by the networks and figures of the run."""
+        name = str(self.definition.get("experiment", self.row.get("experiment")))
+        if name in experiments.names():
+            return experiments.find(name).KIND
+        if "generator" in self.networks_named:
+            return Kind.GAN
+        is_classifier = self.definition.get("task") == "classifier" or self.row.get("test_accuracy") is not None
+        return Kind.CLASSIFIER if is_classifier else Kind.OTHER
 
     @property
     def networks_named(self) -> list[str]:

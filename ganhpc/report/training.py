@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from ganhpc.experiment import Kind
 from ganhpc.figures import PHASES, is_share
 from ganhpc.report.blocks import Block, Cell, Code, Column, Facts, Line, Note, Paragraph, Plot, Section, Table
 from ganhpc.report.language import Words, is_finite
@@ -37,7 +38,7 @@ def progress(each: Material, words: Words) -> Section:
         for key in ("train_loss", "test_loss")
         if (pts := each.series(key))
     ]
-    if losses and not each.is_gan:
+    if losses and each.kind is Kind.CLASSIFIER:
         blocks.insert(len(blocks) - 1, Plot("loss", words("progress.loss"), words("progress.loss_alt"), x=words("axis.epoch"),
                                             y=words("axis.loss"), lines=losses))  # fmt: skip
     return Section("progress", words("progress.title"), blocks)
@@ -71,7 +72,7 @@ def classes(each: Material, words: Words) -> Section | None:
     """Accuracy of each class and the confusion matrix; None where the run has none."""
     shares, matrix, names = (each.evaluation.get(k) for k in ("accuracy_by_class", "confusion", "classes"))
     if not (isinstance(shares, dict) and shares):
-        if each.is_gan:
+        if each.kind is not Kind.CLASSIFIER:
             return None
         return Section("classes", words("classes.title"), [Note(words("classes.none"))])
     order = sorted(shares.items(), key=lambda pair: -pair[1])

@@ -21,13 +21,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from ganhpc.experiment import Experiment
 from ganhpc.nets import began
 from ganhpc.tasks.base import Context, Task
-from ganhpc.tasks.gan import Gan, side_of
+from ganhpc.tasks.gan import side_of
+from ganhpc.tasks.latent_gan import LatentGan
 
 Batch = tuple[Tensor, Tensor]
 
 
-class Began(Gan):
-    """Reads of the definition, beside what `Gan` reads: net, activation, latent_dim, base_channels, image_size, gamma, lambda_k,
+class Began(LatentGan):
+    """Reads of the definition, beside what `LatentGan` reads: net, activation, latent_dim, base_channels, image_size, gamma, lambda_k,
     k_range, stall_epochs, stall_factor."""
 
     headline = "convergence"

@@ -21,13 +21,14 @@ from ganhpc.draws import Draws
 from ganhpc.experiment import Experiment
 from ganhpc.nets import dcgan
 from ganhpc.tasks.base import Context, Task
-from ganhpc.tasks.gan import Gan, side_of
+from ganhpc.tasks.gan import side_of
+from ganhpc.tasks.latent_gan import LatentGan
 
 Batch = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
-class Dcgan(Gan):
-    """Reads of the definition, beside what `Gan` reads: net, latent_dim, base_channels, bn_eps, image_size, real_label,
+class Dcgan(LatentGan):
+    """Reads of the definition, beside what `LatentGan` reads: net, latent_dim, base_channels, bn_eps, image_size, real_label,
     noise."""
 
     headline = "diversity"

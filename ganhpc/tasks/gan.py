@@ -1,9 +1,10 @@
-"""What all GANs share: data in [-1, 1], optimizers, ranks, fixed latent vectors, samples, the watch, the export, the measures.
+"""What all GANs share, however many generators and adversaries they have: data in [-1, 1], optimizers, ranks, the watch, exports.
 
-A GAN derives from `Gan` and brings its losses and the order of its updates. How ranks stay equal: every rank starts from the same
-weights and draws the whole batch's random numbers, of which it uses its share; batch normalisation is over all ranks' images;
-`descend` averages gradients over the ranks by hand, since DistributedDataParallel does not take several forward passes under batch
-normalisation, gradients of gradients, or a network that is part of another. So any number of ranks trains like one process.
+A GAN derives from `Gan`, names its generators and adversaries, and brings its losses and the order of its updates; one that draws from
+latent vectors derives from `latent_gan.LatentGan`. How ranks stay equal: every rank starts from the same weights and draws the whole batch's
+random numbers, of which it uses its share; batch normalisation is over all ranks' images; `descend` averages gradients over the ranks by
+hand, since DistributedDataParallel does not take several forward passes under batch normalisation, gradients of gradients, or a network
+that is part of another. So any number of ranks trains like one process.
 """
 
 from __future__ import annotations
@@ -17,37 +18,35 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 
-from ganhpc import collapse, compiling, gan_measures, generator
+from ganhpc import collapse, compiling, generator
 from ganhpc.data import augment
+from ganhpc.data.base import ImageData
 from ganhpc.data.loader import BatchLoader
 from ganhpc.draws import Draws
 from ganhpc.errors import UserError
 from ganhpc.nets.shared_norm import share_batch_norm
 from ganhpc.tasks.base import Context, Export, Task
 
-WATCHED = 64
-"""Pictures, from fixed latent vectors, that every evaluation looks at."""
 HELD_OUT = 256
 """Held-out images that every evaluation looks at, at most."""
 
 
 class Gan(Task):
-    """A generator and its adversary.
+    """Generators and their adversaries, as many as the networks given have of those that the class names.
 
     The definition's fields that it reads: lr, lr_g, lr_d, beta1, beta2, batch_size, flip, affine, hue, seed, precision, compile, sample_rows,
-    sample_columns, cadence, stop_on_collapse, measure_images, distance_images.
+    sample_columns, cadence, stop_on_collapse.
     """
 
-    adversary_name = "discriminator"
+    generator_names: tuple[str, ...] = ("generator",)
+    adversary_names: tuple[str, ...] = ("discriminator",)
     compilable = True
-    compiled: tuple[str, ...] = ("generator", "discriminator")
-    """The networks that torch.compile takes: not one whose gradient is itself differentiated."""
+    uncompiled: tuple[str, ...] = ()
+    """The networks that torch.compile does not take: those whose gradient is itself differentiated."""
 
-    def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module], net: str) -> None:
+    def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module]) -> None:
         self.experiment, self.context = experiment, context
         data, peers = context.data, context.peers
-        self._lines = experiment.data == "lines"
-        self.headline = "valid" if self._lines else self.headline
         # The batches' own order; 3 to 8 % quicker than the other one on a CPU, too.
         self.modules = {
             name: module.to(peers.device).to(memory_format=torch.channels_last) for name, module in networks.items()
@@ -55,30 +54,40 @@ class Gan(Task):
         if peers.world_size > 1:
             for module in self.modules.values():
                 share_batch_norm(module)
-        self.generator, self.adversary = self.modules["generator"], self.modules[self.adversary_name]
-        self.latent_dim = int(self.generator.latent_dim)  # type: ignore[arg-type]
+        self.generators = {name: self.modules[name] for name in self.generator_names}
+        self.adversaries = {name: self.modules[name] for name in self.adversary_names}
         self.optimizers = {
-            "g": self._adam(self.generator, experiment.rate_g),
-            "d": self._adam(self.adversary, experiment.rate_d),
+            name: self._adam(self.parameters(*names), rate) for name, (names, rate) in self.updates().items()
         }
-        self.loader = BatchLoader(
-            data.images, None, batch_size=experiment.batch_size, seed=experiment.seed, device=peers.device, flip=experiment.flip,
-            rank=peers.rank, world_size=peers.world_size,
-        )  # fmt: skip
+        self.loader = self.loader_of(data, experiment.seed)
         self.batch_size, self.steps_per_epoch = experiment.batch_size, self.loader.steps_per_epoch
         self.sample_columns = experiment.sample_columns
         self.sample_steps, self.sample_seconds = experiment.cadence
-        self._net = net
-        self._watch, self._diversity, self._seen = collapse.Watch(), 0.0, 0
-        self._held_out = self._normalised(data.test_images[:HELD_OUT])
-        self._real_spread = max(collapse.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
-        self._fixed = generator.latents(WATCHED, self.latent_dim, experiment.seed).to(peers.device)
+        self._watch, self._diversity, self._seen = collapse.Watch(), 1.0, 0
 
-    def _adam(self, module: nn.Module, lr: float) -> Adam:
-        betas = (self.experiment.beta1, self.experiment.beta2)
-        return Adam(module.parameters(), lr=lr, betas=betas, fused=True)
+    def updates(self) -> dict[str, tuple[tuple[str, ...], float]]:
+        """Of each optimizer, by its name, the modules that it updates and its learning rate."""
+        return {
+            "g": (self.generator_names, self.experiment.rate_g),
+            "d": (self.adversary_names, self.experiment.rate_d),
+        }
 
-    def _normalised(self, images: Tensor) -> Tensor:
+    def parameters(self, *names: str) -> list[nn.Parameter]:
+        """The parameters of these modules, a shared one once."""
+        return list({id(p): p for name in names for p in self.modules[name].parameters()}.values())
+
+    def _adam(self, parameters: list[nn.Parameter], lr: float) -> Adam:
+        return Adam(parameters, lr=lr, betas=(self.experiment.beta1, self.experiment.beta2), fused=True)
+
+    def loader_of(self, data: ImageData, seed: int) -> BatchLoader:
+        """Batches of `data`, of the definition's size and mirroring, this rank's share of each."""
+        experiment, peers = self.experiment, self.context.peers
+        return BatchLoader(
+            data.images, None, batch_size=experiment.batch_size, seed=seed, device=peers.device, flip=experiment.flip,
+            rank=peers.rank, world_size=peers.world_size,
+        )  # fmt: skip
+
+    def normalised(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] -> float in [-1, 1] on the device."""
         return images.to(self.context.device).float() / 127.5 - 1
 
@@ -91,7 +100,8 @@ class Gan(Task):
         self.wrapped = dict(self.modules)
         # Not by itself (auto): a generator's step would then compute gradients of the adversary's weights, only to drop them.
         if self.experiment.compile == "on" and compiling.wanted(self.experiment, self.context.device, self.compilable):
-            self.wrapped |= {name: compiling.compiled(self.modules[name]) for name in self.compiled}
+            names = [n for n in (*self.generator_names, *self.adversary_names) if n not in self.uncompiled]
+            self.wrapped |= {name: compiling.compiled(self.modules[name]) for name in names}
 
     def draws(self, epoch: int, step: int) -> Draws:
         """The random numbers of one step."""
@@ -101,6 +111,10 @@ class Gan(Task):
     def images(self, epoch: int, step: int, draws: Draws) -> Tensor:
         """Batch `step` of `epoch` as the loader numbers them, augmented: [B, C, H, W] in [-1, 1]."""
         images, _ = self.loader.batch(epoch, step)
+        return self.augmented(images, draws)
+
+    def augmented(self, images: Tensor, draws: Draws) -> Tensor:
+        """`images` [B, C, H, W] in [-1, 1], turned, enlarged and recoloured as the definition has it."""
         if self.experiment.affine:
             degrees, most = self.experiment.affine
             angles, scales = (draws.uniform() * 2 - 1) * math.radians(degrees), 1 + draws.uniform() * (most - 1)
@@ -123,10 +137,10 @@ class Gan(Task):
             optimizer.step()
 
     def update_generator(self, fakes: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
-        """Update the generator by the loss of the pictures `fakes` that it made. Returns the loss.
+        """Update the generators by the loss of the pictures `fakes` that they made. Returns the loss.
 
         The gradient is first taken with respect to the pictures alone, so that the adversary receives none of it, not even where
-        it shares weights with the generator.
+        it shares weights with a generator.
         """
         pictures = fakes.detach().requires_grad_()
         with self.context.phase("forward"), self.autocast():
@@ -135,7 +149,7 @@ class Gan(Task):
             (pull,) = torch.autograd.grad(loss, pictures)
             self.optimizers["g"].zero_grad(set_to_none=True)
             fakes.backward(pull)
-        self.descend(self.optimizers["g"], self.generator.parameters())
+        self.descend(self.optimizers["g"], self.parameters(*self.generator_names))
         return loss.detach()
 
     def schedule(self, progress: float) -> dict[str, float]:
@@ -146,28 +160,22 @@ class Gan(Task):
 
     @torch.no_grad()
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
-        """diversity (see `ganhpc.collapse`) of pictures from fixed latent vectors, the GAN's own figures on held-out images, and for
-        lines the share of pictures that are valid."""
+        """The figures of `look`; those named diversity are watched."""
         del final  # What costs more is in `measures`, after the clock is stopped.
         for module in self.modules.values():
             module.eval()
-        fakes = self.generator(self._fixed)
-        figures: dict[str, float | Tensor] = {
-            "diversity": collapse.spread(fakes) / self._real_spread,
-            **self.held_out(self._held_out, fakes),
-        }
-        if self._lines:
-            figures["valid"] = gan_measures.valid_lines(fakes)
+        figures = self.look()
         # Ranks may round differently, and all must come to the same conclusions.
         peers = self.context.peers
         sums = peers.agree([float(value) for value in figures.values()])
         means = {name: value / peers.world_size for name, value in zip(figures, sums, strict=True)}
-        self._diversity = means["diversity"]
+        self._diversity = min((value for name, value in means.items() if name.startswith("diversity")), default=1.0)
         return means
 
     @abstractmethod
-    def held_out(self, real: Tensor, fakes: Tensor) -> dict[str, float | Tensor]:
-        """The GAN's own figures on held-out images and on generated ones, both [N, C, H, W] in [-1, 1], in evaluation mode."""
+    def look(self) -> dict[str, float | Tensor]:
+        """The figures of an evaluation, in evaluation mode and without gradients. `diversity`, or several that begin so: the deviation
+        of a generator's pictures over real ones' (`ganhpc.collapse`)."""
 
     def end_epoch(self, figures: Mapping[str, float]) -> None:
         """Watch for a collapse: warn, and end the run where the definition asks for it."""
@@ -179,28 +187,21 @@ class Gan(Task):
         elif wrong:
             self.context.say(f"warning: {wrong} (--stop-on-collapse ends such a run)")
 
-    def samples(self) -> Tensor:
-        n = self.experiment.sample_rows * self.experiment.sample_columns
-        z = generator.latents(n, self.latent_dim, self.experiment.seed)
-        return generator.draw(self.generator, z)
-
     def batch_pictures(self) -> Tensor:
         return (self.images(0, 0, self.draws(0, 0)) + 1) / 2
-
-    def measures(self, seconds: float) -> dict[str, Any]:
-        return gan_measures.measure(
-            self.generator, self.context.data, self.experiment.seed, lines=self._lines * self.experiment.measure_images,
-            distance=self.experiment.distance_images, seconds=seconds, say=self.context.say,
-        )  # fmt: skip
 
     # -- what is kept -----------------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def arguments(self) -> dict[str, Any]:
-        """What the generator's class was built with: JSON values."""
+    def exported(self) -> dict[str, tuple[str, dict[str, Any]]]:
+        """Of each generator that is of use by itself: the name of its kind (a key of `generator.kinds()`), and what its class was built
+        with, as JSON values."""
 
     def exports(self) -> dict[str, Export]:
-        return {"generator": Export(generator.definition(self._net, self.arguments()), self.generator)}
+        return {
+            name: Export(generator.definition(kind, arguments), self.modules[name])
+            for name, (kind, arguments) in self.exported().items()
+        }
 
     def state(self) -> dict[str, Any]:
         return {"watch": self._watch.state(), "epochs_seen": self._seen}
@@ -210,8 +211,9 @@ class Gan(Task):
         self._seen = state["epochs_seen"]
 
     def example_inputs(self, name: str) -> tuple[Tensor, ...]:
-        shape = (self.latent_dim,) if name == "generator" else self.context.data.shape
-        return (torch.zeros(1, *shape, device=self.context.device),)
+        """Images, which adversaries and translating generators take."""
+        del name
+        return (torch.zeros(1, *self.context.data.shape, device=self.context.device),)
 
 
 def side_of(experiment: Any, shape: tuple[int, int, int]) -> int:

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from ganhpc.errors import UserError
 from ganhpc.experiment import Experiment
-from ganhpc.generator import NETS
+from ganhpc.generator import kinds
 from ganhpc.nets import wgan_gp
 from ganhpc.tasks.base import Context, Task
-from ganhpc.tasks.gan import Gan, side_of
+from ganhpc.tasks.gan import side_of
+from ganhpc.tasks.latent_gan import LatentGan
 
 
 class Round(NamedTuple):
@@ -36,13 +37,13 @@ class Round(NamedTuple):
 Batch = tuple[list[Round], Tensor]
 
 
-class WganGp(Gan):
-    """Reads of the definition, beside what `Gan` reads: generator, latent_dim, base_channels, depth, image_size, critic_steps,
+class WganGp(LatentGan):
+    """Reads of the definition, beside what `LatentGan` reads: generator, latent_dim, base_channels, depth, image_size, critic_steps,
     penalty, decay."""
 
     headline = "wasserstein"
-    adversary_name = "critic"
-    compiled = ("generator",)
+    adversary_names = ("critic",)
+    uncompiled = ("critic",)
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module], net: str) -> None:
         super().__init__(experiment, context, networks, net)
@@ -143,7 +144,7 @@ def _generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[s
 
 
 _KEYS = {"conv": "wgan-gp", "strips": "strips"}
-"""--generator: its key in `generator.NETS`."""
+"""--generator: its key in `generator.kinds()`."""
 
 
 def networks(
@@ -151,7 +152,7 @@ def networks(
 ) -> dict[str, nn.Module]:
     """The generator and the critic of `experiment` for images of `shape` (channels, height, width), untrained."""
     del classes, choices
-    kind = NETS[_KEYS[experiment.generator]]
+    kind = kinds()[_KEYS[experiment.generator]]
     return {
         "generator": kind(**_generator_arguments(experiment, shape)),
         "critic": wgan_gp.Critic(**_sizes(experiment, shape), **_depths(experiment)),

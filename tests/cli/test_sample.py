@@ -113,7 +113,7 @@ def test_a_picture_that_cannot_be_written_is_refused(done: Run, out: str, match:
         )
 
 
-@pytest.mark.parametrize("name", sorted(generator.NETS))
+@pytest.mark.parametrize("name", sorted(generators.ARGUMENTS))
 def test_generators_exported_by_earlier_versions_are_still_read(name: str) -> None:
     """Their pictures stay what they were, whatever becomes of the classes."""
     expected = load_file(generators.FOLDER / f"pictures-{name}.safetensors")["pictures"]
