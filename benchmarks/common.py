@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganhpc.bench.measuring import Spread
+from ganhpc.train.bench.timing import Spread
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,7 +31,7 @@ def machine() -> str:
     """The device and the versions in one line."""
     import torch
 
-    from ganhpc.outcome import device_name
+    from ganhpc.train.loop.result import device_name
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return f"{device_name(device)}, torch {torch.__version__}, Python {platform.python_version()}"

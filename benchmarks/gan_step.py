@@ -26,13 +26,14 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.common import machine, spread
-from ganhpc.bench.measuring import in_turn, ratios, seconds_each
-from ganhpc.bench.peaks import synchronizer
-from ganhpc.data import registry
-from ganhpc.data.base import DataRequest
-from ganhpc.data.cache import VARIABLE
-from ganhpc.distributed import Distributed
-from ganhpc.tasks import base, dcgan
+from ganhpc.datasets.image_cache import VARIABLE
+from ganhpc.datasets.types import DataRequest
+from ganhpc.train.bench.hardware_peaks import synchronizer
+from ganhpc.train.bench.timing import in_turn, ratios, seconds_each
+from ganhpc.train.data import registry
+from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.tasks import dcgan
+from ganhpc.train.tasks import task as base
 from jobs.dcgan import PRESETS
 
 IMAGES = 1024

@@ -11,10 +11,10 @@ from __future__ import annotations
 import click
 
 from benchmarks.common import machine
-from ganhpc.bench import input_path
-from ganhpc.data.base import DataRequest
-from ganhpc.data.synthetic import load
-from ganhpc.distributed import Distributed
+from ganhpc.datasets.types import DataRequest
+from ganhpc.train.bench import input_path
+from ganhpc.train.data.synthetic import load
+from ganhpc.train.runtime.distributed import Distributed
 
 
 @click.command()

@@ -25,7 +25,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from benchmarks.common import ROOT, spread
-from ganhpc.bench.measuring import in_turn
+from ganhpc.train.bench.timing import in_turn
 
 LAUNCH = (sys.executable, str(ROOT / "launch.py"))
 SETTINGS = "settings.toml"
@@ -43,7 +43,7 @@ if sys.argv[2] == "command":  # nothing of the training is imported
     job = executor.submit(CommandFunction([sys.executable, "-m", "ganhpc.train", sys.argv[1]]))
 else:  # as submitit is mostly used: the function that trains, from a module that has torch
     import torch
-    from ganhpc import train
+    from ganhpc.train import __main__ as train
 
     job = executor.submit(train.main, [sys.argv[1]])
 print("job", job.job_id)

@@ -13,8 +13,8 @@ import platform
 import time
 from zoneinfo import ZoneInfo
 
-from ganhpc.plan import Plan, Window, Work, plan
-from ganhpc.policy import load_policy
+from ganhpc.launch.planner.planner import Plan, Window, Work, plan
+from ganhpc.launch.policy.policy import load_policy
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = dt.datetime(2026, 11, 23, 17, 30, tzinfo=PARIS)

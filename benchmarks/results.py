@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 
 from benchmarks.common import ROOT, spread
-from ganhpc import results
+from ganhpc.analysis.results import rows as results
 from jobs.cifar import Cifar
 
 WORDS = (

@@ -23,8 +23,8 @@ from pathlib import Path
 import click
 
 from benchmarks.common import ROOT, machine, spread
-from ganhpc import cores
-from ganhpc.bench.measuring import in_turn
+from ganhpc.runs import cores
+from ganhpc.train.bench.timing import in_turn
 
 WAYS = ("one", "all", "all, asleep", "auto")
 GROUPS = Path("/sys/fs/cgroup/cpu")
@@ -35,11 +35,11 @@ def measure(way: str, steps: int, batch_size: int) -> dict[str, float]:
     found = cores.settle(None) if way == "auto" else None
     import torch
 
-    from ganhpc.bench.steps import steps_of
-    from ganhpc.data import registry
-    from ganhpc.data.base import DataRequest
-    from ganhpc.distributed import Distributed
-    from ganhpc.setup import keep_freed_memory
+    from ganhpc.datasets.types import DataRequest
+    from ganhpc.train.bench.training_steps import steps_of
+    from ganhpc.train.data import registry
+    from ganhpc.train.loop.build import keep_freed_memory
+    from ganhpc.train.runtime.distributed import Distributed
     from jobs.cifar import Cifar
 
     keep_freed_memory()

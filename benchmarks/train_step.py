@@ -24,15 +24,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import machine, spread
-from ganhpc.bench import input_path
-from ganhpc.bench.measuring import in_turn, ratios, seconds_each
-from ganhpc.bench.peaks import synchronizer
-from ganhpc.bench.steps import steps_of
-from ganhpc.data import registry
-from ganhpc.data.base import DataRequest, ImageData
-from ganhpc.distributed import Distributed
-from ganhpc.nets import choice
-from ganhpc.setup import keep_freed_memory
+from ganhpc.datasets.types import DataRequest, ImageData
+from ganhpc.train.bench import input_path
+from ganhpc.train.bench.hardware_peaks import synchronizer
+from ganhpc.train.bench.timing import in_turn, ratios, seconds_each
+from ganhpc.train.bench.training_steps import steps_of
+from ganhpc.train.data import registry
+from ganhpc.train.loop.build import keep_freed_memory
+from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.tasks import network_choice
 from jobs.cifar import Cifar
 
 
@@ -107,7 +107,7 @@ def forever(steps: Any) -> Iterator[None]:
 @click.option("--steps", default=0, help="steps of a block  [default: 4 on CPU, 100 on CUDA]")
 @click.option("--batch-size", default=256)
 @click.option("--images", default=2_000)
-@click.option("--net", default="base", type=click.Choice([member.name for member in choice.FAMILY]))
+@click.option("--net", default="base", type=click.Choice([member.name for member in network_choice.FAMILY]))
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto")
 @click.option("--compile", "compiled", is_flag=True, help="compile ours, as runs of ten minutes on a GPU do")
 def main(repeats: int, steps: int, batch_size: int, images: int, net: str, device: str, compiled: bool) -> None:
@@ -118,7 +118,7 @@ def main(repeats: int, steps: int, batch_size: int, images: int, net: str, devic
         keep_freed_memory()  # for all three loops: they share this process
     steps = steps or (100 if cuda else 4)
     pictures = registry.load(DataRequest("synthetic", train_images=images))
-    member = next(m for m in choice.FAMILY if m.name == net)
+    member = next(m for m in network_choice.FAMILY if m.name == net)
     experiment = Cifar().replace(net=member.net, batch_size=batch_size, **member.fields)
     ours = steps_of(experiment, pictures, peers, compile=compiled)
     same = copy.deepcopy(ours.task.modules["net"]).to(memory_format=torch.contiguous_format)
@@ -133,7 +133,7 @@ def main(repeats: int, steps: int, batch_size: int, images: int, net: str, devic
         name: lambda loop=loop: 1000 * seconds_each(lambda: next(loop), steps, wait) for name, loop in loops.items()
     }
     found = in_turn(pieces, repeats)
-    print(f"{machine()}, {torch.get_num_threads()} threads; {net}: {choice.FAMILIES[member.net][0].__name__}")
+    print(f"{machine()}, {torch.get_num_threads()} threads; {net}: {network_choice.FAMILIES[member.net][0].__name__}")
     print(f"batches of {batch_size}, blocks of {steps} steps, {workers} DataLoader workers, n = {repeats}")
     for name, values in found.items():
         speeds = [1000 * batch_size / value for value in values]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
-from ganhpc import units
-from ganhpc.errors import UserError
-from ganhpc.experiment import Experiment, Kind
-from ganhpc.option import option
+from ganhpc.core import units
+from ganhpc.core.errors import UserError
+from ganhpc.runs.experiment import Experiment, Kind
+from ganhpc.runs.options import option
 
 
 @dataclass(frozen=True, kw_only=True)

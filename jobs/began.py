@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ganhpc.errors import UserError
-from ganhpc.option import option
+from ganhpc.core.errors import UserError
+from ganhpc.runs.options import option
 from jobs._gan import Gan
 
 

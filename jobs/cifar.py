@@ -6,10 +6,10 @@ import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ganhpc.errors import UserError
-from ganhpc.experiment import Budget, Experiment, Kind
-from ganhpc.grid import Named
-from ganhpc.option import option
+from ganhpc.core.errors import UserError
+from ganhpc.runs.experiment import Budget, Experiment, Kind
+from ganhpc.runs.options import option
+from ganhpc.scans.grid import Named
 
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR_STD = (0.2470, 0.2435, 0.2616)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ganhpc.errors import UserError
-from ganhpc.grid import Named
-from ganhpc.option import option
+from ganhpc.core.errors import UserError
+from ganhpc.runs.options import option
+from ganhpc.scans.grid import Named
 from jobs._gan import Gan
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ganhpc.option import option
+from ganhpc.runs.options import option
 from jobs._gan import Gan
 
 

@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ganhpc.distributed import Distributed
-from ganhpc.experiment import Experiment
-from ganhpc.outcome import write_outcome
-from ganhpc.run import Run
-from ganhpc.setup import prepare
-from ganhpc.trainer import Trainer
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run
+from ganhpc.train.loop.build import prepare
+from ganhpc.train.loop.result import write_outcome
+from ganhpc.train.loop.trainer import Trainer
+from ganhpc.train.runtime.distributed import Distributed
 from jobs.cifar import Cifar
 
 

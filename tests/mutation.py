@@ -18,15 +18,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
-    "units": ("tests/test_units.py",),
-    "calendar_rules": ("tests/test_policy.py", "tests/test_present.py", "tests/test_calendar_rules.py"),
-    "window": ("tests/test_plan.py", "tests/test_present.py"),
-    "kinds": ("tests/test_plan.py", "tests/test_submit.py"),
-    "rules": ("tests/test_plan.py", "tests/test_policy.py", "tests/test_plans_checked.py"),
-    "plan": ("tests/test_plan.py", "tests/test_plans_checked.py"),
-    "record": ("tests/test_submit.py", "tests/test_overview.py"),
-    "sending": ("tests/test_submit.py", "tests/test_present.py"),
-    "checkpoint": ("tests/test_checkpoint.py",),
+    "units": ("tests/core/test_units.py",),
+    "calendar_rules": (
+        "tests/launch/policy/test_policy.py",
+        "tests/launch/submission/test_present.py",
+        "tests/launch/policy/test_calendar.py",
+    ),
+    "window": ("tests/launch/planner/test_planner.py", "tests/launch/submission/test_present.py"),
+    "kinds": ("tests/launch/planner/test_planner.py", "tests/launch/submission/test_prepare.py"),
+    "rules": (
+        "tests/launch/planner/test_planner.py",
+        "tests/launch/policy/test_policy.py",
+        "tests/launch/planner/test_plans_checked.py",
+    ),
+    "plan": ("tests/launch/planner/test_planner.py", "tests/launch/planner/test_plans_checked.py"),
+    "record": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_job_status.py"),
+    "sending": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_present.py"),
+    "checkpoint": ("tests/train/runtime/test_checkpoint.py",),
 }
 """Module of ganhpc/ -> the tests that are to notice a change in it."""
 COPIED = ("jobs", "templates", "launch.py", "tests")
@@ -43,7 +51,7 @@ pytest_add_cli_args_test_selection =
 pytest_add_cli_args =
     -p
     no:cacheprovider
-    --deselect=tests/test_plan.py::test_the_planner_is_imported_quickly_and_without_the_calendar_library
+    --deselect=tests/launch/planner/test_planner.py::test_the_planner_is_imported_quickly_and_without_the_calendar_library
 """
 """mutmut's own imports slow the one deselected test."""
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ganhpc.files import write_json
-from ganhpc.run import Run
+from ganhpc.core.files import write_json
+from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 
 FIGURES = {

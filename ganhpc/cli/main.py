@@ -9,10 +9,12 @@ from typing import Any
 
 import click
 
-from ganhpc import __version__, experiment, streams
-from ganhpc.errors import UserError, nearest
-from ganhpc.printable import say_error
-from ganhpc.storage import fault
+from ganhpc import __version__
+from ganhpc.core import streams
+from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.printable import say_error
+from ganhpc.core.storage_errors import fault
+from ganhpc.runs import experiment
 
 VERBS = {
     "night": "Several experiments laid into the night, under the rules.",
@@ -45,9 +47,9 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
         if cmd_name in VERBS:
-            return importlib.import_module(f"ganhpc.cli.{cmd_name}").command
+            return importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
         if cmd_name in experiment.names():
-            return importlib.import_module("ganhpc.cli.experiments").command(experiment.find(cmd_name))
+            return importlib.import_module("ganhpc.cli.experiment_command").command(experiment.find(cmd_name))
         return None
 
     def resolve_command(

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from ganhpc.files import write_json
+from ganhpc.core.files import write_json
 from tests.clusters.fake_oar import FakeOar
 from tests.conftest import Launch
-from tests.schedulers.test_oar import install
-from tests.test_submit import wanted
+from tests.launch.schedulers.test_oar import install
+from tests.launch.submission.test_prepare import wanted
 
 SMALL = ("cifar", "--data", "synthetic", "--preset", "course", "--train-images", "200", "--device", "cpu")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.run import Run, State
+from ganhpc.runs.run_folder import Run, State
 from tests.conftest import ROOT, Launch
 from tests.helpers import small
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data.test_held_data import add_one, faces, replace_two
+from tests.datasets.test_held_data import add_one, faces, replace_two
 
 TINY = [
     "--image-size",
@@ -85,7 +85,7 @@ def test_the_same_words_elsewhere_are_another_run_and_changed_pictures_are_refus
 def begun(tmp_path: Path, word: str, where: Path) -> Path:
     """A run as a launch leaves it when it has submitted a job."""
     code = (
-        "import sys, pathlib\nfrom ganhpc.run import Run\nfrom ganhpc.data import held_data\nfrom jobs.dcgan import Dcgan\n"
+        "import sys, pathlib\nfrom ganhpc.runs.run_folder import Run\nfrom ganhpc.datasets import held_data\nfrom jobs.dcgan import Dcgan\n"
         "e = Dcgan().replace(data=sys.argv[1], image_size=32, base_channels=8, batch_size=8, time=None, epochs=1, device='cpu')\n"
         f"run = Run.open(pathlib.Path({str(tmp_path / 'runs')!r}), e)\nheld_data.hold(run.folder, e.definition)\nprint(run.folder)"
     )

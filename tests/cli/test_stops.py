@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.run import Run, State
-from ganhpc.site import ROOT
+from ganhpc.core.settings import ROOT
+from ganhpc.runs.run_folder import Run, State
 
 COMMAND = [
     "cifar",

@@ -64,7 +64,7 @@ def test_an_ended_job_counts_against_the_quota_of_its_day(user: User) -> None:
     words = (*SMALL, "--time", "2m", "--seed", "5", "--on", user.where, "--policy", "quota.toml", "--dry-run", "--json")
 
     code = (
-        "import time, sys; from ganhpc.schedulers.pick import named; from ganhpc.site import load\n"
+        "import time, sys; from ganhpc.launch.schedulers.registry import named; from ganhpc.core.settings import load\n"
         f"here = named({user.where!r}, load())\n"
         "living = here.queue()\n"
         "print(*(f'{job.id}:0' for job in living), *(f'{job.id}:{job.end - job.start:.0f}' for job in here.ended_since(time.time() - 3600)))"

@@ -13,9 +13,9 @@ from typing import Any
 
 from PIL import Image
 
-from ganhpc import record
-from ganhpc.files import write_json
-from ganhpc.run import Run
+from ganhpc.core.files import write_json
+from ganhpc.runs import submission_record
+from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.run_folders import done, stopped
 
@@ -46,10 +46,10 @@ def make(runs: Path) -> dict[str, Run]:
     }
     moments = {"start": "2026-11-28T19:01:00+01:00", "end": "2026-11-28T19:31:00+01:00"}
     for name in ("submitted", "resumable"):
-        record.note_intent(
+        submission_record.note_intent(
             found[name], [{**entry, **moments}], {"scheduler": "local", "policy": "none", "launch": "l"}, about_to=True
         )  # type: ignore[typeddict-item]
-        record.note_id(found[name], "ganhpc-x-1", "7")
+        submission_record.note_id(found[name], "ganhpc-x-1", "7")
     for run in found.values():
         _fill(run, now)
     return found

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from ganhpc import checkpoint
-from ganhpc.run import Run
+from ganhpc.runs.run_folder import Run
+from ganhpc.train.runtime import checkpoint
 from tests.helpers import finish, made, trainer_of
-from tests.test_trainer import Killed, kill_at
+from tests.train.loop.test_trainer import Killed, kill_at
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.run import Run
+from ganhpc.runs.run_folder import Run
 from tests.faults import folders
 from tests.faults.typed import Typed, typed
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch  # noqa: F401 (before any command is bounded in time)
 
-from ganhpc.files import write_json
+from ganhpc.core.files import write_json
 from tests.faults.test_damaged import OVER_ALL, by_seed, check, one, place, whole  # noqa: F401 (fixtures)
 from tests.faults.typed import typed
 

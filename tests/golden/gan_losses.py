@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from tests.helpers import finish
-from tests.tasks.tiny import VARIANTS, made
+from tests.train.tasks.tiny import VARIANTS, made
 
 FILE = Path(__file__).with_suffix(".json")
 

@@ -14,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ganhpc import exports, generator
-from ganhpc.run import Run
+from ganhpc.runs.run_folder import Run
+from ganhpc.train.gan import generator_io
+from ganhpc.train.tasks import exports
 
 FOLDER = Path(__file__).parent
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -31,8 +32,8 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 
 def pictures(name: str) -> Tensor:
     """What the exported generator makes of two fixed latent vectors: [2, 3, S, S] in [0, 1]."""
-    return generator.draw(
-        generator.load_file_of(FOLDER / f"generator-{name}.safetensors"),
+    return generator_io.draw(
+        generator_io.load_file_of(FOLDER / f"generator-{name}.safetensors"),
         torch.tensor([[-1.0, 0.5, 2.0], [0.0, 1.0, -0.3]]),
     )
 
@@ -42,8 +43,8 @@ def main(name: str) -> None:
     path = FOLDER / f"generator-{name}.safetensors"
     assert not path.exists(), f"{path} is kept as it is"
     torch.manual_seed(0)
-    about = generator.definition(name, ARGUMENTS[name])
-    net = generator.build(about, path)
+    about = generator_io.definition(name, ARGUMENTS[name])
+    net = generator_io.build(about, path)
     for _ in range(3):
         net.train()(2 * torch.randn(8, 3))  # so that batch normalisation has seen something
     exports.write_one(Run(FOLDER), f"generator-{name}", about, net)

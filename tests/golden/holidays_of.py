@@ -6,7 +6,7 @@ import json
 
 import holidays
 
-from ganhpc.calendar_rules import KEPT
+from ganhpc.launch.policy.calendar import KEPT
 
 YEARS = range(2020, 2051)
 

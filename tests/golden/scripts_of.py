@@ -12,17 +12,17 @@ from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
 
-from ganhpc import script
-from ganhpc.plan import Plan, Remainder, Slot
-from ganhpc.policy import load_policy
-from ganhpc.schedulers import base, oar_words
-from ganhpc.schedulers.base import JobRequest, Prepared, Scheduler
-from ganhpc.schedulers.local import Local
-from ganhpc.schedulers.oar import Oar
-from ganhpc.schedulers.slurm import Slurm
-from ganhpc.site import ROOT, Site
-from ganhpc.submit import Submission
-from ganhpc.window import Window
+from ganhpc.core.settings import ROOT, Site
+from ganhpc.launch.planner.planner import Plan, Remainder, Slot
+from ganhpc.launch.planner.planning_window import Window
+from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.schedulers import base, oar_output
+from ganhpc.launch.schedulers.base import JobRequest, Prepared, Scheduler
+from ganhpc.launch.schedulers.local import Local
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import night_script
+from ganhpc.launch.submission.prepare import Submission
 
 FOLDER = Path(__file__).with_name("scripts")
 PARIS = ZoneInfo("Europe/Paris")
@@ -64,7 +64,7 @@ def paris_clock() -> Iterator[None]:
     os.environ["TZ"] = "Europe/Paris"
     time.tzset()
     try:
-        with mock.patch.object(oar_words, "system_zone", lambda: PARIS), mock.patch.object(base, "HANDED_ON", ()):
+        with mock.patch.object(oar_output, "system_zone", lambda: PARIS), mock.patch.object(base, "HANDED_ON", ()):
             yield
     finally:
         os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)
@@ -84,7 +84,7 @@ def _texts() -> dict[str, str]:
         scheduler = cls(SITES[name])
         for kind, asked in requests(name).items():
             found[f"{name}-{kind}.sh"] = shown(scheduler.prepare(asked))
-        found[f"{name}-night.sh"] = clean(script.text(night(scheduler), dt.date(2026, 11, 23)))
+        found[f"{name}-night.sh"] = clean(night_script.text(night(scheduler), dt.date(2026, 11, 23)))
     return found
 
 

@@ -1,4 +1,4 @@
-"""An experiment for the tests of schedulers, added as a user would add one: a file for jobs/ and one for ganhpc/tasks/.
+"""An experiment for the tests of schedulers, added as a user would add one: a file for jobs/ and one for ganhpc/train/tasks/.
 
 Its steps sleep, so that a training takes its time on any machine, and leaves the processor to others.
 """

@@ -8,10 +8,10 @@ import time
 import torch
 from torch import Tensor
 
-from ganhpc.experiment import Experiment
-from ganhpc.nets import choice
-from ganhpc.tasks.base import Context, Task
-from ganhpc.tasks.classifier import Classifier, networks
+from ganhpc.runs.experiment import Experiment
+from ganhpc.train.tasks import network_choice
+from ganhpc.train.tasks.classifier import Classifier, networks
+from ganhpc.train.tasks.task import Context, Task
 
 __all__ = ["build", "networks"]
 SECONDS = float(os.environ.get("PACED_STEP_SECONDS", "0"))
@@ -26,7 +26,7 @@ class Paced(Classifier):
 
 
 def build(experiment: Experiment, context: Context) -> Task:
-    choice.settle(experiment, context)
+    network_choice.settle(experiment, context)
     torch.manual_seed(experiment.seed)
     net = networks(experiment, context.data.shape, len(context.data.classes), context.choices)["net"]
     return Paced(experiment, context, net)

@@ -1,0 +1,4 @@
+"""The sections of a report, one file a subject.
+
+Side: login. May import: core, runs, scans, analysis below.
+"""

@@ -1,0 +1,43 @@
+"""Pictures of run folders made small enough for a page."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganhpc.analysis.report.elements import Picture
+
+LARGEST_BYTES = 60_000_000
+"""A larger file is no grid of samples, and is not opened."""
+
+
+def small(path: Path, side: int, name: str, caption: str, alt: str, link: str = "") -> Picture | None:
+    """The picture in `path`, at most `side` pixels wide and high, as PNG or JPEG, whichever is smaller. None: it can't be read."""
+    from PIL import Image
+
+    try:
+        if path.stat().st_size > LARGEST_BYTES:
+            return None
+        with Image.open(path) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    if max(image.size) > side:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    data, mime = min((_encoded(image, "PNG"), _encoded(image, "JPEG")), key=lambda pair: len(pair[0]))
+    return Picture(name, caption, alt, data, mime, *image.size, link)
+
+
+def _encoded(image: object, form: str) -> tuple[bytes, str]:
+    file = io.BytesIO()
+    image.save(file, format=form, optimize=True, quality=82)  # type: ignore[attr-defined]
+    return file.getvalue(), f"image/{form.lower()}"
+
+
+def evenly(items: Sequence[Path], most: int) -> list[Path]:
+    """At most `most` of the items: the first, the last, and others evenly between them."""
+    last = len(items) - 1
+    if last < most:
+        return list(items)
+    return [items[round(k * last / (most - 1))] for k in range(most)]

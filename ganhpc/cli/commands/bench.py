@@ -1,0 +1,165 @@
+"""`bench`: what this machine does: training speeds beside its measured ceilings, the input path, what fits into an hour."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ganhpc.cli.output import say, screen
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import ROOT
+from ganhpc.core.units import counted, format_duration
+from ganhpc.runs import cores
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+@click.command("bench")
+@click.option("--quick", is_flag=True, help="in a few seconds, with wider margins")
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="what to measure"
+)
+@click.option("--compile", "compiled", is_flag=True, help="compile the steps first, as runs of ten minutes on a GPU do")
+@click.option("--json", "as_json", is_flag=True, help="print the figures as JSON on standard output")
+def command(quick: bool, device: str, compiled: bool, as_json: bool) -> None:
+    """What this machine does, in about a minute and without any data set: images/s and operations/s of the networks of cifar,
+    their distance from the device's measured ceilings, the input path against a DataLoader, what fits into an hour."""
+
+    words = ["--device", device, *(["--quick"] if quick else []), *(["--compile"] if compiled else [])]
+    found = _measured(words, screen(stderr=True, highlight=False))
+    if as_json:
+        say(json.dumps(found, indent=1))
+    else:
+        show(found, screen(highlight=False))
+
+
+def _measured(words: list[str], console: Console) -> dict[str, Any]:
+    """The figures, measured in a process of its own: this one never imports torch. Raises UserError with its last word."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = dict(os.environ)
+    cores.wait_without_spinning(cores.here(), 1, environment)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ganhpc.train.bench", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**environment, "PYTHONPATH": path},
+    )  # fmt: skip
+    said: list[str] = []
+    try:
+        with console.status("measuring ..") as status:
+            assert child.stderr is not None
+            for line in child.stderr:
+                said.append(line.rstrip())
+                status.update(f"measuring: {said[-1]} ..")
+        out = child.stdout.read() if child.stdout else ""
+        code = child.wait()
+    finally:
+        child.kill()
+    if code:
+        last = next((line for line in reversed(said) if line.strip()), "it said nothing")
+        sentence = last.removeprefix("Error: ")
+        error = UserError(
+            sentence
+            if last.startswith("Error: ")
+            else f"the measurement failed: {sentence}; look at `python launch.py doctor`."
+        )
+        error.exit_code = code if 0 < code < 128 else 1
+        raise error
+    return dict(json.loads(out))
+
+
+# -- what people read -----------------------------------------------------------------------------------------------------
+
+
+def show(found: dict[str, Any], console: Console) -> None:
+    """Print the figures: the machine, a table of networks, and what follows from it."""
+    from rich.text import Text
+
+    console.print(Text("\n".join(_machine(found))))
+    console.print()
+    console.print(_table(found))
+    for line in _notes(found):
+        console.print(Text(line))
+
+
+def _machine(found: dict[str, Any]) -> Iterator[str]:
+    peaks = found["peaks"]
+    threads = f", {counted(found['threads'], 'thread')}" if found["device_type"] == "cpu" else ""
+    commit = f", commit {found['commit']}" if found["commit"] else ""
+    yield f"{found['device']}{threads}; torch {found['torch']}, Python {found['python']}, ganhpc {found['ganhpc']}{commit}"
+    side = peaks["matmul_side"]
+    yield (
+        f"ceilings  {spread(peaks['matmul_ops_per_second'], 1e9)} GFLOP/s in {found['precision']} products of {side}x{side}, "
+        f"{spread(peaks['bytes_per_second'], 1e9)} GB/s in copies"
+    )
+
+
+def _table(found: dict[str, Any]) -> Table:
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("network", no_wrap=True)
+    for name in ("images/s", "GFLOP/s", "of peak", "bound", "times it", "epochs/h", "to 90 %"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in found["rows"]:
+        to_90 = row["seconds_to_90"]
+        table.add_row(
+            row["name"],
+            f"{figure(row['images_per_second']['mean'])} ± {deviation(row['images_per_second'])}",
+            figure(row["ops_per_second"]["mean"] / 1e9),
+            f"{row['share_of_peak']:.0%}",
+            {"operations": "ops", "bytes": "bytes"}[row["bound_by"]],
+            f"{row['times_bound']:.1f}",
+            figure(row["epochs_an_hour"]),
+            "-" if to_90 is None else rounded(to_90),
+        )
+    return table
+
+
+def _notes(found: dict[str, Any]) -> Iterator[str]:
+    """What the columns mean, the input path, and what `auto` would choose."""
+    n = found["rows"][0]["images_per_second"]["n"]
+    how = "compiled" if found["compiled"] else "uncompiled"
+    sizes = ", ".join(f"{row['name']} {row['params']:,} in batches of {row['batch_size']}" for row in found["rows"])
+    yield f"Whole training steps, {how}, in turn: mean ± standard deviation, n = {n}. Parameters: {sizes}."
+    yield (
+        "bound: the larger of a step's operations at the matrix rate and of the bytes that its operators read and write at the bandwidth of "
+        "copies; times it: how many times longer the step takes."
+    )
+    yield "to 90 %: training alone, by the epochs that docs/record.md reckons with; - where it has none, or 90 % is out of reach."
+    yield ""
+    loaders = found["input"]["images_per_second"]
+    words = ", ".join(f"{name} {figure(value['mean'])} ± {deviation(value)}" for name, value in loaders.items())
+    yield f"input   images/s: {words}; {spread(found['input']['ratio'], form='.1f')} times the better DataLoader"
+    chosen = found["chosen"]
+    yield f"choice  of CIFAR-10's networks, `cifar` would train {chosen['1h']} in an hour, {chosen['5m']} in five minutes"
+    yield f"measured in {found['seconds']:.0f} s{'; without --quick the margins are narrower' if found['quick'] else ''}"
+
+
+def deviation(value: dict[str, Any]) -> str:
+    """The standard deviation as a share of the mean."""
+    return "-" if value["std"] is None else f"{value['std'] / value['mean']:.0%}"
+
+
+def rounded(seconds: float) -> str:
+    """A time to about two digits: 41s, 23m, 1h25m, 52h."""
+    unit = 1 if seconds < 120 else 60 if seconds < 36_000 else 3600
+    return format_duration(round(seconds / unit) * unit)
+
+
+def figure(value: float) -> str:
+    """Three digits for small values, whole numbers with commas for larger ones."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def spread(value: dict[str, Any], unit: float = 1.0, form: str = "") -> str:
+    """mean ± standard deviation in `unit`, each in the format `form` (unset: as `figure`)."""
+    parts = [value["mean"] / unit, *([] if value["std"] is None else [value["std"] / unit])]
+    return " ± ".join(format(part, form) if form else figure(part) for part in parts)

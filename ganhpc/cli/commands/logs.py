@@ -1,0 +1,96 @@
+"""`launch.py logs RUN`: what the trainer and the scheduler said, and with -f what they go on saying."""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from ganhpc.cli.commands.status import schedulers
+from ganhpc.cli.common_options import RUNS, Sections, Whole
+from ganhpc.cli.output import say
+from ganhpc.cli.views.live_progress import LogTail
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import open_regular
+from ganhpc.core.printable import printable, printable_lines
+from ganhpc.launch.submission import job_status
+from ganhpc.launch.submission.job_status import View
+from ganhpc.runs.find_run import find_run
+from ganhpc.runs.run_folder import Run, State
+
+MOST_BYTES = 8 * 2**20
+"""Only so much of a log's end is looked at."""
+ASK_SECONDS = 10.0
+"""How often a follower asks the scheduler whether more is to come."""
+
+
+def show(word: str, runs: str, follow: bool, lines: int) -> None:
+    """Print the end of a run's log; with `follow`, all that is added until the run is over."""
+    run = find_run(word, Path(runs))
+    if follow:
+        with suppress(KeyboardInterrupt):  # how a person stops to follow
+            _follow(run, _last_lines(run, lines))
+    elif not _last_lines(run, lines):
+        view = _look(run)
+        reason = f" ({view.standing.reason})" if view.standing.reason else ""
+        say(f"nothing is written yet: the run is {view.standing.state}{reason}; next: {view.next_command}", err=True)
+
+
+def _last_lines(run: Run, lines: int) -> int:
+    """Print the last `lines` lines; returns the length of the log in bytes."""
+    try:
+        with open_regular(run.log) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - MOST_BYTES))
+            data = file.read(MOST_BYTES)
+            size = file.tell()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise UserError(f"{run.log} can't be read ({error.strerror}).") from None
+    kept = printable_lines(data.decode(errors="replace"))[-lines:] if lines else []
+    for line in kept:
+        say(line)
+    return size
+
+
+def _follow(run: Run, offset: int) -> None:
+    tail = LogTail(run.log, offset)
+    said, asked, view = "", 0.0, None
+    while True:
+        if run.log.exists():
+            for line in tail.lines():
+                say(printable(line, 10_000))
+        if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
+            say(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
+            return
+        if time.monotonic() - asked > ASK_SECONDS or run.result_json.exists():
+            view, asked = _look(run), time.monotonic()
+            waits = view.standing.reason if view.standing.state is State.WAITING else ""
+            if waits and waits != said:
+                say(f"waiting {waits} ..", err=True)
+            said = waits
+        time.sleep(0.3)
+
+
+def _because(view: View) -> str:
+    return f" ({view.standing.reason})" if view.standing.reason else ""
+
+
+def _look(run: Run) -> View:
+    return job_status.look([run], schedulers)[0][0]
+
+
+command = Sections("logs", callback=lambda **values: show(**values), help=(
+    "What the trainer and the scheduler said.\n\nRUN is a run's folder, its name, or a part of it."
+))  # fmt: skip
+command.params.append(click.Argument(["word"], metavar="RUN"))
+command.add(
+    "Options",
+    RUNS(),
+    click.Option(["--follow", "-f"], is_flag=True, help="go on reading until the run is over, or Ctrl-C"),
+    click.Option(["--lines", "-n"], type=Whole(0), default=50, show_default=True, metavar="N", help="lines of its end to begin with"),
+)  # fmt: skip

@@ -1,0 +1,201 @@
+"""`launch.py night`: several experiments laid into a night, as a timeline, as a script, and, once agreed to, as jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections, Whole
+from ganhpc.cli.experiment_command import DefinitionType, scan_options
+from ganhpc.cli.launching import scan_launch, scheduler_launch
+from ganhpc.cli.launching.scheduler_launch import Place
+from ganhpc.cli.output import say, screen
+from ganhpc.cli.views.scan_preview import Planned, show
+from ganhpc.core import settings as site
+from ganhpc.core.errors import UserError
+from ganhpc.core.units import counted
+from ganhpc.datasets import held_data
+from ganhpc.launch.planner.planning_window import Window
+from ganhpc.launch.policy.calendar import parse_instant
+from ganhpc.launch.schedulers.base import SAID, Job
+from ganhpc.launch.schedulers.registry import named, pick
+from ganhpc.launch.schedulers.typed_requests import asked
+from ganhpc.launch.submission import night_script
+from ganhpc.launch.submission import prepare as submit
+from ganhpc.runs.experiment import Experiment, find, from_typed, options
+from ganhpc.runs.options import Option
+from ganhpc.runs.run_folder import Run
+
+
+def night(words: tuple[str, ...], **values: Any) -> None:
+    """Plan the night of the named experiments; submit it where the user agrees."""
+    if values["now"] and values["yes"]:
+        raise UserError("--now plans from another moment and can't submit: leave out --yes.")
+    settings = site.load()
+    dry_run = values["dry_run"] or bool(values["now"])
+    scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
+    asked(scheduler, values)
+    scheduler = scheduler or named("local", settings)
+    place = Place.of(scheduler, values["policy"], values["now"], settings)
+    console = screen(stderr=values["json"], highlight=False)
+    console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
+    scans = scan_launch.for_night(words, values) if values["scans"] or values["zipped"] else []
+    made = _each_once([e for found in scans for e in found.experiments] or definitions(words, values))
+    for found in scans:
+        show(found, place, console)
+    wanted = planned(made, Path(values["runs"]), new=values["new"])
+    window = window_of(place, values["begin"], values["until"])
+    submission = _plan(wanted, place, window)
+    if values["dry_run"]:
+        _show(submission, console, values["json"])
+        return
+    _agree(wanted, scans, place, window, console, values)
+
+
+def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
+    """The experiments that were typed as NAME or NAME:PRESET, each with the options that all take. Raises UserError."""
+    common = {o.name: values.get(o.name) for o in options(Experiment)}
+    made = []
+    for word in words:
+        name, _, preset = word.partition(":")
+        base = from_typed(find(name), common, preset or "default")
+        made += [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
+    return _each_once(made)
+
+
+def _each_once(made: list[Experiment]) -> list[Experiment]:
+    """The same, checked. Raises UserError where one is there twice."""
+    counts = Counter(e.signature for e in made)
+    if same := next((e for e in made if counts[e.signature] > 1), None):
+        raise UserError(f"{same.NAME} {same.variant} is named twice: leave one out, or type --seeds 2.")
+    return made
+
+
+def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list[submit.Wanted]:
+    """The runs that are not done. Raises UserError where all are."""
+    wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
+    for w in wanted:
+        held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
+    left = [w for w in wanted if not w.run.result_json.exists()]
+    if not left:
+        raise UserError("all of it is done already: `python launch.py results` shows it, --new trains it afresh.")
+    return left
+
+
+def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[Sequence[Job], dt.datetime], Window]:
+    """What makes the window from the jobs there are and the moment: tonight, or as --from and --until say."""
+    typed = place.now
+    first = parse_instant(begin, place.tz, typed, "--from", this_minute=True) if begin else None
+    last = parse_instant(until, place.tz, first or typed, "--until", later=True) if until else None
+
+    def window(queue: Sequence[Job], now: dt.datetime) -> Window:
+        night = submit.tonight_of(place.scheduler, place.policy, now, queue)
+        start, end = first or min(night.start, last or night.start), last or night.end
+        if begin is None and last is not None and last <= night.start:
+            start = now  # it ends before the night begins: from now on
+        opens = "at the time of --from" if first else night.opens
+        closes = "at the time of --until" if last else night.closes
+        return dataclasses.replace(night, start=start, end=end, opens=opens, closes=closes)
+
+    return window
+
+
+def _plan(
+    wanted: Sequence[submit.Wanted], place: Place, window: Callable[[Sequence[Job], dt.datetime], Window]
+) -> submit.Submission:
+    """The plan of this moment."""
+    queue = scheduler_launch.queue_if_here(place.scheduler)
+    now = place.now
+    return submit.prepare(wanted, place.scheduler, place.policy, now, queue, window(queue, now))
+
+
+def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
+    if as_json:
+        say(json.dumps(submission.plan.to_json(), indent=1))
+        return
+    console.print(scheduler_launch.timeline(submission))
+    scheduler_launch.say_remaining(submission, console)
+
+
+def _agree(
+    wanted: Sequence[submit.Wanted],
+    scans: Sequence[Planned],
+    place: Place,
+    window: Callable[[Sequence[Job], dt.datetime], Window],
+    console: Console,
+    values: dict[str, Any],
+) -> None:
+    """Show the plan, write it as a script, and send it where the user says yes."""
+    runs = Path(values["runs"])
+    for found in scans:
+        scan_launch.record(found, runs)
+    opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
+    scheduler_launch.hold_data(opened, console)
+
+    def agree(submission: submit.Submission) -> bool:
+        _show(submission, console, values["json"])
+        path = night_script.write(submission, opened, Path.cwd(), place.policy_source)
+        console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True)
+        return not values["now"] and bool(submission.plan.slots) and _confirmed(submission, values["json"])
+
+    def agree_again(submission: submit.Submission) -> bool:
+        console.print("the plan is another one by now:", style="bold")
+        return agree(submission)
+
+    shown = None
+    if not values["yes"]:
+        # Folders of --new have their names only now.
+        shown = _plan(opened, place, window)
+        if not agree(shown):
+            return
+    scheduler_launch.send(
+        opened, place, console,
+        as_json=values["json"], window=window, part=True, folder=Path.cwd(), shown=shown, agree=agree_again,
+    )  # fmt: skip
+
+
+def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
+    if as_json or not sys.stdin.isatty():
+        say("nothing is submitted: --yes submits without a question.", err=True)
+        return False
+    n = len(submission.jobs)
+    return click.confirm(
+        f"submit {'these' if n > 1 else 'this'} {counted(n, 'job')} to {SAID[submission.scheduler.name]}?"
+    )
+
+
+def _option(option: Option) -> click.Option:
+    """`option` for all experiments; where it is not typed, each preset decides."""
+    unit = f" ({option.unit})" if option.unit else ""
+    return click.Option(
+        [option.flag, option.name], type=DefinitionType(option), default=None, help=f"{option.help}{unit}"
+    )
+
+
+command = Sections("night", callback=lambda **values: night(**values), help=(
+    "Lay experiments into the night at hand, one job after another under the policy, and submit them once you agree.\n\n"
+    "EXPERIMENT is a name such as cifar, or a name and a preset such as cifar:course. What does not fit is left for another night."
+))  # fmt: skip
+command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="EXPERIMENT..."))
+command.add(
+    "Night",
+    click.Option(["--from", "begin"], metavar="TIME", help="not before this moment: 17:40, or ISO  [default: when the night begins, or now]"),
+    click.Option(["--until"], metavar="TIME", help="all over by this moment: 07:00, or ISO  [default: when the night ends]"),
+    click.Option(["--yes", "-y"], is_flag=True, help="submit without a question"),
+    click.Option(["--new"], is_flag=True, help="start afresh in new folders, even if these runs exist"),
+    click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]"),
+    RUNS(),
+    *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
+)  # fmt: skip
+command.add("On a cluster", *PLACE())
+command.add("Scan", *scan_options(None))
+command.add("Of every experiment", *(_option(o) for o in options(Experiment)))

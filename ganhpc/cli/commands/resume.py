@@ -1,0 +1,106 @@
+"""`launch.py resume RUN`: go on with a run, where it was submitted, unless told otherwise, and under the policy of that place."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections
+from ganhpc.cli.output import say, screen
+from ganhpc.core import settings as site
+from ganhpc.launch.schedulers.base import Scheduler
+from ganhpc.launch.schedulers.registry import CHOICES, pick
+from ganhpc.launch.schedulers.typed_requests import asked
+from ganhpc.launch.submission import policy_choice
+from ganhpc.launch.submission import prepare as submit
+from ganhpc.runs import find_run, submission_record
+from ganhpc.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    from ganhpc.cli.launching.scheduler_launch import Place
+
+
+def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None, dry_run: bool, **values: Any) -> None:
+    """Go on with the runs, each where it was submitted last, else as `auto` finds."""
+    from ganhpc.cli.launching import scheduler_launch
+
+    found = find_run.find_runs(words, Path(runs))
+    settings = site.load()
+    places: dict[str, list[Run]] = {}
+    for run in found:
+        recorded = submission_record.read(run).get("scheduler")
+        places.setdefault(on or (recorded if recorded in CHOICES else None) or "auto", []).append(run)
+    for place, members in places.items():
+        scheduler, why = pick(place, settings, dry_run=dry_run)
+        asked(scheduler, values)
+        console = screen(stderr=values["json"], highlight=False)
+        if scheduler is None:
+            _here(members, console, dry_run)
+            continue
+        say(f"{scheduler.name}: {why}", err=True)
+        for choice, same in _by_policy(members, policy, settings, scheduler):
+            under = scheduler_launch.Place.under(choice, scheduler, values["now"] if dry_run else None, settings)
+            _resume(same, under, dry_run, console, values["json"])
+
+
+def _by_policy(
+    members: list[Run], typed: str | None, settings: site.Site, scheduler: Scheduler
+) -> list[tuple[policy_choice.Choice, list[Run]]]:
+    """The runs by the policy under which they go on."""
+    groups: dict[str, tuple[policy_choice.Choice, list[Run]]] = {}
+    for run in members:
+        choice = policy_choice.choose(typed, settings, scheduler, run)
+        if choice.note:
+            say(choice.note, err=True)
+        groups.setdefault(choice.name, (choice, []))[1].append(run)
+    return list(groups.values())
+
+
+def _resume(members: list[Run], place: Place, dry_run: bool, console: Console, as_json: bool) -> None:
+    from ganhpc.cli.launching import local_launch, scheduler_launch
+
+    wanted = [submit.Wanted(run, run.experiment()) for run in members]
+    if dry_run:
+        queue = scheduler_launch.queue_if_here(place.scheduler)
+        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
+        scheduler_launch.print_dry(submission, console, as_json)
+    else:
+        for w in wanted:
+            local_launch.hold_again(w.run, w.experiment, console)
+        scheduler_launch.send(wanted, place, console, as_json=as_json)
+
+
+def _here(members: list[Run], console: Console, dry_run: bool) -> None:
+    from ganhpc.cli.launching import local_launch
+    from ganhpc.cli.views.run_summary import show_run
+
+    worst = 0
+    for run in members:
+        experiment = run.experiment()
+        if dry_run:
+            say(" ".join(local_launch.command_of(run, experiment.resources)))
+            continue
+        local_launch.hold_again(run, experiment, console)
+        if not run.result_json.exists():
+            worst = max(worst, local_launch.train(run, experiment, console))
+        show_run(run, console)
+    if worst:
+        sys.exit(worst)
+
+
+command = Sections("resume", callback=lambda **values: resume(**values), help=(
+    "Go on with runs, from their last checkpoints.\n\nRUN is a run's folder, its name, or a part of it."
+))  # fmt: skip
+command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="RUN..."))
+command.add(
+    "Options",
+    RUNS(),
+    *LAUNCHER(
+        "where it was submitted, else auto", "the place's; the one it was submitted under there where that is no laxer"
+    ),
+)
+command.add("On a cluster", *PLACE())

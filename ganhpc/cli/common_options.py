@@ -1,0 +1,117 @@
+"""Pieces that several commands share: options in named sections, and the folder of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from ganhpc.core import settings, units
+from ganhpc.core.errors import UserError
+
+
+class Whole(click.IntRange):
+    """A whole number in a range, read as every number that is typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_read(self, value, units.parse_whole, param, ctx), param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number in a range, read as every number that is typed."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(_read(self, value, units.parse_float, param, ctx), param, ctx)
+
+
+def _read(
+    kind: click.ParamType,
+    value: Any,
+    read: Callable[[str], Any],
+    param: click.Parameter | None,
+    ctx: click.Context | None,
+) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return read(value)
+    except UserError as error:
+        kind.fail(str(error), param, ctx)
+
+
+class Sections(click.Command):
+    """A command whose help lists its options under headings."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.sections: list[tuple[str, list[click.Option]]] = []
+
+    def add(self, title: str, *options: click.Option) -> None:
+        """Add options under a heading."""
+        self.sections.append((title, list(options)))
+        self.params.extend(options)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, options in self.sections:
+            rows = [record for option in options if (record := option.get_help_record(ctx))]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows, col_max=34)
+
+
+def RUNS() -> click.Option:
+    """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
+    return click.Option(
+        ["--runs"], metavar="DIR", envvar="GANHPC_RUNS", default=_configured_runs, help="folder of run folders  [default: runs, or as configured]"
+    )  # fmt: skip
+
+
+def _configured_runs() -> str:
+    configured = settings.load().runs
+    return str(configured) if configured else "runs"
+
+
+class JobType(click.ParamType):
+    """The name of a job type, completed from the settings."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        del ctx, param
+        names = dict(settings.load().job_types)
+        return [click.shell_completion.CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def PLACE() -> tuple[click.Option, ...]:
+    """The options that say where on a cluster jobs go, in the place of the settings (ganhpc.launch.schedulers.typed_requests)."""
+    return (
+        click.Option(["--queue", "--partition", "queue"], metavar="NAME", help="OAR: queue; Slurm: partition"),
+        click.Option(["--account", "--project", "account"], metavar="NAME", help="OAR: project; Slurm: account"),
+        click.Option(["--qos"], metavar="NAME", help="Slurm: quality of service"),
+        click.Option(["--gpu-model"], metavar="NAME", help="model of the GPUs, by the cluster's name for it"),
+        click.Option(["--cluster"], metavar="NAME", help="OAR: cluster of the site"),
+        click.Option(["--constraint"], metavar="EXPR", help="Slurm: features of nodes; OAR: a further condition of -p"),
+        click.Option(
+            ["--type", "job_type"],
+            type=JobType(),
+            help="job type: besteffort, exotic, night, or one of job_types in the settings",
+        ),
+    )
+
+
+def LAUNCHER(on: str, policy: str, envvar: str | None = None) -> tuple[click.Option, ...]:
+    """The options of commands that plan and submit: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults."""
+    from ganhpc.launch.schedulers.registry import CHOICES
+
+    return (
+        click.Option(["--on"], type=click.Choice(CHOICES), envvar=envvar, help=f"where to run  [default: {on}]"),
+        click.Option(
+            ["--policy"],
+            metavar="NAME|FILE",
+            help=f"rules for jobs: student, grid5000, none, or a TOML file  [default: {policy}]",
+        ),
+        click.Option(["--now"], metavar="ISO", help="plan as if it were this moment (with --dry-run)"),
+        click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
+        click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
+    )

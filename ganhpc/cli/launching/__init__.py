@@ -1,0 +1,4 @@
+"""Starting runs: here, through a scheduler, as a scan.
+
+Side: login. May import: everything but train, cli.main, cli.commands.
+"""

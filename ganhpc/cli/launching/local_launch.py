@@ -1,0 +1,303 @@
+"""Training on this machine: the launcher starts the trainer, watches its folder, and passes on a wish to stop."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from ganhpc.cli.output import in_markup, screen
+from ganhpc.cli.views.live_progress import LogTail, View
+from ganhpc.core import settings
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import storage_errors
+from ganhpc.core.printable import shell_word
+from ganhpc.core.settings import ROOT
+from ganhpc.datasets import held_data
+from ganhpc.launch.schedulers.enclosing_job import Inside, inside
+from ganhpc.runs import cores, file_owner, last_words, stop_requests
+from ganhpc.runs import job_deadline as bounds
+from ganhpc.runs.experiment import Experiment, Resources
+from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.last_words import LastWords
+from ganhpc.runs.run_folder import Run, State, shown
+from ganhpc.runs.trainer_protocol import (
+    DIE_WITH_PARENT,
+    EXIT_FAULT,
+    EXIT_RESUMABLE,
+    LAUNCH,
+    ON_ONE_MACHINE,
+    die_with_parent,
+    on_one_machine,
+)
+
+REREAD_SECONDS = 60.0
+"""How often the scheduler is asked again when the job ends in which this is typed."""
+POLITE_SECONDS = 75.0
+"""How long a trainer that was asked to stop may take, before it gets SIGTERM; a second request ends the time at once."""
+TERM_SECONDS = 5.0
+"""The time from SIGTERM to SIGKILL."""
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def processes(resources: Resources) -> int:
+    """Training processes on this machine. Raises UserError for what only a scheduler can give."""
+    if resources.nodes > 1:
+        raise UserError(
+            f"--nodes {resources.nodes} needs a scheduler, and this run is on one machine: type --nodes 1, or use --tasks-per-node."
+        )
+    return resources.tasks_per_node or resources.gpus_per_node or 1
+
+
+def command_of(run: Run, resources: Resources) -> list[str]:
+    """The command that trains `run` on this machine."""
+    n = processes(resources)
+    if n == 1:
+        return [sys.executable, "-m", "ganhpc.train", str(run.folder)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", *ON_ONE_MACHINE, f"--nproc-per-node={n}"]
+    return [*torchrun, "-m", "ganhpc.train", str(run.folder)]
+
+
+def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
+    """What launching `experiment` would do, without doing it."""
+    run = Run.planned(runs, experiment, new=new)
+    state = run.standing().state if run.experiment_json.exists() else State.NEW
+    held_data.compare(run.folder, experiment.definition, finished=state is State.DONE)
+    command = shlex.join(command_of(run, experiment.resources))
+    return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
+
+
+def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: bool) -> None:
+    """Train (or show) each in turn. One that fails doesn't keep the others from running; the exit code is the worst."""
+    from ganhpc.cli.views.run_summary import show_run
+
+    console = screen(stderr=as_json, highlight=False)
+    worst, opened = 0, []
+    for experiment in experiments:
+        run = Run.open(runs, experiment, new=new)
+        opened.append(run)
+        hold_data(run, experiment, console)
+        if run.result_json.exists():
+            console.print(f"[green]already done:[/] {in_markup(run)}  (--new trains it afresh)")
+        else:
+            code = train(run, experiment, console)
+            worst = max(worst, code)
+            if code in (130, 143, 129):
+                break
+        if not as_json:
+            show_run(run, console)
+    if as_json:
+        from ganhpc.analysis.results.rows import row
+
+        print(json.dumps([row(run) for run in opened], indent=1))
+    if worst:
+        sys.exit(worst)
+
+
+def train(
+    run: Run,
+    experiment: Experiment,
+    console: Console,
+    signals: list[int] | None = None,
+    bound: Bound | None = None,
+) -> int:
+    """Run the trainer to its end under the user's eyes. Returns the exit code for the shell.
+
+    `bound`: the end of the trainer's time; None: the end of the job in which this is typed, if any. `signals` takes the numbers of those
+    that asked to stop: one that comes at the very end finds the run done, with the code 0.
+    """
+    if run.is_held():
+        raise run.busy()
+    command = command_of(run, experiment.resources)
+    ensure_data(experiment, console)
+    console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}")
+    job = inside() if bound is None else None
+    bound = _end_of(job) if job else bound
+    if job and bound:
+        console.print(
+            f"job {job.id} ends at {time.strftime('%H:%M:%S', time.localtime(bound.end))}: it saves before that."
+        )
+    asked = time.monotonic()
+    with _stop_signals(run, console) as heard:
+        ear = last_words.Ear()
+        child, tail = _start(run, command, bound, ear)
+        with View(run, console) as view:
+            while child.poll() is None:
+                view.update(tail.lines())
+                heard.escalate(child.pid)
+                time.sleep(0.1)
+                if job and time.monotonic() - asked > REREAD_SECONDS:
+                    asked, bound = time.monotonic(), _tell(run, job, bound)
+            view.update(tail.lines())
+        _end_group(child.pid)
+        words = ear.close()
+    if signals is not None:
+        signals += heard.numbers
+    polite = words and words.state in (State.RESUMABLE, State.LOST)
+    code = EXIT_RESUMABLE if polite and child.returncode == 0 else child.returncode  # see ganhpc.train.shown
+    return _ended(run, code, heard.numbers, words, console)
+
+
+def _end_of(job: Inside) -> Bound | None:
+    """The end of a job in which a training is started by hand; the run need not end with it."""
+    end = job.end()
+    return Bound(end) if end else None
+
+
+def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
+    """Ask again for the end of the job (scontrol and oarwalltime change it), and tell the trainer a new one."""
+    now = _end_of(job)
+    if now is None or now == before:
+        return before
+    with suppress(UserError):  # a full disk: the trainer will say so itself
+        bounds.write(run, now, file_owner.process(os.getpid()), said_by_scheduler=True)
+    return now
+
+
+def _start(
+    run: Run, command: list[str], bound: Bound | None, ear: last_words.Ear
+) -> tuple[subprocess.Popen[bytes], LogTail]:
+    """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
+    # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
+    env |= bounds.environment(file_owner.process(os.getpid()), bound)
+    env |= cores.for_trainer(os.environ) | ear.environment() | on_one_machine(os.environ)
+    with storage_errors(run.log), run.log.open("ab") as log:
+        tail = LogTail(run.log, log.tell())
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True, preexec_fn=die_with_parent
+        )  # fmt: skip
+    return child, tail
+
+
+class Heard:
+    """The polite signals that came while a trainer ran, and what is done where it does not end."""
+
+    def __init__(self, run: Run, console: Console) -> None:
+        self.numbers: list[int] = []
+        self._run, self._console = run, console
+        self._owner = file_owner.process(os.getpid())
+        self._first = self._last = math.inf
+        self._sent: list[int] = []
+
+    def take(self, number: int, frame: object) -> None:
+        """A signal handler: the first asks the trainer to save and stop."""
+        del frame
+        now = time.monotonic()
+        if not self.numbers:
+            self._first = self._last = now
+            self._console.print("stopping: saving a checkpoint ..  (again: stop without)")
+        self.numbers.append(number)
+        if now - self._last > 0.5:  # a person's; a terminal and a program may both send the first
+            self._last = now
+            self._first = min(self._first, now - POLITE_SECONDS)
+        self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
+
+    def escalate(self, group: int) -> None:
+        """Send SIGTERM, then SIGKILL to all processes of the trainer where it has not ended in time."""
+        late = time.monotonic() - self._first - POLITE_SECONDS
+        for number, after in ((signal.SIGTERM, 0.0), (signal.SIGKILL, TERM_SECONDS)):
+            if late >= after and number not in self._sent:
+                self._sent.append(number)
+                with suppress(ProcessLookupError):
+                    os.killpg(group, number)
+
+
+def _end_group(group: int) -> None:
+    """Whatever the trainer has started ends with it."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+@contextmanager
+def _stop_signals(run: Run, console: Console) -> Iterator[Heard]:
+    """While the block runs, polite signals ask the trainer to save and stop."""
+    heard = Heard(run, console)
+    mine = file_owner.process(os.getpid())
+    stop_requests.forget(run.folder, mine)  # to the trainer of this launcher that was before this one
+    before: dict[int, Callable[..., Any] | int | None] = {
+        number: signal.signal(number, heard.take) for number in STOP_SIGNALS
+    }
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        stop_requests.forget(run.folder, mine)
+
+
+def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, console: Console) -> int:
+    """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
+    if code == 0 and run.result_json.exists():
+        return 0
+    standing = run.standing()
+    # What an earlier trainer has said of its own end is no news of this one's.
+    silent = standing.state is not State.DONE and standing.status.get("owner") != file_owner.process(os.getpid())
+    if words and code > 0:  # They arrive also where the folder can't be written.
+        silent, standing = False, dataclasses.replace(standing, state=words.state, reason=words.reason)
+    if code < 0:
+        why = "before it said anything" if silent else standing.reason
+        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {in_markup(why)}.")
+    elif silent and code != 3:
+        console.print(
+            f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}."
+        )
+    elif code not in (EXIT_RESUMABLE, EXIT_FAULT, 3) or standing.state is State.CRASHED:
+        console.print(f"[red]{standing.state}:[/] {in_markup(standing.reason)}")
+        if code == 1:
+            console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
+    elif standing.state in (State.RESUMABLE, State.LOST):
+        console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}).", soft_wrap=True)
+    if heard or code < 0 or code in (EXIT_RESUMABLE, EXIT_FAULT):
+        console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
+    elif code == 3:
+        follow = f"python launch.py logs {shell_word(run.name)} -f{settings.runs_option(run.folder.parent.parent)}"
+        console.print(f"to follow it: {in_markup(follow)}", soft_wrap=True)
+    # Anything else must fail again: its sentence says what to change.
+    return 128 + heard[0] if heard else code if code > 0 else 1
+
+
+def again() -> str:
+    """The command that was typed, to be typed again: without --new, which would start over."""
+    return " ".join(["python", "launch.py", *(shell_word(word) for word in sys.argv[1:] if word != "--new")])
+
+
+def hold_data(
+    run: Run, experiment: Experiment, console: Console, seen: dict[str, held_data.Contents] | None = None
+) -> None:
+    """See that the pictures are those that the run began with; a run that begins now is held to them from now on.
+
+    `experiment` is as it was typed; `seen` keeps what was looked at, for several runs on the same pictures. Raises UserError.
+    """
+    line = held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists(), seen=seen)
+    if line:
+        console.print(f"data: {line}", soft_wrap=True, markup=False)
+
+
+def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
+    """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
+    place = held_data.place(run.folder, experiment.data)
+    hold_data(run, dataclasses.replace(experiment, data=place), console)
+
+
+def ensure_data(experiment: Experiment, console: Console) -> None:
+    """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
+    from ganhpc.datasets.catalogue import SETS
+
+    found = next((each for each in SETS if each.name == experiment.data), None)
+    if found and found.fetched:
+        root = experiment.resources.data_root
+        found.module().ensure(Path(root) if root else None, console=console)

@@ -1,0 +1,299 @@
+"""Launching through a scheduler: plan, print or send, say what comes next."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ganhpc.cli.output import in_markup, say, screen
+from ganhpc.core import settings as site
+from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.printable import printable
+from ganhpc.core.settings import Site
+from ganhpc.core.units import format_duration
+from ganhpc.datasets import held_data
+from ganhpc.launch.planner.planning_window import Window
+from ganhpc.launch.policy.calendar import parse_instant
+from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.schedulers import oar_request, script_text
+from ganhpc.launch.schedulers.base import SAID, Job, Scheduler
+from ganhpc.launch.submission import night_script, policy_choice
+from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.submit import Sent
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run
+
+MOST_ROUNDS = 20
+"""Plans that one launch makes anew, at most, since submitting took its time."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and under which rules a command launches, and at which moment."""
+
+    scheduler: Scheduler
+    policy: Policy
+    policy_source: str
+    """What names the policy, for a later command: a name, or a file's whole path."""
+    tz: dt.tzinfo
+    typed_now: dt.datetime | None = None
+    """The moment to plan from instead of the present."""
+
+    @staticmethod
+    def of(scheduler: Scheduler, policy: str | None, now: str | None, site: Site, run: Run | None = None) -> Place:
+        """The policy is the typed one, else the one in force here; see policy_choice. Raises UserError for what can't be read."""
+        choice = policy_choice.choose(policy, site, scheduler, run)
+        return Place.under(choice, scheduler, now, site)
+
+    @staticmethod
+    def under(choice: policy_choice.Choice, scheduler: Scheduler, now: str | None, site: Site) -> Place:
+        """The place with a policy that was chosen already."""
+        tz = submit.zone(site, choice.policy)
+        return Place(scheduler, choice.policy, choice.name, tz, parse_instant(now, tz, option="--now") if now else None)
+
+    @property
+    def now(self) -> dt.datetime:
+        """The moment that a plan goes from. It is read anew each time: between two readings a user thinks, data come, a lock is free."""
+        return self.typed_now or dt.datetime.now(self.tz)
+
+
+def launch(
+    experiments: Sequence[Experiment],
+    runs: Path,
+    place: Place,
+    *,
+    new: bool = False,
+    dry_run: bool = False,
+    as_json: bool = False,
+    segments: int | None = None,
+) -> None:
+    """Submit the runs under the policy, or print what would be submitted."""
+    console = screen(stderr=as_json, highlight=False)
+    if dry_run:
+        wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
+        for w in wanted:
+            held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
+        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue_if_here(place.scheduler))
+        submit.check_whole(submission)
+        print_dry(submission, console, as_json)
+        return
+    opened = [submit.Wanted(Run.open(runs, e, new=new), e, segments) for e in experiments]
+    hold_data(opened, console)
+    send(opened, place, console, as_json=as_json)
+
+
+@dataclass
+class _Round:
+    """What one launch has said and submitted so far."""
+
+    said: list[str]
+    parts: list[tuple[submit.Submission, list[Sent]]] = field(default_factory=list)
+
+    @property
+    def sent(self) -> list[Sent]:
+        return [job for _, jobs in self.parts for job in jobs]
+
+
+def send(
+    opened: Sequence[submit.Wanted],
+    place: Place,
+    console: Console,
+    *,
+    as_json: bool = False,
+    window: Callable[[Sequence[Job], dt.datetime], Window] | None = None,
+    part: bool = False,
+    folder: Path | None = None,
+    shown: submit.Submission | None = None,
+    agree: Callable[[submit.Submission], bool] = lambda _: True,
+) -> None:
+    """Submit what of the runs is not done, nor submitted, already.
+
+    `window` bounds the plan, by the jobs there are and the moment; `part`: what has no place in it may be left over; `folder`: where
+    the plan is written as a script. `shown`: the plan that the user has agreed to. The plan that is submitted is made under the lock
+    of the launchers, at that moment; one that differs from `shown` is submitted only where `agree` (which shows it) says so.
+    """
+    wanted = [w for w in opened if not w.run.result_json.exists()]
+    done = [w.run for w in opened if w not in wanted]
+    made = _Round(
+        [f"{run} is done already: `python launch.py results` shows it, --new trains it afresh." for run in done]
+    )
+    fetch_data(wanted, console)
+    while wanted:
+        with sending.one_launcher(place.scheduler.name):
+            changed = _submit(wanted, place, made, window, part, shown)
+            if changed is None and folder and made.sent:
+                night_script.write(submit.joined(made.parts), wanted, folder, place.policy_source, made.sent)
+        if changed is None:
+            break
+        # Asked without the lock, so that a user who thinks keeps no other launcher waiting.
+        if not agree(changed):
+            return
+        shown = changed
+    _say_sent(made, console, as_json, opened[0].run.folder.parent.parent)
+
+
+def _submit(
+    wanted: Sequence[submit.Wanted],
+    place: Place,
+    made: _Round,
+    window: Callable[[Sequence[Job], dt.datetime], Window] | None,
+    part: bool,
+    shown: submit.Submission | None,
+) -> submit.Submission | None:
+    """Plan and submit until nothing is left to submit; returns the plan, unsent, where it is not the one that was `shown`.
+
+    Under the lock, and the clock is read behind all that may have taken time. Where submitting itself takes so long that what is left
+    of the plan lies in the past, that part is planned again.
+    """
+    for _ in range(MOST_ROUNDS):
+        queue = place.scheduler.queue()
+        todo, living = sending.survey(wanted, queue, place.scheduler.origin)
+        made.said += [] if made.parts else living
+        if not todo:
+            return None
+        now = place.now
+        bounds = window(queue, now) if window else None
+        submission = submit.prepare(todo, place.scheduler, place.policy, now, queue, bounds)
+        _check(submission, todo, part)
+        if shown and submit.differs(submission, shown):
+            return submission
+        sent = sending.send(submission, todo, place.policy_source, lambda: place.now)
+        made.parts.append((submission, sent))
+        if len(sent) == len(submission.jobs):
+            return None
+        shown = submit.without(shown, len(sent)) if shown else None
+    raise Busy(
+        "submitting takes longer than the plan allows: type the command again once the scheduler answers faster."
+    )
+
+
+def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None:
+    submission = submit.joined(made.parts) if made.parts else None
+    if as_json:
+        say(json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1))
+        return
+    for sentence in made.said:
+        console.print(sentence, markup=False, soft_wrap=True)
+    if submission and made.sent:
+        console.print(timeline(submission, made.sent))
+        console.print(asks(submission), soft_wrap=True)
+        say_remaining(submission, console)
+        where = site.runs_option(runs)
+        console.print(
+            f"next: `python launch.py status --watch{where}` follows them; `python launch.py logs RUN -f{where}` reads along.",
+            markup=False,
+            soft_wrap=True,
+        )
+
+
+def _tree(submission: submit.Submission | None) -> dict[str, Any]:
+    return submission.to_json() if submission else {"slots": [], "remaining": []}
+
+
+def _check(submission: submit.Submission, wanted: Sequence[submit.Wanted], part: bool) -> None:
+    if part and submission.plan.slots:
+        return
+    try:
+        submit.check_whole(submission)
+    except UserError as error:
+        sending.note_refused(wanted, error)
+        raise
+
+
+def hold_data(opened: Sequence[submit.Wanted], console: Console) -> None:
+    """See that the pictures of the runs are those that they began with, done or not. Raises UserError."""
+    from ganhpc.cli.launching import local_launch
+
+    seen: dict[str, held_data.Contents] = {}
+    for w in opened:
+        local_launch.hold_data(w.run, w.experiment, console, seen)
+
+
+def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
+    """Nodes have no way out to the internet, mostly: fetch here what can be fetched."""
+    from ganhpc.cli.launching.local_launch import ensure_data
+
+    for experiment in {(w.experiment.data, w.experiment.resources.data_root): w.experiment for w in wanted}.values():
+        ensure_data(experiment, console)
+
+
+def queue_if_here(scheduler: Scheduler) -> list[Job]:
+    """The living jobs, where the scheduler is here at all: a dry run works without it."""
+    return scheduler.queue() if scheduler.found.here else []
+
+
+def print_dry(submission: submit.Submission, console: Console, as_json: bool) -> None:
+    """The plan, then every script and command, as they would be sent."""
+    if as_json:
+        say(json.dumps(submission.to_json(), indent=1))
+        return
+    console.print(timeline(submission))
+    console.print(asks(submission), soft_wrap=True)
+    say_remaining(submission, console)
+    for job in submission.jobs:
+        say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
+
+
+def asks(submission: submit.Submission) -> str:
+    """What each job asks for, in a sentence."""
+    if submission.scheduler.name == "local" or not submission.jobs:
+        return ""
+    request, site = submission.jobs[0].request, submission.scheduler.site
+    gpus = f"{request.gpus_per_node or 'no'} GPU{'s' * (request.gpus_per_node > 1)}"
+    usual = request.gpus_per_node and (request.typed_gpus, site.gpus_per_node) == (None, None)
+    usual = usual and submission.scheduler.own_gpus() is None
+    way = "; --device cpu asks for none, gpus_per_node in the settings for others" if usual else ""
+    if submission.scheduler.name == "oar" and site.resources:
+        return f"each job asks for {oar_request.with_typed(site.resources, request.typed_nodes, request.typed_gpus)}."
+    return f"each job asks for {request.nodes} node{'s' * (request.nodes > 1)} with {gpus}{' each' * (request.nodes > 1)}{way}."
+
+
+def say_remaining(submission: submit.Submission, console: Console) -> None:
+    """What of the runs the plan has no place for."""
+    for left in submission.plan.remaining:
+        console.print(
+            f"[yellow]left[/]  {format_duration(left.seconds)} of {in_markup(left.run)}: {in_markup(left.reason)}",
+            soft_wrap=True,
+        )
+
+
+def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
+    """The slots of a plan in order, with why each begins and ends where it does. Reads well from 80 columns on."""
+    policy = submission.policy
+    table = Table(
+        title=f"{SAID[submission.scheduler.name]}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
+    table.add_column("job" if sent else "", justify="right", no_wrap=True)
+    table.add_column("from - to", no_wrap=True)
+    table.add_column("run, and why then", overflow="fold")
+    day = None
+    for k, slot in enumerate(submission.plan.slots):
+        date = f"{slot.start:%a %d %b %Y}"
+        if date != day:
+            table.add_row("", Text(date, style="bold"), "")
+        note = sent[k].note if sent else ""
+        why = f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason
+        experiment = submission.jobs[k].request.run.parent.name
+        run = Text(printable(f"{experiment}/{slot.run}"), style="cyan").append(
+            f", segment {slot.segment}, {format_duration(slot.seconds)} ({slot.kind})", style="default"
+        )
+        table.add_row(
+            sent[k].id if sent else str(k + 1),
+            f"{slot.start:%H:%M:%S} - {slot.end:%H:%M:%S}",
+            run + Text(f"\n{why}", style="dim"),
+        )
+        day = date
+    return table

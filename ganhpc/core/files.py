@@ -1,0 +1,219 @@
+"""Writing files so that a reader never sees half of one; reading files that anybody may have put there, within bounds."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.storage_errors import fault, temporary_name
+
+SMALL = 4 * 2**20
+"""Most bytes of a file that describes something: status, request, definition, sidecar."""
+LARGE = 256 * 2**20
+"""Most bytes of a file that grows with a run: metrics, evaluation, description, log."""
+DEEPEST = 50
+"""Deepest nesting of objects and lists in a JSON file."""
+_DIGITS = 19
+"""Whole numbers of so many characters need not fit into 64 bits."""
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn any error of the file system into a StorageFault that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise fault(error, path) from error
+
+
+@contextmanager
+def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that takes `path`'s place when the block ends well, and vanishes when it does not.
+
+    `durable` waits until the bytes are on the disk, so that a power cut keeps either the old file or the new one.
+    Raises UserError where the disk is full or the folder can't be written.
+    """
+    temporary = path.with_name(temporary_name(path.name))
+    with storage_errors(path):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                if durable:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        if durable:
+            sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in `folder` survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_json(path: Path, tree: Any, *, durable: bool = True) -> None:
+    """Write `tree` to `path` in one step."""
+    data = json.dumps(tree, indent=1, allow_nan=False, default=str) + "\n"
+    with atomic_open(path, durable=durable) as file:
+        file.write(data.encode())
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """One process at a time makes a run in `folder`, takes it, or asks its holder to stop."""
+    with storage_errors(folder):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+
+# -- reading ------------------------------------------------------------------------------------------------------------
+
+
+class Damaged(UserError):
+    """A file that is there and can't be used: not readable, not a regular file, too large, or not what it should hold."""
+
+
+def open_regular(path: Path | str, most: int | None = None) -> IO[bytes]:
+    """The regular file `path`, open to read bytes. Never waits: a fifo, a device or a socket in its place is Damaged.
+
+    Raises FileNotFoundError where there is none, and Damaged for anything else, for one a file of more than `most` bytes.
+    """
+    try:
+        # A look first, since opening alone has effects on some devices; then O_NONBLOCK, should the file change in between.
+        _must_be_regular(path, os.stat(path).st_mode)  # noqa: PTH116
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+        file = os.fdopen(handle, "rb")
+        found = os.fstat(handle)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
+    except (OSError, ValueError) as error:  # ValueError: a null character in the name
+        raise Damaged(f"{path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    try:
+        _must_be_regular(path, found.st_mode)
+        if most is not None and found.st_size > most:
+            raise Damaged(f"{path} is too large for what it should hold ({found.st_size:,} bytes, at most {most:,}).")
+    except Damaged:
+        file.close()
+        raise
+    return file
+
+
+def _must_be_regular(path: Path | str, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket"))
+        kind = next((name for test, name in kinds if test(mode)), "a device")
+        raise Damaged(f"{path} is {kind}, not a file.")
+
+
+def read_bytes(path: Path | str, most: int = SMALL) -> bytes:
+    """The bytes of the regular file `path`. Raises FileNotFoundError and Damaged, as `open_regular` does."""
+    try:
+        with open_regular(path, most) as file:
+            # Asked for as many bytes as there are: a buffer of `most` might not fit into memory.
+            data = file.read(os.fstat(file.fileno()).st_size + 1)
+            while len(data) <= most and (more := file.read(min(2**20, most + 1 - len(data)))):
+                data += more
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"{path} can't be read ({error.strerror}).") from None
+    if len(data) > most:  # it grows, or it is of a file system that tells no sizes (/proc)
+        raise Damaged(f"{path} is too large for what it should hold (more than {most:,} bytes).")
+    return data
+
+
+def read_text(path: Path | str, most: int = SMALL) -> str:
+    """The text of the regular file `path`, what is not UTF-8 replaced. Raises FileNotFoundError and Damaged."""
+    return read_bytes(path, most).decode(errors="replace")
+
+
+def parse_json(data: bytes | str) -> Any:
+    """The JSON in `data`. Numbers that JSON does not know or a float does not hold are None, whole ones of more than 64 bits floats.
+
+    Raises ValueError for anything that is not JSON in UTF-8, or nested deeper than DEEPEST.
+    """
+    text = data.decode() if isinstance(data, bytes) else data
+    # Depth is bounded by the number of brackets: only a text of many is walked through.
+    many = text.count("[") + text.count("{") > DEEPEST
+    try:
+        tree = json.loads(text, parse_int=_whole, parse_float=_real, parse_constant=lambda _: None)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if many and too_deep(tree):
+        raise ValueError("nested too deeply")
+    return tree
+
+
+def too_deep(tree: Any) -> bool:
+    """Whether objects and lists in `tree` are nested deeper than DEEPEST."""
+    level = [tree] if isinstance(tree, dict | list) else []
+    for _ in range(DEEPEST):
+        items = (item for each in level for item in (each.values() if isinstance(each, dict) else each))
+        level = [item for item in items if isinstance(item, dict | list)]
+    return bool(level)
+
+
+def _whole(text: str) -> float | None:
+    return int(text) if len(text) < _DIGITS else _real(text)
+
+
+def _real(text: str) -> float | None:
+    value = float(text)
+    return value if math.isfinite(value) else None
+
+
+def read_json(path: Path, most: int = SMALL) -> dict[str, Any] | None:
+    """The object in `path`; None where there is no such file. Raises Damaged where it is not whole JSON, see `parse_json`."""
+    try:
+        tree = parse_json(read_bytes(path, most))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise Damaged(
+            f"{path} is not whole JSON ({error}): move the folder away, or launch again with --new."
+        ) from None
+    if not isinstance(tree, dict):
+        raise Damaged(f"{path} does not hold a JSON object: move the folder away, or launch again with --new.")
+    return tree
+
+
+def subfolders(folder: Path | str) -> list[str]:
+    """The paths of the visible folders in `folder`, sorted; a link that leads nowhere is none.
+
+    Raises FileNotFoundError where `folder` is not there, and Damaged where it can't be listed.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.path for entry in entries if entry.name[0] != "." and _is_folder(entry))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise Damaged(f"can't list {folder} ({why}): name another folder with --runs DIR.") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a loop of links, or what lies behind the link may not be looked at
+        return False

@@ -1,0 +1,46 @@
+"""The environment of the schedulers' commands: variables by which a command asks for something else, or that belong to the job in which
+the launcher is typed, are taken out; those that find the cluster stay."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+
+from ganhpc.core.whoami import user_name
+
+KEPT = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_JWKS", "SLURM_SACK_KEY")
+"""They say where the cluster is and who may speak to it. OAR's such (OARCONFFILE, OARDIR) have no underscore behind OAR."""
+TAKEN = (
+    "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SLURM_", "SLURMD_", "OAR_", "OARSUB_", "OARSTAT_", "OARDEL_",
+    "PMI_", "PMI2_", "PMIX_", "OMPI_", "OPAL_", "PRTE_", "PRRTE_", "ORTE_", "HYDRA_", "HYDI_", "MPIEXEC_", "MPIR_", "MPI_LOCAL", "PALS_", "TORCHELASTIC_",
+    "I_MPI_HYDRA_", "I_MPI_PMI_", "GANHPC_LAUNCH", "GANHPC_SCHEDULER", "GANHPC_STARTED", "GANHPC_DIE_WITH_PARENT",
+)  # fmt: skip
+"""Beginnings of names: requests to schedulers, and parts of a job."""
+OF_A_JOB = (
+    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE",
+    "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL",
+)  # fmt: skip
+"""Whole names, of what a job is given: taken out of what is submitted from inside one."""
+JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID")
+
+
+def taken(environment: Mapping[str, str]) -> list[str]:
+    """The names in `environment` that a scheduler's command must not see."""
+    inside = any(name in environment for name in JOBS)
+    return sorted(
+        name for name in environment if name not in KEPT and (name.startswith(TAKEN) or (inside and name in OF_A_JOB))
+    )
+
+
+def for_commands(environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of every command of a scheduler: the user's own, of this process's user, without what changes the answer."""
+    own = dict(os.environ if environment is None else environment)
+    for name in taken(own):
+        del own[name]
+    return {**own, "USER": user_name(), "LOGNAME": user_name()}
+
+
+def shell_pattern() -> str:
+    """The same choice as a pattern of `grep -E` over names, for scripts that a person runs."""
+    return f"^({'|'.join(map(re.escape, TAKEN))})"

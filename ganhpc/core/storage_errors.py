@@ -1,0 +1,118 @@
+"""Errors of file systems as sentences, each with whether it may pass; and the half-written files that dead processes leave."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ganhpc.core.errors import StorageFault
+
+FREE = "free some space"
+ELSEWHERE = "choose another folder with --runs DIR"
+WAIT = "wait until it is back"
+
+_FAULTS: dict[int, tuple[bool, str]] = {
+    errno.ENOSPC: (True, f"the disk is full: {FREE}"),
+    errno.EDQUOT: (True, f"your disk quota is used up: {FREE}"),
+    errno.EIO: (True, f"the device reports an input/output error: wait a while or {ELSEWHERE}"),
+    errno.ESTALE: (True, f"the network file system lost the file: {WAIT}"),
+    errno.ETIMEDOUT: (True, f"the file server does not answer: {WAIT}"),
+    errno.ENOTCONN: (True, f"the file system is not connected: {WAIT}"),
+    errno.ECONNRESET: (True, f"the file server broke the connection: {WAIT}"),
+    errno.ECONNREFUSED: (True, f"the file server refuses connections: {WAIT}"),
+    errno.ECONNABORTED: (True, f"the file server broke the connection: {WAIT}"),
+    errno.EHOSTDOWN: (True, f"the file server is down: {WAIT}"),
+    errno.EHOSTUNREACH: (True, f"the file server can't be reached: {WAIT}"),
+    errno.ENETUNREACH: (True, f"the file server can't be reached: {WAIT}"),
+    errno.ENETDOWN: (True, f"the network is down: {WAIT}"),
+    errno.ESHUTDOWN: (True, f"the file server broke the connection: {WAIT}"),
+    errno.EREMOTEIO: (True, f"the file server reports an input/output error: {WAIT}"),
+    errno.ENXIO: (True, f"the device is not there: {WAIT}"),
+    errno.ENODEV: (True, f"the device is not there: {WAIT}"),
+    errno.EBUSY: (True, "the device is busy: wait a while"),
+    errno.EAGAIN: (True, "the file system is busy: wait a while"),
+    errno.EINTR: (True, "the file system was interrupted: wait a while"),
+    errno.ETXTBSY: (True, "another program holds the file: wait a while"),
+    errno.ENOLCK: (True, "the file system has no locks left: wait a while"),
+    errno.ENOMEM: (True, "the machine has too little memory: wait until other programs have ended"),
+    errno.ENFILE: (True, "this machine has too many open files: wait until other programs have ended"),
+    errno.EMFILE: (True, "this process may not open more files: raise the limit (ulimit -n)"),
+    errno.EROFS: (True, f"the file system is read-only: wait until it can be written again or {ELSEWHERE}"),
+    errno.ENOENT: (True, "the folder is gone: put it back, or launch again for a new one"),
+    errno.EFBIG: (False, "the file would be larger than this system allows: raise the limit (ulimit -f)"),
+    errno.EACCES: (False, f"permission is denied: {ELSEWHERE}"),
+    errno.EPERM: (False, f"permission is denied: {ELSEWHERE}"),
+    errno.ENAMETOOLONG: (False, "the name is longer than the file system takes: choose a shorter one"),
+    errno.ELOOP: (False, f"its links lead in a circle: {ELSEWHERE}"),
+    errno.EISDIR: (False, "a folder is in the way: move it away"),
+    errno.ENOTDIR: (False, f"a file is in the way where a folder must be: move it away or {ELSEWHERE}"),
+    errno.EEXIST: (False, "something of that name is in the way: move it away"),
+    errno.EXDEV: (False, f"its folder lies on two file systems: {ELSEWHERE}"),
+    errno.EMLINK: (False, f"the file system takes no more links: {ELSEWHERE}"),
+    errno.EINVAL: (False, f"the file system does not take it: {ELSEWHERE}"),
+    errno.EOPNOTSUPP: (False, f"the file system can't do that: {ELSEWHERE}"),
+}
+"""What each error of the system means: whether the same work may succeed later, and a clause with the way on."""
+
+
+def fault(error: OSError, path: Path | str | None = None, doing: str = "write") -> StorageFault:
+    """The error that says in a sentence what `error` means for `path` (by default the file that it names itself)."""
+    number = error.errno or 0
+    name = errno.errorcode.get(number, type(error).__name__)
+    words = error.strerror or str(error) or "no reason given"
+    passing, clause = _FAULTS.get(number, (False, f"{words} ({name}): {ELSEWHERE}"))
+    what = path if path is not None else error.filename
+    what = os.fsdecode(what) if isinstance(what, str | bytes | os.PathLike) else "a file"
+    return StorageFault(
+        f"can't {doing} {what}: {clause}, then type the same command again; earlier files are intact.",
+        number=number,
+        passing=passing,
+    )
+
+
+def remove_leftovers(folder: Path, *, mine: bool = False) -> int:
+    """Remove the half-written files that processes which are dead left in `folder`. Returns how many there were.
+
+    `mine`: nobody else writes there, as the caller holds its lock. Otherwise a file stays while its writer may still live: a process
+    of this machine does as long as its number is in use, one of another machine for a day. No error of the file system is raised.
+    """
+    removed = 0
+    try:
+        with os.scandir(folder) as entries:
+            found = [(entry.path, match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+    except OSError:
+        return 0
+    for path, match in found:
+        with suppress(OSError):
+            if mine or _writer_is_dead(path, match["host"], int(match["pid"])):
+                Path(path).unlink()
+                removed += 1
+    return removed
+
+
+def temporary_name(name: str) -> str:
+    """A name for the file that is to take the place of `name`: it tells its writer."""
+    return f".{name}.{_host()}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+
+
+def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
+    if time.time() - Path(path).stat().st_mtime > LEFTOVER_SECONDS:
+        return True
+    return host == _host() and not Path(f"/proc/{pid}").exists()
+
+
+def _host() -> str:
+    """A short name of this machine for names of files."""
+    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+
+
+LEFTOVER_SECONDS = 86_400.0
+"""A half-written file of another machine is taken for abandoned after this long."""
+_TEMPORARY = re.compile(r"\..+?(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d{1,9})\.[0-9a-f]{6}\.tmp", re.DOTALL)

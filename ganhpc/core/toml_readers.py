@@ -1,0 +1,116 @@
+"""Readers of the values in a TOML file: each returns the typed value or raises BadValue with what is allowed."""
+
+from __future__ import annotations
+
+import datetime as dt
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+
+from ganhpc.core.errors import nearest
+from ganhpc.core.units import parse_duration
+
+WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+NO_LIMIT = "no limit"
+
+
+class BadValue(ValueError):
+    """What a key allows, said when its value is something else."""
+
+
+def seconds(value: Any) -> int:
+    """Whole seconds, of a text such as "1h30" or of the number 0."""
+    if value == 0 and not isinstance(value, bool):
+        return 0
+    if not isinstance(value, str):
+        raise BadValue('a time with its unit, such as "61s" or "1h" (or 0)')
+    length = parse_duration(value)
+    if length != int(length):
+        raise BadValue("a whole number of seconds")
+    return int(length)
+
+
+def count(value: Any) -> int:
+    """A whole number, 0 or more."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise BadValue("a whole number, 0 or more")
+    return value
+
+
+def limit(read: Callable[[Any], int]) -> Callable[[Any], int | None]:
+    """A reader of a limit above zero, or of the words that lift it (for a file that has a base)."""
+
+    def read_limit(value: Any) -> int | None:
+        if value == NO_LIMIT:
+            return None
+        number = read(value)
+        if number <= 0:
+            raise BadValue(f'more than zero, or "{NO_LIMIT}"')
+        return number
+
+    return read_limit
+
+
+def wall(value: Any) -> dt.time:
+    """A time of day."""
+    if isinstance(value, str):
+        try:
+            return dt.datetime.strptime(value, "%H:%M").time()
+        except ValueError:
+            pass
+    raise BadValue('a time of day such as "09:00"')
+
+
+def walls(value: Any) -> tuple[dt.time, ...]:
+    """Times of day, in order."""
+    if not isinstance(value, list):
+        raise BadValue('a list of times of day such as ["09:00", "19:00"]')
+    return tuple(sorted({wall(item) for item in value}))
+
+
+def weekdays(value: Any) -> tuple[str, ...]:
+    """Days of the week, from Monday on."""
+    if not isinstance(value, list) or not value or any(day not in WEEKDAYS for day in value):
+        raise BadValue(f"a list of one or more of {', '.join(WEEKDAYS)}")
+    return tuple(day for day in WEEKDAYS if day in value)
+
+
+def flag(value: Any) -> bool:
+    """true or false."""
+    if not isinstance(value, bool):
+        raise BadValue("true or false")
+    return value
+
+
+def text(value: Any) -> str:
+    """A text in quotes."""
+    if not isinstance(value, str):
+        raise BadValue("a text in quotes")
+    return value
+
+
+def one_of(*choices: str) -> Callable[[Any], str]:
+    """A reader of one of these words."""
+
+    def word(value: Any) -> str:
+        if value not in choices:
+            raise BadValue(" or ".join(choices))
+        return str(value)
+
+    return word
+
+
+def time_zone(value: Any) -> str:
+    """A name of the IANA time zone data base."""
+    try:
+        return zoneinfo.ZoneInfo(text(value)).key
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        zones = zoneinfo.available_timezones()
+        if not zones:
+            raise BadValue("no time zone yet: this system has no time zone data (pip install tzdata)") from None
+        raise BadValue(f"the name of a time zone such as Europe/Paris ({_near(str(value), zones)})") from None
+
+
+def _near(word: str, zones: set[str]) -> str:
+    clause = nearest(word, zones)
+    return clause.split(" (all:")[0] if clause.startswith("did") else "the full list: timedatectl list-timezones"

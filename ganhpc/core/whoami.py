@@ -1,0 +1,45 @@
+"""The user of this process, by its user id: LOGNAME, USER and HOME may name another one (su, containers, JupyterHub) or nobody."""
+
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+
+
+def user_name() -> str:
+    """The name of the process's own user; the number of one that has no name here (a container)."""
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
+
+
+def home() -> Path | None:
+    """The user's home: HOME where it is set, else as the system has it; None where nobody says."""
+    if (named := os.environ.get("HOME", "")).startswith("/"):
+        return Path(named)
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return None
+
+
+def expand(path: str | Path) -> Path:
+    """`path` with the home that it begins with, ~ or ~NAME. Raises UserError where there is no such home."""
+    text = str(path)
+    if not text.startswith("~"):
+        return Path(path)
+    name, _, rest = text[1:].partition("/")
+    try:
+        base = Path(pwd.getpwnam(name).pw_dir) if name else home()
+    except KeyError:
+        base = None
+    if base is None:
+        raise UserError(
+            f"{text} is below a home that this machine doesn't know (HOME is not set, or there is no such user): "
+            "write the whole path, or `export HOME=/a/folder/of/yours`."
+        )
+    return base / rest if rest else base

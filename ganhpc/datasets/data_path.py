@@ -1,0 +1,70 @@
+"""The value of --data: a set's name as it is, a folder or zip as the whole path of what it denotes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.whoami import expand
+from ganhpc.datasets import catalogue
+
+
+def exists(path: Path | str) -> bool:
+    """Whether there is something at `path` that can be looked at."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):  # a folder that may not be entered, a name that is too long or has a zero byte
+        return False
+
+
+def is_path(word: str) -> bool:
+    """Whether `word`, as a definition has it, means a folder or zip. A set's name means the set, even where a folder is called so."""
+    return word not in catalogue.names() and ("/" in word or exists(word))
+
+
+def denoted(word: str) -> str:
+    """`few`, `./few/`, `/abs/few` and a link to it as one absolute path; other words as they are. Raises UserError for no word."""
+    if not word.strip():
+        raise UserError(
+            f"--data {word!r} names nothing: give a data set ({', '.join(catalogue.names())}), a folder or a zip."
+        )
+    try:
+        path = expand(word)
+        if not is_path(word) and word[0] != "~":
+            return word
+        return str(path.resolve())
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise UserError(
+            f"--data {word!r} can't be followed ({getattr(error, 'strerror', None) or error}): check the path."
+        ) from None
+
+
+def place_of(word: str, run: Path) -> str:
+    """Where the data of the run in the folder `run` lie that its definition calls `word`.
+
+    Definitions of older versions have relative words, typed in the folder that holds the folder of runs, or else in another one.
+    """
+    beside = _beside(word, run)
+    if word in catalogue.names() or not (is_path(word) or exists(beside)):
+        return word
+    path = expand(word)
+    if path.is_absolute():
+        return str(path)
+    return str(beside) if exists(beside) else str(Path.cwd() / path)
+
+
+def older_words(path: str, runs: Path) -> list[str]:
+    """What older versions may have written into a definition for the folder or zip `path`, when it was typed where the folder `runs` is.
+
+    Relative words are tried where that is the present folder alone: elsewhere nothing tells which folder they were typed in.
+    """
+    words = [path + "/"]
+    if runs.resolve().parent == Path.cwd().resolve():
+        short = os.path.relpath(path)
+        words += [lead + short + end for lead in ("", "./") for end in ("", "/")]
+    return words
+
+
+def _beside(word: str, run: Path) -> Path:
+    return run.resolve().parent.parent.parent / word

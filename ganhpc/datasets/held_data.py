@@ -1,0 +1,247 @@
+"""The pictures that a run began with, and a check that they are still the same.
+
+Beside the definition of a run on a folder or zip lie data.json (where the pictures lie, how many there are, their fingerprint) and
+data-files.gz (each picture's name and the hash of its content). The launcher writes both before the run's first job. Every later launch
+and every job compares; a run never goes on with other pictures. By the fingerprint a set is known again that was moved or copied.
+Nothing here imports torch or NumPy.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import gzip
+import hashlib
+import json
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import atomic_open, read_json, write_json
+from ganhpc.core.printable import printable
+from ganhpc.datasets.data_path import exists, is_path, place_of
+from ganhpc.datasets.folder_index import find, fingerprint, listed
+
+RECORD, FILES = "data.json", "data-files.gz"
+_FORMAT = 1
+
+Contents = dict[str, str]
+"""A picture's name -> the hash of its content."""
+
+
+class DataChanged(UserError):
+    """The pictures of a run are not those that it began with."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How many pictures differ between what a run began with and what there is now, and an example of each kind."""
+
+    replaced: tuple[str, ...]
+    converted: tuple[str, ...]
+    renamed: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __str__(self) -> str:
+        kinds = (
+            (self.replaced, "replaced"),
+            (self.converted, "converted to another format"),
+            (self.renamed, "renamed or exchanged"),
+            (self.added, "added"),
+            (self.removed, "removed"),
+        )
+        return ", ".join(f"{len(names):,} {word} (first: {printable(names[0])})" for names, word in kinds if names)
+
+
+def difference(before: Contents, now: Contents) -> Difference:
+    """Each picture counts once: what kept its content but not its name is renamed, the same name with another ending converted."""
+    old = {name: digest for name, digest in before.items() if now.get(name) != digest}
+    new = {name: digest for name, digest in now.items() if before.get(name) != digest}
+    by_digest: dict[str, list[str]] = collections.defaultdict(list)
+    for name in sorted(old, reverse=True):
+        by_digest[old[name]].append(name)
+    renamed = []
+    for name in sorted(new):
+        if names := by_digest[new[name]]:
+            renamed.append(name)
+            del old[names.pop()], new[name]
+    replaced = sorted(old.keys() & new.keys())
+    for name in replaced:
+        del old[name], new[name]
+    stems = {_stem(name): name for name in old}
+    converted = [name for name in sorted(new) if _stem(name) in stems]
+    for name in converted:
+        del new[name]
+        old.pop(stems[_stem(name)], None)
+    return Difference(tuple(replaced), tuple(converted), tuple(renamed), tuple(sorted(new)), tuple(sorted(old)))
+
+
+def _stem(name: str) -> str:
+    return str(PurePath(name).with_suffix(""))
+
+
+# -- the record of a run ------------------------------------------------------------------------------------------------
+
+
+def record_of(run: Path) -> dict[str, Any] | None:
+    """What data.json in the folder `run` says, or None where there is none that can be read."""
+    try:
+        tree = read_json(run / RECORD)
+    except (UserError, OSError):
+        return None
+    return tree if tree and tree.get("format") == _FORMAT else None
+
+
+def place(run: Path, word: str) -> str:
+    """Where the data lie of the run in the folder `run`, whose definition calls them `word`."""
+    record = record_of(run)
+    return record["path"] if record else place_of(word, run)
+
+
+def hold(
+    run: Path, definition: dict[str, Any], *, finished: bool = False, seen: dict[str, Contents] | None = None
+) -> str:
+    """Record the pictures of a run that has no record yet; else see that they are the same. Returns a line to say, or "".
+
+    `definition`: of the run, as it was launched now. `finished`: the run needs its pictures no more, so they may be gone. `seen`: keeps
+    what was looked at, for several runs on the same pictures.
+    Raises DataChanged where the pictures differ, UserError where there are none.
+    """
+    seen = {} if seen is None else seen
+    record = record_of(run)
+    typed = definition["data"]
+    if record is None:
+        path = place_of(typed, run)
+        if not is_path(path):
+            return ""
+        if finished:
+            return ""  # of an older version: what it was trained on is not known any more
+        contents = _contents(path, seen)
+        if not contents:
+            find(Path(path)).close()  # raises the sentence on what is there instead
+        _write(run, path, contents, definition)
+        return "" if not _began(run) else (
+            f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
+        )  # fmt: skip
+    paths = [path for path in dict.fromkeys((typed, record["path"])) if path.startswith("/") and exists(path)]
+    if not paths:
+        if finished:
+            return f"its pictures are not in {printable(record['path'])} any more, and were not compared"
+        raise UserError(
+            f"--data {printable(record['path'])}: there is no such folder or zip any more, and the run {run.name} began with it. Put it "
+            "back; or type the command that began the run with --data and the new place: the same pictures are known again."
+        )
+    contents = _contents(paths[0], seen)
+    if fingerprint(contents.items()) != record["fingerprint"]:
+        raise DataChanged(_sentence(run, record, paths[0], contents))
+    if not exists(record["path"]):
+        write_json(run / RECORD, {**record, "path": paths[0]})
+        return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
+    return ""
+
+
+def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:
+    """As `hold`, of a run that has a record, and without a word where all is well."""
+    if record_of(run):
+        hold(run, definition, finished=finished)
+
+
+def check(run: Path, path: str, found: str) -> None:
+    """Raise DataChanged where the pictures with the fingerprint `found`, read from `path`, are not those of the record."""
+    record = record_of(run)
+    if record and found and found != record["fingerprint"]:
+        raise DataChanged(_sentence(run, record, path, _contents(path, {})))
+
+
+def shape_of(definition: dict[str, Any]) -> str:
+    """A hash of a definition without its data: equal for runs that differ by nothing else."""
+    tree = {key: value for key, value in definition.items() if key != "data"}
+    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path | None:
+    """The run that launching `definition` means: of its `attempts`, in their order, the last that began with the pictures there are
+    now, or else the last; without any attempt a run in the folder `runs` on the same pictures, which lay elsewhere then."""
+    if len(attempts) == 1 or not is_path(definition["data"]):
+        return attempts[-1] if attempts else None
+    shape = shape_of(definition)
+    if not attempts:
+        try:
+            candidates = list(_by_shape(runs, runs.stat().st_mtime_ns).get(shape, ()))
+        except OSError:
+            return None
+    else:
+        candidates = attempts
+    records = [(run, record) for run in candidates if (record := record_of(run)) and record["shape"] == shape]
+    now = _fingerprint_now(definition["data"]) if records else None
+    fitting = [run for run, record in records if record["fingerprint"] == now]
+    return fitting[-1] if fitting else attempts[-1] if attempts else None
+
+
+@functools.lru_cache(maxsize=8)
+def _by_shape(runs: Path, changed: int) -> dict[str, list[Path]]:
+    """The runs with a record in the folder `runs`, by their shapes; `changed` is the time of the folder's last change."""
+    del changed
+    found: dict[str, list[Path]] = {}
+    for path in sorted(runs.glob(f"*/{RECORD}")):
+        if record := record_of(path.parent):
+            found.setdefault(record["shape"], []).append(path.parent)
+    return found
+
+
+def _fingerprint_now(path: str) -> str | None:
+    try:
+        return fingerprint(_contents(path, {}).items()) if exists(path) else None
+    except UserError:
+        return None
+
+
+def _began(run: Path) -> bool:
+    return (run / "status.json").exists() or any((run / "checkpoints").glob("step-*.json"))
+
+
+def _contents(path: str, seen: dict[str, Contents]) -> Contents:
+    if path not in seen:
+        source = listed(Path(path))
+        seen[path] = {item.name: item.digest for item in source.items}
+        source.close()
+    return seen[path]
+
+
+def _write(run: Path, path: str, contents: Contents, definition: dict[str, Any]) -> None:
+    data = gzip.compress(json.dumps(contents).encode(), 6, mtime=0)
+    with atomic_open(run / FILES) as file:
+        file.write(data)
+    tree = {
+        "format": _FORMAT,
+        "path": path,
+        "pictures": len(contents),
+        "fingerprint": fingerprint(contents.items()),
+        "shape": shape_of(definition),
+        "recorded": time.time(),
+    }
+    write_json(run / RECORD, tree)
+
+
+def _before(run: Path) -> Contents:
+    """The pictures that the run began with; empty where the list is lost."""
+    try:
+        with gzip.open(run / FILES) as file:
+            tree = json.load(file)
+        return tree if isinstance(tree, dict) else {}
+    except (OSError, EOFError, zlib.error, ValueError):
+        return {}
+
+
+def _sentence(run: Path, record: dict[str, Any], path: str, now: Contents) -> str:
+    before = _before(run)
+    what = str(difference(before, now)) if before else f"{record['pictures']:,} pictures then, {len(now):,} now"
+    return (
+        f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "
+        "earlier ones back and type the same command again; or train on those that are there now: type the command that began the run "
+        "with --new."
+    )

@@ -1,0 +1,348 @@
+"""Pictures made from the files of a folder or zip: decoded, cleaned, cut to a square, or refused with the reason.
+
+Nothing here imports torch, so that `inspect` can serve the login half.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from ganhpc.core.printable import printable, slug
+from ganhpc.datasets import pixel_range
+from ganhpc.datasets.folder_index import READ_ERRORS, find, fingerprint_of
+from ganhpc.datasets.image_cache import facts, place
+from ganhpc.datasets.image_folder import Item, Source
+from ganhpc.datasets.picture_kinds import FORMATS, HEAD, kind_of
+from ganhpc.datasets.pixel_range import Extent, Range, Type, Unusable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from PIL import Image
+
+MIN_SIDE = 16
+"""Pictures with a shorter side, in pixels, are skipped as tiny. Larger ones are enlarged where the size asked for is larger still."""
+MAX_PIXELS = 80_000_000
+"""Pictures with more pixels are skipped undecoded: a small file can claim a size that fills memory."""
+SIZE = 64
+"""Pixels where none are asked for."""
+VERSION = 2
+"""Raised whenever the same files would give other bytes, so that old caches are left alone."""
+FLAT = 2.0
+"""A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
+_WORKERS = 2
+_COLOURLESS = "grey, kept as RGB"
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A usable picture: `pixels` uint8 [S, S, 3], and what was done to it ("" for nothing)."""
+
+    pixels: np.ndarray
+    change: str
+    enlarged: bool
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a folder or zip. `skipped` and `converted` hold "name: reason"."""
+
+    path: str
+    size: int
+    """Pixels that the pictures were brought to."""
+    files: int
+    usable: int
+    skipped: tuple[str, ...]
+    converted: tuple[str, ...]
+    enlarged: int
+    """Usable pictures smaller than `size`."""
+    seconds: float
+    """What decoding took, now or when the cache was made."""
+    images_per_second: float
+    ranges: tuple[str, ...] = ()
+    """How the range of pixels was found, a sentence for each type of pixel that leaves it open."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about the set as a whole."""
+
+
+class Skip(Exception):
+    """Why a file can't be used."""
+
+
+def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -> Picture | Extent:
+    """The middle square of a picture, scaled to `size` pixels. Raises Skip where it can't be used.
+
+    `ranges` are those of the whole set. Where it lacks the type of this picture, the answer is the picture's extent; without any set
+    (None) the picture decides by itself.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(BytesIO(data), formats=_formats()) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise Skip(f"huge, {width} x {height} pixels")
+            if min(width, height) < MIN_SIDE:
+                raise Skip(f"tiny, {width} x {height} pixels")
+            image.draft(image.mode, (2 * size, 2 * size))  # big JPEGs are decoded at a fraction of their size
+            image.load()
+            extent = pixel_range.extent_of(image, data[:HEAD])
+            if isinstance(extent, Extent):
+                if ranges is None:
+                    ranges = pixel_range.settled({extent.type: extent})
+                if extent.type not in ranges:
+                    return extent
+                extent = None if extent.type is Type.COLOUR else ranges[extent.type]
+            return _square(image, size, extent, enlarged=min(width, height) < size)
+    except Image.DecompressionBombError:
+        raise Skip("huge, too many pixels") from None
+    except UnidentifiedImageError:
+        kind = kind_of(data[:HEAD])
+        known = f"damaged, or a kind of {kind} that Pillow does not read, such as numbers of 64 bits"
+        raise Skip(f"unreadable ({known if kind else 'not an image, or its beginning is damaged'})") from None
+    except MemoryError:
+        raise Skip("huge, no memory to decode it") from None
+    except Unusable as reason:
+        raise Skip(str(reason)) from None
+    except Skip:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged bytes
+        raise Skip(f"unreadable ({error or type(error).__name__})") from None
+
+
+@functools.cache
+def _formats() -> tuple[str, ...]:
+    """Those of FORMATS that this Pillow was built with."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _square(image: Image.Image, size: int, values: Range | None, *, enlarged: bool) -> Picture:
+    """`values`: what becomes 0..255, for pictures of more than 8 bits."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    changes = [_first_of(image)]
+    if values is not None:
+        orientation = image.getexif().get(0x0112, 1)
+        image, odd = pixel_range.scaled(image, values)
+        image.getexif()[0x0112] = orientation
+        if odd:
+            changes.append(f"{odd:,} pixels are no finite numbers, taken as black or white")
+    upright = ImageOps.exif_transpose(colours(image))
+    if "A" in upright.getbands():
+        alpha = np.asarray(upright.getchannel("A"))
+        if not alpha.any():
+            raise Skip("transparent all over")
+        if alpha.min() < 255:
+            changes.append("transparent, laid on white")
+            upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
+        upright = upright.convert("RGB")
+    fitted = ImageOps.fit(upright, (size, size), method=Image.Resampling.BICUBIC)
+    pixels = np.asarray(fitted)
+    if (pixels[..., :1] == pixels).all():
+        changes.append(_COLOURLESS)
+    return Picture(pixels, "; ".join(filter(None, changes)), enlarged)
+
+
+def colours(image: Image.Image) -> Image.Image:
+    """A picture of 8 bits a channel (or 1, or a palette) as RGB, or as RGBA where parts of it are transparent. Raises Skip."""
+    from PIL import ImageChops, ImageCms
+
+    turned = image.getexif().get(0x0112, 1)
+    if image.mode == "CMYK" and image.format in ("JPEG", "MPO") and "adobe" not in image.info:
+        made = ImageChops.invert(image).convert("RGB")  # Pillow takes every one for inverted, as Adobe's are
+    elif image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        made = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB") or image
+    elif image.mode == "La":
+        made = image.convert("LA").convert("RGBA")
+    elif image.has_transparency_data:
+        made = image.convert("RGBA")
+    elif image.mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV"):
+        made = image.convert("RGB")
+    else:
+        raise Skip(f"pictures of mode {image.mode} are not read: save it as PNG")
+    if turned != 1 and made.getexif().get(0x0112, 1) != turned:
+        made.getexif()[0x0112] = turned
+    return made
+
+
+def _first_of(image: Image.Image) -> str:
+    """What is said of a file with several pictures."""
+    try:
+        several = bool(getattr(image, "is_animated", False))
+        image.seek(0)
+    except Exception:  # the pictures behind the first are damaged
+        several = True
+    if not several:
+        return ""
+    return "several pages, its first" if image.format in ("TIFF", "MPO") else "animated, its first frame"
+
+
+def decode_all(
+    source: Source, size: int, ranges: Mapping[Type, Range] | None = None
+) -> Iterator[tuple[Item, Picture | Extent | str]]:
+    """Each item in order with its picture, its extent where `ranges` lacks its type, or the sentence that says why it is skipped.
+
+    Two threads decode ahead.
+    """
+    from PIL import Image
+
+    def one(item: Item) -> Picture | Extent | str:
+        try:
+            return decode(source.read(item, None), size, ranges)
+        except Skip as reason:
+            return str(reason)
+        except READ_ERRORS as error:
+            return f"unreadable ({error or type(error).__name__})"
+
+    with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore", UserWarning)  # Pillow's on odd metadata
+        for start in range(0, len(source.items), 256):  # a bounded number of pictures waits in memory
+            part = source.items[start : start + 256]
+            yield from zip(part, pool.map(one, part), strict=True)
+
+
+class _Survey:
+    """The sums over a set while it is decoded."""
+
+    def __init__(self, source: Source, keep: Callable[[np.ndarray], None]) -> None:
+        self.keep = keep
+        self.skipped = [str(left) for left in source.others]
+        self.converted: list[str] = []
+        self.usable = self.enlarged = 0
+        self.count, self.sum, self.squares = 0, 0.0, 0.0
+        self.open: list[tuple[Item, Extent]] = []
+
+    def take(self, item: Item, result: Picture | Extent | str) -> None:
+        if isinstance(result, str):
+            self.skipped.append(f"{item.shown}: {result}")
+        elif isinstance(result, Extent):
+            self.open.append((item, result))
+        else:
+            self._picture(item, result)
+
+    def _picture(self, item: Item, result: Picture) -> None:
+        import numpy as np
+
+        self.keep(result.pixels)
+        values = result.pixels.astype(np.int64)
+        self.count, self.sum, self.squares = (
+            self.count + values.size,
+            self.sum + float(values.sum()),
+            self.squares + float((values * values).sum()),
+        )
+        self.usable += 1
+        self.enlarged += result.enlarged
+        if result.change:
+            self.converted.append(f"{item.shown}: {result.change}")
+
+    def warnings(self) -> tuple[str, ...]:
+        """A sentence where the pictures hold next to nothing."""
+        if not self.count:
+            return ()
+        mean = self.sum / self.count
+        deviation = max(0.0, self.squares / self.count - mean * mean) ** 0.5
+        if deviation >= FLAT:
+            return ()
+        return (
+            f"the pictures are nearly constant: all their pixels lie at {mean:.1f} ± {deviation:.2f} of 255; look at the files, there is "
+            "little in them to learn",
+        )
+
+
+def survey(source: Source, size: int, keep: Callable[[np.ndarray], None]) -> Inspection:
+    """Decode every picture of `source`, hand the usable ones to `keep` in the order of their names, and sum up.
+
+    Pictures whose range the whole set decides come after the others.
+    """
+    began = time.perf_counter()
+    sums = _Survey(source, keep)
+    for item, result in decode_all(source, size, {}):
+        sums.take(item, result)
+    extents = pixel_range.merged(extent for _, extent in sums.open)
+    wide = []
+    for item, extent in sums.open:
+        if pixel_range.too_dark(extents[extent.type]):
+            why = "16-bit colours that use only the lowest values, and the lower half of each is not read: save it with 8 bits"
+            sums.skipped.append(f"{item.shown}: {why}")
+        else:
+            wide.append(item)
+    if wide:
+        ranges = pixel_range.settled(extents)
+        for item, result in decode_all(dataclasses.replace(source, items=tuple(wide)), size, ranges):
+            sums.take(item, result)
+    seconds = time.perf_counter() - began
+    told = [extent for kind, extent in extents.items() if kind is not Type.COLOUR]
+    return Inspection(
+        path=printable(source.path),
+        size=size,
+        files=len(source.items) + len(source.others),
+        usable=sums.usable,
+        skipped=tuple(sorted(sums.skipped)),
+        converted=tuple(sorted(sums.converted)),
+        enlarged=sums.enlarged,
+        seconds=seconds,
+        images_per_second=len(source.items) / max(seconds, 1e-9),
+        ranges=tuple(pixel_range.sentence(extent) for extent in told),
+        warnings=sums.warnings(),
+    )
+
+
+def identity(source: Source, size: int) -> dict[str, str | int]:
+    """What the cache knows the pictures of `source` at `size` pixels by: their names and contents, wherever they lie."""
+    return {"pictures": fingerprint_of(source), "size": size, "version": VERSION}
+
+
+def cache_name(source: Source, size: int) -> str:
+    """How the cache's file begins."""
+    return f"{slug(source.path.resolve().stem)[:80]}-{size}"
+
+
+def known(source: Source, size: int) -> Inspection | None:
+    """The inspection that the cache keeps of these pictures, with the path and the files that are left out as they are now."""
+    info = facts(place(cache_name(source, size), identity(source, size)))
+    return None if info is None else from_facts(source, info)
+
+
+def from_facts(source: Source, info: Mapping[str, Any]) -> Inspection | None:
+    """The inspection in the facts that were kept; None where they are not whole."""
+    fields = Inspection.__dataclass_fields__
+    if not fields.keys() <= info.keys() or "undecoded" not in info:
+        return None
+    values: dict[str, Any] = {key: info[key] for key in fields}
+    lists = {key: tuple(values[key]) for key in ("converted", "ranges", "warnings")}
+    skipped = tuple(sorted([*info["undecoded"], *(str(left) for left in source.others)]))
+    files = len(source.items) + len(source.others)
+    return Inspection(**values | lists | {"skipped": skipped, "files": files, "path": printable(source.path)})
+
+
+def to_facts(source: Source, seen: Inspection) -> dict[str, Any]:
+    """What the cache keeps of an inspection: of the skipped pictures those that only decoding told."""
+    others = {str(left) for left in source.others}
+    return {**dataclasses.asdict(seen), "undecoded": [line for line in seen.skipped if line not in others]}
+
+
+def inspect(path: Path, size: int = SIZE) -> Inspection:
+    """What is in the folder or zip `path`: every picture is decoded, unless the cache already knows these pictures at this size.
+
+    Raises UserError where `path` is neither a folder nor a zip, or holds no picture at all.
+    """
+    source = find(path)
+    try:
+        return known(source, size) or survey(source, size, lambda _: None)
+    finally:
+        source.close()

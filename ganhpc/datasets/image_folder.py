@@ -1,0 +1,300 @@
+"""What lies in a folder or zip of pictures, by one rule for both, and a way to read each file.
+
+Left out by name: anything hidden on any level (`hidden`). Links are followed once: a file or folder that can be reached by several
+names is taken under one of them. What is left is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that
+is left out is named with the reason. Nothing here imports torch or NumPy. A zip is never unpacked: members are read in memory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import printable
+from ganhpc.core.whoami import expand
+
+MAX_BYTES = 200_000_000
+"""Files with more bytes are skipped unread; in a zip, a small member can unpack to more than memory holds."""
+MAX_RATIO, FREE_BYTES = 200, 20_000_000
+"""A member of a zip with more than FREE_BYTES that unpacks to more than MAX_RATIO times its size is skipped unread."""
+
+_SYSTEM = frozenset(
+    {"@eadir", "__macosx", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "@recycle",
+     "system volume information", "icon\r"}
+)  # fmt: skip
+"""Names, in lower case, that systems and file servers use for their own purposes."""
+
+
+def hidden(name: str) -> bool:
+    """Whether a part of the path `name` begins with a dot, or belongs to a system: `.ipynb_checkpoints`, `@eaDir`, `Thumbs.db`."""
+    return any(part.startswith(".") or part.lower() in _SYSTEM for part in name.rstrip("/").split("/"))
+
+
+@dataclass(frozen=True)
+class Item:
+    """One file: its name below the folder or in the zip."""
+
+    name: str
+    size: int
+    stamp: str = ""
+    """Changes with the file: sizes, times and the inode in a folder, the checksum in a zip."""
+    digest: str = ""
+    """The hash of its content, once it is known."""
+
+    @property
+    def shown(self) -> str:
+        return printable(self.name)
+
+
+@dataclass(frozen=True)
+class Left:
+    """A file or folder that is left out, and why."""
+
+    name: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{printable(self.name)}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Files of a folder or zip in the order of their names, those that are left out, and a way to read the others."""
+
+    path: Path
+    items: tuple[Item, ...]
+    others: tuple[Left, ...]
+    read: Callable[[Item, int | None], bytes]
+    """(item, bytes from its beginning; None: all)."""
+    close: Callable[[], None] = field(default=lambda: None)
+    is_zip: bool = False
+
+
+def list_files(path: Path) -> Source:
+    """All files of the folder or zip `path`, but for what its name, size or type leaves out; close it after use.
+
+    Raises UserError where it is neither.
+    """
+    path = expand(path)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"--data {printable(path)}: there is no such folder or zip; check the path (from here: {printable(Path.cwd())})."
+        ) from None
+    except OSError as error:
+        raise UserError(f"--data {printable(path)}: it can't be read ({error.strerror}).") from None
+    if stat.S_ISDIR(mode):
+        return _folder(path)
+    if stat.S_ISREG(mode):
+        return _zip(path)
+    raise UserError(f"--data {printable(path)}: that is neither a folder nor a zip of images; give one of the two.")
+
+
+def _against(name: str, size: int) -> str:
+    """Why a file is not even opened, judged by its name and size; "" where nothing is against it."""
+    if hidden(name):
+        return "a hidden file"
+    if size == 0:
+        return "empty"
+    return f"huge, {size / 1e6:.0f} MB in one file" if size > MAX_BYTES else ""
+
+
+# -- folders ------------------------------------------------------------------------------------------------------------
+
+
+class _Walk:
+    """A walk through a folder: first what really lies in it, then what links lead to."""
+
+    def __init__(self, root: Path) -> None:
+        self.path, self.root = root, os.fspath(root)
+        self.found: dict[str, Item] = {}
+        self.left: list[Left] = []
+        self.links: list[str] = []
+        self.folders: set[tuple[int, int]] = set()
+        self.files: dict[tuple[int, int], str] = {}
+
+    def whole(self) -> None:
+        """Walk the folder, then each link in the order of the names, with the links behind it."""
+        self.folders.add(_key(self.path.stat()))
+        self._folder("")
+        while self.links:
+            self.links.sort()
+            self._link(self.links.pop(0))
+
+    def _folder(self, top: str) -> None:
+        waiting = [top]
+        while waiting:
+            short = waiting.pop()
+            try:
+                with os.scandir(os.path.join(self.root, short) if short else self.root) as entries:
+                    ordered = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                self.left.append(Left(f"{short}/", f"unreadable ({error.strerror})"))
+                continue
+            inside = []
+            for entry in ordered:
+                name = f"{short}/{entry.name}" if short else entry.name
+                if entry.is_symlink():
+                    self._defer(name)
+                elif entry.is_dir(follow_symlinks=False):
+                    if hidden(name) or self._new_folder(name, entry.stat(follow_symlinks=False)):
+                        inside.append(name)
+                else:
+                    self._file(name)
+            waiting += reversed(inside)
+
+    def _defer(self, name: str) -> None:
+        if hidden(name):
+            self.left.append(Left(name, "a hidden link"))
+        else:
+            self.links.append(name)
+
+    def _new_folder(self, name: str, status: os.stat_result) -> bool:
+        """Whether the folder is met for the first time."""
+        key = _key(status)
+        if status.st_ino and key in self.folders:
+            self.left.append(Left(f"{name}/", "a link to a folder that is taken already"))
+            return False
+        self.folders.add(key)
+        return True
+
+    def _link(self, name: str) -> None:
+        try:
+            status = self._status(name)
+        except OSError as error:
+            self.left.append(Left(name, f"unreadable ({error.strerror})"))
+            return
+        if not stat.S_ISDIR(status.st_mode):
+            self._file(name)
+        elif self._new_folder(name, status):
+            self._folder(name)
+
+    def _status(self, name: str) -> os.stat_result:
+        return os.stat(f"{self.root}/{name}")  # noqa: PTH116  # a path object for each of 100,000 files takes a second
+
+    def _file(self, name: str) -> None:
+        try:
+            status = self._status(name)
+        except OSError as error:
+            self.left.append(Left(name, f"unreadable ({error.strerror})"))
+            return
+        against = _against(name, status.st_size) if stat.S_ISREG(status.st_mode) else "not a plain file"
+        if against:
+            self.left.append(Left(name, against))
+            return
+        first = self.files.setdefault(_key(status), name) if status.st_ino else name
+        if first != name:
+            self.left.append(Left(name, f"a link to {printable(first)}, which is taken already"))
+            return
+        stamp = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+        self.found[name] = Item(name, status.st_size, stamp)
+
+
+def _key(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _folder(path: Path) -> Source:
+    walk = _Walk(path)
+    walk.whole()
+
+    def read(item: Item, limit: int | None) -> bytes:
+        with (path / item.name).open("rb") as file:
+            return file.read() if limit is None else file.read(limit)
+
+    return _source(path, walk.found.values(), walk.left, read)
+
+
+def _source(
+    path: Path,
+    items: Iterable[Item],
+    left: list[Left],
+    read: Callable[[Item, int | None], bytes],
+    close: Callable[[], None] = lambda: None,
+    *,
+    is_zip: bool = False,
+) -> Source:
+    ordered = tuple(sorted(items, key=lambda item: item.name))
+    return Source(path, ordered, tuple(sorted(left, key=lambda each: each.name)), read, close, is_zip)
+
+
+# -- zips ---------------------------------------------------------------------------------------------------------------
+
+
+def _zip(path: Path) -> Source:
+    archive = _opened(path)
+    infos: dict[str, zipfile.ZipInfo] = {}
+    left: list[Left] = []
+    status = path.stat()
+    for info in archive.infolist():
+        if info.is_dir():
+            continue
+        if info.filename in infos:
+            left.append(Left(info.filename, "another member of the same name follows"))
+        infos[info.filename] = info  # the last one, as unpacking would leave it
+    items = []
+    for name, info in infos.items():
+        if against := _against_member(info):
+            left.append(Left(name, against))
+        else:
+            own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+            items.append(Item(name, info.file_size, f"{info.file_size}:{info.CRC}:{own}"))
+    lock = threading.Lock()  # threads would move the one file's position under one another
+
+    def read(item: Item, limit: int | None) -> bytes:
+        with lock, archive.open(infos[item.name]) as member:
+            return member.read() if limit is None else member.read(limit)
+
+    return _source(path, items, left, read, archive.close, is_zip=True)
+
+
+def _opened(path: Path) -> zipfile.ZipFile:
+    """The zip, open. Raises UserError with what is wrong with the file."""
+    shown = printable(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+        if zipfile.is_zipfile(path):
+            archive = zipfile.ZipFile(path)
+        elif head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+            raise UserError(
+                f"--data {shown}: a damaged zip: its end, with the list of its files, is missing; copy or download it again."
+            )
+        elif not head:
+            raise UserError(f"--data {shown}: that file is empty; copy or download it again.")
+        else:
+            raise UserError(f"--data {shown}: that is neither a folder nor a zip of images; give one of the two.")
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+        raise UserError(
+            f"--data {shown}: a damaged zip: the zip can't be read ({error}); copy or download it again."
+        ) from None
+    if sum(info.compress_size for info in archive.infolist()) > path.stat().st_size:
+        archive.close()
+        raise UserError(
+            f"--data {shown}: the members of this zip overlap, as in a zip bomb; it is not read. Pack the pictures again."
+        )
+    return archive
+
+
+def _against_member(info: zipfile.ZipInfo) -> str:
+    """Why a member is not even opened; "" where nothing is against it."""
+    parts = info.filename.replace("\\", "/").split("/")
+    if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", info.filename):
+        return "its path leads out of the zip"
+    if stat.S_ISLNK(info.external_attr >> 16):
+        return "a link, and links in a zip are not followed"
+    against = _against("/".join(part for part in parts if part != "."), info.file_size)
+    if against:
+        return against
+    if info.flag_bits & 1:
+        return "encrypted"
+    bomb = info.file_size > FREE_BYTES and info.file_size > MAX_RATIO * max(1, info.compress_size)
+    return f"huge, {info.file_size / 1e6:.0f} MB packed into {info.compress_size / 1e6:.1f} MB" if bomb else ""

@@ -1,0 +1,340 @@
+"""`python -m ganhpc.node RUN_FOLDER`: the first process of a job on its node. It starts the trainer and speaks for the scheduler.
+
+It writes when the job ends into deadline.json, again whenever the scheduler changes its mind; turns signals, which repeat and which
+workers of torchrun don't hear, into a wish to stop in the run folder; and ends with what the scheduler should make of the job.
+Never imports torch.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from ganhpc.core import streams
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged
+from ganhpc.core.printable import say_error
+from ganhpc.launch.schedulers import script_text
+from ganhpc.launch.schedulers.base import JobState
+from ganhpc.launch.submission import readiness
+from ganhpc.runs import cores, file_owner, stop_requests, submission_record
+from ganhpc.runs import job_deadline as bound
+from ganhpc.runs.job_claim import Claim, Job
+from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
+from ganhpc.runs.run_folder import STALE_SECONDS, Run, Standing, State
+from ganhpc.runs.trainer_protocol import (
+    DIE_WITH_PARENT,
+    EXIT_FAULT,
+    EXIT_RESUMABLE,
+    LAUNCH,
+    ON_ONE_MACHINE,
+    die_with_parent,
+    on_one_machine,
+)
+
+REREAD_SECONDS = 60.0
+"""How often the scheduler is asked again when the job ends."""
+WARNING_SECONDS = 200.0
+"""A warning that comes nearer than this to the end of the job only says that it ends."""
+WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+ASKED = "the scheduler asked for it"
+PORT = 29_400
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--walltime", type=int, required=True, help="seconds that were asked for")
+@click.option("--tasks", type=int, default=1, help="training processes on each node")
+@click.option("--until", default="", help="when the job must have ended even if it starts late (ISO, with offset)")
+@click.option("--last", is_flag=True, help="the run ends with this job")
+@click.option("--again", is_flag=True, help="send the job again where the run is not done at its end")
+@click.option("--follower", default="", help="set on the other nodes of an OAR job: RANK:NODES:FIRST_HOST")
+def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again: bool, follower: str) -> None:
+    """Train one segment of the run in FOLDER inside this job."""
+    begun = time.time()
+    bound = dt.datetime.fromisoformat(until).timestamp() if until else math.inf
+    try:
+        if said := readiness.own_problem():
+            raise UserError(f"{said}.")
+        sys.exit(
+            Segment(Run.at(folder), begun, min(begun + walltime, bound), tasks, last, again, follower, bound).train()
+        )
+    except UserError as error:
+        say_error(error)
+        sys.exit(error.exit_code)
+
+
+class Segment:
+    """One job's share of a run."""
+
+    def __init__(
+        self,
+        run: Run,
+        begun: float,
+        hard_end: float,
+        tasks: int,
+        last: bool,
+        again: bool,
+        follower: str,
+        until: float = math.inf,
+    ) -> None:
+        self.until = until
+        self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = (
+            run,
+            begun,
+            hard_end,
+            tasks,
+            last,
+            again,
+        )
+        self.scheduler = scheduler_module()
+        job = self.scheduler.job_name() if self.scheduler else ""
+        # Trainers on the other nodes of a job have the same owner.
+        self.owner = (follower and os.environ.get(file_owner.OWNER)) or job or file_owner.process(os.getpid())
+        lives = self.scheduler.lives if self.scheduler else _nobody_says
+        self.claim = Claim(run, Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", "")), lives)
+        self.follower = bool(follower)
+        self.others: list[str] = []
+        self.warned = False
+        self.passed_on = False
+        """Whether a warning of the scheduler was passed on to the trainer."""
+        self.told_to_end = False
+        """Whether a signal asked for the end of the job."""
+        if follower:
+            rank, nodes, first = follower.split(":", 2)
+            self.rank, self.nodes, self.first = int(rank), int(nodes), first
+        else:
+            hosts = self.scheduler.hosts() if self.scheduler else []
+            self.rank = self.scheduler.node_rank() if self.scheduler else 0
+            self.nodes, self.first = max(1, len(hosts)), (hosts or [socket.gethostname()])[0]
+            self.others = hosts[1:] if self.rank == 0 and os.environ.get("GANHPC_SCHEDULER") == "oar" else []
+
+    def train(self) -> int:
+        """Run the trainer to its end. Returns the job's exit code."""
+        if not self.follower and (sentence := self._nothing_to_do() or self._claimed()):
+            print(sentence, flush=True)
+            return 0
+        try:
+            return self._train()
+        finally:
+            if self.rank == 0:
+                self.claim.drop()
+
+    def _claimed(self) -> str:
+        """Claim the run for this job; returns the sentence on why not, or an empty text."""
+        return self.claim.take() if self.rank == 0 else self.claim.follow()
+
+    def _train(self) -> int:
+        if self.rank == 0:
+            self._wait_for_the_one_before()
+        self._hear_signals()
+        if self.rank == 0:
+            self._write_deadline()
+        step = self.run.status().get("step") or 0
+        children = [subprocess.Popen(self._command(), env=self._environment(), preexec_fn=_before_trainer)]
+        children += [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
+        code = self._wait(children)
+        stop_requests.forget(self.run.folder, self.owner)
+        print(f"segment ended with code {code}", flush=True)
+        if code in (EXIT_RESUMABLE, EXIT_FAULT):
+            return self._go_on(step, fault=code == EXIT_FAULT)
+        return code
+
+    def _go_on(self, step: int, *, fault: bool = False) -> int:
+        """End a segment whose run is not done. Where nothing else is submitted for it, the scheduler is to send this job again,
+        unless it got nowhere or was asked to stop."""
+        standing = self.run.standing()
+        wanted = self.again and self.rank == 0 and self.scheduler and standing.state is State.RESUMABLE
+        further = self._ran_out(standing) and (standing.status.get("step") or 0) > step
+        # The trainer counts faults that get nowhere, and calls the run crashed after some.
+        if wanted and (further or fault):
+            assert self.scheduler
+            print("not done: this job is sent again", flush=True)
+            return int(self.scheduler.go_on())
+        return 0
+
+    def _ran_out(self, standing: Standing) -> bool:
+        """Whether the trainer stopped since its job ends, and for no other reason."""
+        cause = standing.status.get("cause")
+        if cause is None:  # of a version that wrote none
+            return standing.reason.startswith((OLD_OUT_OF_TIME, OLD_ASKED))
+        return cause == StopCause.OUT_OF_TIME or (cause == StopCause.ASKED and self.passed_on and not self.told_to_end)
+
+    def _wait_for_the_one_before(self) -> None:
+        """A trainer that was killed on another machine a moment ago still looks alive for a while."""
+        patience = time.monotonic() + STALE_SECONDS + 10
+        while self.run.is_held() and time.monotonic() < patience:
+            self.claim.beat()
+            time.sleep(1)
+
+    def _nothing_to_do(self) -> str:
+        """Why this job of a chain has nothing to train, or an empty text."""
+        standing = self.run.standing()
+        if standing.state is State.DONE:
+            return "the run is done already: nothing to do"
+        mine = os.environ.get(LAUNCH) and standing.status.get("launch") == os.environ.get(LAUNCH)
+        if mine and standing.state in (State.CRASHED, State.REFUSED):
+            return f"an earlier job of this launch {standing.state} ({standing.reason}): not repeated"
+        if standing.state is State.CANCELLED:
+            return "the run was cancelled: nothing to do"
+        if self._is_written_off():
+            return "this job was written off elsewhere (`cancel --elsewhere`): nothing to do"
+        if self.hard_end <= time.time():
+            return "its time has passed: nothing to do"
+        return ""
+
+    def _is_written_off(self) -> bool:
+        """Whether a person at another place has given this job up, and perhaps submitted the run there."""
+        with suppress(Damaged):
+            tag = os.environ.get("GANHPC_TAG")
+            return any(
+                job["tag"] == tag and job.get("ended") == JobState.CANCELLED.value
+                for job in submission_record.read(self.run)["jobs"]
+            )
+        return False
+
+    def _write_deadline(self) -> bool:
+        """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""
+        end = self.scheduler.job_end() if self.scheduler else None
+        # A user or an administrator may have changed its time, in both directions; what the policy forbids stays forbidden.
+        self.hard_end = min(end, self.until) if end else self.hard_end
+        with suppress(
+            UserError
+        ):  # A full disk: the trainer has the first bound from its environment, and will say so itself.
+            bound.write(self.run, self._bound(), self.owner, said_by_scheduler=end is not None)
+        return end is not None
+
+    def _bound(self) -> Bound:
+        return Bound(self.hard_end, self.last)
+
+    def _wait(self, children: list[subprocess.Popen[bytes]]) -> int:
+        asked = time.monotonic()
+        while (code := children[0].poll()) is None:
+            time.sleep(0.2)
+            if self.rank == 0:
+                self.claim.beat()
+            if self.rank == 0 and (self.warned or time.monotonic() - asked > REREAD_SECONDS):
+                asked = time.monotonic()
+                self._read_again()
+        for child in children[1:]:
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(30)
+            child.kill()
+        status = self.run.status()
+        if code and status.get("state") == State.RESUMABLE and status.get("owner") == self.owner:
+            return EXIT_RESUMABLE  # torchrun has but one code for all that its workers say
+        return code if code >= 0 else 128 - code
+
+    def _read_again(self) -> None:
+        """Ask the scheduler for the end of the job. A warning that comes when the end is near is no news to the trainer, who uses
+        the time up to it; at any other time, or where the end is not known, it is a wish that the job stops."""
+        warned, self.warned = self.warned, False
+        known = self._write_deadline()
+        if warned and (not known or self.hard_end - time.time() > WARNING_SECONDS):
+            self.passed_on = True
+            self.run.ask_to_stop(ASKED, self.owner)
+
+    def _hear_signals(self) -> None:
+        """Signals may repeat. Warnings are looked at in `_wait`; the others ask the trainer to save and stop."""
+
+        def ask(number: int, frame: object) -> None:
+            del frame
+            self.told_to_end = True
+            self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}", self.owner)
+
+        def warn(number: int, frame: object) -> None:
+            del number, frame
+            self.warned = True
+
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            signal.signal(getattr(signal, name), ask)
+        for number in WARNINGS:
+            signal.signal(number, warn)
+
+    def _command(self) -> list[str]:
+        """The trainer itself where it is alone, else torchrun: one on each node."""
+        trainer = ["-m", "ganhpc.train", str(self.run.folder)]
+        if self.nodes * self.tasks == 1:
+            return [sys.executable, *trainer]
+        job = os.environ.get("SLURM_JOB_ID") or os.environ.get("OAR_JOB_ID") or "0"
+        # A port of the job's own: two jobs may share a node.
+        meeting = [
+            f"--rdzv-endpoint={self.first}:{PORT + int(job) % 1000}",
+            "--rdzv-backend=c10d",
+            f"--rdzv-id=ganhpc-{job}",
+        ]
+        if self.nodes == 1:
+            meeting = [*ON_ONE_MACHINE[1:]]
+        sizes = [
+            f"--nnodes={self.nodes}",
+            f"--node-rank={self.rank}",
+            f"--nproc-per-node={self.tasks}",
+            "--max-restarts=0",
+        ]
+        return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
+
+    def _environment(self) -> dict[str, str]:
+        mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)
+        alone = on_one_machine(os.environ) if self.nodes == 1 else {}
+        return {**os.environ, **cores.for_trainer(os.environ), **mine, **alone, DIE_WITH_PARENT: "1"}
+
+    def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
+        """OAR starts the script on the first node only: oarsh reaches the others."""
+        words = [
+            sys.executable,
+            "-m",
+            "ganhpc.node",
+            str(self.run.folder),
+            f"--walltime={max(1, int(self.hard_end - time.time()))}",
+        ]
+        words += [f"--tasks={self.tasks}", f"--follower={rank}:{self.nodes}:{self.first}"]
+        passed = (
+            "PYTHONPATH",
+            "GANHPC_SCHEDULER",
+            "OAR_JOB_ID",
+            "OMP_NUM_THREADS",
+            "GANHPC_CONFIG",
+            "GANHPC_DATA",
+            LAUNCH,
+        )
+        exports = {k: v for k, v in os.environ.items() if k in passed} | {file_owner.OWNER: self.owner}
+        line = script_text.command(["env", *(f"{key}={value}" for key, value in exports.items()), *words])
+        line = script_text.shell("cd {} && exec {}", script_text.word(Path.cwd()), line)
+        # The shell at the other end is the user's own, whichever that is.
+        return subprocess.Popen(["oarsh", host, script_text.command(["exec", "bash", "-c", line])])
+
+
+def _before_trainer() -> None:
+    """In the child: it dies with this process, and warnings, which torchrun would die of, are not for it."""
+    die_with_parent()
+    for number in WARNINGS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _nobody_says(job: str) -> None:
+    """Without a scheduler nobody knows whether another job lives."""
+    del job
+
+
+def scheduler_module() -> ModuleType | None:
+    """The module that knows this job's scheduler, or None outside a job."""
+    name = os.environ.get("GANHPC_SCHEDULER", "")
+    return importlib.import_module(f"ganhpc.launch.schedulers.{name}") if name in ("slurm", "oar") else None
+
+
+if __name__ == "__main__":
+    streams.settle()
+    main()

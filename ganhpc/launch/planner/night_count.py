@@ -1,0 +1,55 @@
+"""How many nights some runs take under a policy, found by planning one night after another. Pure."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ganhpc.launch.planner.planner import Work, plan
+from ganhpc.launch.planner.planning_window import tonight
+from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.policy.policy import Policy
+
+MOST = 60
+"""Nights that are planned, at most."""
+
+WEEK = 7
+
+
+@dataclass(frozen=True)
+class Nights:
+    """What planning one night after another comes to."""
+
+    count: int
+    """Nights with a slot."""
+    start: dt.datetime
+    """When the first slot starts."""
+    end: dt.datetime
+    """When the last slot planned ends."""
+    left: int
+    """Seconds that have no place in them: more than `MOST` nights are not planned."""
+
+
+def nights(
+    works: Sequence[Work], policy: Policy, now: dt.datetime, tz: dt.tzinfo, scheduler: str | Capabilities = "local"
+) -> Nights | None:
+    """The nights that `works` fill, one job after another; None where not even one slot of them fits into a night."""
+    moment, rest, count, empty = now, list(works), 0, 0
+    first = last = None
+    for _ in range(MOST):
+        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler)
+        if laid.slots:
+            count, empty = count + 1, 0
+            first, last = first or laid.slots[0].start, laid.slots[-1].end
+        else:
+            empty += 1
+            if empty > WEEK:
+                break  # No night of a whole week had a place, and the next week is like it.
+        rest = [Work(left.run, left.seconds) for left in laid.remaining]
+        if not rest:
+            break
+        moment = laid.window.end
+    if first is None or last is None:
+        return None
+    return Nights(count, first, last, round(sum(work.seconds for work in rest)))

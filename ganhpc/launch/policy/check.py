@@ -1,0 +1,137 @@
+"""Whether one job may be submitted, and if not, every rule in its way and the nearest job that would pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from ganhpc.launch.policy.calendar import seconds_of
+from ganhpc.launch.policy.constraints import Busy, Rules, Span
+from ganhpc.launch.policy.policy import Policy, say_seconds
+
+SEARCHED = 14 * 86_400
+"""Seconds around the request in which the nearest one that passes is looked for."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One job that someone wants: its start (zone-aware), walltime in seconds, cores (None: unknown) and kind."""
+
+    start: dt.datetime
+    seconds: int
+    cores: int | None = None
+    reservation: bool = False
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A rule that a request breaks, in words, and the nearest request that breaks none (None: there is none near)."""
+
+    rule: str
+    sentence: str
+    nearest: Request | None = None
+
+    def __str__(self) -> str:
+        if self.nearest is None:
+            return f"{self.sentence}; no request within two weeks of it would pass."
+        start = f"{self.nearest.start:%a %d %b %H:%M:%S}".removesuffix(":00")
+        how = "" if not self.nearest.reservation else " as a reservation"
+        return f"{self.sentence}; the nearest request that passes starts on {start} for {say_seconds(self.nearest.seconds)}{how}."
+
+
+def check(
+    request: Request, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[Busy] = ()
+) -> list[Violation]:
+    """Every rule that `request`, submitted at `now` beside the jobs in `busy`, breaks; empty: it may be submitted."""
+    rules = Rules(policy, tz, now, busy)
+    broken = list(_broken(request, rules))
+    if not broken:
+        return []
+    best = nearest_request(request, rules)
+    return [Violation(rule, sentence, best) for rule, sentence in broken]
+
+
+def _broken(request: Request, rules: Rules) -> Iterator[tuple[str, str]]:
+    """The broken rules and a sentence on each, without its full stop."""
+    policy, say = rules.policy, rules.calendar.say
+    start, length = seconds_of(request.start), say_seconds(request.seconds)
+    end = start + request.seconds
+    if request.seconds <= 0:
+        yield "length", f"a job of {request.seconds} s has no length"
+        return
+    if start < rules.now:
+        yield "past", f"a start on {say(start)} is in the past (now is {say(rules.now)})"
+    if policy.max_job is not None and request.seconds > policy.max_job:
+        yield (
+            "max_job",
+            f"a job of {length} is longer than the {say_seconds(policy.max_job)} that policy {policy.name} allows",
+        )
+    for block in rules.blocks(start, end):
+        if block.start < end and start < block.end:
+            yield (
+                block.rule,
+                f"a job from {say(start)} to {say(end)} {_blocked(block.rule, block.opens, block.closes, policy)}",
+            )
+    yield from _over_allowance(request, rules, start, end)
+    if request.reservation and not rules.reservations_left:
+        most = policy.max_reservations
+        yield (
+            "max_reservations",
+            f"policy {policy.name} allows {most} waiting advance reservations, and there are that many",
+        )
+
+
+def _blocked(rule: str, opens: str, closes: str, policy: Policy) -> str:
+    if rule == "edge":
+        return f"crosses an edge of policy {policy.name}: it must end {closes} or start {opens}"
+    return f"would make more than {policy.max_jobs} at a time (policy {policy.name}): end {closes} or start {opens}"
+
+
+def _over_allowance(request: Request, rules: Rules, start: int, end: int) -> Iterator[tuple[str, str]]:
+    if (room := rules.allowed(start, end, request.cores)) is not None:
+        yield room.rule, f"a job from {rules.calendar.say(start)} to {rules.calendar.say(end)} must end {room.closes}"
+
+
+def nearest_request(request: Request, rules: Rules) -> Request | None:
+    """The request that passes every rule with the fewest seconds changed, of start and length together.
+
+    It has at least the policy's shortest slot. Of two that are equally near, the longer.
+    """
+    start = seconds_of(request.start)
+    ranked = sorted(
+        (abs(begin - start) + abs(length - request.seconds), -length, begin)
+        for begin, length in _candidates(request, rules, start)
+    )
+    for _, length, begin in ranked:
+        reservation = request.reservation and rules.reservations_left > 0
+        near = dataclasses.replace(request, start=rules.calendar.local(begin), seconds=-length, reservation=reservation)
+        if not any(_broken(near, rules)):
+            return near
+    return None
+
+
+def _candidates(request: Request, rules: Rules, start: int) -> Iterator[tuple[int, int]]:
+    """Starts and lengths that touch the request or the sides of the free time around it."""
+    least = max(1, min(rules.policy.min_slot, request.seconds, rules.policy.max_job or request.seconds))
+    wanted = min(request.seconds, rules.policy.max_job or request.seconds) if request.seconds > 0 else least
+    first = max(rules.now, start - SEARCHED)
+    for span in rules.spans(first, max(first, start) + SEARCHED):
+        begins = {min(max(start, span.start), span.end - least), span.end - wanted, span.start}
+        for begin in begins:
+            yield from _fitting(max(begin, span.start), span, rules, request.cores, wanted, least)
+
+
+def _fitting(
+    begin: int, span: Span, rules: Rules, cores: int | None, wanted: int, least: int
+) -> Iterator[tuple[int, int]]:
+    """The longest job up to `wanted` from `begin`, or from the first moment after it when a quota is no longer in its way."""
+    while begin + least <= span.end:
+        room = rules.longest(begin, span, cores)
+        if room.end - begin >= least:
+            yield begin, min(wanted, room.end - begin)
+            return
+        if room.resume is None:
+            return
+        begin = room.resume

@@ -1,0 +1,342 @@
+"""What every scheduler offers: prepare (printable), submit, look at the queue, cancel; and one set of states for all."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import functools
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.whoami import expand
+from ganhpc.launch.planner.submission_modes import Capabilities, capabilities
+from ganhpc.launch.schedulers import script_text
+from ganhpc.launch.schedulers.script_text import ScriptText
+from ganhpc.runs.job_origin import Origin
+from ganhpc.runs.run_files import Entry
+
+HANDED_ON = ("GANHPC_CONFIG", "GANHPC_DATA")
+"""Variables of the launcher, each with a path, that the node side reads too."""
+
+JOB_NAME = "ganhpc"
+"""The name of every job: Slurm's singleton is one at a time per name and user, so all share it."""
+
+
+SAID = {"oar": "OAR", "slurm": "Slurm", "local": "the queue of this machine"}
+"""Schedulers in sentences."""
+
+
+class JobState(str, Enum):
+    """States of a job, whatever the scheduler calls them."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    ENDED = "ended"
+    """Its script ended with code 0."""
+    FAILED = "failed"
+    TIMEOUT = "timeout"
+    """Killed at the end of its walltime."""
+    CANCELLED = "cancelled"
+    PREEMPTED = "preempted"
+    """Ended by the scheduler for another job, as best effort allows."""
+    UNKNOWN = "unknown"
+    """The scheduler doesn't know it any more (or has no accounting)."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still run or is running."""
+        return self in (JobState.WAITING, JobState.RUNNING)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the scheduler has it. Times are seconds since 1970; None: not known."""
+
+    id: str
+    state: JobState
+    native: str = ""
+    """The scheduler's own word for the state."""
+    name: str = ""
+    tag: str = ""
+    """Ours, from the request: the job is found again by it after a crash in the middle of a submission."""
+    start: float | None = None
+    """When it started, or is expected to."""
+    end: float | None = None
+    walltime: float | None = None
+    exit_code: int | None = None
+    reservation: bool = False
+    message: str = ""
+    """Why it waits or ended, in the scheduler's words."""
+    after: tuple[str, ...] = ()
+    """Jobs that must have ended before it starts."""
+    named_start: float | None = None
+    """The start that the scheduler itself names for one that waits; None where it names none, whatever is foreseen in `start`."""
+    why: str = ""
+    """Why it waits or stands still, in plain words."""
+    not_before: float | None = None
+    """For one that waits: from when on it may need a place of its own; None: from now on."""
+
+    def after_is(self, other: Job) -> bool:
+        """Whether it waits for `other`."""
+        return other.id in self.after
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """One job to submit: a segment of a run."""
+
+    tag: str
+    run: Path
+    segment: int
+    seconds: int
+    """Walltime."""
+    kind: str
+    """now, reservation, begin, chain or queue (ganhpc.launch.planner.planner)."""
+    start: dt.datetime | None = None
+    """For a reservation: exactly then. For begin: not before."""
+    deadline: dt.datetime | None = None
+    """When it must have ended even if it starts late."""
+    after: tuple[str, ...] = ()
+    """Ids of jobs that must have ended before it starts."""
+    alone: bool = True
+    """Whether it must be the user's only running job."""
+    last: bool = True
+    """Whether the run ends with this job."""
+    again: bool = False
+    """Whether the job goes on by itself, in another of its kind, while its run is not done: for a run whose length is not known."""
+    launch: str = ""
+    """Common to all jobs of one launch: a crash in one keeps the later ones from repeating it."""
+    nodes: int = 1
+    gpus_per_node: int = 0
+    tasks_per_node: int = 1
+    typed_nodes: int | None = None
+    typed_gpus: int | None = None
+    """As typed, which goes before the settings; None: not typed."""
+    threads: int = 1
+    """Threads of each of them, where the user says how many."""
+    folder: Path | None = None
+    """The folder in which the command was typed: setup lines of the settings may name files in it."""
+
+    @property
+    def log(self) -> Path:
+        """Where the job's words go: the run's log."""
+        return self.run / "log.txt"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A submission, printable to the last word: the script and the command that hands it over."""
+
+    request: JobRequest
+    script: str
+    argv: tuple[str, ...]
+    script_path: Path
+
+    @property
+    def command(self) -> ScriptText:
+        """The command, quoted for a shell."""
+        return script_text.command(self.argv)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Whether a scheduler can be used here, and the sentence that says why or why not."""
+
+    here: bool
+    why: str
+    installed: bool = False
+    """Whether its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
+
+
+def find_job(entry: Entry, queue: Sequence[Job]) -> Job | None:
+    """The job of `queue` that a record means: its tag decides, which is random, and its number between jobs of one tag.
+
+    A job that was sent again, or submitted by hand, has its tag and a number that the record does not know yet. A number alone means
+    nothing: another cluster, or another user's job, has the same.
+    """
+    same = [job for job in queue if job.tag and job.tag == entry["tag"]]
+    return next((job for job in same if job.id == entry["job_id"]), same[-1] if same else None)
+
+
+class Refused(Exception):
+    """The scheduler said no. `earliest` is when it says that the job could run, where it says so; `unsure`: it may have taken the
+    job all the same."""
+
+    def __init__(
+        self, sentence: str, code: int | None = None, earliest: dt.datetime | None = None, unsure: bool = False
+    ) -> None:
+        super().__init__(sentence)
+        self.code, self.earliest, self.unsure = code, earliest, unsure
+
+
+class Scheduler(ABC):
+    """One scheduler. Everything that talks to it has a time limit."""
+
+    name: str
+    default_policy = "student"
+    """The policy where nobody has named one."""
+    codes_of_resources: frozenset[int] = frozenset()
+    """Exit codes with which it refuses, among others, requests for what it does not have."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    @functools.cached_property
+    def origin(self) -> Origin:
+        """This user at this scheduler, asked once a command."""
+        return Origin.here(self.name, self.cluster())
+
+    @abstractmethod
+    def cluster(self) -> str:
+        """The name of its cluster or server, the same on every machine that reaches it; empty where it can't be told."""
+
+    @functools.cached_property
+    def found(self) -> Found:
+        """What `find` says, asked once a command: the answer takes a server's time."""
+        return self.find()
+
+    def capabilities(self) -> Capabilities:
+        """What the planner may use of it."""
+        return capabilities(self.name)
+
+    @abstractmethod
+    def find(self) -> Found:
+        """Whether its commands are here and its server answers."""
+
+    @abstractmethod
+    def prepare(self, request: JobRequest) -> Prepared:
+        """The script and the command for `request`. Works on a machine without the scheduler."""
+
+    @abstractmethod
+    def submit(self, prepared: Prepared) -> str:
+        """Hand it over; returns the job's id. Raises Refused."""
+
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+        """The command for a script that a person runs; `behind`: a quoted shell variable with the id of the job that must end first."""
+        del behind
+        return prepared.command
+
+    def own_gpus(self) -> int | None:
+        """GPUs on each node that the settings' own words ask for; None where they say nothing of GPUs."""
+        return None
+
+    def granted(self, job: str) -> list[Job]:
+        """The job as the scheduler has taken it, in several parts where it made an array of it; nothing where it doesn't say."""
+        found = self.jobs([job])[job]
+        return [] if found.state is JobState.UNKNOWN else [found]
+
+    @abstractmethod
+    def queue(self) -> list[Job]:
+        """This user's jobs that wait or run, started by whatever means. Raises UserError where the server doesn't answer."""
+
+    @abstractmethod
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        """What is known of the jobs `ids`; those that nobody knows are UNKNOWN."""
+
+    def ended_since(self, moment: float) -> list[Job]:
+        """This user's jobs that ended after `moment`, as far as the scheduler can tell."""
+        del moment
+        return []
+
+    @abstractmethod
+    def cancel(self, job: str) -> None:
+        """End the job, whether it waits or runs. Raises UserError where that fails."""
+
+
+def system_zone() -> dt.tzinfo:
+    """The zone of this machine's clock (/etc/localtime), whatever TZ says."""
+    try:
+        with Path("/etc/localtime").open("rb") as file:
+            return ZoneInfo.from_file(file)
+    except (OSError, ValueError):
+        return dt.UTC
+
+
+def setup_lines(site: Site, scheduler: str, request: JobRequest) -> ScriptText:
+    """The script's lines before the command: the settings' own, any of which ends the job where it fails; then what the node needs."""
+    root = script_text.word(ROOT)
+    exports = {
+        "GANHPC_SCHEDULER": scheduler,
+        "GANHPC_LAUNCH": request.launch,
+        "GANHPC_TAG": request.tag,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+    }
+    own = [_of_the_settings(site, request)] if site.setup_lines else []
+    sets = [script_text.export(key, value) for key, value in exports.items()]
+    return script_text.lines([*own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
+
+
+def _handed_on() -> list[ScriptText]:
+    """The launcher's own variables that the node side reads too; a scheduler may keep them from it."""
+    handed = []
+    for variable in HANDED_ON:
+        if value := os.environ.get(variable):
+            path = str(expand(value).absolute())
+            made = script_text.shell("[ ! -e {} ] || {}", script_text.word(path), script_text.export(variable, path))
+            handed.append(made)
+    return handed
+
+
+def _of_the_settings(site: Site, request: JobRequest) -> ScriptText:
+    """The setup lines of the settings, in the folder in which the command was typed where the node has it."""
+    root = script_text.word(ROOT)
+    begin = script_text.shell("cd {} || exit 1", root)
+    if request.folder:
+        begin = script_text.shell("cd {} 2>/dev/null || cd {} || exit 1", script_text.word(request.folder), root)
+    settings = script_text.word(f"setup in {site.path or 'the settings'}")
+    lines = script_text.lines([begin, *map(script_text.setup_line, site.setup_lines)])
+    return script_text.part("setup.sh", settings=settings, lines=lines)
+
+
+def node_command(site: Site, request: JobRequest) -> ScriptText:
+    """The command on the node, quoted."""
+    words = [*site.prefix, site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
+    words.append(f"--tasks={request.tasks_per_node}")
+    if request.deadline:
+        words.append(f"--until={request.deadline.isoformat()}")
+    words += [flag for flag, wanted in (("--last", request.last), ("--again", request.again)) if wanted]
+    return script_text.command(words)
+
+
+def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
+    """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for.
+
+    The likely start may be missed in both directions. Where the jobs before it end early it takes their place, so it needs one of its own
+    (`not_before`) from the last of their ends on.
+    """
+    known: dict[str, Job] = {}
+    left = sorted(jobs, key=lambda job: (len(job.id), job.id))
+    while left:
+        ready = [job for job in left if not any(job.after_is(other) for other in left)] or left
+        for job in ready:
+            ends = [known[id].end for id in job.after if id in known]
+            start = job.start or max([now, *(end for end in ends if end)])
+            walltime = job.walltime or 0.0
+            end = job.end or (start + walltime if walltime and None not in ends else None)
+            known[job.id] = dataclasses.replace(job, start=start, end=end, not_before=_not_before(job, ends))
+        left = [job for job in left if job.id not in known]
+    return [known[job.id] for job in jobs]
+
+
+def _not_before(job: Job, ends: Sequence[float | None]) -> float | None:
+    if None in ends:
+        return job.not_before
+    return max((moment for moment in (job.not_before, *ends) if moment is not None), default=None)
+
+
+@dataclass
+class Stated:
+    """One table of native states, for one scheduler."""
+
+    table: dict[str, JobState] = field(default_factory=dict)
+
+    def read(self, native: str) -> JobState:
+        """Our state for the scheduler's word; a word that is not in the table is UNKNOWN."""
+        return self.table.get(native.split()[0].rstrip("+") if native else "", JobState.UNKNOWN)

@@ -1,0 +1,155 @@
+"""This machine as a scheduler: a queue of jobs that run one after another in the background, kept in files.
+
+ganhpc.launch.schedulers.local_queue_worker runs them; it is started with the first job and ends with the last.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganhpc.core.files import storage_errors
+from ganhpc.core.settings import ROOT, state_folder
+from ganhpc.launch.schedulers import local_queue_jobs, script_text
+from ganhpc.launch.schedulers.base import (
+    Found,
+    Job,
+    JobRequest,
+    JobState,
+    Prepared,
+    Scheduler,
+    foreseen,
+    node_command,
+    setup_lines,
+)
+from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob
+
+RUNNER_LOCK = "runner.lock"
+"""Held by the living runner of the queue."""
+
+
+class Local(Scheduler):
+    """See the module."""
+
+    name = "local"
+    default_policy = "none"
+
+    def find(self) -> Found:
+        return Found(True, "jobs run on this machine")
+
+    def cluster(self) -> str:
+        return os.uname().nodename
+
+    def prepare(self, request: JobRequest) -> Prepared:
+        path = request.run / "jobs" / f"{request.tag}.sh"
+        script = script_text.fill(
+            "local.sh",
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            log=script_text.word(request.log),
+            setup=setup_lines(self.site, self.name, request),
+            command=node_command(self.site, request),
+        )
+        return Prepared(request, script, ("bash", str(path)), path)
+
+    def submit(self, prepared: Prepared) -> str:
+        request = prepared.request
+        tree = {
+            "script": str(prepared.script_path),
+            "tag": request.tag,
+            "seconds": request.seconds,
+            "not_before": request.start.timestamp() if request.start else None,
+            "until": request.deadline.timestamp() if request.deadline else None,
+        }
+        # Jobs run in the order of their numbers.
+        number = local_queue_jobs.add(queue_folder(), tree)
+        start_runner()
+        return str(number)
+
+    def queue(self) -> list[Job]:
+        jobs: list[Job] = []
+        before: tuple[str, ...] = ()
+        for queued in local_queue_jobs.jobs(queue_folder()).values():
+            job = _job(queued, before)
+            if job.state.alive:
+                jobs.append(job)
+                before = (job.id,)
+        return foreseen(jobs, time.time())
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        known = {str(number): job for number, job in local_queue_jobs.jobs(queue_folder()).items()}
+        return {id: _job(known[id], ()) if id in known else Job(id, JobState.UNKNOWN) for id in ids}
+
+    def ended_since(self, moment: float) -> list[Job]:
+        jobs = (_job(queued, ()) for queued in local_queue_jobs.jobs(queue_folder()).values() if queued.started)
+        return [job for job in jobs if not job.state.alive and (job.end or 0.0) > moment]
+
+    def cancel(self, job: str) -> None:
+        queued = local_queue_jobs.jobs(queue_folder()).get(int(job)) if job.isdecimal() else None
+        for state in (JobState.WAITING, JobState.RUNNING) if queued else ():
+            assert queued
+            if local_queue_jobs.change(queued, state, state=JobState.CANCELLED.value, ended=time.time()):
+                return
+
+
+def queue_folder() -> Path:
+    """Where the queue of this user on this machine lies: one file a job, named by its number."""
+    return state_folder() / f"queue-{os.uname().nodename}"
+
+
+def start_runner() -> None:
+    """Start the process that runs the queue, away from this one; where it lives already, the new one ends at once."""
+    with storage_errors(queue_folder()), (queue_folder() / "runner.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "ganhpc.launch.schedulers.local_queue_worker", str(queue_folder())],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def runner_lives() -> bool:
+    """Whether a runner holds the queue."""
+    try:
+        handle = os.open(queue_folder() / RUNNER_LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:
+    state = queued.state
+    if state is JobState.RUNNING and not queued.alive and not runner_lives():
+        state = JobState.FAILED  # the machine went down, or the runner was killed with it
+    now = time.time()
+    start, end = queued.started, queued.ended
+    if state is JobState.WAITING:
+        start = max(queued.not_before, now) if queued.not_before else None
+    elif state is JobState.RUNNING:
+        end = now + max(0.0, queued.seconds_left)
+    return Job(
+        str(queued.number),
+        state,
+        queued.state.value,
+        tag=queued.tag,
+        start=start,
+        end=end,
+        walltime=round(queued.seconds),
+        exit_code=queued.exit_code,
+        after=after,
+        not_before=queued.not_before,
+    )

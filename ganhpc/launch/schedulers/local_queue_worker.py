@@ -1,0 +1,137 @@
+"""`python -m ganhpc.launch.schedulers.local_queue_worker FOLDER`: run the jobs of this machine's queue one after another, then end. Never imports torch.
+
+One file a job (ganhpc.launch.schedulers.local_queue_jobs). A second runner finds the first one's lock and ends at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import storage_errors
+from ganhpc.core.printable import say_error
+from ganhpc.launch.schedulers import local_queue_jobs
+from ganhpc.launch.schedulers.base import JobState
+from ganhpc.launch.schedulers.local import RUNNER_LOCK
+from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob, change
+
+LOOK_SECONDS = 1.0
+KEPT_SECONDS = 7 * 86_400
+"""How long the file of an ended job is kept."""
+GRACE_SECONDS = 30.0
+"""Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
+
+
+def main(folder: Path) -> int:
+    """Run the queue in `folder` until nothing waits."""
+    # Looked at once more after the lock is let go: a job may have come between the last look and that.
+    while first_waiting(folder) is not None:
+        with storage_errors(folder):
+            handle = os.open(folder / RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return 0
+        try:
+            take_over(folder)
+            _drain(folder)
+        finally:
+            os.close(handle)
+    return 0
+
+
+def _drain(folder: Path) -> None:
+    while (job := first_waiting(folder)) is not None:
+        if job.until and time.time() >= job.until:
+            change(job, JobState.WAITING, state=JobState.TIMEOUT.value, ended=time.time())
+        elif job.not_before and time.time() < job.not_before:
+            time.sleep(LOOK_SECONDS)
+        else:
+            run(job)
+
+
+def first_waiting(folder: Path) -> QueuedJob | None:
+    """The job that is next, or None; files of long-ended jobs are removed."""
+    first = None
+    for job in local_queue_jobs.jobs(folder).values():
+        if job.state is JobState.WAITING:
+            first = first or job
+        elif not job.state.alive and job.ended and time.time() - job.ended > KEPT_SECONDS:
+            local_queue_jobs.forget(job)
+    return first
+
+
+def run(job: QueuedJob) -> None:
+    """Run one job to its end, or to the end of its time. It is noted as running first: killed at any moment, it is not run again."""
+    running = local_queue_jobs.begin(job)
+    if running is None:
+        return
+    command = ["bash", "-c", local_queue_jobs.WRAPPER, str(running.claim), running.script]
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    except OSError as error:
+        say_error(f"job {job.number} could not be started: {error}")
+        change(running, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
+        return
+    known = change(running, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid) or "gone")
+    watch(known or running, child.pid, lambda: child.poll() is None)
+    state = JobState.ENDED if child.returncode == 0 else JobState.FAILED
+    change(running, JobState.RUNNING, state=state.value, ended=time.time(), exit_code=child.returncode)
+
+
+def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:
+    """Wait for the end of a running job, and bring it about at the end of its time, or where it was cancelled."""
+    while lives():
+        now = local_queue_jobs.read(job.path)
+        cancelled = now is not None and now.state is JobState.CANCELLED
+        if cancelled or job.seconds_left < 0:
+            stop(pid, lives)
+            if not cancelled:
+                change(job, JobState.RUNNING, state=JobState.TIMEOUT.value, ended=time.time())
+            return
+        time.sleep(0.2)
+
+
+def stop(pid: int, lives: Callable[[], bool]) -> None:
+    """Ask the job to end, then make it."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if not lives():
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+        patience = time.monotonic() + GRACE_SECONDS
+        while lives() and time.monotonic() < patience:
+            time.sleep(0.1)
+
+
+def take_over(folder: Path) -> None:
+    """Go on with what a killed runner has left behind: a job that has begun is waited for (how it ended only its run knows), one
+    that was about to begin begins anew."""
+    for job in local_queue_jobs.jobs(folder).values():
+        # A cancelled job may still run, and its runner may have been killed before it could end it.
+        if job.state not in (JobState.RUNNING, JobState.CANCELLED) or (job.attempt is None and job.pid is None):
+            continue
+        known = local_queue_jobs.began(job)
+        if known is None:
+            change(job, JobState.RUNNING, state=JobState.WAITING.value)
+            continue
+        if known.pid is not None and known.alive:
+            watch(known, known.pid, lambda known=known: known.alive)  # type: ignore[misc]
+        change(known, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(Path(sys.argv[1])))
+    except UserError as problem:
+        say_error(problem)
+        sys.exit(2)

@@ -1,0 +1,288 @@
+"""OAR 2.5 and 3, through submitit_oar's executor. The facts behind each workaround are in docs/schedulers-notes.md."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import re
+import shutil
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.subprocesses import Answer, ask
+from ganhpc.core.whoami import user_name
+from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.schedulers import oar_request, option_words, script_text
+from ganhpc.launch.schedulers.base import (
+    JOB_NAME,
+    Found,
+    Job,
+    JobRequest,
+    JobState,
+    Prepared,
+    Refused,
+    Scheduler,
+    foreseen,
+    node_command,
+    setup_lines,
+)
+from ganhpc.launch.schedulers.oar_output import ended_in_gantt, job_of, local, refusal, trees
+from ganhpc.launch.schedulers.script_text import ScriptText
+
+SECONDS = 30.0
+"""How long one of OAR's commands may take before we say that it hangs."""
+CHECKPOINT_SECONDS = 120
+"""OAR's signal comes about ten seconds late, then again every ten: less than two minutes leaves too little."""
+SETTINGS = Path("/etc/oar/oar.conf")
+SECURITY = dt.timedelta(seconds=60)
+"""What OAR keeps free behind a job: a deadline must leave it."""
+AGAIN_CODE = 99
+"""The exit code after which OAR sends an idempotent job again."""
+
+
+class Oar(Scheduler):
+    """See the module."""
+
+    name = "oar"
+    codes_of_resources = frozenset({5, 8, 255})
+
+    def find(self) -> Found:
+        if not shutil.which("oarsub"):
+            other = next((name for name in ("oarstat", "oardel") if shutil.which(name)), None)
+            aside = f", though {other} is" if other else ""
+            return Found(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
+        answer = ask(["oarstat", "-u", user_name(), "-J"], 10)
+        if answer.code is None:
+            return Found(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
+        if answer.code != 0:
+            why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
+            return Found(False, why, installed=True)
+        return Found(True, "oarsub is here and OAR's server answers", installed=True)
+
+    def cluster(self) -> str:
+        """The site: the domain of its machines, such as grenoble.grid5000.fr; without one, OAR's server where its settings can be read,
+        else this host."""
+        host = socket.getfqdn()
+        _, _, domain = host.partition(".")
+        if domain and not host.startswith("localhost"):
+            return domain
+        try:
+            found = re.search(
+                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', SETTINGS.read_text(errors="replace"), re.MULTILINE
+            )
+        except OSError:  # on most machines it is for OAR itself to read
+            found = None
+        server = found[1] if found else "localhost"
+        return os.uname().nodename if server == "localhost" else server
+
+    def old_types(self) -> bool:
+        """Whether the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.
+
+        Where oarsub is missing (a dry run elsewhere) the answer is for OAR 2.5.
+        """
+        if not hasattr(self, "_old_types"):
+            answer = ask(["oarsub", "--version"], 10) if shutil.which("oarsub") else None
+            version = re.search(r"version\s*:?\s*(\d+)\.\d+", answer.out + answer.err) if answer else None
+            self._old_types = version is None or int(version[1]) < 3
+        return self._old_types
+
+    def capabilities(self) -> Capabilities:
+        # Without postpone, a reservation is the only way to hold a job back.
+        return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types())
+
+    def _besteffort(self) -> bool:
+        """Whether jobs are besteffort, which OAR takes no reservation for."""
+        return any(word.name == "type" and word.value.strip() == "besteffort" for word in self._further())
+
+    def prepare(self, request: JobRequest) -> Prepared:
+        # A job that OAR sends again is a new one, which those that wait for the old one don't know.
+        request = dataclasses.replace(request, again=request.again and not request.alone)
+        if self.site.container and request.nodes > 1:
+            raise UserError(
+                f"--nodes {request.nodes}: OAR's other nodes are reached outside of any container: leave out one of the two."
+            )
+        path = request.run / "jobs" / f"{request.tag}.sh"
+        script = script_text.fill(
+            "oar.sh",
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            log=script_text.word(request.log),
+            setup=setup_lines(self.site, self.name, request),
+            command=node_command(self.site, request),
+        )
+        # oarsub gives its last word to a shell on the node.
+        argv = ("oarsub", *self._options(request), script_text.in_any_shell(path))
+        return Prepared(request, script, argv, path)
+
+    def _options(self, request: JobRequest) -> Iterator[str]:
+        yield from ("-n", f"{JOB_NAME}:{request.tag}", "-l", self._resources(request))
+        # OAR goes into this folder on the node, by itself in a line of Perl: a name with an apostrophe, or one that the node does not
+        # have, ends the job, and may put the node out of service. Without -d it takes the folder in which oarsub is typed.
+        yield from ("-d", "/")
+        # What OAR itself says goes into the log, where OAR takes its name; the script writes to the log whatever its name is.
+        log = str(request.log) if script_text.plain(request.log, " ") else "/dev/null"
+        yield from ("-O", log, "-E", log)
+        if request.seconds > 2 * CHECKPOINT_SECONDS:
+            yield from ("--checkpoint", str(CHECKPOINT_SECONDS))
+        if request.again:
+            yield from ("-t", "idempotent")
+        if request.kind == "reservation":
+            assert request.start, "a reservation has a start"
+            yield from ("-r", local(request.start))
+        elif self.old_types():
+            if request.start and request.kind == "begin":
+                yield from ("-t", f"postpone={local(request.start)}")
+            if request.deadline:
+                yield from ("-t", f"deadline={local(request.deadline + SECURITY)}")
+        for job in request.after:
+            yield from ("-a", job)
+        # Of two words for one thing oarsub takes the later: what is typed goes before options.
+        yield from (word for option in self._further() for word in option.typed)
+        for flag, key in (("-q", "queue"), ("--project", "project")):
+            if value := getattr(self.site, key):
+                yield from (flag, script_text.argument(value, key))
+        if properties := oar_request.properties(self.site):
+            yield from ("-p", script_text.argument(properties, "properties"))
+        if self.site.mail:
+            yield from ("--notify", f"[END,ERROR]mail:{script_text.argument(self.site.mail, 'mail')}")
+
+    def _further(self) -> list[option_words.Word]:
+        return option_words.read(option_words.OAR, self.site.options, self.site.by_type)
+
+    def own_gpus(self) -> int | None:
+        return oar_request.gpus(self.site.resources) if self.site.resources else None
+
+    def _resources(self, request: JobRequest) -> str:
+        hours, rest = divmod(request.seconds, 3600)
+        walltime = f"walltime={hours}:{rest // 60:02d}:{rest % 60:02d}"
+        if self.site.resources:
+            text = script_text.argument(oar_request.checked(self.site.resources, "resources"), "resources")
+            return f"{oar_request.with_typed(text, request.typed_nodes, request.typed_gpus)},{walltime}"
+        gpus = f"/gpu={request.gpus_per_node}" if request.gpus_per_node else ""
+        return f"/nodes={request.nodes}{gpus},{walltime}"
+
+    def submit(self, prepared: Prepared) -> str:
+        from ganhpc.launch.schedulers.submitit_bridge import submit_oar
+
+        try:
+            return submit_oar(prepared, SECONDS)
+        except Refused as refused:
+            raise refusal(refused) from None
+
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+        if behind is None:
+            return prepared.command
+        first, *rest = prepared.argv
+        return script_text.shell("{} -a {} {}", script_text.word(first), behind, script_text.command(rest))
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def queue(self) -> list[Job]:
+        answer = ask(["oarstat", "-u", user_name(), "-f", "-J"], SECONDS)
+        try:
+            if answer.code != 0:
+                raise ValueError(_why(answer))
+            jobs = [job for tree in trees(answer.out) if (job := job_of(tree)).state.alive]
+        except ValueError as why:
+            raise UserError(f"OAR's queue can't be read ({why}): try again, or look at `oarstat` yourself.") from None
+        return foreseen(jobs, time.time())
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        found = {id: Job(id, JobState.UNKNOWN) for id in ids}
+        if ids:
+            answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS)
+            try:
+                known = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else []
+            except ValueError:
+                known = []
+            found |= {job.id: self._judged(job) for job in known if job.id in found}
+        return found
+
+    def ended_since(self, moment: float) -> list[Job]:
+        begin, end = (local(dt.datetime.fromtimestamp(t, dt.UTC)) for t in (moment, time.time() + 60))
+        answer = ask(["oarstat", "--gantt", f"{begin}, {end}", "-J"], SECONDS)
+        jobs = ended_in_gantt(answer.out, user_name()) if answer.code == 0 else []
+        return [job for job in jobs if (job.end or moment + 1) > moment]
+
+    def _judged(self, job: Job) -> Job:
+        """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""
+        if job.state is JobState.ENDED:
+            return (
+                dataclasses.replace(job, state=JobState.FAILED) if job.exit_code not in (None, 0, AGAIN_CODE) else job
+            )
+        if job.state is not JobState.FAILED:
+            return job
+        if re.search(r"never run|expired", job.message):
+            return dataclasses.replace(job, state=JobState.TIMEOUT)
+        events = ask(["oarstat", "-e", "-j", job.id], SECONDS).out
+        if "BESTEFFORT_KILL" in events:  # a request to end it follows
+            return dataclasses.replace(job, state=JobState.PREEMPTED)
+        if "WALLTIME" in events:
+            return dataclasses.replace(job, state=JobState.TIMEOUT)
+        if "FRAG_JOB_REQUEST" in events:
+            return dataclasses.replace(job, state=JobState.CANCELLED)
+        return job
+
+    def cancel(self, job: str) -> None:
+        answer = ask(["oardel", job], SECONDS)
+        if answer.code not in (0, 6):
+            raise UserError(f"OAR's job {job} can't be cancelled ({_why(answer)}): try `oardel {job}` yourself.")
+
+
+def _why(answer: Answer) -> str:
+    return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
+
+
+# -- on the node --------------------------------------------------------------------------------------------------------
+
+
+def job_end() -> float | None:
+    """When this job really ends, in seconds since 1970: a reservation that started late keeps its end."""
+    answer = ask(["oarstat", "-f", "-J", "-j", os.environ.get("OAR_JOB_ID", "")], 15)
+    try:
+        found = trees(answer.out) if answer.code == 0 else []
+    except ValueError:
+        return None
+    job = job_of(found[0]) if found else None
+    return job.start + job.walltime if job and job.start and job.walltime else None
+
+
+def job_name() -> str:
+    """What names this job, and no other; empty outside a job. OAR_JOB_NAME has our tag."""
+    job = os.environ.get("OAR_JOB_ID")
+    return f"oar job {job} {os.environ.get('OAR_JOB_NAME', '')}".rstrip() if job else ""
+
+
+def lives(job: str) -> bool | None:
+    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
+    answer = ask(["oarstat", "-f", "-J", "-j", job], 15)
+    try:
+        found = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else None
+    except ValueError:
+        found = None
+    if found is None or any(job.native == "Finishing" for job in found):
+        return None
+    return any(job.state is JobState.RUNNING for job in found)
+
+
+def hosts() -> list[str]:
+    """The names of the job's nodes, the first one first."""
+    try:
+        lines = Path(os.environ.get("OAR_NODEFILE", "")).read_text().split()
+    except OSError:
+        return []
+    return list(dict.fromkeys(lines))
+
+
+def node_rank() -> int:
+    """OAR starts the script on the first node only; the others hear from it."""
+    return 0
+
+
+def go_on() -> int:
+    """The exit code that makes OAR send this job again."""
+    return AGAIN_CODE

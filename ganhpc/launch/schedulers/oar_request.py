@@ -1,0 +1,96 @@
+"""OAR's -l and -p: what the settings have, with what is typed in its place."""
+
+from __future__ import annotations
+
+import re
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.launch.schedulers.option_words import quoted
+
+_HOSTS = r"(?<![\w])(nodes|host|network_address)=(\w+)"
+_GPUS = r"(?<![\w])(gpu)=(\w+)"
+
+
+def checked(text: str, key: str) -> str:
+    """The settings' `resources` or `properties`, without a word of oarsub and without a walltime. Raises UserError."""
+    found = re.match(r"\s*(-l|-p|--resource|--property)\b[=\s]*", text)
+    if found:
+        bare = re.sub(r",?\s*walltime\s*=\s*[^,/+]*", "", text[found.end() :]).strip("\"' ")
+        raise UserError(
+            f"{key} is {text!r}, which begins with {found[1]}: write its value alone, {key} = {quoted(bare)}."
+        )
+    if key == "resources" and re.search(r"walltime", text, re.I):
+        bare = re.sub(r",?\s*walltime\s*=?\s*[^,/+]*", "", text, flags=re.I)
+        raise UserError(
+            f"{key} is {text!r}, but the walltime is the policy's (type --time): write {key} = {quoted(bare or '/host=1/gpu=1')}."
+        )
+    if key == "resources" and re.search(r"\s-{1,2}[A-Za-z]", text):
+        raise UserError(f"{key} is {text!r}, which has further words of oarsub: write those in options.")
+    return text
+
+
+def gpus(resources: str) -> int:
+    """GPUs on each node in the words of `resources`."""
+    found = re.search(_GPUS, resources)
+    return int(found[2]) if found and found[2].isdigit() else 0
+
+
+def with_typed(resources: str, nodes: int | None, gpus: int | None) -> str:
+    """`resources` with the typed numbers of nodes and of GPUs on each. Raises UserError where it has no place for them."""
+    text = resources.strip()
+    if (nodes is None and gpus is None) or (nodes is not None and gpus is None and _is(text, _HOSTS, nodes)):
+        return text
+    if "+" in text:
+        raise UserError(
+            f"resources in the settings is {resources!r}, several requests in one: leave it out to type --nodes or --gpus-per-node."
+        )
+    if nodes is not None:
+        text = re.sub(_HOSTS, rf"\g<1>={nodes}", text, count=1) if re.search(_HOSTS, text) else _above(text, nodes)
+    if gpus is not None:
+        text = _with_gpus(text, gpus, resources)
+    return text
+
+
+def _is(text: str, level: str, number: int) -> bool:
+    found = re.search(level, text)
+    return found is not None and found[2] == str(number)
+
+
+def _above(text: str, nodes: int) -> str:
+    """`text` below a level of nodes, behind a condition in braces."""
+    condition, levels = re.match(r"(\{.*\})?(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"{condition or ''}/nodes={nodes}/{levels.lstrip('/')}"
+
+
+def _with_gpus(text: str, gpus: int, resources: str) -> str:
+    if re.search(_GPUS, text):
+        return re.sub(_GPUS, rf"\g<1>={gpus}", text, count=1) if gpus else re.sub(rf"/?{_GPUS}", "", text, count=1)
+    if not gpus:
+        return text
+    if re.search(rf"{_HOSTS}\s*$", text):
+        return f"{text}/gpu={gpus}"
+    raise UserError(
+        f"--gpus-per-node {gpus} is typed, and resources in the settings is {resources!r}, which has no level of GPUs: write it as "
+        '"/host=1/gpu=1", or leave it out.'
+    )
+
+
+def properties(site: Site) -> str:
+    """The condition on nodes: the settings' own, and what is asked for by name. Raises UserError where both name one property."""
+    own = checked(site.properties, "properties") if site.properties else ""
+    named = {"gpu_model": site.gpu_model, "cluster": site.cluster}
+    parts = [f"({own})"] if own else []
+    for key, value in named.items():
+        if not value:
+            continue
+        if re.search(rf"(?<!\w){key}(?!\w)", own):
+            raise UserError(
+                f"properties in the settings is {own!r}, which names {key} already, and {key} is {value!r}: take it out of properties, and "
+                f"write {key} = {quoted(value)} in the settings, which may be typed over."
+            )
+        if "'" in value:
+            raise UserError(f"{key} is {value!r}, with an apostrophe: write its name as `oarnodes` has it.")
+        parts.append(f"{key} = '{value}'")
+    parts += [f"({site.constraint})"] if site.constraint else []
+    return own if parts == [f"({own})"] else " AND ".join(parts)

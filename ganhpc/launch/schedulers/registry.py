@@ -1,0 +1,60 @@
+"""Which scheduler a command means: the one that is named, or the first that is here."""
+
+from __future__ import annotations
+
+import importlib
+
+from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.settings import Site
+from ganhpc.launch.schedulers.base import SAID, Scheduler
+from ganhpc.launch.schedulers.enclosing_job import inside
+
+KNOWN = ("local", "slurm", "oar")
+CHOICES = ("auto", *KNOWN)
+
+
+def named(name: str, site: Site) -> Scheduler:
+    """The scheduler called `name`: schedulers/<name>.py, whose class is named after it.
+
+    Raises UserError for any other word: it may come from a run's record, and must not name a module.
+    """
+    if name not in KNOWN:
+        raise UserError(f"there is no scheduler {name!r}: {nearest(name, KNOWN)}.")
+    module = importlib.import_module(f"ganhpc.launch.schedulers.{name}")
+    return getattr(module, name.capitalize())(site)
+
+
+def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
+    """(the scheduler, or None for this machine; why). auto: this machine inside a job; else OAR, then Slurm, where its server answers.
+
+    Raises UserError where a named scheduler can't be used, or where a cluster's commands are here and its server doesn't answer: this is
+    likely its frontend, on which nothing may train. A dry run can do without the server.
+    """
+    if on == "local":
+        return None, "--on local"
+    if on in ("slurm", "oar"):
+        scheduler = named(on, site)
+        found = scheduler.found
+        if not found.here and not dry_run:
+            raise UserError(
+                f"--on {on}: {found.why}; type --on local to train on this machine, or --dry-run to see what would be sent."
+            )
+        return scheduler, found.why
+    if job := inside():
+        return None, f"inside job {job.id} of {SAID[job.scheduler]}; --on {job.scheduler} submits another one"
+    return _first(site, dry_run=dry_run)
+
+
+def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
+    """The first scheduler whose server answers; None where no cluster's commands are here."""
+    schedulers = [named(name, site) for name in ("oar", "slurm")]
+    if up := next((each for each in schedulers if each.found.here), None):
+        return up, up.found.why
+    if down := next((each for each in schedulers if each.found.installed), None):
+        if dry_run:
+            return down, down.found.why
+        raise UserError(
+            f"{down.found.why}, and nothing may train on a cluster's frontend: type the same command later, when "
+            f"{SAID[down.name]} answers, or add --on local where this machine may compute (your own, or a node of yours)."
+        )
+    return None, "; ".join(each.found.why for each in schedulers)

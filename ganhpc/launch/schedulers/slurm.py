@@ -1,0 +1,387 @@
+"""Slurm, through submitit's executor. `squeue` gives the queue, `sacct` (where there is accounting) what became of jobs."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import re
+import shlex
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.subprocesses import Answer, ask
+from ganhpc.core.whoami import user_name
+from ganhpc.launch.schedulers import option_words, script_text, slurm_reasons
+from ganhpc.launch.schedulers.base import (
+    JOB_NAME,
+    Found,
+    Job,
+    JobRequest,
+    JobState,
+    Prepared,
+    Scheduler,
+    Stated,
+    foreseen,
+    node_command,
+    setup_lines,
+)
+from ganhpc.launch.schedulers.script_text import ScriptText
+
+SECONDS = 30.0
+"""How long one of Slurm's commands may take before we say that it hangs."""
+SIGNAL_SECONDS = 120
+"""Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
+
+SEPARATOR = "\x1f"
+FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k"))
+"""Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment."""
+
+ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
+MARK = JOB_NAME + ":"
+"""What the comment of our jobs begins with; their tag follows."""
+
+STATES = Stated(
+    {
+        "PENDING": JobState.WAITING,
+        "CONFIGURING": JobState.WAITING,
+        "REQUEUED": JobState.WAITING,
+        "REQUEUE_HOLD": JobState.WAITING,
+        "REQUEUE_FED": JobState.WAITING,
+        "SPECIAL_EXIT": JobState.WAITING,
+        "RESV_DEL_HOLD": JobState.WAITING,
+        "RUNNING": JobState.RUNNING,
+        "COMPLETING": JobState.RUNNING,
+        "SUSPENDED": JobState.RUNNING,
+        "STOPPED": JobState.RUNNING,
+        "SIGNALING": JobState.RUNNING,
+        "STAGE_OUT": JobState.RUNNING,
+        "RESIZING": JobState.RUNNING,
+        "COMPLETED": JobState.ENDED,
+        "TIMEOUT": JobState.TIMEOUT,
+        "DEADLINE": JobState.TIMEOUT,
+        "CANCELLED": JobState.CANCELLED,
+        "REVOKED": JobState.CANCELLED,
+        "FAILED": JobState.FAILED,
+        "NODE_FAIL": JobState.FAILED,
+        "BOOT_FAIL": JobState.FAILED,
+        "OUT_OF_MEMORY": JobState.FAILED,
+        "PREEMPTED": JobState.PREEMPTED,
+    }
+)
+
+
+class Slurm(Scheduler):
+    """See the module."""
+
+    name = "slurm"
+    codes_of_resources = frozenset({1})
+
+    def find(self) -> Found:
+        if not shutil.which("sbatch"):
+            other = next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None)
+            aside = f", though {other} is" if other else ""
+            return Found(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
+        answer = ask(["scontrol", "ping"], 10)
+        if answer.code is None:
+            return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
+        if " UP" not in answer.out:
+            return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True)
+        return Found(True, "sbatch is here and Slurm's server answers", installed=True)
+
+    def cluster(self) -> str:
+        answer = ask(["scontrol", "show", "config"], SECONDS) if shutil.which("scontrol") else None
+        found = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer else None
+        return found[1] if found else ""
+
+    def prepare(self, request: JobRequest) -> Prepared:
+        path = request.run / "jobs" / f"{request.tag}.sh"
+        script = script_text.fill(
+            "slurm.sh",
+            segment=script_text.number(request.segment),
+            run=script_text.comment(request.run.name),
+            directives=script_text.lines(self._directives(request)),
+            log=script_text.word(request.log),
+            setup=setup_lines(self.site, self.name, request),
+            command=node_command(self.site, request),
+        )
+        decided = (f"--{key}={value}" if value else f"--{key}" for key, value in self._decided(request))
+        return Prepared(request, script, ("sbatch", *decided, str(path)), path)
+
+    def _directives(self, request: JobRequest) -> Iterator[ScriptText]:
+        for key, value in self._decided(request):
+            yield script_text.directive(key, value)
+        # Of two words for one thing Slurm takes the later: what is typed goes before the settings.
+        for option in self._further():
+            yield script_text.raw_directive(shlex.join(option.typed), "options")
+        for key, value in self._asked(request):
+            yield script_text.directive(key, value)
+
+    def _decided(self, request: JobRequest) -> Iterator[tuple[str, str]]:
+        """The policy's and the plan's words. They stand on the command line, which goes before the environment and the script."""
+        # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
+        minutes = max(1, request.seconds // 60)
+        yield "job-name", JOB_NAME
+        yield "comment", f"{MARK}{request.tag}"
+        yield "time", f"{minutes // 60}:{minutes % 60:02d}:00"
+        yield "output", _output(request.log)
+        yield "open-mode", "append"
+        # Every node has it; the folder in which the command was typed may be one that no node has.
+        yield "chdir", "/"
+        # A requeued job starts over on its own; the run folder makes it go on.
+        yield "requeue", ""
+        yield (
+            "signal",
+            f"USR2@{SIGNAL_SECONDS if request.seconds > 2 * SIGNAL_SECONDS else max(1, request.seconds // 4)}",
+        )
+        if request.start and request.kind in ("begin", "reservation"):
+            yield "begin", _local(request.start)
+        if request.deadline:
+            yield "deadline", _local(request.deadline)
+        if conditions := _conditions(request):
+            yield "dependency", conditions
+
+    def _asked(self, request: JobRequest) -> Iterator[tuple[str, str]]:
+        """What the job needs."""
+        yield "nodes", str(request.nodes)
+        yield "ntasks-per-node", "1"
+        if (cores := request.tasks_per_node * request.threads) > 1:
+            # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
+            yield "cpus-per-task", str(cores)
+        if request.gpus_per_node and self._asks_gpus(request):
+            model = f"{self.site.gpu_model}:" if self.site.gpu_model else ""
+            yield "gpus-per-node", f"{model}{request.gpus_per_node}"
+        for key in ("partition", "account", "qos", "constraint"):
+            if value := getattr(self.site, key):
+                yield key, value
+        if self.site.mail:
+            yield "mail-user", self.site.mail
+            yield "mail-type", "END,FAIL"
+
+    def _further(self) -> list[option_words.Word]:
+        return option_words.read(option_words.SLURM, self.site.options, self.site.by_type)
+
+    def own_gpus(self) -> int | None:
+        counts = [option_words.gpus(word) for word in self._further()]
+        return next((count for count in counts if count is not None), None)
+
+    def _asks_gpus(self, request: JobRequest) -> bool:
+        """Whether the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
+        own = self.own_gpus()
+        if own is not None and request.typed_gpus not in (None, own):
+            raise UserError(
+                f"--gpus-per-node {request.typed_gpus} is typed, and options in the settings ask for {own} GPUs on each node: leave out "
+                f"one of the two (gpus_per_node = {own} in the settings may be typed over)."
+            )
+        return own is None or self.site.gpus_per_node is not None
+
+    def submit(self, prepared: Prepared) -> str:
+        from ganhpc.launch.schedulers.submitit_bridge import submit_slurm
+
+        return submit_slurm(prepared, SECONDS)
+
+    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+        if not behind:
+            return prepared.command
+        # What stands on the command line takes the place of what stands in the script.
+        conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, "")))
+        words = [word for word in prepared.argv if not word.startswith("--dependency=")]
+        waits = script_text.command([words[0], f"--dependency={conditions}"])
+        return script_text.shell("{}{} {}", waits, behind, script_text.command(words[1:]))
+
+    # -- looking ------------------------------------------------------------------------------------------------------
+
+    def queue(self) -> list[Job]:
+        answer = self._squeue("-u", user_name())
+        if answer.code != 0:
+            raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
+        jobs = [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
+        return foreseen(jobs, time.time())
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        found = {id: Job(id, JobState.UNKNOWN) for id in ids}
+        if not ids:
+            return found
+        wanted = set(ids)
+        answer = self._squeue("-t", "all", "-u", user_name())
+        if answer.code == 0:
+            lines = (job for line in answer.out.splitlines() if (job := _job(line)) is not None)
+            found |= {job.id: job for job in lines if job.id in wanted}
+        lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
+        if lost and shutil.which("sacct"):
+            command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o"]
+            answer = ask([*command, f"{ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            if answer.code != 0:  # before 21.08 it keeps no line
+                answer = ask([*command, ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            # Without accounting sacct says so on standard error and ends with 1: the run folders then tell.
+            found |= {job.id: job for line in answer.out.splitlines() if (job := _accounted(line)) and job.id in wanted}
+        return found
+
+    def ended_since(self, moment: float) -> list[Job]:
+        found: dict[str, Job] = {}
+        if shutil.which("sacct"):
+            since = dt.datetime.fromtimestamp(moment).strftime("%Y-%m-%dT%H:%M:%S")
+            fields = "JobIDRaw,State,ExitCode,Start,End"
+            # Without accounting sacct says so on standard error: what the launchers noted themselves then counts.
+            answer = ask(
+                ["sacct", "-X", "-n", "-P", "-u", user_name(), "-S", since, "-o", fields],
+                SECONDS,
+                {"SLURM_TIME_FORMAT": "%s"},
+            )
+            found = {job.id: job for line in answer.out.splitlines() if (job := _accounted(line))}
+        # Accounting hears of an end a little later than the controller.
+        answer = self._squeue("-t", "all", "-u", user_name())
+        if answer.code == 0:
+            found |= {job.id: job for line in answer.out.splitlines() if (job := _job(line))}
+        return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
+
+    def _squeue(self, *words: str) -> Answer:
+        # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
+        return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+
+    def cancel(self, job: str) -> None:
+        answer = ask(["scancel", job], SECONDS)
+        if answer.code != 0 and "Invalid job id" not in answer.err:
+            raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+def _conditions(request: JobRequest) -> str:
+    """What must be before the job starts; a comma means all of it."""
+    conditions = ["singleton"] if request.alone else []
+    if request.after:
+        conditions.append("afterany:" + ":".join(request.after))
+    return ",".join(conditions)
+
+
+def _job(line: str) -> Job | None:
+    parts = line.split(SEPARATOR)
+    if len(parts) != 9:
+        return None  # noise: a banner, a warning
+    id, native, start, end, limit, waits_for, reason, name, comment = parts
+    rounds = _rounds(id)
+    each = _duration(limit)
+    state = STATES.read(native)
+    named = _seconds(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
+    return Job(
+        # Of an array that waits: the number that dependencies and scancel take.
+        id.partition("_[")[0],
+        state,
+        native,
+        name,
+        comment.removeprefix(MARK) if comment.startswith(MARK) else "",
+        _seconds(start),
+        _seconds(end),
+        each * rounds if each is not None else None,
+        message=reason,
+        named_start=named,
+        why=slurm_reasons.in_words(reason, native),
+        after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
+        # Of another job that waits, the start is only an estimate.
+        not_before=_seconds(start) if reason == "BeginTime" else None,
+    )
+
+
+def _rounds(id: str) -> int:
+    """How often a job's time limit passes until all of it is over: tasks of an array that wait may run one after another.
+
+    Slurm shows them as 10_[0-3,7%2], a long list cut short with dots.
+    """
+    if not (found := re.search(r"_\[([^%\]]*)(?:%(\d+))?", id)):
+        return 1
+    tasks = 0
+    for part in found[1].split(","):
+        if bounds := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip()):
+            first, last = int(bounds[1]), int(bounds[2] or bounds[1])
+            tasks += 1 + max(0, last - first) // int(bounds[3] or 1)
+    at_once = int(found[2]) if found[2] and int(found[2]) else 1
+    return max(1, -(-tasks // at_once))
+
+
+def _duration(text: str) -> float | None:
+    """Seconds of a time limit: 59:00, 1:00:00, 2-00:00:00; None where there is no limit."""
+    if not (found := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)):
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return float(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
+
+
+def _accounted(line: str) -> Job | None:
+    parts = line.split("|", 7)
+    if len(parts) < 5:
+        return None
+    id, native, code, start, end, name, comment, submitted = (*parts, "", "", "")[:8]
+    exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
+    # Most clusters don't keep comments, but the line that submitted: its script is named after the tag.
+    script = re.search(r"([\w-]+)\.sh'?$", submitted)
+    tag = comment.removeprefix(MARK) if comment.startswith(MARK) else script[1] if script else ""
+    return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None  # N/A, Unknown, None
+
+
+def _why(answer: Answer) -> str:
+    return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
+
+
+def _local(moment: dt.datetime) -> str:
+    """`moment` on this machine's clock, as sbatch reads it."""
+    return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _output(log: Path) -> str:
+    """The file for what Slurm itself says: the log, where Slurm takes its name. The script writes to the log whatever its name is.
+
+    % begins one of Slurm's patterns, and a backslash keeps it from reading any; a line of directives has no line break.
+    """
+    text = str(log)
+    if not (text.isascii() and text.isprintable()) or "\\" in text:
+        return "/dev/null"
+    return text.replace("%", "%%")
+
+
+def job_end() -> float | None:
+    """On the node: when this job really ends, in seconds since 1970."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    answer = ask(["squeue", "-h", "-j", job, "-o", "%e"], 15, {"SLURM_TIME_FORMAT": "%s"})
+    end = _seconds(answer.out.strip()) if answer.code == 0 else None
+    return end if end is not None else _seconds(os.environ.get("SLURM_JOB_END_TIME", ""))
+
+
+def job_name() -> str:
+    """On the node: what names this job, and no other, nor its own start before it was requeued; empty outside a job."""
+    job, cluster = os.environ.get("SLURM_JOB_ID"), os.environ.get("SLURM_CLUSTER_NAME", "")
+    return f"slurm job {job} of {cluster or '?'}, restart {os.environ.get('SLURM_RESTART_COUNT') or 0}" if job else ""
+
+
+def lives(job: str) -> bool | None:
+    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
+    answer = ask(["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"], 15)
+    native = answer.out.strip()
+    if answer.code != 0:
+        return False if "Invalid job id" in answer.err else None
+    return None if native == "COMPLETING" else STATES.read(native) is JobState.RUNNING
+
+
+def hosts() -> list[str]:
+    """On the node: the names of the job's nodes, the first one first."""
+    answer = ask(["scontrol", "show", "hostnames", os.environ.get("SLURM_JOB_NODELIST", "")], 15)
+    return answer.out.split() if answer.code == 0 else []
+
+
+def node_rank() -> int:
+    """On the node: its place among the job's nodes."""
+    return int(os.environ.get("SLURM_NODEID", "0"))
+
+
+def go_on() -> int:
+    """On the node: put this very job back into the queue; returns the exit code to end with."""
+    ask(["scontrol", "requeue", os.environ.get("SLURM_JOB_ID", "")], 30)
+    return 0

@@ -1,0 +1,81 @@
+"""A plan as a script that a person can read, and run by hand in place of the launcher."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from pathlib import Path
+
+from ganhpc.core import scheduler_environment
+from ganhpc.core.files import atomic_open
+from ganhpc.launch.planner.planner import Slot
+from ganhpc.launch.schedulers import script_text
+from ganhpc.launch.schedulers.base import SAID, Prepared
+from ganhpc.launch.schedulers.script_text import ScriptText
+from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.prepare import Submission, Wanted
+from ganhpc.launch.submission.submit import Sent
+
+SENT = """\
+# Submitted already, as jobs {}. To submit them once more, delete the next line.
+exit 0
+"""
+NOTHING = script_text.comment("")
+
+
+def write(
+    submission: Submission, wanted: Sequence[Wanted], folder: Path, policy_source: str, sent: Sequence[Sent] = ()
+) -> Path:
+    """Write night-YYYY-MM-DD.sh into `folder`, and the script of each job into its run; returns its path.
+
+    The plan is noted in the runs, so that jobs which were submitted by hand are known by their tags. Raises UserError.
+    """
+    if not sent:
+        sending.note_plan(submission, wanted, policy_source)
+        for job in submission.jobs:
+            sending.write_script(job)
+    slots = submission.plan.slots
+    day = (slots[0].start if slots else submission.plan.window.start).date()
+    path = folder / f"night-{day}.sh"
+    with atomic_open(path) as file:
+        file.write(text(submission, day, sent).encode())
+    path.chmod(0o755)
+    return path
+
+
+def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str:
+    """The script."""
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    ids = ", ".join(job.id for job in sent)
+    left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
+    names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
+    own = {} if submission.scheduler.name == "local" else {key: script_text.word(text) for key, text in names.items()}
+    return script_text.fill(
+        f"night_{submission.scheduler.name}.sh",
+        **own,
+        day=script_text.comment(f"{day:%A %d %B %Y}"),
+        count=script_text.number(len(pairs)),
+        place=script_text.comment(SAID[submission.scheduler.name]),
+        policy=script_text.comment(submission.policy.name),
+        sent=script_text.shell(SENT, script_text.comment(ids)) if sent else NOTHING,
+        steps=script_text.lines(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),
+        left=script_text.lines(script_text.shell("# {}", script_text.comment(line)) for line in left),
+    )
+
+
+def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> ScriptText:
+    """One job: when and why, then its command, which waits for the one before it where it must."""
+    request = job.request
+    behind = (slot.kind == "chain" and not request.after) or (request.alone and request.kind != "reservation")
+    times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
+    title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
+    before = script_text.shell('"$job{}"', script_text.number(k - 1)) if behind and k > 1 else None
+    command = submission.scheduler.by_hand(job, before)
+    return script_text.lines(
+        [
+            *([NOTHING] if k > 1 else []),
+            script_text.shell("# {}", title),
+            script_text.comment_lines(slot.reason, "#    "),
+            script_text.shell("job{}=$(submit {} {})", script_text.number(k), script_text.word(request.tag), command),
+        ]
+    )

@@ -1,0 +1,101 @@
+"""Checks before a submission of what a job will run on its node, as far as this machine can see: interpreter, packages, setup lines."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.subprocesses import ask
+from ganhpc.launch.schedulers.script_text import comment
+
+NEEDED = ("torch", "numpy", "click", "safetensors")
+"""Packages without which no training begins; found, not imported: torch alone takes seconds."""
+OLDEST = (3, 11)
+SECONDS = 20.0
+"""An interpreter on a slow disk that says nothing for this long is left to the node."""
+MARK = "ganhpc-python"
+PROBE = f"""
+import sys
+sys.path.pop(0)
+sys.stdout.write("{MARK} %d %d" % tuple(sys.version_info[:2]))
+sys.stdout.flush()
+from importlib.util import find_spec
+sys.stdout.write("".join(" " + name for name in {NEEDED!r} if find_spec(name) is None))
+"""
+"""Read by any Python, too old ones included."""
+
+
+def check(site: Site) -> None:
+    """Raise UserError where a job would end before its training begins."""
+    if said := setup_problem(site.setup_lines):
+        raise UserError(f"setup in {_settings(site)} is not shell that bash reads ({said}): correct it.")
+    if said := python_problem(site):
+        raise UserError(f"{said}.")
+
+
+def setup_problem(setup: tuple[str, ...]) -> str:
+    """Why bash can't read the setup lines, in its words; empty where it can."""
+    if not setup or not shutil.which("bash"):
+        return ""
+    answer = ask(["bash", "-n", "-c", "\n".join(setup)], SECONDS)
+    return comment(answer.err.strip().partition("\n")[0].removeprefix("bash: -c: ")) if answer.code else ""
+
+
+def python_problem(site: Site) -> str:
+    """Why the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
+    named = site.interpreter
+    if site.container or ("/" not in named and site.setup_lines):
+        return ""  # a container has its own, and setup may put one on the path
+    if site.python is None and not os.environ.get("PYTHONPATH"):
+        return own_problem(site)
+    path = shutil.which(named)
+    if path is None:
+        there = "is not executable" if Path(named).exists() else "is not there"
+        return f"python in {_settings(site)} is {site.python!r}, but {comment(named)} {there}: correct it, or remove the line"
+    return _asked(path, site)
+
+
+def own_problem(site: Site = Site()) -> str:  # noqa: B008
+    """What the interpreter of this process lacks for a training, with the way on; empty where it has all."""
+    return _missing(sys.executable, [name for name in NEEDED if importlib.util.find_spec(name) is None], site)
+
+
+@functools.lru_cache
+def _asked(path: str, site: Site) -> str:
+    # A job has this folder, and nothing else, on its PYTHONPATH.
+    answer = ask([path, "-c", PROBE], SECONDS, {"PYTHONPATH": str(ROOT)})
+    if answer.code is None:
+        return ""
+    _, mark, said = answer.out.partition(MARK)
+    if not mark:
+        return f"{comment(path)}, the jobs' python, can't be run ({comment(answer.last_words) or f'exit code {answer.code}'}): correct python in {_settings(site)}"
+    major, minor, *missing = said.split()
+    if (int(major), int(minor)) < OLDEST:
+        return f"{comment(path)}, the jobs' python, is Python {major}.{minor}, and ganhpc needs {OLDEST[0]}.{OLDEST[1]} or newer: {_way(site)}"
+    return _missing(path, missing, site)
+
+
+def _missing(path: str, names: list[str], site: Site) -> str:
+    if not names:
+        return ""
+    return f"{comment(path)}, the jobs' python, does not have {', '.join(names)}: {_way(site)}"
+
+
+def _way(site: Site) -> str:
+    made = ROOT / ".venv" / "bin" / "python"
+    if site.python is not None:
+        return f"correct python in {_settings(site)}, or remove the line: the jobs then run under the launcher's own"
+    if os.access(made, os.X_OK) and Path(sys.prefix).resolve() != made.parents[1].resolve():
+        return f"type {shlex.quote(str(made))} launch.py .. instead"
+    return f"`make setup` in {comment(str(ROOT))} makes one that has all of it, .venv/bin/python"
+
+
+def _settings(site: Site) -> str:
+    return comment(str(site.path)) if site.path else "the settings"

@@ -1,0 +1,270 @@
+"""Submission, second half: what is there already, and sending what is not.
+
+One launcher at a time submits; what is about to be submitted is written down first, with a tag that the scheduler keeps, so that
+a crash in between never submits twice.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.files import atomic_open, storage_errors
+from ganhpc.core.printable import shell_word
+from ganhpc.core.settings import state_folder
+from ganhpc.launch.planner.planner import Slot
+from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
+from ganhpc.launch.submission import granted, recent_jobs
+from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
+from ganhpc.launch.submission.recent_jobs import Submitted
+from ganhpc.runs import job_origin, submission_record
+from ganhpc.runs.job_origin import Origin
+from ganhpc.runs.run_files import RefusalSource, Request
+from ganhpc.runs.run_folder import Run, State
+
+LATE_SECONDS = 45.0
+"""How old a plan may become while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A job that the scheduler has taken, and what is to be said of it."""
+
+    id: str
+    note: str = ""
+
+
+@contextmanager
+def one_launcher(scheduler: str) -> Iterator[None]:
+    """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises Busy."""
+    folder = state_folder()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder / f"submit-{scheduler}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        for _ in range(600):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(0.1)
+        else:
+            raise Busy(
+                "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def survey(
+    wanted: Sequence[Wanted], queue: Sequence[Job], here: Origin | None = None
+) -> tuple[list[Wanted], list[str]]:
+    """(what is still to be submitted, sentences on the rest). `here`: whose queue of which place it is.
+
+    A run with living jobs that will end it is submitted already. One whose launch was cut short (a refusal, a crash) lacks its later
+    segments only. One with jobs at another place, or of another person, is not submitted here: only they know whether those live.
+    """
+    todo, said = [], []
+    for w in {w.run.folder: w for w in wanted}.values():
+        alive: list[tuple[submission_record.Entry, Job]] = []
+        tree = submission_record.read(w.run)
+        for entry in submission_record.open_jobs(tree):
+            if job := find_job(entry, queue):
+                alive.append((entry, job))
+                if entry["job_id"] != job.id:
+                    submission_record.note_id(w.run, entry["tag"], job.id, here=here)
+        mine = {entry["tag"] for entry, _ in alive}
+        others = [entry for entry in job_origin.elsewhere(tree, here) if entry["tag"] not in mine] if here else []
+        if others:
+            said.append(_others(w, others))
+            continue
+        of_one_job = w.experiment.budget.time is None and w.segments is None
+        whole = of_one_job or any(entry["last"] for entry, _ in alive)
+        if alive and whole:
+            jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
+            said.append(
+                f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {shell_word(w.run.name)}` takes it back."
+            )
+        elif not alive and w.run.is_held():
+            said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
+        else:
+            living = tuple(sorted((job for _, job in alive), key=lambda job: job.end or 0.0))
+            todo.append(dataclasses.replace(w, submitted=sum(_to_do(e, job) for e, job in alive), behind=living))
+    return todo, said
+
+
+def _others(w: Wanted, entries: Sequence[submission_record.Entry]) -> str:
+    """The sentence on a run that somebody has submitted elsewhere."""
+    return (
+        f"{w.run} is submitted elsewhere, as {job_origin.said(entries, SAID)}, which can't be asked here: nothing is submitted. "
+        f"Type `python launch.py status {shell_word(w.run.name)}` there: once those jobs have ended, the same command goes on here. Or type it "
+        f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {shell_word(w.run.name)} --elsewhere`."
+    )
+
+
+def _to_do(entry: submission_record.Entry, job: Job) -> float:
+    """Seconds of its run that a living job has yet to do."""
+    return max(
+        0.0, entry["work"] - max(0.0, time.time() - job.start if job.start and job.state is JobState.RUNNING else 0.0)
+    )
+
+
+# -- sending ------------------------------------------------------------------------------------------------------------
+
+
+def send(
+    submission: Submission,
+    wanted: Sequence[Wanted],
+    policy_source: str,
+    clock: Callable[[], dt.datetime] | None = None,
+) -> list[Sent]:
+    """Submit every job of the plan in order. Raises UserError where the scheduler refuses one; those before it stay, and are named.
+
+    `policy_source` is what names the policy for a later `resume`. By `clock`, submitting stops before a job whose place in the plan
+    has come meanwhile: what is returned is shorter then, and the rest wants a new plan.
+    """
+    runs = {w.run.name: w.run for w in wanted}
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    note_plan(submission, wanted, policy_source, about_to=True)
+    sent: list[Sent] = []
+    for slot, prepared in pairs:
+        if clock and _is_past(submission, slot, clock(), bool(sent)):
+            return sent
+        job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
+        try:
+            ready, taken = _hand_over(submission.scheduler, job, slot, submission.policy)
+        except Refused as refused:
+            raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
+        sent.append(taken)
+        submission_record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
+        recent_jobs.add(submission.scheduler.name, Submitted(taken.id, slot.start.timestamp(), job.seconds))
+    return sent
+
+
+def _is_past(submission: Submission, slot: Slot, now: dt.datetime, begun: bool) -> bool:
+    """Whether a slot was planned for later, and that moment has come; or the plan, of which jobs are sent, is too old for the rest."""
+    assert submission.now
+    planned, present = submission.now.timestamp(), now.timestamp()
+    return planned < slot.start.timestamp() <= present or (begun and present - planned > LATE_SECONDS)
+
+
+def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:
+    """Write the plan into the records of its runs. `about_to`: it is sent now, which ends what was said of a cancelling."""
+    launch: Request = {"scheduler": submission.scheduler.name, "policy": policy_source, "launch": submission.launch}
+    pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
+    for w in wanted:
+        entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
+        submission_record.note_intent(w.run, entries, launch, about_to=about_to, here=submission.scheduler.origin)
+
+
+def write_script(job: Prepared) -> None:
+    """Write the job's script where its command looks for it."""
+    with storage_errors(job.script_path.parent):
+        job.script_path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_open(job.script_path) as file:
+        file.write(job.script.encode())
+    job.script_path.chmod(0o755)
+
+
+def _entry(slot: Slot, job: Prepared) -> submission_record.Entry:
+    request = job.request
+    return {
+        "segment": slot.segment,
+        "start": slot.start.isoformat(),
+        "end": slot.end.isoformat(),
+        "kind": slot.kind,
+        "reason": slot.reason,
+        "tag": request.tag,
+        "work": slot.work,
+        "seconds": request.seconds,
+        "last": request.last,
+        "launch": request.launch,
+    }
+
+
+def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
+    """The jobs that must have ended first: where one runs at a time, the one before it too, whatever the plan hopes."""
+    behind = request.kind == "chain" and not request.after
+    if sent and (behind or (request.alone and request.kind != "reservation")):
+        return (*request.after, sent[-1].id)
+    return request.after
+
+
+def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy) -> tuple[Prepared, Sent]:
+    """Submit one job; a reservation whose slot is taken becomes a job that starts once it can and ends by the slot's end."""
+    ready = scheduler.prepare(job)
+    write_script(ready)
+    try:
+        id = scheduler.submit(ready)
+    except Refused as refused:
+        shorter = job.seconds - SLACK_SECONDS
+        if (
+            job.kind != "reservation"
+            or refused.unsure
+            or not scheduler.capabilities().begin
+            or shorter < LEAST_WALLTIME
+        ):
+            raise
+        loose = dataclasses.replace(job, kind="begin", deadline=slot.end, seconds=shorter)
+        ready = scheduler.prepare(loose)
+        write_script(ready)
+        id = scheduler.submit(ready)
+        note = f"no reservation ({refused}{_offer(scheduler, refused)}): it starts once it can, and ends by {slot.end:%H:%M:%S}"
+        job = loose
+    else:
+        note = ""
+    said = granted.check(scheduler, id, job, policy)
+    return ready, Sent(id, "; ".join(filter(None, (note, said))))
+
+
+def _offer(scheduler: Scheduler, refused: Refused) -> str:
+    return f"; {SAID[scheduler.name]} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
+
+
+_NO_GPU = (
+    "; it asked for a GPU: where the cluster has none, type --device cpu, or write gpus_per_node = 0 in the settings"
+)
+
+
+def _usual_gpu(submission: Submission, number: int) -> bool:
+    """Whether a job asks for a GPU that nobody named."""
+    scheduler, request = submission.scheduler, submission.jobs[number].request
+    named = (request.typed_gpus, scheduler.site.gpus_per_node, scheduler.own_gpus())
+    return request.gpus_per_node > 0 and named == (None, None, None)
+
+
+def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, left: Sequence[Run]) -> UserError:
+    """The sentence on a refused job; runs without any job are marked."""
+    name = SAID[submission.scheduler.name]
+    ids = [job.id for job in sent]
+    kept = f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay submitted" if ids else "nothing is submitted"
+    if refused.unsure:
+        kept = "whether it took the job is not known"
+    sentence = (
+        f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
+    )
+    if refused.unsure:
+        sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
+    else:
+        if refused.code in submission.scheduler.codes_of_resources and _usual_gpu(submission, len(ids)):
+            sentence += _NO_GPU
+        for run in left:
+            if not any(job["job_id"] for job in submission_record.read(run)["jobs"]):
+                submission_record.note_refused(run, sentence, RefusalSource.SCHEDULER)
+    return UserError(f"{sentence}; {kept}. Type the command again to go on: it looks at the queue first.")
+
+
+def note_refused(wanted: Sequence[Wanted], error: UserError) -> None:
+    """Mark the runs that a rule has kept from being submitted."""
+    for w in wanted:
+        if w.run.standing().state in (State.NEW, State.REFUSED):
+            submission_record.note_refused(w.run, str(error), RefusalSource.POLICY)

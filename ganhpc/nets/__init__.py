@@ -1,1 +1,0 @@
-"""Networks, one file a family. Constructors take plain values only, since definitions name them."""

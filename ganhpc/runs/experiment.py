@@ -1,0 +1,309 @@
+"""What a run is: a frozen, typed definition, its options on the command line, its JSON and its signature."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib
+import json
+import pkgutil
+import typing
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, ClassVar, Self
+
+from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.printable import slug
+from ganhpc.datasets.data_path import denoted
+from ganhpc.runs.options import Option, kind_of, option
+
+
+class Kind(Enum):
+    """Families of experiments, by what their runs are judged by and reports show."""
+
+    CLASSIFIER = auto()
+    GAN = auto()
+    OTHER = auto()
+
+
+FORMAT = 1
+"""Version of experiment.json. A change that older code can't read, or that changes what a field means, adds one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budget:
+    """What a run may use. None: no bound."""
+
+    time: float | None = option(
+        3600.0, "training clock: training and evaluation, all segments of the run added up", kind="duration"
+    )
+    epochs: int | None = option(
+        None, "fix the number of epochs instead of planning it (then --time, if given, is a cap)", low=1, high=10**6
+    )
+    budget_params: int | None = option(None, "largest number of unique trainable parameters", kind="count")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """Where and with what a run computes. Not part of its signature: the same run may move to another machine."""
+
+    device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
+    nodes: int = option(1, "machines", low=1, high=1024)
+    gpus_per_node: int | None = option(
+        None, "GPUs on each machine (unset: one where the device has any)", low=0, high=64
+    )
+    tasks_per_node: int | None = option(
+        None, "training processes on each machine (unset: one a GPU, or one)", low=1, high=256
+    )
+    threads: int | None = option(
+        None, "threads of each training process on a CPU (auto: measured, unless OMP_NUM_THREADS is set)",
+        kind="auto", low=1, high=4096, metavar="auto|N",
+    )  # fmt: skip
+    checkpoint_every: float = option(60.0, "longest time between two checkpoints", kind="duration")
+    data_root: str | None = option(
+        None, "folder where data sets lie (unset: configuration, then the cache)", metavar="DIR"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """The full definition of a run. A file of `jobs/` derives its own class and adds its fields."""
+
+    NAME: ClassVar[str]
+    """The experiment's name on the command line."""
+    TASK: ClassVar[str]
+    """The module of `ganhpc.train.tasks` that trains it."""
+    DATA: ClassVar[tuple[str, ...]] = ()
+    """Data sets it can train on, shown in the help."""
+
+    KIND: ClassVar[Kind] = Kind.OTHER
+    """The family that reports take it for."""
+
+    preset: str = "default"
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    name: str | None = option(None, "a name of your own for the variant (unset: made from the options)", metavar="TEXT")
+    data: str = option("synthetic", "data set", metavar="NAME|PATH")
+    train_images: int | None = option(None, "use only N training images (unset: all)", kind="count", metavar="N")
+    batch_size: int = option(64, "images a step, over all processes", unit="images", low=1, high=65_536)
+    lr: float = option(0.001, "learning rate at its highest", low=0.0)
+    seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
+    precision: str = option(
+        "auto", "arithmetic of the training step (auto: the faster one; measured on a CPU, where --time bounds the run)",
+        choices=("auto", "fp32", "bf16"),
+    )  # fmt: skip
+    compile: str = option(
+        "auto",
+        "compile the training step (auto: where it pays); off: nor replay it on a GPU",
+        choices=("auto", "on", "off"),
+    )
+
+    def check(self) -> None:
+        """Raise UserError where the fields contradict one another. Definitions extend this."""
+
+    # -- identity ---------------------------------------------------------------------------------------------------
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Everything that decides the result, defaults included: all fields but Resources."""
+        tree = _plain(dataclasses.asdict(self))
+        del tree["resources"]
+        return {"format": FORMAT, "experiment": self.NAME, "task": self.TASK, **tree}
+
+    @property
+    def signature(self) -> str:
+        """Ten hexadecimal digits that stand for the definition."""
+        return _digest(self.definition)
+
+    @property
+    def group(self) -> str:
+        """The signature without the seed: runs of one group differ by nothing else."""
+        tree = self.definition
+        del tree["seed"]
+        return _digest(tree)
+
+    @property
+    def variant(self) -> str:
+        """A readable name: the user's own, or the preset and what differs from it. The seed is not part of it."""
+        if self.name:
+            return slug(self.name)
+        base, words = type(self).presets()[self.preset], [self.preset]
+        for opt in options(type(self)):
+            value, default = opt.get(self), opt.get(base)
+            # Without a bound on the time, the number of epochs says it all.
+            silent = (
+                opt.name in ("seed", "name") or opt.path[0] == "resources" or (opt.name == "time" and value is None)
+            )
+            if not silent and value != default:
+                words.append(opt.label(value))
+        text = slug("-".join(words))
+        return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
+
+    # -- presets, options, JSON ----------------------------------------------------------------------------------------
+
+    @classmethod
+    def presets(cls) -> dict[str, Self]:
+        """The exact, named variants: `PRESETS` of the experiment's file."""
+        return importlib.import_module(cls.__module__).PRESETS
+
+    @classmethod
+    def from_preset(cls, preset: str) -> Self:
+        """The definition called `preset`. Raises UserError with the nearest names where there is none."""
+        presets = cls.presets()
+        if preset not in presets:
+            raise UserError(f"--preset {preset!r} is not one of {cls.NAME}'s presets: {nearest(preset, presets)}.")
+        return presets[preset]
+
+    def replace(self, **values: Any) -> Self:
+        """A copy with options set by name (budget and resource options too), checked."""
+        known = {opt.name: opt for opt in options(type(self))}
+        changes: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise UserError(f"{self.NAME} has no option {name!r}: {nearest(name, known)}.")
+            value = denoted(value) if name == "data" else value
+            known[name].check(value)
+            first, *rest = known[name].path
+            if rest:
+                group = changes.get(first, getattr(self, first))
+                changes[first] = dataclasses.replace(group, **{rest[0]: value})
+            else:
+                changes[first] = value
+        made = dataclasses.replace(self, **changes)
+        made.check()
+        return made
+
+    def to_json(self) -> dict[str, Any]:
+        """What experiment.json holds."""
+        return {
+            **self.definition,
+            "resources": _plain(dataclasses.asdict(self.resources)),
+            "variant": self.variant,
+            "signature": self.signature,
+            "group": self.group,
+        }
+
+    @staticmethod
+    def from_json(tree: dict[str, Any]) -> Experiment:
+        """The definition in `tree`. Raises UserError where this version of the program can't read it."""
+        if tree.get("format") != FORMAT:
+            raise UserError(
+                f"this run was written in format {tree.get('format')!r} and this version reads format {FORMAT}: "
+                "use the version that made it, or launch again with --new."
+            )
+        if not isinstance(tree.get("experiment"), str):
+            raise UserError("this run's definition does not name its experiment: launch again with --new.")
+        cls = find(tree["experiment"])
+        missing = [f.name for f in dataclasses.fields(cls) if f.name not in tree]
+        extra = set(tree) - {f.name for f in dataclasses.fields(cls)} - _EXTRA_KEYS
+        if missing or extra:
+            raise UserError(
+                f"this run's definition has other fields than this version's {cls.NAME} "
+                f"(missing: {', '.join(missing) or 'none'}; unknown: {', '.join(sorted(extra)) or 'none'}): "
+                "use the version that made it, or launch again with --new."
+            )
+        try:
+            made = cls(**{f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(cls)})
+            for opt in options(cls):
+                opt.check_type(opt.get(made))
+                opt.check(opt.get(made))
+            made.check()
+            cls.from_preset(made.preset)
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"this run's definition is damaged ({error}): launch again with --new.") from None
+        return made
+
+
+_EXTRA_KEYS = {"format", "experiment", "task", "variant", "signature", "group"}
+
+
+# -- options ----------------------------------------------------------------------------------------------------------
+
+
+def options(cls: type[Experiment]) -> tuple[Option, ...]:
+    """The options of a definition, those of Budget and Resources included, in the order of their fields."""
+    if cls not in _OPTIONS:
+        _OPTIONS[cls] = tuple(_read_options(cls))
+    return _OPTIONS[cls]
+
+
+_OPTIONS: dict[type[Experiment], tuple[Option, ...]] = {}
+
+
+def _read_options(cls: type[Experiment]) -> list[Option]:
+    found: list[Option] = []
+    owners: list[tuple[type, tuple[str, ...]]] = [(cls, ()), (Budget, ("budget",)), (Resources, ("resources",))]
+    for owner, prefix in owners:
+        hints = typing.get_type_hints(owner)
+        for f in dataclasses.fields(owner):
+            if f.metadata:
+                kind, optional, item = kind_of(hints[f.name])
+                found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item))
+    return found
+
+
+def from_typed(
+    cls: type[Experiment], values: Mapping[str, Any], preset: str = "default", *, scanned: Container[str] = ()
+) -> Experiment:
+    """The preset's definition with the options that were typed (None: not typed) instead of its own.
+
+    Where --epochs is typed or scanned and --time is not, the number of epochs is the budget. Raises UserError.
+    """
+    typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
+    if ("epochs" in typed or "epochs" in scanned) and "time" not in typed and "time" not in scanned:
+        typed["time"] = None
+    return cls.from_preset(preset).replace(**typed)
+
+
+# -- look-up ----------------------------------------------------------------------------------------------------------
+
+
+def names() -> list[str]:
+    """The experiments: one per file of `jobs/`. A file `wgan_gp.py` is `wgan-gp`."""
+    package = importlib.import_module("jobs")
+    return sorted(
+        m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")
+    )
+
+
+def find(name: str) -> type[Experiment]:
+    """The definition of the experiment called `name`. Raises UserError with the nearest names."""
+    if name not in names():
+        raise UserError(f"there is no experiment {name!r}: {nearest(name, names())}.")
+    module = importlib.import_module(f"jobs.{name.replace('-', '_')}")
+    classes = [
+        c
+        for c in vars(module).values()
+        if isinstance(c, type) and issubclass(c, Experiment) and c.__module__ == module.__name__
+    ]
+    (cls,) = [c for c in classes if getattr(c, "NAME", None) == name]
+    return cls
+
+
+def summary(name: str) -> str:
+    """The first line of the experiment's file."""
+    return (importlib.import_module(find(name).__module__).__doc__ or name).strip().splitlines()[0]
+
+
+# -- small helpers ----------------------------------------------------------------------------------------------------
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _plain(tree: Any) -> Any:
+    """`tree` as JSON would give it back: tuples become lists."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return [_plain(value) for value in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _typed(name: str, value: Any) -> Any:
+    nested = {"budget": Budget, "resources": Resources}
+    if name in nested:
+        known = {f.name for f in dataclasses.fields(nested[name])}
+        return nested[name](**{key: item for key, item in value.items() if key in known})
+    return tuple(value) if isinstance(value, list) else value

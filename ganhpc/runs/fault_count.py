@@ -1,0 +1,52 @@
+"""faults.json of a run: how often in a row an error of the file system has ended its training without progress.
+
+The file has a fixed size and is rewritten in place: a full disk has room for that, and not for a second file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import parse_json, read_bytes
+
+MOST = 5
+"""Faults in a row without a new checkpoint in between after which the jobs of a launch are not repeated."""
+SIZE = 512
+
+
+def reserve(folder: Path) -> None:
+    """Make the file where there is none, while there is room for it."""
+    with suppress(OSError):
+        handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        try:
+            os.write(handle, _bytes("", 0, 0))
+        finally:
+            os.close(handle)
+
+
+def note(folder: Path, launch: str, step: int) -> int:
+    """Count one more fault of `launch` whose newest checkpoint is that of `step`. Returns how many there were in a row."""
+    count = 1
+    with suppress(OSError, UserError, ValueError, KeyError, TypeError):
+        before = parse_json(read_bytes(_path(folder), SIZE))
+        if before["launch"] == launch and before["step"] == step:
+            count = int(before["count"]) + 1
+    with suppress(OSError):
+        handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.pwrite(handle, _bytes(launch, step, count), 0)
+        finally:
+            os.close(handle)
+    return count
+
+
+def _path(folder: Path) -> Path:
+    return folder / "faults.json"
+
+
+def _bytes(launch: str, step: int, count: int) -> bytes:
+    return json.dumps({"launch": launch[:200], "step": step, "count": count}).encode().ljust(SIZE - 1) + b"\n"

@@ -1,0 +1,127 @@
+"""The claim of a job on its run: one job at a time trains a run, on whichever machines the jobs are. Written by the node side.
+
+{"owner", "scheduler", "cluster", "id", "host"} in claim.json; whoever has it touches the file again and again.
+A job whose run another living job has claimed ends at once. Locks don't reach across machines on every file system, and a trainer that
+was killed a moment ago looks alive for a while; so the scheduler is asked for the other job, and where it can't be, the file is watched.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import folder_lock, read_json, write_json
+from ganhpc.runs import file_owner as owners
+from ganhpc.runs.run_folder import STALE_SECONDS, Run
+
+BEAT_SECONDS = 10.0
+"""How often a claim is touched."""
+FOLLOW_SECONDS = STALE_SECONDS + 60
+"""How long the other nodes of a job wait for its first one to claim the run."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as its claim names it."""
+
+    owner: str
+    """Its name, with its count of restarts (ganhpc.runs.file_owner)."""
+    scheduler: str
+    cluster: str
+    id: str
+    host: str
+
+    @staticmethod
+    def mine(owner: str, scheduler: str, environ: dict[str, str] | os._Environ[str] = os.environ) -> Job:
+        """This process's job."""
+        id = environ.get("SLURM_JOB_ID" if scheduler == "slurm" else "OAR_JOB_ID", "") if scheduler else ""
+        return Job(owner, scheduler, environ.get("SLURM_CLUSTER_NAME", ""), id, socket.gethostname())
+
+    def is_same(self, other: Job) -> bool:
+        """Whether both are one job, before and after it was sent again."""
+        key = (self.scheduler, self.cluster, self.id)
+        return self.owner == other.owner or (bool(self.id) and key == (other.scheduler, other.cluster, other.id))
+
+    def __str__(self) -> str:
+        return f"job {self.id} ({self.host})" if self.id else f"another job ({self.host})"
+
+
+class Claim:
+    """This job's claim on a run. `lives` asks its scheduler whether the job with a number trains: None where it can't tell."""
+
+    def __init__(self, run: Run, job: Job, lives: Callable[[str], bool | None]) -> None:
+        self.path, self.folder, self.job, self.lives = Path(run.folder) / "claim.json", run.folder, job, lives
+        self.touched = 0.0
+
+    def take(self) -> str:
+        """Claim the run; returns an empty text, or the sentence on the job that has it. Raises UserError where it can't be written."""
+        patience, first = time.monotonic() + STALE_SECONDS + 10, self._beat()
+        over: Job | None = None
+        while True:
+            with folder_lock(self.folder):
+                holder = self.holder()
+                if holder is None or holder.is_same(self.job) or holder == over:
+                    write_json(self.path, asdict(self.job), durable=False)
+                    return ""
+            alive = self._alive(holder)
+            if alive or (alive is None and self._beat() not in (None, first)):
+                return f"{holder} trains this run already: this one, {self.job}, ends at once"
+            if alive is False or time.monotonic() > patience:
+                over = holder
+            else:
+                time.sleep(0.5)
+
+    def follow(self) -> str:
+        """On another node of the job: wait until the first one has claimed the run; else the sentence on why not."""
+        patience = time.monotonic() + FOLLOW_SECONDS
+        while time.monotonic() < patience:
+            holder = self.holder()
+            if holder and holder.owner == self.job.owner:
+                return ""
+            if holder and not holder.is_same(self.job) and self._alive(holder):
+                return f"{holder} trains this run already: {self.job} ends at once"
+            time.sleep(0.5)
+        return "the first node of this job has not begun to train: nothing to do"
+
+    def beat(self) -> None:
+        """Show that this job lives."""
+        if time.monotonic() - self.touched > BEAT_SECONDS:
+            self.touched = time.monotonic()
+            with suppress(OSError):
+                os.utime(self.path)
+
+    def drop(self) -> None:
+        """Give the run to the next job."""
+        with suppress(OSError, UserError), folder_lock(self.folder):
+            if (holder := self.holder()) and holder.owner == self.job.owner:
+                self.path.unlink()
+
+    def holder(self) -> Job | None:
+        """The job that has claimed the run, if one has."""
+        try:
+            tree: dict[str, Any] = read_json(self.path) or {}
+        except UserError:
+            return None
+        fields = [tree.get(key) for key in Job.__dataclass_fields__]
+        return Job(*map(str, fields)) if all(isinstance(field, str) for field in fields) else None
+
+    def _alive(self, holder: Job) -> bool | None:
+        if owners.is_over(holder.owner):
+            return False
+        if not holder.id:
+            return True if holder.host == self.job.host and owners.is_process(holder.owner) else None
+        mine = (self.job.scheduler, self.job.cluster)
+        return self.lives(holder.id) if (holder.scheduler, holder.cluster) == mine else None
+
+    def _beat(self) -> int | None:
+        try:
+            return self.path.stat().st_mtime_ns
+        except OSError:
+            return None

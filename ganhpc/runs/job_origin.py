@@ -1,0 +1,91 @@
+"""Origin of a job: its scheduler, the scheduler's server or cluster, and the user who submitted it. request.json keeps it with each job."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ganhpc.runs.run_files import Entry, Request
+
+INTENT_SECONDS = 600.0
+"""A job of another origin without an id may be on its way to its scheduler for this long."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A place and a person. Two jobs of one origin are told apart by the tags of the launcher, which are random."""
+
+    scheduler: str
+    cluster: str
+    """ClusterName of Slurm, the site or server of OAR, the host of a local queue; empty: not known."""
+    uid: int
+    user: str
+
+    @staticmethod
+    def here(scheduler: str, cluster: str) -> Origin:
+        """This process's user at the scheduler that answers here."""
+        uid = os.getuid()
+        return Origin(scheduler, cluster, uid, user_of(uid))
+
+    def to_entry(self) -> Entry:
+        """The fields that request.json keeps with each job."""
+        return {"scheduler": self.scheduler, "cluster": self.cluster, "uid": self.uid, "user": self.user}
+
+    def may_ask(self, entry: Entry) -> bool:
+        """Whether the scheduler here may know the job: nothing in its record names another place or person."""
+        known = (
+            entry.get("scheduler") or self.scheduler,
+            entry.get("cluster") or self.cluster,
+            entry.get("uid", self.uid),
+        )
+        return known == (self.scheduler, self.cluster or known[1], self.uid)
+
+    def is_of(self, entry: Entry) -> bool:
+        """Whether the record names this place and person. Jobs of older versions name none."""
+        return bool(self.cluster) and entry.get("cluster") == self.cluster and self.may_ask(entry) and "uid" in entry
+
+
+def user_of(uid: int) -> str:
+    """The name of a user, or the number where there is no name."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def of_another_person(entry: Entry) -> bool:
+    """Whether another user has submitted the job."""
+    return entry.get("uid", os.getuid()) != os.getuid()
+
+
+def may_live(entry: Entry, record: Request) -> bool:
+    """Whether a job of another origin, which nobody asks here, has to be taken for living."""
+    if entry.get("ended") or entry.get("forgotten"):
+        return False
+    if entry["job_id"]:
+        return True
+    return time.time() - record.get("submitted", 0.0) < INTENT_SECONDS
+
+
+def elsewhere(record: Request, here: Origin) -> list[Entry]:
+    """The jobs in a record that may live at another place, or are of another person."""
+    return [e for e in record["jobs"] if not here.may_ask(e) and may_live(e, record)]
+
+
+def said(entries: Iterable[Entry], titles: dict[str, str]) -> str:
+    """Where jobs are, in words: `job 7 on the Slurm cluster 'alpha' (user alice)`; `titles` are the schedulers' names in sentences."""
+    return " and ".join(dict.fromkeys(_said(entry, titles) for entry in entries))
+
+
+def _said(entry: Entry, titles: dict[str, str]) -> str:
+    name = entry.get("scheduler", "")
+    title, cluster = titles.get(name, name or "a scheduler"), entry.get("cluster", "")
+    place = (
+        f"{title} of {cluster}" if name == "oar" else f"the {title} cluster {cluster!r}" if name == "slurm" else title
+    )
+    where = place if name in ("oar", "slurm") and cluster else f"{title}{f' ({cluster})' if cluster else ''}"
+    number = f"job {entry['job_id']}" if entry["job_id"] else "a job that is being submitted"
+    return f"{number} on {where} (user {entry.get('user') or 'not known'})"

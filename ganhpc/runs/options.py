@@ -1,0 +1,168 @@
+"""One option of the command line: how a field of a definition becomes one, what it takes, how its value reads."""
+
+from __future__ import annotations
+
+import types
+import typing
+from dataclasses import dataclass, field
+from typing import Any
+
+from ganhpc.core import units
+from ganhpc.core.errors import UserError, nearest
+from ganhpc.datasets.data_path import denoted
+
+_YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    unit: str = "",
+    kind: str = "",
+    choices: tuple[str, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+    metavar: str = "",
+    flag: str = "",
+) -> Any:
+    """A field of a definition that becomes an option of the command line.
+
+    `kind`: "duration" or "count" where the text has a unit of its own, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
+    typed, where that is not the field's name.
+    """
+    meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
+    return field(default=default, metadata={**meta, "word": flag})
+
+
+@dataclass(frozen=True)
+class Option:
+    """One field of a definition as an option: where it lies, what it takes, how its value reads."""
+
+    name: str
+    path: tuple[str, ...]
+    type: Any
+    """int, float, str, bool, or tuple."""
+    optional: bool
+    default: Any
+    help: str
+    unit: str = ""
+    kind: str = ""
+    choices: tuple[str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    metavar: str = ""
+    word: str = ""
+    item: type = int  # of a tuple: int or float
+
+    @property
+    def flag(self) -> str:
+        return self.word or "--" + self.name.replace("_", "-")
+
+    def get(self, experiment: object) -> Any:
+        value: Any = experiment
+        for part in self.path:
+            value = getattr(value, part)
+        return value
+
+    def parse(self, text: str) -> Any:
+        """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
+        try:
+            value = self._convert(text.strip())
+        except UserError as error:
+            raise UserError(f"{self.flag}: {error}") from None
+        except ValueError:
+            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
+        self.check(value)
+        return value
+
+    def _convert(self, text: str) -> Any:
+        if self.optional and text.lower() == ("auto" if self.kind == "auto" else "none"):
+            return None
+        if self.kind == "duration":
+            return units.parse_duration(text)
+        if self.kind == "count":
+            return units.parse_count(text)
+        if self.type is tuple:
+            parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
+            if self.item is float:
+                units.refuse_split_decimal(parts, text)
+            return tuple(self._item(part) for part in parts if part.strip())
+        if self.type is bool:
+            if text.lower() not in _YES + _NO:
+                raise ValueError(text)
+            return text.lower() in _YES
+        return denoted(text) if self.name == "data" else self.type(text)
+
+    def check_type(self, value: Any) -> None:
+        """Raise UserError where `value`, read from a file, is of another type than the option's."""
+        if value is None and self.optional:
+            return
+        item = self.item if self.type is tuple else self.type
+        items = value if self.type is tuple and isinstance(value, tuple) else (value,)
+        allowed = (int, float) if item is float else (item,)
+        if (self.type is tuple and not isinstance(value, tuple)) or any(type(each) not in allowed for each in items):
+            raise UserError(f"{self.flag} {value!r} is not allowed: it takes {self.expected}.")
+        if self.kind and not 0 < value < 1e15:
+            raise UserError(f"{self.flag} {value!r} is out of range: it takes {self.expected}.")
+
+    def _item(self, text: str) -> float:
+        return units.parse_whole(text) if self.item is int else units.parse_float(text)
+
+    def check(self, value: Any) -> None:
+        """Raise UserError where `value` is outside what the option allows."""
+        if value is None and self.optional:
+            return
+        if self.choices and value not in self.choices:
+            raise UserError(f"{self.flag} {value!r} is not allowed: {nearest(str(value), self.choices)}.")
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and number - number != 0:
+                raise UserError(f"{self.flag} {number!r} is not a finite number.")
+            if (self.low is not None and number < self.low) or (self.high is not None and number > self.high):
+                raise UserError(f"{self.flag} {number!r} is out of range: it takes {self.expected}.")
+
+    @property
+    def expected(self) -> str:
+        """What the option takes, in words."""
+        forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
+        if self.kind in forms:
+            return forms[self.kind]
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        several = "whole numbers such as 6,16" if self.item is int else "numbers such as 0,0.5"
+        noun = {int: "a whole number", float: "a number", tuple: several, bool: "yes or no"}.get(self.type, "a text")
+        if self.kind == "auto":
+            noun = f"auto, or {noun}"
+        if self.low is not None and self.high is not None:
+            return f"{noun} from {self.low:g} to {self.high:g}"
+        return f"{noun} of at least {self.low:g}" if self.low is not None else noun
+
+    def show(self, value: Any) -> str:
+        """`value` as it would be typed."""
+        if value is None:
+            return "auto" if self.kind == "auto" else "unset"
+        if self.kind == "duration":
+            return units.format_duration(value)
+        if self.kind == "count":
+            return units.format_count(value)
+        if isinstance(value, tuple):
+            return ",".join(map(str, value)) or "none"
+        return ("yes" if value else "no") if isinstance(value, bool) else str(value)
+
+    def label(self, value: Any) -> str:
+        """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
+        if self.name == "data":
+            return value.rstrip("/").rsplit("/", 1)[-1]
+        word = self.flag[2:].replace("-", "")
+        if isinstance(value, bool):
+            return word if value else "no" + word
+        return word + self.show(value).replace(",", "x")
+
+
+def kind_of(hint: Any) -> tuple[type, bool, type]:
+    """(the plain type, whether None is allowed, the type of a tuple's items) of an annotation."""
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        (inner,) = [arg for arg in typing.get_args(hint) if arg is not type(None)]
+        kind, _, item = kind_of(inner)
+        return kind, True, item
+    return (typing.get_origin(hint) or hint), False, (typing.get_args(hint) or (int,))[0]

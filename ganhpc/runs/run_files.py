@@ -1,0 +1,258 @@
+"""status.json and request.json of a run, with the type of every field checked when it is read.
+
+Any program, an older version or a damaged disk may have written them. A field of status.json that does not hold what it should is as
+if it were not there: the trainer writes it anew. request.json is kept whole or refused, since a job left out would be submitted twice.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TypedDict, cast
+
+from ganhpc.core.files import LARGE, Damaged, parse_json, read_bytes, read_json
+
+Check = Callable[[Any], bool]
+
+LATEST = 4e9
+"""Seconds since 1970 of the latest moment that is taken for one (in 2096)."""
+MOST_JOBS = 10_000
+_JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:+,\[\]-]{0,99}")
+
+
+class RefusalSource(str, Enum):
+    """Who has refused the last launch of a run."""
+
+    POLICY = "policy"
+    SCHEDULER = "scheduler"
+
+
+class StopCause(str, Enum):
+    """Why a trainer has stopped with a checkpoint."""
+
+    OUT_OF_TIME = "out of time"
+    ASKED = "asked"
+
+
+OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
+                ("the queue of this machine", RefusalSource.SCHEDULER))  # fmt: skip
+"""How sentences began that versions without `refused_by` wrote."""
+OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
+"""How reasons began that versions without `cause` wrote."""
+
+
+def refusal_source(request: Request) -> RefusalSource | None:
+    """Who has refused the run; None where nobody did, or it is not known."""
+    sentence = request.get("refused")
+    if sentence is None:
+        return None
+    said = request.get("refused_by")
+    if said is not None:
+        return RefusalSource(said) if said in tuple(RefusalSource) else None
+    return next((source for words, source in OLD_REFUSALS if sentence.startswith(words)), None)
+
+
+class Status(TypedDict, total=False):
+    """Where the trainer said it stood. A new key needs a line in _STATUS too."""
+
+    state: str
+    reason: str
+    cause: str
+    """A StopCause, where it stopped with a checkpoint."""
+    host: str
+    pid: int
+    time: float
+    launch: str
+    owner: str
+    """Whoever started the trainer that says it (ganhpc.runs.file_owner)."""
+    step: int
+    epoch: float
+    epochs_planned: float
+    seconds: float
+    budget_seconds: float
+    images_per_second: float
+    headline: str
+    rates: dict[str, float]
+    figures: dict[str, float]
+    last: dict[str, float]
+
+
+class Entry(TypedDict, total=False):
+    """One job of a run."""
+
+    tag: str
+    job_id: str | None
+    segment: int
+    kind: str
+    reason: str
+    start: str
+    end: str
+    work: float
+    seconds: float
+    last: bool
+    launch: str
+    command: str
+    ended: str
+    """What its scheduler said of its end; never "unknown"."""
+    forgotten: float
+    """When its scheduler, asked at the right place, did not know it any more; it is asked again."""
+    scheduler: str
+    """Where and by whom it was submitted (ganhpc.runs.job_origin); jobs of older versions lack these."""
+    cluster: str
+    uid: int
+    user: str
+
+
+class Request(TypedDict, total=False):
+    """What was asked of a scheduler for one run. Keys of newer versions are kept."""
+
+    scheduler: str
+    policy: str
+    launch: str
+    submitted: float
+    cancelled: float
+    refused: str
+    refused_by: str
+    """A RefusalSource."""
+    jobs: list[Entry]
+
+
+# -- checks -------------------------------------------------------------------------------------------------------------
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= 100_000
+
+
+def is_number(value: Any) -> bool:
+    """A finite number that a sum of some still holds; no truth value."""
+    return type(value) in (int, float) and -1e300 < value < 1e300
+
+
+def is_amount(value: Any) -> bool:
+    """Seconds, epochs and the like: no more than can be printed and added to a date."""
+    return is_number(value) and 0 <= value < 1e10
+
+
+def is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def is_moment(value: Any) -> bool:
+    """Seconds since 1970."""
+    return is_number(value) and 0 <= value <= LATEST
+
+
+def is_iso(value: Any) -> bool:
+    """A moment as text, with its offset or without."""
+    if not isinstance(value, str) or len(value) > 40:
+        return False
+    try:
+        return is_moment(dt.datetime.fromisoformat(value).timestamp())
+    except (ValueError, OverflowError, OSError):
+        return False
+
+
+def is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def is_job_id(value: Any) -> bool:
+    """What a scheduler may have called a job: a word that no command takes for an option."""
+    return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
+
+
+def numbers(value: Any) -> dict[str, float]:
+    """The items of an object that are numbers, those left out that are not."""
+    return {k: v for k, v in value.items() if is_number(v)} if isinstance(value, dict) else {}
+
+
+# -- status.json --------------------------------------------------------------------------------------------------------
+
+_STATUS: Mapping[str, Check] = {
+    "state": is_text, "reason": is_text, "cause": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text, "owner": is_text,
+    "step": is_count, "epoch": is_amount, "epochs_planned": is_amount, "seconds": is_amount, "budget_seconds": is_amount,
+    "images_per_second": is_amount, "headline": is_text,
+}  # fmt: skip
+_FIGURES = ("rates", "figures", "last")
+
+
+def read_status(path: Path) -> Status:
+    """The fields of status.json that hold what they should; {} where there is no file, or a damaged one."""
+    try:
+        tree = read_json(path) or {}
+    except Damaged:
+        return {}  # It is written often and not forced to the disk: what must last is in the checkpoints.
+    kept = {key: tree[key] for key, check in _STATUS.items() if key in tree and check(tree[key])}
+    kept |= {key: numbers(tree[key]) for key in _FIGURES if isinstance(tree.get(key), dict)}
+    return cast("Status", kept)
+
+
+def metric_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:
+    """The lines of metrics.jsonl with their objects, None for a line that is none. No file: no lines. Raises Damaged."""
+    try:
+        data = read_bytes(path, LARGE)
+    except FileNotFoundError:
+        return []
+    return [(line, _object(line)) for line in data.splitlines()]
+
+
+def read_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the objects of metrics.jsonl, how many lines are none). Raises Damaged where it is no file."""
+    trees = [tree for _, tree in metric_lines(path)]
+    whole = [tree for tree in trees if tree is not None]
+    return whole, len(trees) - len(whole)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    try:
+        tree = parse_json(line)
+    except ValueError:
+        return None
+    return tree if isinstance(tree, dict) else None
+
+
+# -- request.json -------------------------------------------------------------------------------------------------------
+
+_REQUEST: Mapping[str, Check] = {
+    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or is_flag(value),
+    "refused": is_text, "refused_by": is_text,
+}  # fmt: skip
+_ENTRY: Mapping[str, Check] = {
+    "tag": is_text, "job_id": is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": is_iso,
+    "end": is_iso, "work": is_amount, "seconds": is_amount, "last": is_flag, "launch": is_text, "command": is_text,
+    "ended": is_text, "forgotten": is_moment, "scheduler": is_text, "cluster": is_text, "uid": is_count, "user": is_text,
+}  # fmt: skip
+_MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 0, "seconds": 0, "last": False}
+"""What a job lacks that an older version wrote down."""
+
+
+def read_request(path: Path) -> Request:
+    """request.json, its jobs complete; {"jobs": []} where there is none. Raises Damaged that names the first wrong field."""
+    tree = read_json(path) or {}
+    jobs = tree.get("jobs", [])
+    if not isinstance(jobs, list) or len(jobs) > MOST_JOBS or not all(isinstance(job, dict) for job in jobs):
+        raise _wrong(path, "jobs")
+    _check(path, tree, _REQUEST, "")
+    for number, job in enumerate(jobs):
+        _check(path, job, _ENTRY, f" of job {number + 1}")
+    return cast("Request", {**_known(tree), "jobs": [{**_MISSING, **_known(job)} for job in jobs]})
+
+
+def _check(path: Path, tree: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:
+    for key, check in checks.items():
+        if tree.get(key) is not None and not check(tree[key]):
+            raise _wrong(path, f"{key}{where}")
+
+
+def _known(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in tree.items() if value is not None}
+
+
+def _wrong(path: Path, field: str) -> Damaged:
+    return Damaged(
+        f"{path} does not hold what it should (its field {field}): move the file away; its jobs, if any, stay."
+    )

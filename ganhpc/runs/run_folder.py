@@ -1,0 +1,391 @@
+"""The run folder: every path of a run, who writes it, and the state that the files tell.
+
+runs/<experiment>/<variant>-<signature>[-N]/
+  experiment.json   the definition (launcher, once)          request.json   what was submitted (submitter)
+  choices.json      what the trainer settled by measuring    status.json    where it stands (trainer, often)
+  metrics.jsonl     one object a line (trainer)              result.json    the outcome: its existence means done (trainer)
+  evaluation.json   the curve, figures by class (trainer)    description.json   the networks in full (trainer)
+  checkpoints/ tb/ samples/ log.txt                          stop           a stop request to the trainer that holds the lock (anybody)
+  lock              held by the living trainer               stop-<digest>  one to the trainers of one owner (that owner)
+  deadline.json     the end of its owner's job (node script)
+  data.json, data-files.gz   the pictures of a folder or zip that it began with (launcher, once)
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from enum import Enum
+from pathlib import Path
+
+from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.files import Damaged, folder_lock, read_json, storage_errors, write_json
+from ganhpc.core.printable import printable
+from ganhpc.runs import stop_requests
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
+from ganhpc.runs.run_files import RefusalSource, Request, Status, read_request, read_status, refusal_source
+
+STALE_SECONDS = 90.0
+"""A run whose trainer on another machine has said nothing for this long is taken for dead."""
+AHEAD_SECONDS = 90.0
+"""A status from further in the future than two machines' clocks may differ says nothing of now."""
+WATCH_SECONDS = 6.0
+"""How long a status with an impossible time is watched, before a trainer starts: one that lives writes it every second or so."""
+
+
+class State(str, Enum):
+    """The states of a run, as `results --json` gives them."""
+
+    NEW = "new"
+    """The folder exists and nothing has run yet."""
+    WAITING = "waiting"
+    """A scheduler holds a job for it."""
+    RUNNING = "running"
+    """A trainer holds its lock."""
+    DONE = "done"
+    """result.json exists."""
+    RESUMABLE = "resumable"
+    """Stopped, killed or out of time, with a checkpoint: the same command goes on."""
+    LOST = "lost"
+    """Killed or out of time before the first checkpoint: the same command starts over."""
+    CRASHED = "crashed"
+    """The training itself failed (for one, a loss that is not finite); the last good checkpoint is kept."""
+    CANCELLED = "cancelled"
+    """The user asked for its end."""
+    REFUSED = "refused"
+    """It could not begin: a budget or a rule does not allow it, or something it needs is missing."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Standing:
+    """The state of a run and the sentence that explains it."""
+
+    state: State
+    reason: str
+    status: Status
+    refused_by: RefusalSource | None = None
+    job_failed: bool = False
+    """The last of its jobs failed on its node."""
+    damaged: bool = False
+    """A file of the run can't be used; the reason names it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run folder."""
+
+    folder: Path
+
+    experiment_json = property(lambda self: self.folder / "experiment.json")
+    request_json = property(lambda self: self.folder / "request.json")
+    choices_json = property(lambda self: self.folder / "choices.json")
+    status_json = property(lambda self: self.folder / "status.json")
+    result_json = property(lambda self: self.folder / "result.json")
+    evaluation_json = property(lambda self: self.folder / "evaluation.json")
+    description_json = property(lambda self: self.folder / "description.json")
+    deadline_json = property(lambda self: self.folder / "deadline.json")
+    metrics_jsonl = property(lambda self: self.folder / "metrics.jsonl")
+    checkpoints = property(lambda self: self.folder / "checkpoints")
+    samples = property(lambda self: self.folder / "samples")
+    tensorboard = property(lambda self: self.folder / "tb")
+    weights = property(lambda self: self.folder / "weights.safetensors")
+    log = property(lambda self: self.folder / "log.txt")
+    lock = property(lambda self: self.folder / "lock")
+    stop_file = property(lambda self: self.folder / "stop")
+
+    def export(self, name: str) -> Path:
+        """The weights of a network that is of use by itself; beside it, with the ending .json, how it is built."""
+        return self.folder / f"{name}.safetensors"
+
+    @property
+    def name(self) -> str:
+        """The folder's name: <variant>-<signature>[-N]."""
+        return self.folder.name
+
+    def __str__(self) -> str:
+        return printable(shown(self.folder))
+
+    # -- finding and making -------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def find(runs: Path, experiment: Experiment) -> Run | None:
+        """The newest run of exactly this definition below `runs`, or None."""
+        return Run(max(found)[1]) if (found := list(attempts_at(runs, experiment))) else None
+
+    @staticmethod
+    def planned(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
+        """The run that launching this definition would use; with `new`, a folder that does not exist yet."""
+        # One look for both questions: between two, another launcher could make the run that this one then takes for an older attempt.
+        attempts = sorted(attempts_at(runs, experiment))
+        found = None if new else chosen(runs, experiment, [folder for _, folder in attempts])
+        if found:
+            return Run(found)
+        number = attempts[-1][0] + 1 if attempts else 1
+        suffix = f"-{number}" if number > 1 else ""
+        return Run(runs / experiment.NAME / f"{experiment.variant}-{experiment.signature}{suffix}")
+
+    @staticmethod
+    def open(runs: Path, experiment: Experiment, *, new: bool = False) -> Run:
+        """Find the run of this definition, or make its folder. Never overwrites a run.
+
+        Raises UserError where the folder can't be written or holds something else.
+        """
+        for _ in range(100):
+            run = Run.planned(runs, experiment, new=new)
+            if run.experiment_json.exists():
+                run.experiment()
+                return run
+            with storage_errors(run.folder), _not_a_folder(run.folder):
+                run.folder.mkdir(parents=True, exist_ok=True)
+            with folder_lock(run.folder):
+                if not run.experiment_json.exists():
+                    write_json(run.experiment_json, experiment.to_json())
+                    return run
+        raise UserError(f"can't find a free name below {runs / experiment.NAME}: move old runs away.")
+
+    @staticmethod
+    def at(path: Path) -> Run:
+        """The run in the folder `path`. Raises UserError where it is none."""
+        run = Run(path)
+        if not run.experiment_json.is_file():
+            raise UserError(
+                f"{path} is not a run folder (it has no experiment.json): `python launch.py results` lists them."
+            )
+        return run
+
+    @staticmethod
+    def all(runs: Path) -> Iterator[Run]:
+        """Every run below `runs`, in the order of their paths."""
+        for kind in folders_in(runs):
+            with suppress(Damaged):  # an experiment's folder that can't be listed hides no other
+                yield from (Run(Path(folder)) for folder in folders_in(kind))
+
+    # -- reading --------------------------------------------------------------------------------------------------------
+
+    def experiment(self) -> Experiment:
+        """The definition. Raises UserError where this version can't read it."""
+        tree = read_json(self.experiment_json)
+        if tree is None:
+            raise UserError(f"{self.folder} is not a run folder: it has no experiment.json.")
+        try:
+            return Experiment.from_json(tree)
+        except UserError as error:
+            raise UserError(f"{self}: {error}") from None
+
+    def result(self) -> dict[str, object] | None:
+        """The outcome, or None while there is none. Raises Damaged."""
+        return read_json(self.result_json)
+
+    def status(self) -> Status:
+        """Where the trainer said it stood, or {} before its first word, or where a power cut has left the file damaged."""
+        return read_status(self.status_json)
+
+    def has_checkpoint(self) -> bool:
+        """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
+        return any(self.checkpoints.glob("step-*.json"))
+
+    def standing(self) -> Standing:
+        """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""
+        status = self.status()
+        try:
+            found = self._standing(status)
+        except Damaged as error:
+            found = Standing(State.REFUSED, f"damaged: {error}", status, damaged=True)
+        return replace(found, reason=printable(found.reason))
+
+    def _standing(self, status: Status) -> Standing:
+        if self.result() is not None:
+            return Standing(State.DONE, "", status)
+        if self.is_held(status):
+            return Standing(State.RUNNING, status.get("reason", ""), status)
+        read_json(self.experiment_json)
+        asked = read_request(self.request_json)
+        said, saved = _said(status), self.has_checkpoint()
+        if asked.get("cancelled"):
+            return Standing(
+                State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
+            )
+        if asked.get("refused"):
+            return Standing(State.REFUSED, asked["refused"], status, refusal_source(asked))
+        if said is None and saved:
+            return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
+        if said is None:
+            return Standing(*_before_training(asked), status, job_failed=_job_failed(asked))
+        if said not in (State.RUNNING, State.DONE):
+            return Standing(said, status.get("reason", ""), status)
+        # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
+        how = _killed(asked) if said is State.RUNNING else "its result is lost"
+        failed = _job_failed(asked)
+        if saved:
+            return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
+        return Standing(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
+
+    def is_held(self, status: Status | None = None) -> bool:
+        """Whether a living trainer works in this folder, here or on another machine."""
+        try:
+            # To read only: the run may be another person's.
+            handle = os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK)
+        except OSError:
+            return False
+        try:
+            if not _locked(handle, fcntl.LOCK_SH):
+                return True
+        finally:
+            os.close(handle)
+        return self._held_elsewhere(self.status() if status is None else status)
+
+    def _held_elsewhere(self, status: Status) -> bool:
+        """Locks don't reach across machines on every network file system; the status file does, a little later.
+
+        Its time is of another clock: one that is too old or too far ahead says nothing.
+        """
+        age = time.time() - status.get("time", 0.0)
+        return _says_running_elsewhere(status) and -AHEAD_SECONDS < age < STALE_SECONDS
+
+    def _is_written(self, status: Status) -> bool:
+        """Whether another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
+        file server has seen it written a short while ago."""
+        try:
+            before = self.status_json.stat()
+        except OSError:
+            return False
+        if not _says_running_elsewhere(status) or abs(time.time() - before.st_mtime) > STALE_SECONDS:
+            return False
+        patience = time.monotonic() + WATCH_SECONDS
+        while time.monotonic() < patience:
+            time.sleep(0.2)
+            with suppress(OSError):
+                now = self.status_json.stat()
+                if (now.st_ino, now.st_mtime_ns) != (before.st_ino, before.st_mtime_ns):
+                    return True
+        return False
+
+    # -- writing ----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold the run for this process; stop requests to whoever held it before are over. Raises Busy where a living trainer has it."""
+        with storage_errors(self.lock):
+            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
+        try:
+            with folder_lock(self.folder):
+                # A reader that asks whether the run is held has the lock for an instant: look more than once.
+                if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
+                    raise self.busy()
+                status = self.status()
+                if self._held_elsewhere(status) or self._is_written(status):
+                    raise self.busy()
+                stop_requests.forget_old(self.folder)
+            yield
+        finally:
+            os.close(handle)
+
+    def busy(self) -> Busy:
+        """The error for whoever wants a run that is running."""
+        status = self.status()
+        known = "pid" in status and "host" in status
+        where = f" (process {status['pid']} on {printable(status['host'])})" if known else ""
+        return Busy(
+            f"{self} is already running{where}: wait for it, stop it with Ctrl-C there, or start another with --new."
+        )
+
+    def ask_holder_to_stop(self, reason: str) -> bool:
+        """Ask the trainer that holds the run to save and stop; returns whether there is one.
+
+        Under the lock under which a trainer takes the run and forgets older requests: this one is neither lost nor left to the next.
+        """
+        with folder_lock(self.folder):
+            held = self.is_held()
+            if held:
+                self.ask_to_stop(reason)
+        return held
+
+    def ask_to_stop(self, reason: str, owner: str = "") -> None:
+        """Ask the trainers of `owner`, or the one that holds the run, to save and stop at the next step.
+
+        A request to an owner's trainers counts even before they hold the run. Safe in a signal handler, and when repeated.
+        """
+        stop_requests.ask(self.folder, reason, owner)
+
+    def stop_reason(self, owner: str = "") -> str | None:
+        """Why a trainer of `owner` was asked to stop, or None."""
+        return stop_requests.reason_of(self.folder, owner)
+
+
+def _said(status: Status) -> State | None:
+    """The state in the trainer's last word; None where there is none, or one that no trainer says."""
+    said = status.get("state")
+    return State(said) if said in tuple(State) else None
+
+
+def _says_running_elsewhere(status: Status) -> bool:
+    return status.get("host") not in (None, socket.gethostname()) and status.get("state") == State.RUNNING
+
+
+def _before_training(asked: Request) -> tuple[State, str]:
+    """The state of a run whose trainer has said nothing yet, by what was asked of a scheduler."""
+    jobs = [job for job in asked.get("jobs", []) if job.get("job_id")]
+    if not jobs:
+        return State.NEW, "not started"
+    if all(job.get("ended") or job.get("forgotten") for job in jobs):
+        return (
+            State.LOST,
+            f"its job ended ({_ENDS.get(jobs[-1].get('ended') or '', 'why is not known')}) before the training began",
+        )
+    return State.WAITING, "submitted"
+
+
+def _killed(asked: Request) -> str:
+    """How the trainer was killed, as far as the scheduler has said."""
+    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
+    return _ENDS.get(ended[-1], "killed") if ended else "killed"
+
+
+def _job_failed(asked: Request) -> bool:
+    """Whether the last of its jobs that has ended failed."""
+    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
+    return bool(ended) and ended[-1] == "failed"
+
+
+_ENDS = {
+    "timeout": "out of time",
+    "cancelled": "its job was cancelled",
+    "failed": "its job failed",
+    "preempted": "its job was preempted for another",
+}
+"""What a scheduler said of a job's end, in a sentence on its run."""
+
+
+def _locked(handle: int, kind: int, pause: float = 0.0) -> bool:
+    """Whether the lock on `handle` could be taken at once; waits `pause` seconds before it says no."""
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except OSError:
+        time.sleep(pause)
+        return False
+    return True
+
+
+def shown(path: Path) -> str:
+    """`path` as short as a shell in this folder takes it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except (ValueError, OSError, RuntimeError):  # not below it, or a loop of links
+        return str(path)
+
+
+@contextmanager
+def _not_a_folder(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"can't make {folder}: a file is in the way; choose another folder with --runs DIR.") from None

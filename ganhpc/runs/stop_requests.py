@@ -1,0 +1,68 @@
+"""Stop requests in a run folder: `stop` to the trainer that holds the run, `stop-<digest>` to the trainers of one owner.
+
+Each owner's requests have a file of their own, with the owner in its first line: none keeps another from being written, or is removed
+with it. A request to the holder is made and forgotten under the run folder's lock (Run.hold, Run.ask_holder_to_stop).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import read_text
+from ganhpc.runs.file_owner import is_over
+
+FILE = "stop"
+
+
+def path_of(folder: Path, owner: str = "") -> Path:
+    """The file of a request to the trainers of `owner`, or to the trainer that holds the run."""
+    return folder / (f"{FILE}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}" if owner else FILE)
+
+
+def ask(folder: Path, reason: str, owner: str = "") -> None:
+    """Write a request; one that is there keeps its reason. Safe in a signal handler, and when repeated."""
+    try:
+        handle = os.open(path_of(folder, owner), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError:
+        return
+    try:
+        os.write(handle, (f"{owner}\n{reason}" if owner else reason).encode())
+    except OSError:
+        pass  # The file's existence is the message; the words are for people.
+    finally:
+        os.close(handle)
+
+
+def reason_of(folder: Path, owner: str = "") -> str | None:
+    """Why a trainer of `owner` that holds the run was asked to stop, or None."""
+    for name in dict.fromkeys((owner, "")):
+        path = path_of(folder, name)
+        try:
+            text = read_text(path)
+        except FileNotFoundError:
+            continue
+        except UserError:
+            if path.is_dir():  # nobody's request, and it could never be taken back
+                continue
+            text = ""
+        return (text.partition("\n")[2] if name else text) or "asked to stop"
+    return None
+
+
+def forget(folder: Path, owner: str) -> None:
+    """Remove a request to the trainers of `owner`, all of which have ended."""
+    with suppress(OSError):
+        path_of(folder, owner).unlink()
+
+
+def forget_old(folder: Path) -> None:
+    """Remove requests to trainers of before. Those of living owners stay: one of them may have started this trainer."""
+    forget(folder, "")
+    for path in folder.glob(f"{FILE}-*"):
+        with suppress(OSError, UserError):
+            if is_over(read_text(path).partition("\n")[0]):
+                path.unlink()

@@ -1,1 +1,0 @@
-"""Schedulers: local, Slurm, OAR; one file each."""

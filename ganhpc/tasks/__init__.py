@@ -1,1 +1,0 @@
-"""Tasks: losses and the order of updates, one file each; looked up by module name."""

@@ -1,0 +1,254 @@
+"""`python -m ganhpc.train RUN_FOLDER`: train one run from where it stands. Knows nothing of schedulers.
+
+Exit codes: 0 done; 75 stopped, to be resumed; 74 ended by an error of a file system that may pass; 2 refused; 3 already running;
+4 non-finite; 1 a bug or a crash.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ganhpc.core import storage_errors, streams
+from ganhpc.core.errors import StorageFault, UserError
+from ganhpc.core.printable import say_error
+from ganhpc.core.storage_errors import remove_leftovers
+from ganhpc.core.units import counted
+from ganhpc.runs import cores, fault_count, file_owner, last_words
+from ganhpc.runs.run_files import StopCause
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
+from ganhpc.train.runtime.status_file import write_status
+from ganhpc.train.runtime.stop_watch import Doing, Interrupted, StopWatch, leave_now
+
+
+def main(argv: list[str]) -> int:
+    """Train the run in the folder that `argv` names. Returns the exit code."""
+    begun = time.monotonic()
+    if os.environ.get(DIE_WITH_PARENT):
+        die_with_parent()
+    if len(argv) != 1:
+        print("usage: python -m ganhpc.train RUN_FOLDER", file=sys.stderr)
+        return 2
+    try:
+        run = Run.at(Path(argv[0]))
+        with ExitStack() as stack:
+            if _is_main():
+                stack.enter_context(run.hold())
+                _clear_up(run)
+            return Process(run, begun).train()
+    except UserError as error:
+        return _refused(error)
+
+
+def shown(code: int) -> int:
+    """The exit code to end with: torchrun takes any but 0 for a failure, and the launcher has the last words of a polite stop."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1" and last_words.VARIABLE in os.environ
+    return 0 if several and code == EXIT_RESUMABLE else code
+
+
+def _is_main() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _refused(error: UserError) -> int:
+    last_words.say(State.REFUSED, str(error))
+    if _is_main():  # Of several processes that are refused the same, one says so.
+        say_error(error)
+    return error.exit_code
+
+
+def _clear_up(run: Run) -> None:
+    """Remove what trainers that were killed have left half-written: nobody else writes below the folder while its lock is held."""
+    remove_leftovers(run.folder)
+    for folder in (run.checkpoints, run.samples, run.tensorboard):
+        remove_leftovers(folder, mine=True)
+    fault_count.reserve(run.folder)
+
+
+class Process:
+    """One process that trains a run, from its first look at the run to its last words."""
+
+    def __init__(self, run: Run, begun: float) -> None:
+        """`begun`: when the process started (time.monotonic)."""
+        self.run, self.begun = run, begun
+        self.trainer: Any = None
+        self.owner = file_owner.mine()
+        self.watch = StopWatch(lambda: run.stop_reason(self.owner), self._doing, self._leave)
+
+    def train(self) -> int:
+        """Build and fit; write what became of it into status.json. Returns the exit code."""
+        self._hear_signals()
+        self.watch.start()
+        try:
+            code = self._fit()
+            self.watch.end()
+            return code
+        except (Interrupted, Exception) as error:
+            self.watch.end()
+            if self.watch.reason is not None and not isinstance(error, UserError):
+                # Interrupted by our own watch; or another process of this run was, and the connection to it has broken.
+                return self._stopped(self.watch.reason)
+            return self._ended_by(error)
+
+    def _ended_by(self, error: BaseException) -> int:
+        if isinstance(error, OSError):
+            error = storage_errors.fault(error, doing="read or write")
+        if isinstance(error, StorageFault):
+            return self._fault(error)
+        if isinstance(error, UserError):
+            self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error))
+            if _is_main():
+                say_error(error)
+            return error.exit_code
+        traceback.print_exception(error)
+        sentence = _out_of_memory(error) or f"{type(error).__name__}: {error}"
+        self._finish(State.CRASHED, sentence)
+        if _is_main():
+            say_error(sentence)
+        return 1
+
+    def _trained(self) -> bool:
+        """Whether a step was made: what is refused before the first has not failed in training."""
+        return self.trainer is not None and self.trainer.progress.step > 0
+
+    def _fault(self, error: StorageFault) -> int:
+        """End with an error of a file system: one that may pass leaves the run to be gone on with, a few times without progress."""
+        sentence, state = str(error), State.CRASHED if self._trained() else State.REFUSED
+        if error.passing:
+            step = self.trainer.saved_step if self.trainer else 0
+            count = fault_count.note(self.run.folder, os.environ.get(LAUNCH, ""), step) if _is_main() else 1
+            state = self._left_state() if count <= fault_count.MOST else State.CRASHED
+            if count > 1:
+                sentence += f" (This was fault {count} in a row without progress.)"
+        self._finish(state, sentence)
+        if _is_main():
+            say_error(sentence)
+        return EXIT_FAULT if error.passing else error.exit_code
+
+    def _left_state(self) -> State:
+        """The state in which an interruption leaves the run."""
+        return State.RESUMABLE if self.run.has_checkpoint() else State.LOST
+
+    def _stopped(self, reason: str) -> int:
+        """End where a stop request has interrupted what loses nothing."""
+        if self.run.result_json.exists():
+            return 0
+        kept = self._kept()
+        self._finish(self._left_state(), f"{reason}; {kept}")
+        if _is_main():
+            print(f"stopped: {reason}; {kept}", flush=True)
+        return EXIT_RESUMABLE
+
+    def _kept(self) -> str:
+        if self.trainer is None:
+            return "the checkpoints of before are kept" if self.run.has_checkpoint() else "the training had not begun"
+        done, saved = self.trainer.progress.step, self.trainer.saved_step
+        if not saved:
+            return "there is no checkpoint yet"
+        lost = f", the {done - saved:,} steps since then are lost" if done > saved else ""
+        return f"the checkpoint of step {saved:,} is kept{lost}"
+
+    def _doing(self) -> Doing:
+        trainer = self.trainer
+        if trainer is None:
+            return Doing.STARTING
+        if trainer.doing is Doing.SAVING:
+            return Doing.SAVING
+        if trainer.saved_step == trainer.progress.step:
+            return Doing.NOTHING_TO_LOSE
+        return Doing.STEPS if trainer.peers.world_size > 1 else trainer.doing
+
+    def _leave(self, reason: str) -> NoReturn:
+        """In the watch's thread: the main thread does not end by itself."""
+        kept = self._kept()
+        state = self._left_state()
+        last_words.say(state, f"{reason}; {kept}")
+        if _is_main():
+            self._status(state, f"{reason}; {kept}", {})
+            print(f"stopped: {reason}; {kept}", flush=True)
+        leave_now(shown(EXIT_RESUMABLE))
+
+    def _finish(self, state: State, reason: str) -> None:
+        """Say the last words, through the pipe and into status.json."""
+        last_words.say(state, reason)
+        if _is_main():
+            self._status(state, reason, self.trainer.standing() if self.trainer else {})
+
+    def _status(self, state: State, reason: str, figures: dict[str, Any]) -> None:
+        """Write the last status; where that fails too, the words have gone through the pipe and to the screen."""
+        with suppress(UserError, OSError):
+            write_status(self.run, state, reason=reason, **figures)
+
+    def _fit(self) -> int:
+        # Before torch is loaded: it reads then how its threads are to wait.
+        threads = cores.settle(self.run.experiment().resources.threads)
+        from ganhpc.train.loop.build import prepare
+        from ganhpc.train.loop.result import write_outcome
+        from ganhpc.train.loop.trainer import Stopped
+        from ganhpc.train.runtime.distributed import Distributed
+
+        experiment = self.run.experiment()
+        peers = Distributed.start(experiment.resources.device, threads)
+        try:
+            if peers.is_main:
+                previous = self.run.status()
+                write_status(self.run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
+            trainer = prepare(self.run, experiment, peers, self.begun)
+            self.trainer = trainer
+            try:
+                figures = trainer.fit()
+            except Stopped as stopped:
+                last_words.say(State.RESUMABLE, stopped.reason)
+                if peers.is_main:
+                    asked = self.run.stop_reason(trainer.bound.owner) is not None
+                    cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
+                    self._status(State.RESUMABLE, stopped.reason, {**trainer.standing(), "cause": cause.value})
+                    print(
+                        f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True
+                    )
+                return EXIT_RESUMABLE
+            result = write_outcome(self.run, trainer, figures)
+            if peers.is_main:
+                self._status(State.DONE, "", trainer.standing())
+                print(f"done: {counted(result['epochs'], 'epoch')} in {result['train_seconds']:.1f} s", flush=True)
+            peers.barrier()
+            return 0
+        finally:
+            peers.close()
+
+    def _hear_signals(self) -> None:
+        """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat.
+
+        One that the parent has set to be ignored stays ignored: the node side of a job listens to the scheduler's warnings itself.
+        """
+
+        def ask(number: int, frame: object) -> None:
+            del frame
+            self.watch.heard()
+            self.run.ask_to_stop(f"signal {signal.Signals(number).name}", self.owner)
+
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            # The watch sends SIGTERM itself.
+            if name == "SIGTERM" or signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+                signal.signal(getattr(signal, name), ask)
+
+
+def _out_of_memory(error: BaseException) -> str | None:
+    """A sentence for an out-of-memory error of the device, else None."""
+    import torch
+
+    if isinstance(error, torch.cuda.OutOfMemoryError):
+        return "the device has too little memory for this run: type the command again with a smaller --batch-size and --new"
+    return None
+
+
+if __name__ == "__main__":
+    streams.settle()
+    sys.exit(shown(main(sys.argv[1:])))

@@ -1,0 +1,132 @@
+"""Training steps of a definition by themselves: the task's own batches and updates, without the loop, on made images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ganhpc.datasets.types import ImageData
+from ganhpc.runs.experiment import Experiment
+from ganhpc.train.bench.hardware_peaks import Peaks, synchronizer
+from ganhpc.train.bench.timing import Spread, calls_for, in_turn, seconds_each
+from ganhpc.train.flops.counters import count_parameters, training_step_ops
+from ganhpc.train.runtime import compiling, cuda_graph
+from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.runtime.training_clock import Clock
+from ganhpc.train.tasks import task as base
+
+EPOCH = 50_000
+"""Images of an epoch of CIFAR-10, by which epochs are reckoned."""
+
+
+class Steps:
+    """The training steps of a task, one a call, epoch after epoch, as the loop makes them."""
+
+    def __init__(self, task: base.Task, clock: Clock, train_step: Callable[..., dict[str, torch.Tensor]]) -> None:
+        self.task, self.clock, self.train_step, self.made = task, clock, train_step, 0
+        task.schedule(0.0)
+
+    def __call__(self) -> dict[str, torch.Tensor]:
+        epoch, index = divmod(self.made, self.task.steps_per_epoch)
+        self.made += 1
+        self.clock.begin_step()
+        return self.train_step(self.task.batch(epoch, index))
+
+
+def steps_of(experiment: Experiment, data: ImageData, peers: Distributed, *, compile: bool = False) -> Steps:
+    """The steps of `experiment` on `data`, on the device of `peers`; compiled where asked, and replayed where the loop would."""
+    torch.manual_seed(experiment.seed)
+    clock = Clock(synchronizer(peers.device))
+    context = base.Context(data, peers, phase=clock.phase, say=lambda _: None)
+    task = base.module(experiment.TASK).build(experiment, context)
+    task.wrap(compiling.compiled if compile and task.compilable else peers.wrap)
+    train_step = cuda_graph.begin(experiment, task, peers, clock)
+    steps = Steps(task, clock, train_step)
+    while isinstance(train_step, cuda_graph.Steps) and not train_step.replays:
+        steps()
+    return steps
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a definition under a name."""
+
+    name: str
+    experiment: Experiment
+
+
+def affordable(experiment: Experiment, data: ImageData, peers: Distributed, seconds: float) -> Experiment:
+    """`experiment` with its batches halved until a step takes about `seconds` at most. Always as it is on a GPU."""
+    size = min(experiment.batch_size, len(data.images))
+    if peers.device.type == "cuda" or size <= 8:
+        return experiment.replace(batch_size=size)
+    trial = steps_of(experiment.replace(batch_size=8), data, peers)
+    trial()
+    each = seconds_each(trial, 1) / 8
+    while size > 8 and size * each > seconds:
+        size //= 2
+    return experiment.replace(batch_size=size)
+
+
+def measure(
+    subjects: list[Subject],
+    data: ImageData,
+    peers: Distributed,
+    peaks: Peaks,
+    *,
+    repeats: int,
+    seconds: float,
+    longest: float,
+    compile: bool = False,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """A row for each subject: speed in blocks of about `seconds`, `repeats` of them in turn, beside what the ceilings would allow.
+
+    On CPU, batches are halved until a step takes `longest` seconds at most.
+    """
+    synchronize, made, calls = synchronizer(peers.device), {}, {}
+    for subject in subjects:
+        say(f"steps of {subject.name}")
+        experiment = affordable(subject.experiment, data, peers, longest)
+        made[subject.name] = steps_of(experiment, data, peers, compile=compile)
+        calls[subject.name] = calls_for(seconds, made[subject.name], synchronize)
+    say("all of them in turn")
+    pieces = {
+        name: lambda steps=steps, n=calls[name]: seconds_each(steps, n, synchronize) for name, steps in made.items()
+    }
+    found = in_turn(pieces, repeats, warmups=0)
+    return [_row(subject, made[subject.name], found[subject.name], peaks) for subject in subjects]
+
+
+def _row(subject: Subject, steps: Steps, seconds: list[float], peaks: Peaks) -> dict[str, Any]:
+    task = steps.task
+    # A replay executes no operators that could be counted: an ordinary step does.
+    cuda_graph.settle(task.optimizers.values(), replayed=False)
+    counted = training_step_ops(lambda: task.train_step(task.batch(0, 0)))
+    ops, moved = float(counted["ops"]["total"]), float(counted["bytes"])
+    bound, by = peaks.bound(ops, moved)
+    step = Spread.of(seconds)
+    speed = Spread.of(task.batch_size / s for s in seconds)
+    params, frozen = count_parameters(nn.ModuleDict(task.modules))
+    return {
+        "name": subject.name,
+        "preset": subject.experiment.preset,
+        "params": params,
+        "frozen_params": frozen,
+        "batch_size": task.batch_size,
+        "asked_batch_size": subject.experiment.batch_size,
+        "step_seconds": step.to_json(),
+        "images_per_second": speed.to_json(),
+        "step_ops": ops,
+        "step_bytes": moved,
+        "ops_per_second": Spread.of(ops / s for s in seconds).to_json(),
+        "share_of_peak": ops / step.mean / peaks.matmul.mean,
+        "bound_by": by,
+        "bound_seconds": bound,
+        "times_bound": step.mean / bound,
+        "epochs_an_hour": speed.mean * 3600 / EPOCH,
+    }

@@ -1,0 +1,129 @@
+"""Any folder or zip of images: `--data PATH`.
+
+Folders inside are looked through, and not taken for classes: there are no labels. Each picture becomes its middle square, scaled to
+`image_size` (64 where not given). What can't be used is skipped with its name and the reason. The result is kept in the cache
+(`ganhpc.datasets.image_cache`), so that pictures are decoded once, and the zip is never unpacked.
+
+Held-out images are a share of HELD_OUT of the distinct pictures, from 1 to 1,000, and always the same: pictures are put in the order of a
+hash of their bytes, a fixed shuffle, and the first ones are held out. Copies of one picture have one hash and go to one side, so
+none is on both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import printable
+from ganhpc.core.units import counted
+from ganhpc.core.whoami import expand
+from ganhpc.datasets import image_decoding as pictures
+from ganhpc.datasets.folder_index import find, fingerprint_of
+from ganhpc.datasets.image_cache import Cached, cached
+from ganhpc.datasets.image_folder import Source
+from ganhpc.datasets.types import DataRequest, ImageData
+
+HELD_OUT = 0.05
+MOST_HELD_OUT = 1_000
+
+
+def load(request: DataRequest) -> ImageData:
+    """The pictures of the folder or zip `request.name`.
+
+    Raises UserError where it can't be found or has fewer than two different usable pictures, where the cache can't be written, and where
+    `train_images` asks for more than there are.
+    """
+    path, size = expand(request.name), pictures.SIZE if request.image_size is None else request.image_size
+    if not 8 <= size <= 1024:
+        raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
+    kept, seen, fingerprint = prepare(path, size)
+    images, held_out = kept.tensors["images"], kept.info["held_out"]
+    train = _first(images[held_out:], request.train_images, path)
+    return ImageData(
+        printable(path.stem if path.is_file() else path.resolve().name),
+        train,
+        None,
+        images[:held_out],
+        None,
+        note=note(kept, seen),
+        skipped=seen.skipped,
+        warnings=(*seen.ranges, *seen.warnings),
+        fingerprint=fingerprint,
+    )
+
+
+def prepare(path: Path, size: int) -> tuple[Cached, pictures.Inspection, str]:
+    """(`images` uint8 [N, 3, size, size] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
+    fingerprint)."""
+    source = find(path)
+    try:
+        name, identity = pictures.cache_name(source, size), pictures.identity(source, size)
+        kept = cached(name, identity, lambda: _decode(source, size))
+        seen = pictures.from_facts(source, kept.info)
+        assert seen is not None
+        return kept, seen, fingerprint_of(source)
+    finally:
+        source.close()
+
+
+def note(kept: Cached, seen: pictures.Inspection) -> str:
+    """One line on where the images came from, what was skipped and what was changed."""
+    place = printable(kept.path)
+    if kept.made:
+        origin = f"decoded {counted(seen.files, 'file')} in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
+    else:
+        origin = f"from the cache {place}"
+    parts = [f"{counted(seen.usable, 'image')} of {seen.path} at {seen.size} pixels", origin]
+    parts += ["the cache was damaged and was made again"] * kept.repaired
+    for lines, word in ((seen.skipped, "skipped"), (seen.converted, "converted")):
+        if lines:
+            parts.append(f"{len(lines)} {word} (first: {lines[0]})")
+    if seen.enlarged:
+        parts.append(f"{seen.enlarged} enlarged")
+    if kept.info["copies"]:
+        parts.append(f"{kept.info['copies']} are copies of others")
+    return "; ".join(parts)
+
+
+def _decode(source: Source, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    pixels = np.empty((len(source.items), size, size, 3), dtype=np.uint8)
+    hashes: list[bytes] = []
+
+    def keep(picture: np.ndarray) -> None:
+        pixels[len(hashes)] = picture
+        hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
+
+    seen = pictures.survey(source, size, keep)
+    split = {"held_out": _held_out(hashes, seen), "copies": len(hashes) - len(set(hashes))}
+    order = sorted(range(len(hashes)), key=lambda index: hashes[index])
+    images = torch.from_numpy(pixels[order]).permute(0, 3, 1, 2).contiguous()
+    return {"images": images}, {**pictures.to_facts(source, seen), **split}
+
+
+def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:
+    """How many pictures, first in the order of their hashes, are held out: whole groups of copies."""
+    distinct = sorted(set(hashes))
+    if len(distinct) < 2:
+        why = f"; skipped, for example, {seen.skipped[0]}" if seen.skipped else ""
+        raise UserError(
+            f"--data {seen.path}: it has {len(distinct)} usable image(s), and 2 different ones are the least: one to learn from and one "
+            f"to test on{why}."
+        )
+    last = distinct[min(MOST_HELD_OUT, max(1, round(HELD_OUT * len(distinct)))) - 1]
+    return sum(value <= last for value in hashes)
+
+
+def _first(images: Tensor, number: int | None, path: Path) -> Tensor:
+    if number is None:
+        return images
+    if not 1 <= number <= len(images):
+        raise UserError(
+            f"--train-images {number}: {path} has {len(images)} training images; ask for 1 to {len(images)}."
+        )
+    return images[:number]

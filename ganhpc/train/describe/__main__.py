@@ -1,0 +1,48 @@
+"""`python -m ganhpc.train.describe RUN_FOLDER`: the networks of a run as JSON, built anew from its definition, untrained, without data.
+
+For runs that ended before they wrote description.json; a process of its own, so that who asks need not load torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import say_error
+
+
+def describe_run(folder: Path) -> dict[str, Any]:
+    """{"networks": {name: description}}, as description.json has it. Raises UserError where this version can't build them."""
+    import torch
+
+    from ganhpc.runs.definition_fields import read_choices
+    from ganhpc.runs.run_folder import Run
+    from ganhpc.train.describe.describe_experiment import input_shape, shape_and_classes
+    from ganhpc.train.describe.describe_module import describe
+    from ganhpc.train.tasks.task import module
+
+    run = Run(folder)
+    experiment = run.experiment()
+    choices = read_choices(run.choices_json, type(experiment))
+    shape, classes = shape_and_classes(experiment)
+    torch.manual_seed(experiment.seed)
+    networks = module(experiment.TASK).networks(experiment, shape, classes, choices)
+    described = {name: describe(net, input_shape(net, shape), fvcore=False) for name, net in networks.items()}
+    return {"networks": {name: each.to_json() for name, each in described.items()}}
+
+
+def main(argv: list[str]) -> int:
+    """Print the description of the run in the folder that `argv` names. Returns the exit code."""
+    try:
+        print(json.dumps(describe_run(Path(argv[0]))))
+    except UserError as error:
+        say_error(error)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

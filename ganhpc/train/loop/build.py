@@ -1,0 +1,192 @@
+"""What happens before the first step: data, seeds, the task, its choices, the budget of parameters, the checkpoint."""
+
+from __future__ import annotations
+
+import ctypes
+import dataclasses
+import importlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import read_json, storage_errors, write_json
+from ganhpc.datasets import held_data
+from ganhpc.datasets.types import DataRequest
+from ganhpc.runs.definition_fields import read_choices
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run
+from ganhpc.train.data import registry
+from ganhpc.train.flops.counters import check_budget
+from ganhpc.train.loop.speed_choice import Speed
+from ganhpc.train.loop.trainer import Trainer
+from ganhpc.train.runtime import checkpoint
+from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.runtime.training_clock import Clock
+from ganhpc.train.tasks import exports
+from ganhpc.train.tasks import task as base
+
+
+def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) -> Trainer:
+    """A trainer that stands where the run's newest whole checkpoint left it.
+
+    `begun` is when this process started (time.monotonic). Raises UserError where data are missing, the network is over its
+    budget or the folder can't be written.
+    """
+
+    def say(line: str) -> None:
+        if peers.is_main:
+            print(line, flush=True)
+
+    if peers.device.type == "cpu":
+        keep_freed_memory()
+    # Batches keep their shapes, so trying each convolution's kernels once pays.
+    torch.backends.cudnn.benchmark = peers.device.type == "cuda"
+    with storage_errors(run.folder):
+        run.checkpoints.mkdir(exist_ok=True)
+    place = _data_place(run, experiment, peers, say)
+    images = registry.load(dataclasses.replace(request_of(experiment), name=place))
+    held_data.check(run.folder, place, images.fingerprint)
+    say(
+        f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
+    )
+    for line in images.warnings:
+        say(f"data: {line}")
+    _say_skipped(images.skipped, say)
+    # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
+    # for the others, which only rank 0 writes.
+    importlib.import_module("torch._dynamo")
+    if peers.is_main:
+        importlib.import_module("torch.utils.tensorboard")
+        importlib.import_module("tensorboard.plugins.hparams.metadata")
+    unusable: list[str] = []
+    while True:
+        found = checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)
+        for note in found.notes:
+            say(f"warning: {note}")
+        try:
+            return _standing_at(found.tree, run, experiment, images, peers, begun, say)
+        except checkpoint.Unusable as error:
+            say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
+            unusable.append(found.name)
+
+
+def _standing_at(
+    restored: dict[str, Any] | None,
+    run: Run,
+    experiment: Experiment,
+    images: Any,
+    peers: Distributed,
+    begun: float,
+    say: Any,
+) -> Trainer:
+    """A trainer that stands where the checkpoint `restored` was saved, or at the beginning. Raises checkpoint.Unusable."""
+    clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
+    if restored:
+        try:
+            clock.load(restored["clock"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise checkpoint.Unusable(f"{type(error).__name__}: {error}") from error
+    startup = time.monotonic() - begun
+    clock.start()
+    choices = read_choices(run.choices_json, type(experiment))
+    context = _context(experiment, images, peers, clock, choices, say)
+    speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, peers))
+    speed.settle()
+    task = _build(experiment, context)
+    _keep_choices(run, choices, peers)
+    if peers.is_main:
+        exports.announce(run, task)
+    if experiment.budget.budget_params is not None:
+        check_budget(torch.nn.ModuleDict(task.results), experiment.budget.budget_params)
+    torch.manual_seed(experiment.seed + 1 + peers.rank)
+    trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
+    trainer.choices, trainer.data_note, trainer.speed = choices, images.note, speed
+    trainer.progress.startup_seconds += startup
+    if restored:
+        say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
+    return trainer
+
+
+def _data_place(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> str:
+    """Where the run's data lie now. Raises DataChanged where they are not those that it began with."""
+    place = held_data.place(run.folder, experiment.data)
+    if peers.is_main or held_data.record_of(run.folder):
+        line = held_data.hold(run.folder, {**experiment.definition, "data": place})
+        if line:
+            say(f"data: {line}")
+    return place
+
+
+def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:
+    """Name the pictures that are not trained on, and why."""
+    for line in names[:most]:
+        say(f"skipped: {line}")
+    if len(names) > most:
+        say(f"skipped: {len(names) - most} more")
+
+
+def request_of(experiment: Experiment) -> DataRequest:
+    """The images that `experiment` asks for."""
+    root = experiment.resources.data_root
+    return DataRequest(
+        experiment.data,
+        root=Path(root) if root else None,
+        train_images=experiment.train_images,
+        image_size=getattr(experiment, "image_size", None),
+        seed=experiment.seed,
+        held_out=getattr(experiment, "held_out", None),
+    )
+
+
+def _context(
+    experiment: Experiment, images: Any, peers: Distributed, clock: Clock, choices: dict[str, Any], say: Any
+) -> base.Context:
+    time_budget = experiment.budget.time if experiment.budget.epochs is None else None
+    return base.Context(
+        data=images,
+        peers=peers,
+        phase=clock.phase,
+        choices=choices,
+        seconds_left=None if time_budget is None else time_budget - clock.used,
+        say=say,
+    )
+
+
+def _builder(experiment: Experiment) -> Callable[[Experiment, base.Context], base.Task]:
+    builder: Callable[[Experiment, base.Context], base.Task] = base.module(experiment.TASK).build
+    return builder
+
+
+def _build(experiment: Experiment, context: base.Context) -> base.Task:
+    torch.manual_seed(experiment.seed)
+    task = _builder(experiment)(experiment, context)
+    if task.steps_per_epoch < 1:
+        raise UserError(
+            f"--batch-size {experiment.batch_size} is more than the {len(context.data.images):,} training images: type a smaller one."
+        )
+    return task
+
+
+def _keep_choices(run: Run, choices: dict[str, Any], peers: Distributed) -> None:
+    """Settle for all later segments what was measured in this one."""
+    if peers.is_main and choices and choices != read_json(run.choices_json):
+        write_json(run.choices_json, choices)
+
+
+def keep_freed_memory() -> None:
+    """Ask the C library to keep what a step frees for the next one.
+
+    A step's large tensors would else be mapped and cleared anew each time; training on CPU is some 8 % faster so
+    (benchmarks/memory.py). Other C libraries than glibc have no mallopt, and nothing happens.
+    """
+    m_trim_threshold, m_mmap_max = -1, -4
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return
+    mallopt(m_mmap_max, 0)
+    mallopt(m_trim_threshold, (1 << 31) - 1)

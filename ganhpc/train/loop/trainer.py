@@ -1,0 +1,401 @@
+"""The one loop: clock, data order, cadence, logging, checkpoints, stopping. Tasks bring the networks and the losses."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.job_deadline import Watched
+from ganhpc.runs.progress import Failed, NonFinite, Progress, Stopped, finite
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.train.logging.run_logger import Metrics
+from ganhpc.train.logging.sample_images import Sampler
+from ganhpc.train.logging.tensorboard_snapshots import Looks
+from ganhpc.train.loop import stages
+from ganhpc.train.loop.epoch_line import epoch_line
+from ganhpc.train.loop.speed_choice import Speed
+from ganhpc.train.loop.step_work import StepWork, jumped
+from ganhpc.train.runtime import checkpoint, compiling, cuda_graph
+from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, Costs, Paces
+from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.runtime.rng_state import random_state, restore_random_state
+from ganhpc.train.runtime.stop_watch import Doing, Interrupted
+from ganhpc.train.runtime.training_clock import Clock, Plan
+from ganhpc.train.tasks.stage import within
+from ganhpc.train.tasks.task import Task
+
+BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
+"""Seconds of steps between two looks at the clock and the stop file. A look makes a GPU's queue run empty."""
+
+LOG_EVERY = 50
+"""Steps between two lines of training figures in metrics.jsonl."""
+
+
+class Trainer:
+    """Trains one run from wherever it stands until it is done, must stop, or fails."""
+
+    def __init__(
+        self,
+        run: Run,
+        experiment: Experiment,
+        task: Task,
+        clock: Clock,
+        peers: Distributed,
+        *,
+        restored: dict[str, Any] | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.run, self.experiment, self.task = run, experiment, task
+        self.clock, self.peers, self.say = clock, peers, say
+        self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
+        self.progress = Progress(pass_step=0)
+        self.paces = Paces()
+        self.sums: dict[str, Tensor] = {}
+        self.counted = 0
+        self.rates: dict[str, float] = {}
+        self.saved_at = time.monotonic()
+        self.saved_step = 0
+        self.doing = Doing.STEPS
+        self.bound = Watched(run.deadline_json)
+        self.choices: dict[str, Any] = {}
+        self.data_note = ""
+        self.speed: Speed | None = None
+        if restored:
+            self._restore(restored)
+        self.metrics = Metrics(run, self.progress if restored else None, active=peers.is_main)
+        self.sampler = Sampler(run, task, self.metrics, clock, self.progress.step, active=peers.is_main)
+        self.looks = Looks(task, self.metrics, clock, active=peers.is_main)
+        if not restored:
+            self.looks.begin()
+        compile = compiling.wanted(experiment, peers.device, task.compilable)
+        task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
+        self.work = StepWork(peers.world_size)
+        self.begin_steps()
+        self.progress.segments += 1
+
+    def begin_steps(self) -> None:
+        """Make the training steps of the task's present stage from now on."""
+        step = cuda_graph.begin(self.experiment, self.task, self.peers, self.clock)
+        self.train_step = self.work.begin(step, None if step == self.task.train_step else self.task.train_step)
+
+    # -- the loop -------------------------------------------------------------------------------------------------------
+
+    def fit(self) -> dict[str, Any]:
+        """Train to the end of the plan. Returns the figures of the last evaluation.
+
+        Raises Stopped where the run must go on later, NonFinite where a figure is no longer a number.
+        """
+        with self.metrics:
+            while not self.progress.finished:
+                stages.next_when_due(self)
+                self._evaluate_when_due()
+                self.sampler.take_when_due(self.progress.step)
+                self.looks.take_when_due(self.progress.step)
+                self._save_when_due()
+                steps, left = self._decide()
+                if steps:
+                    self._block(steps, left)
+                else:
+                    self.progress.finished = True
+            stages.all_over(self)
+            stages.must_be_trained(self, self.clock.used + self._costs().final, self._ends_with_the_job, self._save)
+            return self._last_evaluation()
+
+    def _decide(self) -> tuple[int, float]:
+        """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
+        words = [0.0] * 4
+        reason = ""
+        if self.peers.is_main:
+            used = self.clock.sync()
+            left = self._steps_left()
+            reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation) or ""
+            if self.progress.first < 0:
+                self.progress.first = used
+            schedule = self.plan.by_time(
+                self.progress.schedule, used, self.progress.first, self._costs(), self._last_job_left()
+            )
+            words = [float(self._block_steps(left)), left, schedule, float(bool(reason))]
+        # Anything added to zeros stays what it is, so that rank 0's words reach everybody.
+        steps, left, self.progress.schedule, stop = self.peers.agree(words)
+        if stop:
+            self._save()
+            raise Stopped(reason)
+        if steps:
+            self.progress.epochs_planned = (self.progress.step + left) / self.task.steps_per_epoch
+        elif not self.progress.ended_by:
+            whole = self.plan.epochs is not None and self.progress.step >= self.plan.epochs * self.task.steps_per_epoch
+            self.progress.ended_by = "epochs" if whole else "time"
+        return int(steps), left
+
+    def _block_steps(self, left: float) -> int:
+        """Steps to make before the next look at the clock: fewer towards the end, none past the end of the epoch."""
+        if left < 1:
+            return 0
+        each = self.paces.step.seconds
+        wanted = BLOCK_SECONDS[self.peers.device.type] / each if each else 1
+        to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
+        to_samples = self.sampler.steps_until_due(self.progress.step)
+        return max(1, int(min(wanted, to_epoch_end, to_samples, math.ceil(left / 2))))
+
+    def _block(self, steps: int, left: float) -> None:
+        begun = self.clock.sync()
+        for _ in range(steps):
+            self._step(left)
+            left -= 1
+        took = self.clock.sync() - begun
+        self.paces.stepped(took, steps)
+        self.progress.step_seconds += took
+        self._check_finite()
+        if self.speed:
+            self.speed.look_again()
+        self._tell()
+
+    def _step(self, left: float) -> None:
+        done = self.progress
+        epoch, index = divmod(done.step, self.task.steps_per_epoch)
+        self.clock.begin_step()
+        along = self.plan.progress(done.step, done.schedule, math.inf)
+        before = self.rates
+        self.rates = self.task.schedule(within(self.task.stages, done.stage, done.stage_schedule, along))
+        with self.clock.phase("data"):
+            batch = self.task.batch(epoch, index)
+        figures = self.train_step(batch)
+        for name, value in figures.items():
+            self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
+        self.counted += 1
+        done.schedule = self.plan.progress(done.step + 1, done.schedule, left)
+        if (jumps := jumped(before, self.rates)) and done.step % LOG_EVERY:
+            # Both ends of a jump, so that it is drawn as one.
+            self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **before})
+        done.step += 1
+        if done.step % LOG_EVERY == 0 or jumps:
+            last = {name: float(value) for name, value in figures.items()}
+            self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last} | self.rates)
+
+    def _check_finite(self) -> None:
+        self._refuse([name for name, value in self.sums.items() if not math.isfinite(float(value))])
+
+    def _refuse(self, bad: list[str]) -> None:
+        """Raise NonFinite on every rank where any has figures that are no numbers."""
+        if self.peers.agree([float(bool(bad))])[0]:
+            raise NonFinite(
+                f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {self._kept()}. "
+                f"Type the command again with a lower --lr (it was {self.experiment.lr:g})."
+            )
+
+    def _kept(self) -> str:
+        return f"the checkpoint of step {self.saved_step} is kept" if self.saved_step else "there is no checkpoint yet"
+
+    # -- evaluation ---------------------------------------------------------------------------------------------------------
+
+    def _evaluate_when_due(self) -> None:
+        """Evaluate before the first epoch and after each."""
+        step = self.progress.step
+        if step % self.task.steps_per_epoch or self.progress.evaluated == step:
+            return
+        over = "over" if step and self._steps_left() < 1 else None
+        if self._main_says(lambda: over):
+            return  # The last evaluation follows at once.
+        self.evaluate_and_log()
+
+    def evaluate_and_log(self) -> None:
+        """Evaluate what is being trained, and say how it does."""
+        self._log_evaluation(self._evaluate(final=False))
+
+    def _evaluate(self, *, final: bool) -> dict[str, Any]:
+        begun = self.clock.sync()
+        self.doing = Doing.EVALUATION
+        try:
+            with self.clock.whole("evaluation"):
+                self.peers.share_buffers(self.task.modules.values())
+                figures = self.task.evaluate(final=final)
+        except Interrupted:
+            # An evaluation changes nothing that is trained: it is made again when the run goes on.
+            self._save()
+            raise Stopped(self.run.stop_reason(self.bound.owner) or "asked to stop") from None
+        finally:
+            self.doing = Doing.STEPS
+        if not final:
+            self.paces.evaluated(self.clock.sync() - begun)
+        return figures
+
+    def _log_evaluation(self, figures: dict[str, Any]) -> None:
+        done = self.progress
+        epoch = done.step / self.task.steps_per_epoch
+        numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
+        self._refuse([name for name, value in numbers.items() if not math.isfinite(value)])
+        means = {name: float(self.peers.mean(value / self.counted)) for name, value in self.sums.items()}
+        self.sums, self.counted = {}, 0
+        if means:
+            self.task.end_epoch(means)
+        point: dict[str, Any] = {
+            "epoch": round(epoch, 4),
+            "seconds": round(self.clock.used, 3),
+            **{f"train_{k}": v for k, v in means.items()},
+        }
+        point |= {**numbers, "images_per_second": self.images_per_second, **self.rates}
+        point |= (work := self.work.of_the_pass(done) if means else {})
+        point |= {"words": self.task.words(means) if means else "", "seconds_by_phase": self.clock.rounded_shares()}
+        done.evaluated = done.step
+        if done.curve and (done.curve[-1]["step"], done.curve[-1].get("stage", 0)) == (done.step, done.stage):
+            done.curve.pop()  # Evaluated again after a stop: the newer figures say more.
+        done.curve.append({"step": done.step, **({"stage": done.stage} if done.stage else {}), **point})
+        self.metrics.line("epoch", done.step, point)
+        self._tell(force=True)
+        self.say(epoch_line(self, means, numbers, work))
+        if self.task.failure:
+            raise Failed(f"{self.task.failure}; {self._kept()}. Type the command again with other options.")
+
+    def _last_evaluation(self) -> dict[str, Any]:
+        costs = self._costs()
+        reason = self._main_says(lambda: self._must_stop(costs.final))
+        if self.saved_step != self.progress.step or reason:
+            self._save()
+        if reason:
+            raise Stopped(reason)
+        figures = self._evaluate(final=True)
+        self._log_evaluation(figures)
+        self.clock.stop()
+        self.sampler.take(self.progress.step)
+        if self.peers.is_main:
+            # Ready a safe time before the end of the job, and before the ranks that wait give up.
+            patience = math.inf if self.peers.world_size == 1 else WAIT_SECONDS
+            figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
+            self.looks.end(self.progress.step, figures)
+        return figures
+
+    # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
+
+    def _main_says(self, ask: Callable[[], str | None]) -> str | None:
+        """Rank 0's answer as far as the others need it: None, or a sentence."""
+        answer = ask() if self.peers.is_main else None
+        stop = self.peers.agree([float(answer is not None)])[0]
+        return (answer or "rank 0 said so") if stop else None
+
+    def _must_stop(self, work: float) -> str | None:
+        """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
+        if (asked := self.run.stop_reason(self.bound.owner)) is not None:
+            return asked
+        costs = self._costs()
+        spare = work + 2 * costs.step + 2 * costs.save + STOP_SECONDS
+        if not self._ends_with_the_job and self._job_left() < spare:
+            return "out of time: the job ends"
+        return None
+
+    def _job_left(self) -> float:
+        """Seconds until the end of this job (infinite where nobody said when that is)."""
+        return self.bound.now().end - time.time()
+
+    @property
+    def _ends_with_the_job(self) -> bool:
+        """Whether this is the run's last job and time bounds it: the plan then ends inside the job, with a result."""
+        return bool(self.bound.now().last and self.plan.time is not None and self.plan.epochs is None)
+
+    def _steps_left(self) -> float:
+        """Steps that the plan still has room for, on this rank's clock. Only rank 0's answer counts."""
+        return self.plan.steps_left(self.progress.step, self.clock.used, self._costs(), self._last_job_left())
+
+    def _last_job_left(self) -> float:
+        """Seconds that the run's last job has for steps and the last evaluation; infinite where no job bounds the run."""
+        if not self._ends_with_the_job:
+            return math.inf
+        return self._job_left() - STOP_SECONDS - 2 * self._costs().save
+
+    def _costs(self) -> Costs:
+        return self.paces.costs(self.task.final_cost)
+
+    def _save_when_due(self) -> None:
+        """Save at the end of an epoch where that is cheap, and at least every `checkpoint_every` seconds."""
+        since = time.monotonic() - self.saved_at
+        at_end = self.progress.step % self.task.steps_per_epoch == 0 and since >= SAVE_SHARE * (
+            self.paces.save.seconds or 0.0
+        )
+        due = self.progress.step > self.saved_step and (at_end or since >= self.experiment.resources.checkpoint_every)
+        if self._main_says(lambda: "due" if due else None):
+            self._save()
+
+    def _save(self) -> None:
+        before, self.doing = self.doing, Doing.SAVING
+        begun = self.clock.sync()
+        with self.clock.whole("checkpoint"):
+            tree = self._tree()
+            self.metrics.flush()
+            if self.peers.is_main:
+                checkpoint.save(self.run.checkpoints, self.progress.step, tree)
+            self.peers.barrier()
+        self.doing = before
+        self.paces.save.observe(self.clock.sync() - begun)
+        self.saved_at, self.saved_step = time.monotonic(), self.progress.step
+
+    def _tell(self, *, force: bool = False) -> None:
+        self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.standing())
+
+    def standing(self) -> dict[str, Any]:
+        """What status.json says of the loop."""
+        done = self.progress
+        return {
+            "step": done.step,
+            "epoch": done.step / self.task.steps_per_epoch,
+            "epochs_planned": done.epochs_planned,
+            "seconds": self.clock.used,
+            "budget_seconds": self.plan.time,
+            "images_per_second": self.images_per_second,
+            "rates": self.rates,
+            "figures": {name: finite(float(value) / self.counted) for name, value in self.sums.items()},
+            "headline": self.task.headline,
+            "last": done.curve[-1] if done.curve else None,
+        }
+
+    @property
+    def images_per_second(self) -> float:
+        """Training images a second over all ranks in the present stage, evaluation and checkpoints left out."""
+        done = self.progress
+        seconds = done.step_seconds - done.stage_seconds
+        return (done.step - done.stage_step) * self.task.batch_size / seconds if seconds else 0.0
+
+    # -- the checkpoint's content -------------------------------------------------------------------------------------------------
+
+    def _tree(self) -> dict[str, Any]:
+        return {
+            "progress": json.dumps(vars(self.progress)),
+            "clock": self.clock.state(),
+            "modules": {name: module.state_dict() for name, module in self.task.modules.items()},
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.task.optimizers.items()},
+            "task": self.task.state(),
+            "sums": dict(self.sums),
+            "counted": self.counted,
+            "rates": dict(self.rates),
+            "random": random_state(self.peers),
+            "torch": str(torch.__version__),
+        }
+
+    def _restore(self, tree: dict[str, Any]) -> None:
+        """Stand where the checkpoint `tree` was saved. Raises checkpoint.Unusable where it is not of this run's networks and loop."""
+        try:
+            self._take_back(tree)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise checkpoint.Unusable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
+
+    def _take_back(self, tree: dict[str, Any]) -> None:
+        self.progress = Progress.from_json(tree["progress"])
+        self.task.begin_stage(self.progress.stage)
+        for name, module in self.task.modules.items():
+            module.load_state_dict(tree["modules"][name])
+        for name, optimizer in self.task.optimizers.items():
+            optimizer.load_state_dict(tree["optimizers"][name])
+        self.task.load_state(tree["task"])
+        self.sums, self.counted = dict(tree["sums"]), tree["counted"]
+        self.rates = dict(tree.get("rates", {}))  # checkpoints of older versions have none
+        self.saved_step = self.progress.step
+        lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
+        self.progress.lost_seconds += max(0.0, lost)
+        restore_random_state(tree["random"], self.peers)

@@ -1,0 +1,4 @@
+"""Networks, one file a family. Constructors take plain values only, since definitions name them.
+
+Side: compute. May import: core, runs, train.runtime.
+"""

@@ -1,0 +1,4 @@
+"""Optimizers and learning-rate schedules.
+
+Side: compute. May import: core, runs, train.runtime.
+"""

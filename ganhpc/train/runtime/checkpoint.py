@@ -1,0 +1,126 @@
+"""Checkpoints: atomic, verified, and always one good one behind the newest."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import atomic_open, read_bytes, read_json, write_json
+from ganhpc.core.printable import printable
+
+KEEP = 2
+FORMAT = 1
+MOST_BYTES = 2**36
+"""No larger file is read as a checkpoint: 64 GiB."""
+
+
+def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
+    """Write `tree` (tensors, numbers, strings, and lists and dicts of them) as the checkpoint of `step`.
+
+    The sidecar with the checksum comes last: without it the checkpoint does not exist. Older ones are removed only then.
+    Raises UserError where the disk is full or can't be written; earlier checkpoints are intact.
+    """
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **tree}, buffer)
+    data = buffer.getbuffer()
+    path = folder / f"step-{step:010d}.pt"
+    with atomic_open(path) as file:
+        file.write(data)
+    write_json(
+        path.with_suffix(".json"), {"step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    )
+    for old in _newest_first(folder)[KEEP:]:
+        old.unlink(missing_ok=True)
+        old.with_suffix(".pt").unlink(missing_ok=True)
+    return path
+
+
+class Unusable(Exception):
+    """The content of a checkpoint does not fit the run that should go on from it: the one before it may."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The newest checkpoint that could be read, and a sentence for each newer one that could not."""
+
+    tree: dict[str, Any] | None
+    name: str
+    notes: list[str]
+
+
+def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
+    """The newest whole checkpoint below `folder` (None: there is none), and a sentence for each that is broken.
+
+    Raises UserError where the newest whole one was written in another format.
+    """
+    found = newest(folder, device)
+    return found.tree, found.notes
+
+
+def newest(folder: Path, device: torch.device, without: Collection[str] = ()) -> Loaded:
+    """The newest whole checkpoint below `folder` that is not one of `without`, by their names. Raises UserError as `load` does."""
+    notes: list[str] = []
+    for sidecar in _newest_first(folder):
+        if sidecar.stem in without:
+            continue
+        data = _verified(sidecar)
+        tree = None if data is None else _content(data, device)
+        if tree is None:
+            why = "its checksum does not match" if data is None else "it does not hold what a checkpoint does"
+            notes.append(f"checkpoint {printable(sidecar.stem)} is broken ({why}): going back to the one before")
+            continue
+        if tree["format"] != FORMAT:
+            raise UserError(
+                f"{sidecar.with_suffix('.pt')} is of format {tree['format']!r} and this version reads format {FORMAT}: "
+                "use the version that made it, or launch again with --new."
+            )
+        return Loaded(tree, sidecar.stem, notes)
+    if notes or without:
+        notes.append("no whole checkpoint is left: starting over")
+    return Loaded(None, "", notes)
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.json"), reverse=True)
+
+
+def _verified(sidecar: Path) -> bytes | None:
+    """The bytes of a checkpoint, or None where they are not those that were written."""
+    try:
+        said = read_json(sidecar)
+        data = read_bytes(sidecar.with_suffix(".pt"), MOST_BYTES)
+    except (UserError, OSError, MemoryError):
+        return None
+    return data if said and hashlib.sha256(data).hexdigest() == said.get("sha256") else None
+
+
+def _content(data: bytes, device: torch.device) -> dict[str, Any] | None:
+    """What `save` wrote, or None where `data` is anything else. Runs no code of the file, and takes no more memory than the file."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as parts:
+            # Ours are stored as they are; a compressed part may hold a thousand times its size.
+            if sum(part.file_size for part in parts.infolist()) > len(data):
+                return None
+        tree = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except Exception:  # torch raises whatever its readers of zip files and pickles meet
+        return None
+    return tree if isinstance(tree, dict) and type(tree.get("format")) is int else None
+
+
+def weights_sha256(weights: Mapping[str, Tensor]) -> str:
+    """A checksum of the values, types and shapes of `weights`, in the order of their names. The same on any machine."""
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        value = weights[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,128 @@
+"""Filters and order: every operator and unit, fields of the definition, and what can't be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ganhpc.analysis.results import rows as results
+from ganhpc.analysis.results.filters import Filter, look_up, ordered, sort_field
+from ganhpc.analysis.results.rows import Row
+from ganhpc.core.errors import UserError
+from tests.run_folders import done, stopped
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three finished runs (accuracy 0.6, 0.62, and 0.7 with lr 0.5) and a crashed one without batches of its own size."""
+    folder = tmp_path_factory.mktemp("runs")
+    done(folder, 0.6, figures={"finished": "2026-11-20T08:00:00+00:00"})
+    done(folder, 0.62, seed=1, figures={"finished": "2026-11-21T08:00:00+00:00"})
+    done(folder, 0.7, lr=0.5, figures={"params": 256_000, "finished": "2026-11-22T08:00:00+00:00"})
+    stopped(folder, "crashed", seed=2, batch_norm=True, conv=(8, 16))
+    return folder
+
+
+def left(runs: Path, text: str) -> list[float | None]:
+    """Accuracies of the runs that pass."""
+    found, test = results.rows(runs), Filter.parse(text)
+    look_up(found, test.field, "--filter")
+    return sorted(row["test_accuracy"] for row in found if test.passes(row))
+
+
+@pytest.mark.parametrize(
+    ("text", "accuracies"),
+    [
+        ("test_accuracy>0.62", [0.7]), ("test_accuracy>=0.62", [0.62, 0.7]), ("test_accuracy >= 62%", [0.62, 0.7]),
+        ("test_accuracy<6e-1", [0.25]), ("test-accuracy<=.6", [0.25, 0.6]), ("test_accuracy=0.7", [0.7]), ("test_accuracy==0.7", [0.7]),
+        ("params=62006", [0.6, 0.62]), ("params=256k", [0.7]), ("params<256Ki", [0.6, 0.62, 0.7]), ("params>0.2M", [0.7]),
+        ("params=none", [0.25]), ("params!=none", [0.6, 0.62, 0.7]), ("params!=256k", [0.25, 0.6, 0.62]),
+        ("train_seconds<5m", [0.25, 0.6, 0.62, 0.7]), ("train_seconds>=00:04:00", [0.6, 0.62, 0.7]), ("train_seconds<2m30s", []),
+        ("experiment=cifar", [0.25, 0.6, 0.62, 0.7]), ("experiment=Cifar", []), ("variant~LR0.5", [0.7]), ("state!=done", [0.25]),
+        ("lr>0.4", [0.7]), ("lr=0.5", [0.7]), ("time=1h", [0.25, 0.6, 0.62, 0.7]), ("batch_norm=yes", [0.25]), ("batch-norm!=on", [0.6, 0.62, 0.7]),
+        ("conv=8,16", [0.25]), ("conv=8x16", [0.25]), ("conv=6,16", [0.6, 0.62, 0.7]), ("conv~8", [0.25]), ("finished>2026-11-21", [0.62, 0.7]),
+        ("optimizer=muon", [0.25, 0.6, 0.62, 0.7]), ("gpus_per_node=none", [0.25, 0.6, 0.62, 0.7]), ("name=none", [0.25, 0.6, 0.62, 0.7]),
+    ],
+)  # fmt: skip
+def test_a_filter_keeps_what_it_says(runs: Path, text: str, accuracies: list[float]) -> None:
+    assert left(runs, text) == accuracies
+
+
+@pytest.mark.parametrize(
+    "text", ["", "test_accuracy", "test_accuracy>", ">0.6", "a b>1", "test_accuracy>>0.6x", "1>0", "__import__('os')", "a.b=1", "=", "a="]
+)  # fmt: skip
+def test_a_filter_that_cannot_be_read_is_a_sentence(runs: Path, text: str) -> None:
+    with pytest.raises(UserError, match=r"FIELD OPERATOR VALUE|no run has such a field|is a number"):
+        left(runs, text)
+
+
+def test_wrong_fields_and_values_are_sentences(runs: Path) -> None:
+    with pytest.raises(UserError, match="--filter test_acuracy: no run has such a field; did you mean 'test_accuracy"):
+        left(runs, "test_acuracy>0.6")
+    with pytest.raises(UserError, match=r"--filter wieght_decay: .*'weight_decay'"):
+        left(runs, "wieght_decay>0")
+    with pytest.raises(UserError, match=r"test_accuracy is a number, and 'high' is none: .*256k or 5m"):
+        left(runs, "test_accuracy>high")
+    with pytest.raises(UserError, match="'nan' is none"):
+        left(runs, "test_accuracy=nan")
+    with pytest.raises(UserError, match="batch_norm is yes or no, not '7'"):
+        left(runs, "batch_norm=7")
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.text(max_size=30))
+def test_any_text_is_a_filter_or_a_sentence(text: str) -> None:
+    row: Row = {**dict.fromkeys(results.KEYS), "test_accuracy": 0.5, "flag": True, "conv": [6, 16], "device": "cpu"}
+    try:
+        test = Filter.parse(text)
+        assert test.passes(row) in (True, False)
+    except UserError as error:
+        assert "--filter" in str(error)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.floats(-1e9, 1e9), st.floats(-1e9, 1e9), st.sampled_from(["=", "!=", "<", "<=", ">", ">="]))
+def test_numbers_compare_as_numbers(value: float, other: float, sign: str) -> None:
+    wanted = {
+        "=": value == other,
+        "!=": value != other,
+        "<": value < other,
+        "<=": value <= other,
+        ">": value > other,
+        ">=": value >= other,
+    }
+    assert Filter.parse(f"x{sign}{other!r}").passes({"x": value}) is wanted[sign]
+
+
+def test_a_field_of_the_result_goes_before_one_of_the_definition(runs: Path) -> None:
+    found = results.rows(runs)
+    assert not look_up(found, "epochs", "--sort"), "every row has it: no definition is read"
+    assert {row["epochs"] for row in found} == {12.0, 6.0}
+    assert look_up(found, "lr", "--sort")
+    assert {row["lr"] for row in found} == {0.12, 0.5}
+    assert not look_up(found, "test_loss", "--sort"), "some results have it, no definition does"
+
+
+def test_order(runs: Path) -> None:
+    found = results.rows(runs)
+    assert [row["test_accuracy"] for row in ordered(found, "test_accuracy")] == [0.25, 0.6, 0.62, 0.7]
+    assert [row["params"] for row in ordered(found, "params", largest_first=True)] == [256_000, 62_006, 62_006, None]
+    assert [row["params"] for row in ordered(found, "params")] == [62_006, 62_006, 256_000, None]
+    mixed = [{"x": "b"}, {"x": 2}, {"x": None}, {}, {"x": "a"}, {"x": {"mean": 1.0}}, {"x": [1]}]
+    assert [row.get("x") for row in ordered(mixed, "x")] == [{"mean": 1.0}, 2, [1], "a", "b", None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("params", ("params", False)), ("-params", ("params", True)), ("weight-decay", ("weight_decay", False)), ("-weight-decay", ("weight_decay", True)), ("--lr", ("lr", False))],
+)  # fmt: skip
+def test_sort_field(text: str, wanted: tuple[str, bool]) -> None:
+    assert sort_field(text) == wanted
+
+
+def test_an_empty_sort_field_is_a_sentence() -> None:
+    with pytest.raises(UserError, match="--sort -test_accuracy"):
+        sort_field("-")

@@ -1,0 +1,209 @@
+"""`launch.py night`: the plan as JSON and as a timeline, the script, and what is submitted."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganhpc.cli.commands.night import definitions
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.launch.policy.check import Request, check
+from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.submission.prepare import zone
+from ganhpc.runs import submission_record
+from ganhpc.runs.run_folder import Run
+from tests.clusters.fake_oar import FakeOar
+from tests.conftest import Launch
+from tests.launch.schedulers.test_oar import install
+
+STUDENT = load_policy("student")
+PARIS = zone(Site(), STUDENT)
+DRY = ("--on", "oar", "--dry-run", "--json")
+SMALL = ("--data", "synthetic", "--train-images", "200")
+
+
+def plan(launch: Launch, *words: str, **env: str) -> dict[str, Any]:
+    done = launch("night", *words, *DRY, **env)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def spans(slots: Sequence[dict[str, str]]) -> list[tuple[dt.datetime, dt.datetime]]:
+    return [(dt.datetime.fromisoformat(slot["start"]), dt.datetime.fromisoformat(slot["end"])) for slot in slots]
+
+
+@pytest.mark.parametrize(
+    ("now", "first", "offset"),
+    [
+        ("2026-11-23T17:30:00", "2026-11-23T19:01:00", 1),
+        ("2026-12-24", "2026-12-24T00:00:00", 1),
+        ("2027-03-27", "2027-03-27T00:00:00", 1),
+        ("2027-10-30", "2027-10-30T00:00:00", 2),
+    ],
+)
+def test_six_hours_of_one_run_keep_every_rule(launch: Launch, now: str, first: str, offset: int) -> None:
+    tree = plan(launch, "cifar", "--time", "6h", "--now", now)
+    assert set(tree) == {"slots", "remaining"}
+    assert tree["remaining"] == []
+    assert all(set(slot) == {"run", "segment", "start", "end", "kind", "reason"} for slot in tree["slots"])
+    times = spans(tree["slots"])
+    assert times[0][0].isoformat() == f"{first}+{offset:02d}:00"
+    assert sum((end - start).total_seconds() for start, end in times) == 6 * 3600
+    assert all((after - before).total_seconds() >= 61 for (_, before), (after, _) in pairwise(times))
+    moment = dt.datetime.fromisoformat(now).replace(tzinfo=PARIS)
+    for start, end in times:
+        assert not check(Request(start, int((end - start).total_seconds())), STUDENT, PARIS, moment)
+    assert [slot["segment"] for slot in tree["slots"]] == list(range(1, len(times) + 1))
+
+
+def test_a_full_night_has_its_two_reservations_around_the_morning_edge_and_says_what_is_left(launch: Launch) -> None:
+    words = ("cifar", "began", "wgan-gp", "--time", "6h", "--now", "2026-11-23T17:30:00")
+    tree = plan(launch, *words)
+    before, after = tree["slots"][-2:]
+    assert (before["kind"], after["kind"]) == ("reservation", "reservation")
+    assert before["end"] == "2026-11-24T08:59:00+01:00"
+    assert after["start"] == "2026-11-24T09:01:00+01:00"
+    assert "the 09:00 edge of Tue 24 Nov" in before["reason"]
+    assert "no more fits" in tree["remaining"][-1]["reason"]
+    done = sum((end - start).total_seconds() for start, end in spans(tree["slots"]))
+    assert done + sum(left["seconds"] for left in tree["remaining"]) == 18 * 3600
+
+
+def test_the_window_is_the_users_where_they_say_so(launch: Launch) -> None:
+    words = ("cifar", "--time", "6h", "--now", "2026-11-23T17:30:00", "--from", "21:00", "--until", "23:30")
+    tree = plan(launch, *words)
+    times = spans(tree["slots"])
+    assert times[0][0].isoformat() == "2026-11-23T21:00:00+01:00"
+    assert times[-1][1].isoformat() <= "2026-11-23T23:30:00+01:00"
+    assert tree["remaining"][0]["seconds"] > 0
+
+
+def test_the_timeline_reads_well_on_a_narrow_terminal(launch: Launch) -> None:
+    words = (
+        "night",
+        "cifar:course",
+        "began",
+        "--time",
+        "75m",
+        "--now",
+        "2026-11-23T17:30:00",
+        "--on",
+        "slurm",
+        "--dry-run",
+    )
+    done = launch(*words, COLUMNS="80")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "19:01:00 - 20:01:00" in done.stdout
+    assert "Mon 23 Nov 2026" in done.stdout
+    assert not (Path(str(done.args[1])).parent / "nothing").exists()
+
+
+def test_presets_seeds_and_options_of_all() -> None:
+    values = {"seeds": 2, "epochs": 3, "train_images": 200}
+    made = definitions(("cifar:course", "cifar"), values)
+    assert [(e.preset, e.seed, e.budget.epochs, e.budget.time) for e in made] == [
+        ("course", 0, 3, None), ("course", 1, 3, None), ("default", 0, 3, None), ("default", 1, 3, None)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("nosuch",), "there is no experiment 'nosuch'"),
+        (("cifar:nosuch",), "--preset 'nosuch' is not one of cifar's presets"),
+        (("cifar", "cifar"), "is named twice: leave one out"),
+    ],
+)
+def test_mistakes_are_sentences(words: tuple[str, ...], sentence: str) -> None:
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        definitions(words, {"seeds": 1})
+
+
+def test_another_moment_is_for_planning_only(launch: Launch) -> None:
+    done = launch("night", "cifar", "--now", "2026-11-23T17:30:00", "--yes")
+    assert done.returncode == 2
+    assert "--now plans from another moment" in done.stderr
+    done = launch("night", "cifar", "--now", "tomorrow", "--dry-run")
+    assert "--now 'tomorrow' is not a moment" in done.stderr
+
+
+# -- submitted, with the fake OAR ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    fake = install(tmp_path, monkeypatch)
+    fake.set_clock(dt.datetime.now())
+    (tmp_path / "free.toml").write_text('base = "student"\nedges = []\n')
+    return fake
+
+
+def soon(hours: float) -> str:
+    return f"{dt.datetime.now().astimezone() + dt.timedelta(hours=hours):%Y-%m-%dT%H:%M:%S%z}"
+
+
+def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: FakeOar, tmp_path: Path) -> None:
+    words = ("night", "cifar", "cifar:course", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml")
+    done = launch(*words, "--from", soon(0.1), "--until", soon(8), "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    tree = json.loads(done.stdout)
+    assert len(tree["sent"]) == len(tree["slots"]) == 4
+    names = {fake.job(int(id))["name"] for id in tree["sent"]}
+    assert len(names) == 4
+    (script,) = tmp_path.glob("night-*.sh")
+    assert f"Submitted already, as jobs {', '.join(tree['sent'])}" in script.read_text()
+    again = subprocess.run(["bash", script], capture_output=True, text=True, timeout=60)
+    assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_jobs(
+    launch: Launch, fake: FakeOar, tmp_path: Path
+) -> None:
+    words = ("night", "cifar", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml")
+    done = launch(*words, "--from", soon(0.1), "--until", soon(8))
+    assert done.returncode == 0, done.stderr
+    assert "nothing is submitted" in done.stderr
+    assert fake.run(["oarstat"]).stdout == ""
+    (script,) = tmp_path.glob("night-*.sh")
+    ours, theirs = socket.socketpair()  # standard error that can't be opened a second time, as under su, ssh or cron
+    env = {**os.environ, **fake.env}
+    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, stdout=theirs, stderr=theirs, timeout=60)
+    assert by_hand.returncode == 0, ours.recv(9999)
+    assert b"OAR_JOB_ID=2" in ours.recv(9999), "what oarsub says is shown"
+    assert fake.job(2)["dependencies"] == [1]
+    (run,) = Run.all(tmp_path / "runs")
+    assert [job["job_id"] for job in submission_record.read(run)["jobs"]] == [None, None]
+    seen = json.loads(launch("status", "--json").stdout)["runs"][0]
+    assert (seen["state"], [job["id"] for job in seen["jobs"]]) == ("waiting", ["1", "2"])
+    assert launch("cancel", "--all").returncode == 0
+    assert not submission_record.open_jobs(submission_record.read(run)), "it is known whose jobs were cancelled"
+
+
+@pytest.mark.usefixtures("fake")
+def test_on_this_machine_a_night_is_a_queue(launch: Launch, tmp_path: Path) -> None:
+    words = ("night", "cifar:course", "--epochs", "1", "--seeds", "2", *SMALL, "--device", "cpu", "--on", "local")
+    done = launch(*words, "--from", soon(-0.001), "--until", soon(8), "--yes", "--json", OMP_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr
+    tree = json.loads(done.stdout)
+    assert [slot["kind"] for slot in tree["slots"]] == ["queue", "queue"]
+    follow = launch("logs", tree["slots"][1]["run"], "-f", timeout=240)
+    assert follow.returncode == 0, follow.stderr
+    states = {seen["run"]: seen["state"] for seen in json.loads(launch("status", "--json").stdout)["runs"]}
+    assert set(states.values()) == {"done"}
+    first, second = (
+        json.loads((tmp_path / "runs" / "cifar" / slot["run"] / "result.json").read_text()) for slot in tree["slots"]
+    )
+    assert first["finished"] <= second["finished"], "in their order"

@@ -1,0 +1,93 @@
+"""Reading files that anybody may have put there: never blocks, and whatever is wrong with one is Damaged."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core import files
+from ganhpc.core.files import Damaged, open_regular, parse_json, read_bytes, read_json, read_text
+
+
+def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "status.json"
+    os.mkfifo(path)
+    with pytest.raises(Damaged, match="is a fifo"):
+        read_json(path)
+    with pytest.raises(Damaged, match="is a folder"):
+        read_json(tmp_path)
+    with pytest.raises(Damaged, match="is a device"):
+        read_bytes("/dev/zero")
+    path.unlink()
+    with socket.socket(socket.AF_UNIX) as server:
+        monkeypatch.chdir(tmp_path)
+        server.bind("status.json")
+        with pytest.raises(Damaged, match="is a socket"):
+            read_json(path)
+    path.unlink()
+    path.symlink_to("status.json")
+    with pytest.raises(Damaged, match="can't be read"):
+        read_json(path)
+    with pytest.raises(Damaged, match="can't be read"):
+        read_json(tmp_path / ("n" * 300))
+    with pytest.raises(Damaged, match="can't be read"):
+        read_json(tmp_path / "a\0b")
+    path.unlink()
+    (tmp_path / "real.json").write_text('{"a": 1}')
+    path.symlink_to("real.json")
+    assert read_json(path) == {"a": 1}, "a link to a file is a file"
+
+
+def test_what_is_not_there_is_none_and_not_damaged(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("nowhere")
+    assert [read_json(tmp_path / name) for name in ("none.json", "file/none.json", "link")] == [None] * 3
+    with pytest.raises(FileNotFoundError):
+        open_regular(tmp_path / "none.json")
+
+
+def test_a_file_that_is_too_large_or_never_ends_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"{}" + b" " * files.SMALL)
+    with pytest.raises(Damaged, match=r"too large .*\(4,194,306 bytes, at most 4,194,304\)"):
+        read_json(path)
+    assert read_json(path, files.LARGE) == {}
+    with pytest.raises(Damaged, match="more than 10 bytes"):
+        read_bytes("/proc/self/status", 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[1]", b'"x"', b"null", b"\xff\xfe{}", b'{"a": "\xe9"}', b"[" * 100_000, b'{"a":' * 60 + b"1" + b"}" * 60, b"{} {}"],
+)  # fmt: skip
+def test_what_is_not_an_object_is_damaged(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(text)
+    with pytest.raises(Damaged, match=r"a\.json (is not whole JSON|does not hold)"):
+        read_json(tmp_path / "a.json")
+
+
+def test_numbers_are_finite_or_none() -> None:
+    nines = "9" * 5000
+    tree = parse_json(
+        f'{{"a": [NaN, Infinity, -Infinity, 1e999, {nines}, -{nines}], "b": {"9" * 30}, "c": {2**53 + 1}}}'
+    )
+    assert tree == {"a": [None] * 6, "b": 1e30, "c": 2**53 + 1}
+    assert parse_json(f"[{2**63 - 1}]") == [float(2**63 - 1)]
+    assert isinstance(parse_json("[1]")[0], int)
+
+
+def test_nesting_is_bounded_by_its_depth_and_not_by_its_width() -> None:
+    assert len(parse_json("[" + ",".join(["[1]"] * 10_000) + "]")) == 10_000
+    at_most = "[" * files.DEEPEST + "]" * files.DEEPEST
+    assert parse_json(at_most)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        parse_json(f"[{at_most}]")
+    assert parse_json('{"a": "' + "[" * 500 + '"}'), "brackets in a text are no nesting"
+
+
+def test_text_that_is_no_utf8_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "stop").write_bytes(b"caf\xe9")
+    assert read_text(tmp_path / "stop") == "caf\ufffd"

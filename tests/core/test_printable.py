@@ -1,0 +1,62 @@
+"""Foreign text as it is shown: one line that a terminal only prints; and words that a shell takes back exactly."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganhpc.core.printable import is_printable, printable, printable_lines, say_error, shell_word
+
+FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\x1b]0;evil\x07\x1b[31mred", "\\e]0;evil\\a\\e[31mred"),
+        ("a\nb\rc\td", "a\\nb\\rc\\td"),
+        ("\x9b2J", "\\x9b2J"),
+        ("user\u202egnp.exe", "user\\u202egnp.exe"),
+        ("a\u2028b\u200bc\ufeff", "a\\u2028b\\u200bc\\ufeff"),
+        (os.fsdecode(b"caf\xe9"), "caf\\xe9"),
+        ("\U000e0041", "\\U000e0041"),
+        ("\ud800", "\\ud800"),
+        ("été 東京 [red]$x^2$", "été 東京 [red]$x^2$"),
+        (None, "None"),
+    ],
+)
+def test_only_what_prints_is_left_as_it_is(text: object, shown: str) -> None:
+    assert printable(text) == shown
+    assert is_printable(shown)
+
+
+@given(st.text())
+def test_nothing_else_gets_through(text: str) -> None:
+    assert not {unicodedata.category(c) for c in printable(text)} & FORBIDDEN
+    printable(text).encode()
+
+
+def test_long_text_is_cut() -> None:
+    assert printable("x" * 5000) == "x" * 1000 + ".."
+    assert printable("\n" * 3, most=2) == "\\n\\n.."
+
+
+@given(st.binary(min_size=0, max_size=20).filter(lambda b: b"\0" not in b))
+def test_a_shell_takes_a_word_back_exactly(name: bytes) -> None:
+    word = shell_word(os.fsdecode(name))
+    assert is_printable(word)
+    assert subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout == name
+
+
+def test_lines_of_a_log() -> None:
+    assert printable_lines("a\tb\n\x1b[2Jc\r 10%\n") == ["a   b", "\\e[2Jc", " 10%"]
+
+
+def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    say_error("no run 'a\nError: b\x1b[2J'.")
+    assert capsys.readouterr().err == "Error: no run 'a\\nError: b\\e[2J'.\n"

@@ -1,0 +1,104 @@
+"""The configuration file: where it is looked for, what it may say, and the sentences for what it may not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core import settings
+from ganhpc.core.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    """No file of the machine that runs the tests is looked at."""
+    monkeypatch.delenv("GANHPC_CONFIG", raising=False)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    monkeypatch.setattr(settings, "ROOT", tmp_path / "program")
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_without_a_file_nothing_is_said():
+    assert settings.load() == settings.Site()
+
+
+def test_every_key(tmp_path):
+    path = write(tmp_path / "c.toml", 'data_root = "/data"\nruns = "/runs"\ntime_zone = "Europe/Paris"\n')
+    assert settings.read(path) == settings.Site(path, Path("/data"), Path("/runs"), "Europe/Paris")
+
+
+def test_the_order_of_the_places(tmp_path, monkeypatch):
+    write(tmp_path / "xdg/ganhpc/config.toml", 'runs = "/of-the-user"')
+    assert settings.load().runs == Path("/of-the-user")
+    write(tmp_path / "program/ganhpc.toml", 'time_zone = "Europe/Paris"')
+    beside = settings.load()
+    assert (beside.time_zone, beside.runs) == ("Europe/Paris", None)  # One file rules; they are not mixed.
+    monkeypatch.setenv("GANHPC_CONFIG", str(write(tmp_path / "named.toml", 'runs = "/named"')))
+    assert settings.load().runs == Path("/named")
+
+
+def test_the_users_file_lies_in_dot_config_by_default(tmp_path, monkeypatch):
+    monkeypatch.delenv("XDG_CONFIG_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = write(tmp_path / ".config/ganhpc/config.toml", "")
+    assert settings.load() == settings.Site(path)
+
+
+def test_folders_know_home_variables_and_the_files_own_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("SCRATCH", "/scratch/ada")
+    path = write(tmp_path / "c.toml", 'data_root = "~/data"\nruns = "$SCRATCH/runs"')
+    assert (settings.read(path).data_root, settings.read(path).runs) == (
+        Path("/home/ada/data"),
+        Path("/scratch/ada/runs"),
+    )
+    write(path, 'runs = "mine"')
+    assert settings.read(path).runs == tmp_path / "mine"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ('data_rot = "/x"', "unknown key 'data_rot': did you mean 'data_root'?"),
+        ('queue_of_mine = "x"', "'queue'"),
+        ('time_zone = "Europe/Pari"', "did you mean 'Europe/Paris'"),
+        ('time_zone = "../etc/passwd"', "the name of a time zone such as Europe/Paris"),
+        ('time_zone = ""', "the name of a time zone such as Europe/Paris"),
+        ("runs = 3", "runs = 3: write a text in quotes."),
+        ('runs = ""', "write a folder such as"),
+        ('runs = "$NOT_SET_ANYWHERE/runs"', "without $NOT_SET_ANYWHERE, which is not set here."),
+        ("runs = /tmp", "is not valid TOML"),
+        ("[runs]\nx = 1", "write a text in quotes."),
+    ],
+)
+def test_mistakes_get_a_sentence(tmp_path, text, sentence):
+    path = write(tmp_path / "c.toml", text)
+    with pytest.raises(UserError) as error:
+        settings.read(path)
+    assert sentence in str(error.value)
+    assert str(path) in str(error.value)
+
+
+def test_a_named_file_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANHPC_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(UserError, match=r"none\.toml, which is not a file"):
+        settings.load()
+
+
+def test_the_null_device_says_nothing(tmp_path, monkeypatch):
+    write(tmp_path / "xdg/ganhpc/config.toml", 'runs = "/of-the-user"')
+    monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
+    assert settings.load().runs is None
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    path = tmp_path / "c.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not valid TOML"):
+        settings.read(path)

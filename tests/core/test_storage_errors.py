@@ -1,0 +1,154 @@
+"""Errors of file systems: each has a sentence, those that may pass leave a run to be gone on with, and nothing half-written stays."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganhpc.core.errors import StorageFault
+from ganhpc.core.files import atomic_open, storage_errors
+from ganhpc.core.storage_errors import fault, remove_leftovers, temporary_name
+from ganhpc.runs import fault_count, last_words
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_protocol import EXIT_FAULT
+from ganhpc.train import __main__ as train
+from ganhpc.train.runtime import checkpoint
+from tests.helpers import made
+
+PASSING = ("ENOSPC", "EDQUOT", "EIO", "ESTALE", "ETIMEDOUT", "ENOTCONN", "EROFS", "ENOENT")
+
+
+@pytest.mark.parametrize("name", sorted(errno.errorcode.values()))
+def test_every_errno_is_a_sentence(name: str, tmp_path: Path) -> None:
+    number = getattr(errno, name)
+    with pytest.raises(StorageFault) as found, storage_errors(tmp_path / "file"):
+        raise OSError(number, os.strerror(number))
+    assert found.value.number == number
+    assert str(tmp_path / "file") in str(found.value)
+    assert str(found.value).endswith("earlier files are intact.")
+    assert found.value.passing or name not in PASSING
+
+
+def test_an_unknown_errno_is_named() -> None:
+    assert "Not a typewriter (ENOTTY)" in str(fault(OSError(errno.ENOTTY, "Not a typewriter"), "x"))
+    assert not fault(OSError(errno.ENAMETOOLONG, ""), "x").passing
+
+
+def trained(run: Run) -> tuple[int, dict[str, Any]]:
+    code = train.main([str(run.folder)])
+    return code, json.loads(run.status_json.read_text()) if run.status_json.exists() else {}
+
+
+@pytest.fixture
+def quiet_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The handlers of a trainer are for a process of its own."""
+    monkeypatch.setattr(train.Process, "_hear_signals", lambda _: None)
+
+
+@pytest.mark.usefixtures("quiet_signals")
+@pytest.mark.parametrize("name", PASSING)
+def test_a_fault_that_passes_leaves_the_run_to_be_gone_on_with(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANHPC_LAUNCH", "one")
+    run, real, calls = made(tmp_path, epochs=3), checkpoint.save, []
+
+    def failing(folder: Path, step: int, tree: dict[str, Any]) -> Path:
+        calls.append(step)
+        if len(calls) == 2:
+            raise fault(OSError(getattr(errno, name), "it fails"), folder)
+        return real(folder, step, tree)
+
+    monkeypatch.setattr(checkpoint, "save", failing)
+    code, status = trained(run)
+    assert (code, status["state"]) == (EXIT_FAULT, State.RESUMABLE)
+    code, status = trained(run)
+    assert (code, status["state"]) == (0, State.DONE)
+
+
+@pytest.mark.usefixtures("quiet_signals")
+def test_faults_that_get_nowhere_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GANHPC_LAUNCH", "one")
+    run = made(tmp_path)
+
+    def full(*_: Any) -> Path:
+        raise fault(OSError(errno.ENOSPC, "full"), run.folder)
+
+    monkeypatch.setattr(checkpoint, "save", full)
+    states = [trained(run)[1]["state"] for _ in range(fault_count.MOST + 1)]
+    assert states == [State.LOST] * fault_count.MOST + [State.CRASHED]
+    monkeypatch.setenv("GANHPC_LAUNCH", "two")  # the user has typed the command again
+    assert trained(run)[1]["state"] == State.LOST
+
+
+def test_faults_are_counted_by_launch_and_checkpoint(tmp_path: Path) -> None:
+    fault_count.reserve(tmp_path)
+    assert [fault_count.note(tmp_path, "a", 5) for _ in range(3)] == [1, 2, 3]
+    assert fault_count.note(tmp_path, "a", 6) == 1
+    assert fault_count.note(tmp_path, "b", 6) == 1
+    (tmp_path / "faults.json").write_bytes(b"\xff" * 99)
+    assert fault_count.note(tmp_path, "b", 6) == 1
+
+
+@pytest.mark.usefixtures("quiet_signals")
+def test_any_error_of_the_system_is_a_sentence_and_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, ear = made(tmp_path), last_words.Ear()
+    for name, value in ear.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(
+        "ganhpc.train.loop.build.prepare", lambda *_: (_ for _ in ()).throw(OSError(errno.ELOOP, "loop", "/a/b"))
+    )
+    code, status = trained(run)
+    said = capsys.readouterr().err
+    assert code == 2
+    assert "Traceback" not in said
+    assert said.count("can't read or write /a/b: its links lead in a circle") == 1
+    words = ear.close()
+    assert words == last_words.LastWords(0, State.REFUSED, status["reason"])
+
+
+def test_last_words_of_the_lowest_rank_count() -> None:
+    lines = [{"rank": 2, "state": "refused", "reason": "c"}, {"rank": 1, "state": "refused", "reason": "a"}]
+    lines += [{"rank": 1, "state": "crashed", "reason": "b"}]
+    data = b"torn {\n[1]\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    assert last_words.first_of(data) == last_words.LastWords(1, State.CRASHED, "b")
+    assert last_words.first_of(b"") is None
+
+
+def dead_process() -> int:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    return child.pid
+
+
+def test_half_written_files_of_the_dead_are_removed_and_no_others(tmp_path: Path) -> None:
+    living = tmp_path / temporary_name("status.json")
+    dead = tmp_path / temporary_name("request.json").replace(f".{os.getpid()}.", f".{dead_process()}.")
+    elsewhere = tmp_path / f".request.json.00000000.{os.getpid()}.abcdef.tmp"
+    old = tmp_path / f".request.json.00000000.{os.getpid()}.abcde0.tmp"
+    mine = tmp_path / ".notes.tmp"
+    for path in (living, dead, elsewhere, old, mine):
+        path.write_text("half")
+    os.utime(old, (time.time() - 90_000,) * 2)
+    assert remove_leftovers(tmp_path) == 2
+    assert {path.name for path in tmp_path.iterdir()} == {living.name, elsewhere.name, mine.name}
+    assert remove_leftovers(tmp_path, mine=True) == 2
+    assert [path.name for path in tmp_path.iterdir()] == [mine.name]
+    assert remove_leftovers(tmp_path / "none") == 0
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "io")))
+    with pytest.raises(StorageFault, match="input/output error"), atomic_open(tmp_path / "a") as file:
+        file.write(b"x")
+    assert not list(tmp_path.iterdir())

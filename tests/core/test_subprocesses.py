@@ -1,0 +1,43 @@
+"""Asking other programs: answers, time-outs, and programs that are not there."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ganhpc.core.subprocesses import Answer, ask
+
+
+@pytest.fixture(params=["pidfd", "without"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With and without the kernel's word on the end of a process."""
+
+    def lacking(pid: int) -> int:
+        raise OSError(f"no pidfd for {pid}")
+
+    if request.param == "without":
+        monkeypatch.setattr(os, "pidfd_open", lacking)
+
+
+@pytest.mark.usefixtures("either")
+@pytest.mark.parametrize(
+    ("command", "answer"),
+    [
+        (["sh", "-c", "echo out; echo err >&2; exit 3"], Answer(3, "out\n", "err\n")),
+        (["sh", "-c", "kill -9 $$"], Answer(-9, "", "")),
+        (["/no/such/program"], Answer(127, "", "/no/such/program: No such file or directory")),
+        (["sh", "-c", "echo begun; sleep 60"], Answer(None, "begun\n", "")),
+    ],
+)
+def test_an_answer_is_one_of_these(command: list[str], answer: Answer) -> None:
+    begun = time.monotonic()
+    assert ask(command, 1.0) == answer
+    assert time.monotonic() - begun < 30, "whoever hangs is not waited for"
+
+
+def test_a_grandchild_that_outlives_its_parent_is_not_waited_for() -> None:
+    begun = time.monotonic()
+    assert ask(["sh", "-c", "sleep 60 & echo done"], 30) == Answer(0, "done\n", "")
+    assert time.monotonic() - begun < 20

@@ -1,0 +1,247 @@
+"""Which files of a folder or zip are taken: the rule of docs/gans.md, on both."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+import struct
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.errors import UserError
+from ganhpc.datasets.folder_index import find, listed
+from ganhpc.datasets.image_decoding import inspect
+from ganhpc.datasets.types import DataRequest
+from ganhpc.train.data.image_folder import load
+from tests.train.data.test_image_folder import encoded, make, picture
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "kept"))
+
+
+def names(path) -> list[str]:
+    return [item.name for item in find(path).items]
+
+
+def left(path) -> dict[str, str]:
+    return {each.name: each.why for each in listed(path).others}
+
+
+HIDDEN = (
+    ".a.png", "._a.png", "b/.thumbnails/a.png", ".Trash-1000/files/a.png", "c/@eaDir/a.png", "c/@EADIR/d/a.png", "__MACOSX/c/a.png",
+    "x/.ipynb_checkpoints/a-checkpoint.png", "lost+found/a.png", "$RECYCLE.BIN/a.png", "#recycle/a.png", "System Volume Information/a.png",
+    "d/Thumbs.db", "d/desktop.ini", ".git/objects/ab/cd",
+)  # fmt: skip
+SEEN = ("a.png", "eaDir/a.png", "d/thumbs/a.png", "e f/ü.png", "MACOSX/a.png")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_anything_hidden_on_any_level_is_left_out_and_named(tmp_path, kind):
+    files = {name: encoded(picture(i)) for i, name in enumerate((*HIDDEN, *SEEN))}
+    path = make(tmp_path, kind, files)
+    assert names(path) == sorted(SEEN)
+    assert left(path) == dict.fromkeys(HIDDEN, "a hidden file")
+
+
+def test_a_hidden_folder_that_is_asked_for_is_read(tmp_path):
+    path = tmp_path / ".hidden/@eaDir"
+    path.mkdir(parents=True)
+    (path / "a.png").write_bytes(encoded(picture(1)))
+    assert names(path) == ["a.png"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_the_bytes_decide_what_a_file_is(tmp_path, kind):
+    jpeg, png = encoded(picture(0), "JPEG"), encoded(picture(1))
+    good = {
+        "a.jfif": jpeg,
+        "b": png,
+        "c.txt": png,
+        "d.JPG": png,
+        "e.PnG": jpeg,
+        "f.": png,
+        "g.webp": encoded(picture(2), "WEBP"),
+    }
+    bad = {
+        "h.txt": b"words", "i.png": b"words", "j.heic": b"\0\0\0\x18ftypheic\0\0\0\0", "k.psd": b"8BPS\0\1", "l.pdf": b"%PDF-1.4", "m.png": b"", "n.svg": b"<svg xmlns",
+        "o.npy": b"\x93NUMPY\1\0", "p.mp4": b"\0\0\0\x18ftypisom", "q.zip": b"PK\x03\x04abc",
+    }  # fmt: skip
+    path = make(tmp_path, kind, {**good, **bad})
+    assert names(path) == sorted(good)
+    assert inspect(path).usable == len(good)
+    why = left(path)
+    assert why.keys() == bad.keys()
+    assert why["h.txt"] == "not an image"
+    assert why["i.png"].startswith("unreadable (not an image")
+    assert why["m.png"] == "empty"
+    for name, word in {
+        "j.heic": "HEIC",
+        "k.psd": "Photoshop",
+        "l.pdf": "PDF",
+        "n.svg": "SVG",
+        "o.npy": "NumPy",
+        "p.mp4": "film",
+        "q.zip": "by its path",
+    }.items():
+        assert word in why[name]
+
+
+def test_links_are_followed_once(tmp_path):
+    root, outside = tmp_path / "root", tmp_path / "outside"
+    for folder in (root / "real", outside / "deep"):
+        folder.mkdir(parents=True)
+    for name, i in (("real/a.png", 1), ("../outside/b.png", 2), ("../outside/deep/c.png", 3), ("z.png", 4)):
+        (root / name).write_bytes(encoded(picture(i)))
+    (root / "again").symlink_to(root / "real")
+    (root / "far").symlink_to(outside)
+    (root / "near").symlink_to(outside / "deep")
+    (root / "a-link.png").symlink_to(root / "z.png")
+    (root / "only.png").symlink_to(tmp_path / "single.png")
+    (tmp_path / "single.png").write_bytes(encoded(picture(5)))
+    (outside / "back").symlink_to(root)
+    (outside / "self").symlink_to(outside)
+    (root / "gone.png").symlink_to(tmp_path / "nowhere")
+    (root / "loop").symlink_to(root / "loop")
+    (root / ".secret").symlink_to(outside)
+    os.link(root / "real/a.png", root / "real/hard.png")
+    assert names(root) == ["far/b.png", "far/deep/c.png", "only.png", "real/a.png", "z.png"]
+    why = left(root)
+    assert (
+        why["again/"]
+        == why["near/"]
+        == why["far/back/"]
+        == why["far/self/"]
+        == "a link to a folder that is taken already"
+    )
+    assert why["a-link.png"] == "a link to z.png, which is taken already"
+    assert why["real/hard.png"] == "a link to real/a.png, which is taken already"
+    assert why["gone.png"].startswith("unreadable (No such file")
+    assert why["loop"].startswith("unreadable (Too many levels")
+    assert why[".secret"] == "a hidden link"
+    assert len(why) == 9
+
+
+def test_names_of_any_bytes(tmp_path):
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    wild = [
+        os.fsdecode(b"\xff\xfe.png"),
+        "new\nline.png",
+        "esc\x1b[2J.png",
+        "ü.png",
+        "\u202egnp.png",
+        " .png",
+        "-n.png",
+    ]
+    for i, name in enumerate(wild):
+        (folder / name).write_bytes(encoded(picture(i)))
+    data = load(DataRequest(str(folder), image_size=16))
+    assert len(data.images) + len(data.test_images) == len(wild)
+    for text in (data.name, data.note, *data.skipped):
+        assert text.isprintable()
+        text.encode()
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for i in range(4):
+            archive.writestr(f"caf#{i}.png", encoded(picture(i)))
+    path = tmp_path / os.fsdecode(b"zip\xe9.zip")
+    path.write_bytes(buffer.getvalue().replace(b"caf#", b"caf\xe9"))
+    assert inspect(path, 16).usable == 4
+
+
+def test_members_that_a_zip_should_not_have(tmp_path):
+    path = tmp_path / "odd.zip"
+    link = zipfile.ZipInfo("link.png")
+    link.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("folder/", b"")
+        archive.writestr("folder/a.png", encoded(picture(1)))
+        with pytest.warns(UserWarning):
+            archive.writestr("folder/a.png", encoded(picture(2)))
+        archive.writestr("./b.png", encoded(picture(3)))
+        archive.writestr(link, "folder/a.png")
+        archive.writestr("../c.png", encoded(picture(4)))
+        archive.writestr("x/../../c.png", encoded(picture(4)))
+        archive.writestr("bomb.bmp", b"BM" + b"\0" * 30_000_000)
+    assert names(path) == ["./b.png", "folder/a.png"]
+    why = left(path)
+    assert why["folder/a.png"] == "another member of the same name follows"
+    assert why["link.png"] == "a link, and links in a zip are not followed"
+    assert why["../c.png"] == why["x/../../c.png"] == "its path leads out of the zip"
+    assert why["bomb.bmp"] == "huge, 30 MB packed into 0.0 MB"
+    found = find(path)
+    assert found.read(found.items[1], None) == encoded(picture(2)), (
+        "the last of one name is taken, as unpacking leaves it"
+    )
+
+
+def test_a_zip_whose_members_overlap_is_refused(tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.png", encoded(picture(1, (200, 200))))
+    data = path.read_bytes()
+    at, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    entry, tail = data[at:end], bytearray(data[end:])
+    many = b"".join(entry.replace(b"a.png", b"%c.png" % (97 + i)) for i in range(20))
+    struct.pack_into("<HHI", tail, 8, 20, 20, len(many))
+    path.write_bytes(data[:at] + many + bytes(tail))
+    with pytest.raises(UserError, match="members of this zip overlap, as in a zip bomb"):
+        find(path)
+
+
+def bare_zip(path: Path, files: dict[str, bytes]) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_each_unusable_source_has_its_sentence(tmp_path):
+    whole = bare_zip(tmp_path / "whole.zip", {f"{i}.png": encoded(picture(i)) for i in range(3)}).read_bytes()
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "zero.zip").write_bytes(b"")
+    (tmp_path / "holder").mkdir()
+    (tmp_path / "holder/few.zip").write_bytes(whole)
+    (tmp_path / "blank").mkdir()
+    (tmp_path / "notes.tar").write_bytes(b"x" * 600)
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in {
+        "cut.zip": "a damaged zip",
+        "zero.zip": "that file is empty",
+        "holder": r"there is a zip in it: give it by its path, --data .*holder/few\.zip",
+        "blank": "the folder is empty",
+        "notes.tar": "neither a folder nor a zip",
+        "pipe": "neither a folder nor a zip",
+        bare_zip(tmp_path / "nothing.zip", {}).name: "the zip is empty",
+        bare_zip(
+            tmp_path / "text.zip", {"a.txt": b"x"}
+        ).name: r"none of its 1 files is an image that can be used \(first: a.txt: not an image\)",
+        bare_zip(tmp_path / "inner.zip", {"b.zip": whole}).name: "a zip of its own",
+    }.items():
+        with pytest.raises(UserError, match=words):
+            find(tmp_path / name)
+
+
+def test_truncated_and_huge_pictures_are_named(tmp_path):
+    files = {f"{i}.png": encoded(picture(i)) for i in range(3)}
+    files |= {
+        f"cut.{kind.lower()}": encoded(picture(9, (200, 200)), kind)[:700]
+        for kind in ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+    }
+    seen = inspect(make(tmp_path, "folder", files))
+    assert seen.usable == 3
+    assert {line.split(": ")[0] for line in seen.skipped} == {name for name in files if name.startswith("cut")}
+
+
+def test_the_real_sets_are_taken_whole():
+    folder = Path(os.environ.get("GANHPC_TEST_DATA") or Path(__file__).resolve().parents[2].parent / "shared/data")
+    path = folder / "simpsons28.zip"
+    if not path.is_file():
+        pytest.skip(f"the real pictures are not in {folder}")
+    found = find(path)
+    assert (len(found.items), found.others) == (10_000, ())

@@ -1,0 +1,322 @@
+"""What a data set is: one folder by any of its names, and a run that is held to the pictures it began with."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import write_json
+from ganhpc.datasets import folder_index, held_data
+from ganhpc.datasets.data_path import denoted
+from ganhpc.datasets.folder_index import find, fingerprint_of
+from ganhpc.runs.run_folder import Run
+from jobs.dcgan import Dcgan
+from tests.train.data.test_image_folder import encoded, make, picture
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "kept"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def faces(folder: Path, first: int = 0, n: int = 10) -> Path:
+    folder.mkdir(parents=True)
+    for i in range(n):
+        (folder / f"{i:02}.png").write_bytes(encoded(picture(first + i)))
+    return folder
+
+
+def launched(runs: Path, word: str, **values) -> Run:
+    """The run that a launch with --data `word` finds or makes, held to its pictures."""
+    experiment = Dcgan().replace(data=word, **values)
+    run = Run.open(runs, experiment)
+    held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists())
+    return run
+
+
+def test_every_name_of_a_folder_is_one_run_and_the_same_word_elsewhere_another(here, monkeypatch):
+    faces(here / "x/few")
+    faces(here / "y/few", 100)
+    (here / "link").symlink_to(here / "x/few")
+    monkeypatch.chdir(here / "x")
+    names = ["few", "./few", "few/", "../x/few", str(here / "x/few") + "//", "../link"]
+    runs = {launched(here / "runs", name) for name in names}
+    assert len(runs) == 1
+    monkeypatch.chdir(here / "y")
+    other = launched(here / "runs", "few")
+    assert other not in runs
+    assert held_data.place(other.folder, other.experiment().data) == str(here / "y/few")
+    monkeypatch.chdir(here)
+    assert held_data.place(other.folder, other.experiment().data) == str(here / "y/few")
+
+
+def test_a_set_keeps_its_name_and_a_folder_called_so_needs_a_slash(here):
+    faces(here / "lines")
+    assert Dcgan().replace(data="lines").data == "lines"
+    assert Dcgan().replace(data="./lines").data == str(here / "lines")
+    assert denoted("nothing-here") == "nothing-here"
+    for empty in ("", "  "):
+        with pytest.raises(UserError, match="names nothing"):
+            denoted(empty)
+    (here / "a").symlink_to(here / "b")
+    (here / "b").symlink_to(here / "a")
+    with pytest.raises(UserError, match="can't be followed"):
+        denoted("./a")
+
+
+def replace_two(folder):
+    for i in (3, 4):
+        (folder / f"{i:02}.png").write_bytes(encoded(picture(50 + i)))
+
+
+def add_one(folder):
+    (folder / "new.png").write_bytes(encoded(picture(60)))
+
+
+def remove_three(folder):
+    for i in range(3):
+        (folder / f"{i:02}.png").unlink()
+
+
+def exchange(folder):
+    (folder / "00.png").rename(folder / "x")
+    (folder / "01.png").rename(folder / "00.png")
+    (folder / "x").rename(folder / "01.png")
+
+
+def convert(folder):
+    for i in range(4):
+        Image.open(folder / f"{i:02}.png").save(folder / f"{i:02}.webp", lossless=True)
+        (folder / f"{i:02}.png").unlink()
+
+
+def in_place(folder):
+    """The same size and the same time of the last change."""
+    path = folder / "00.png"
+    before = path.stat()
+    data = bytearray(path.read_bytes())
+    data[-20] ^= 1
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def all_gone(folder):
+    for path in folder.iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (replace_two, "of 10, 2 replaced (first: 03.png)"),
+        (add_one, "of 10, 1 added (first: new.png)"),
+        (remove_three, "of 10, 3 removed (first: 00.png)"),
+        (exchange, "of 10, 2 renamed or exchanged (first: 00.png)"),
+        (convert, "of 10, 4 converted to another format (first: 00.webp)"),
+        (in_place, "of 10, 1 replaced (first: 00.png)"),
+        (all_gone, "of 10, 10 removed (first: 00.png)"),
+    ],
+)
+def test_changed_pictures_are_refused_with_what_differs(here, change, words, finished):
+    folder = faces(here / "few")
+    run = launched(here / "runs", "few")
+    if finished:
+        write_json(run.result_json, {})
+    time.sleep(0.15)  # times are trusted a moment after the last change
+    assert launched(here / "runs", "few") == run
+    change(folder)
+    with pytest.raises(held_data.DataChanged) as refused:
+        launched(here / "runs", "few")
+    assert words in str(refused.value)
+    assert "--new" in str(refused.value)
+    assert "Put the earlier ones back" in str(refused.value)
+
+
+def test_put_back_it_goes_on(here):
+    folder = faces(here / "few")
+    run = launched(here / "runs", "few")
+    shutil.copytree(folder, here / "safe")
+    replace_two(folder)
+    with pytest.raises(held_data.DataChanged):
+        launched(here / "runs", "few")
+    shutil.rmtree(folder)
+    shutil.copytree(here / "safe", folder)  # other times and inodes, the same contents
+    assert launched(here / "runs", "few") == run
+
+
+def test_new_is_held_to_what_is_there_now_and_both_are_found_again(here):
+    folder = faces(here / "few")
+    first = launched(here / "runs", "few")
+    shutil.copytree(folder, here / "safe")
+    replace_two(folder)
+    experiment = Dcgan().replace(data="few")
+    second = Run.open(here / "runs", experiment, new=True)
+    held_data.hold(second.folder, experiment.definition)
+    assert second.folder.name == first.folder.name + "-2"
+    assert launched(here / "runs", "few") == second
+    shutil.rmtree(folder)
+    shutil.copytree(here / "safe", folder)
+    assert launched(here / "runs", "few") == first
+
+
+def test_moved_and_copied_pictures_are_known_again(here):
+    faces(here / "few")
+    run = launched(here / "runs", "few")
+    shutil.copytree(here / "few", here / "copy")
+    assert launched(here / "runs", "copy") == run
+    assert held_data.place(run.folder, run.experiment().data) == str(here / "few")
+    (here / "few").rename(here / "moved")
+    assert launched(here / "runs", "moved") == run
+    assert held_data.place(run.folder, run.experiment().data) == str(here / "moved")
+    assert launched(here / "runs", "moved", lr=0.5) != run
+    add_one(here / "moved")
+    assert launched(here / "runs", "moved") != run, "other pictures in a new place are another run"
+
+
+def test_gone_pictures_are_a_sentence_until_the_run_is_done(here):
+    faces(here / "few")
+    run = launched(here / "runs", "few")
+    shutil.rmtree(here / "few")
+    definition = run.experiment().definition
+    with pytest.raises(UserError, match=r"began with it. Put it back; or type .* --data and the new place"):
+        held_data.hold(run.folder, definition)
+    assert "were not compared" in held_data.hold(run.folder, definition, finished=True)
+
+
+def test_a_zip_is_held_to_its_members(here):
+    path = make(here, "zip", {f"{i}.png": encoded(picture(i)) for i in range(5)})
+    run = launched(here / "runs", str(path))
+    make(here, "zip", {f"{i}.png": encoded(picture(i + (i == 2) * 50)) for i in range(5)})
+    with pytest.raises(held_data.DataChanged, match=r"of 5, 1 replaced \(first: 2.png\)"):
+        launched(here / "runs", str(path))
+    make(here, "zip", {f"{i}.png": encoded(picture(i)) for i in range(5)})
+    assert launched(here / "runs", str(path)) == run
+
+
+def old_run(runs: Path, word: str) -> Run:
+    """A run as older versions left it: its words as they were typed, no record."""
+    return Run.open(runs, dataclasses.replace(Dcgan(), data=word))
+
+
+@pytest.mark.parametrize("word", ["few", "./few", "few/", "ABSOLUTE", "ABSOLUTE/"])
+def test_runs_of_older_versions_keep_their_signatures_and_are_found(here, word):
+    faces(here / "few")
+    run = old_run(here / "runs", word.replace("ABSOLUTE", str(here / "few")))
+    (run.folder / "status.json").write_text('{"state": "resumable"}')
+    experiment = Dcgan().replace(data="few")
+    assert Run.open(here / "runs", experiment) == run
+    assert "kept no record" in held_data.hold(run.folder, experiment.definition)
+    replace_two(here / "few")
+    with pytest.raises(held_data.DataChanged, match="2 replaced"):
+        launched(here / "runs", "few")
+
+
+def test_an_older_run_s_relative_words_mean_the_folder_beside_its_runs(here, monkeypatch):
+    faces(here / "x/few")
+    faces(here / "y/few", 100)
+    run = old_run(here / "x/runs", "few")
+    monkeypatch.chdir(here / "y")
+    assert held_data.place(run.folder, "few") == str(here / "x/few")
+    assert launched(here / "x/runs", "few") != run, "from y these are other pictures"
+
+
+def test_what_is_known_is_not_read_again(here, monkeypatch):
+    folder = faces(here / "few", n=30)
+    time.sleep(0.15)
+    first = find(folder)
+    real, read = Path.open, []
+
+    def opened(path, *rest, **named):
+        read.append(str(path))
+        return real(path, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
+    again = find(folder)
+    assert fingerprint_of(again) == fingerprint_of(first)
+    assert not [path for path in read if path.endswith(".png")]
+    os.utime(folder / "07.png")
+    time.sleep(0.15)
+    assert fingerprint_of(find(folder)) == fingerprint_of(first), "touched, not changed"
+    assert [Path(path).name for path in read if path.endswith(".png")] == ["07.png", "07.png"]
+
+
+def test_a_damaged_or_lost_memory_only_costs_time(here):
+    folder = faces(here / "few")
+    time.sleep(0.15)
+    first = fingerprint_of(find(folder))
+    (place,) = (here / "kept/contents").iterdir()
+    for data in (
+        b"",
+        b"\x1f\x8bxx",
+        gzip.compress(b"[1]"),
+        gzip.compress(json.dumps({"format": 1, "files": {"a": 3}}).encode()),
+    ):
+        place.write_bytes(data)
+        assert fingerprint_of(find(folder)) == first
+    (here / "kept/contents").chmod(0o500)
+    place.unlink() if os.access(here / "kept/contents", os.W_OK) else None
+    assert fingerprint_of(find(folder)) == first
+
+
+def test_a_lost_list_still_refuses_with_the_totals(here):
+    folder = faces(here / "few")
+    run = launched(here / "runs", "few")
+    (run.folder / held_data.FILES).unlink()
+    add_one(folder)
+    with pytest.raises(held_data.DataChanged, match="of 10, 10 pictures then, 11 now"):
+        launched(here / "runs", "few")
+
+
+def test_the_launcher_s_side_imports_neither_torch_nor_numpy_nor_pillow(here):
+    faces(here / "few")
+    code = (
+        "import sys, pathlib\nfrom ganhpc.runs.run_folder import Run\nfrom ganhpc.datasets import held_data\nfrom jobs.dcgan import Dcgan\n"
+        "e = Dcgan().replace(data='few')\nrun = Run.open(pathlib.Path('runs'), e)\nheld_data.hold(run.folder, e.definition)\n"
+        "print({'torch', 'numpy', 'PIL'} & set(sys.modules), held_data.record_of(run.folder)['pictures'])"
+    )
+    root = str(Path(__file__).resolve().parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": root}
+    )
+    assert done.stdout == "set() 10\n", done.stderr
+
+
+def test_many_pictures_are_known_again_quickly(here):
+    folder = here / "many"
+    folder.mkdir()
+    data = encoded(picture(0, (16, 16)))
+    for i in range(20_000):
+        with (folder / f"{i}.png").open("wb") as file:
+            file.write(data + b"%d" % i)
+    time.sleep(0.15)
+    find(folder)
+    began = time.process_time()
+    assert len(find(folder).items) == 20_000
+    assert time.process_time() - began < 5
+
+
+def test_difference_counts_each_picture_once():
+    before = {"a.jpg": "1", "b.jpg": "2", "c.jpg": "3", "d.jpg": "4", "e.jpg": "5"}
+    now = {"a.jpg": "2", "b.jpg": "1", "c.png": "9", "d.jpg": "8", "f.jpg": "7"}
+    found = held_data.difference(before, now)
+    assert found.renamed == ("a.jpg", "b.jpg")
+    assert found.converted == ("c.png",)
+    assert found.replaced == ("d.jpg",)
+    assert (found.added, found.removed) == (("f.jpg",), ("e.jpg",))
+    assert str(held_data.difference(before, before)) == ""
+    assert folder_index.fingerprint(before.items()) != folder_index.fingerprint(now.items())

@@ -1,0 +1,377 @@
+"""Every mode of Pillow, and the containers that hold it, against conversions made here with NumPy alone."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect
+from ganhpc.datasets.pixel_range import Extent, Range, Type, merged, settled
+from ganhpc.datasets.types import DataRequest
+from ganhpc.train.data.image_folder import load
+from tests.train.data.test_image_folder import encoded, make
+
+SIDE = 32
+RNG = np.random.default_rng(5)
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "kept"))
+
+
+def bytes_of(*shape, low=0, high=255):
+    """Values that reach both ends, so that a picture by itself has the full range."""
+    made = RNG.integers(low, high + 1, (SIDE, SIDE, *shape)).astype(np.uint8)
+    made[0, 0], made[0, 1] = low, high
+    return made
+
+
+def grey(values):
+    return np.repeat(np.round(values)[..., None], 3, 2)
+
+
+def over_white(rgb, alpha):
+    a = alpha[..., None] / 255
+    return rgb * a + 255 * (1 - a)
+
+
+def rgb_of_cmyk(cmyk):
+    k = 255 - cmyk[..., 3:].astype(float)
+    return (255 - cmyk[..., :3].astype(float)) * k / 255
+
+
+def rgb_of_ycc(ycc):
+    y, cb, cr = (ycc[..., i].astype(float) - (0, 128, 128)[i] for i in range(3))
+    return np.clip(np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], -1), 0, 255)
+
+
+def rgb_of_hsv(hsv):
+    h, s, v = (hsv[..., i].astype(float) / 255 for i in range(3))
+
+    def f(n):
+        k = (n + h * 6) % 6
+        return v - v * s * np.clip(np.minimum(k, 4 - k), 0, 1)
+
+    return np.stack([f(5), f(3), f(1)], -1) * 255
+
+
+def rgb_of_lab(lab):
+    """CIELAB of white D50 to sRGB, by the formulas of CIE and IEC, adapted after Bradford."""
+    light = lab[..., 0] / 255 * 100
+    a, b = (lab[..., i].view(np.int8).astype(float) for i in (1, 2))
+    fy = (light + 16) / 116
+    f = np.stack([fy + a / 500, fy, fy - b / 200], -1)
+    xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * [0.9642, 1.0, 0.8249]
+    matrix = np.array(
+        [[3.1338561, -1.6168667, -0.4906146], [-0.9787684, 1.9161415, 0.0334540], [0.0719453, -0.2289914, 1.4052427]]
+    )
+    linear = np.clip(xyz @ matrix.T, 0, 1)
+    return 255 * np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def mild_lab():
+    """Colours that sRGB has."""
+    signed = RNG.integers(-8, 9, (2, SIDE, SIDE)).astype(np.int8).view(np.uint8)
+    return np.stack([RNG.integers(90, 190, (SIDE, SIDE)).astype(np.uint8), *signed], -1)
+
+
+def raw(mode, array):
+    return Image.frombytes(mode, (SIDE, SIDE), np.ascontiguousarray(array).tobytes())
+
+
+def cases():
+    one = bytes_of()
+    bits = one > 127
+    rgb, rgba = bytes_of(3), bytes_of(4)
+    la = np.stack([bytes_of(), bytes_of()], -1)
+    cmyk, ycc, hsv, lab = bytes_of(4), bytes_of(3), bytes_of(3), mild_lab()
+    shorts = RNG.integers(0, 65536, (SIDE, SIDE)).astype(np.uint16)
+    shorts[0, :2] = 0, 65535
+    palette = bytes_of(3, low=1, high=254).reshape(-1, 3)[:256]
+    indexed = raw("P", one)
+    indexed.putpalette(palette.tobytes())
+    pa = Image.frombytes("PA", (SIDE, SIDE), la.tobytes())
+    pa.putpalette(palette.tobytes())
+    longs, floats = shorts.astype(np.int32), (shorts / 65535).astype(np.float32)
+    of_bits, wide = grey(bits * 255.0), grey(shorts / 257)
+    yield "1", Image.fromarray(bits), of_bits, 0, ("PNG", "TIFF", "BMP", "PPM")
+    yield "L", raw("L", one), grey(one), 0, ("PNG", "TIFF", "BMP", "PPM", "GIF", "WEBP", "JPEG2000")
+    yield "P", indexed, palette[one], 0, ("PNG", "TIFF", "BMP", "GIF")
+    yield "RGB", raw("RGB", rgb), rgb, 0, ("PNG", "TIFF", "BMP", "PPM", "WEBP", "JPEG2000", "QOI")
+    yield "RGBX", raw("RGBX", rgba), rgba[..., :3], 0, ("TIFF",)
+    yield "RGBA", raw("RGBA", rgba), over_white(rgba[..., :3], rgba[..., 3]), 1, ("PNG", "TIFF", "WEBP")
+    yield "LA", raw("LA", la), over_white(grey(la[..., 0]), la[..., 1]), 1, ("PNG", "TIFF")
+    yield "PA", pa, over_white(palette[la[..., 0]], la[..., 1]), 1, ("TIFF",)
+    yield "CMYK", raw("CMYK", cmyk), rgb_of_cmyk(cmyk), 1, ("TIFF",)
+    yield "YCbCr", raw("YCbCr", ycc), rgb_of_ycc(ycc), 2, ("TIFF",)
+    yield "LAB", raw("LAB", lab), rgb_of_lab(lab), 3, ("TIFF",)
+    yield "HSV", raw("HSV", hsv), rgb_of_hsv(hsv), 4, ()
+    yield "I;16", Image.fromarray(shorts), wide, 1, ("PNG", "TIFF", "PPM")
+    yield "I;16B", raw("I;16B", shorts.astype(">u2")), wide, 1, ("TIFF",)
+    yield "I;16L", raw("I;16L", shorts.astype("<u2")), wide, 1, ("TIFF",)
+    yield "I", Image.fromarray(longs), wide, 1, ("TIFF",)
+    yield "F", Image.fromarray(floats), wide, 1, ("TIFF", "PPM")
+    pre = np.round(la[..., 0].astype(float) * la[..., 1] / 255).astype(np.uint8)
+    yield (
+        "La",
+        Image.frombytes("La", (SIDE, SIDE), np.stack([pre, la[..., 1]], -1).tobytes()),
+        over_white(grey(la[..., 0]), la[..., 1]),
+        3,
+        (),
+    )
+    yield "RGBa", raw("RGBA", rgba).convert("RGBa"), over_white(rgba[..., :3], rgba[..., 3]), 3, ()
+
+
+CASES = list(cases())
+FILES = [(mode, container) for mode, *_, containers in CASES for container in containers]
+
+
+@pytest.mark.parametrize(("mode", "container"), FILES)
+def test_a_file_of_each_mode_and_container(mode, container):
+    _, image, wanted, tolerance, _ = next(case for case in CASES if case[0] == mode)
+    options = {"WEBP": {"lossless": True, "exact": True}, "JPEG2000": {"irreversible": False}}.get(container, {})
+    made = decode(encoded(image, container, **options), SIDE).pixels
+    assert np.abs(made - wanted).max() <= tolerance
+
+
+@pytest.mark.parametrize(
+    "mode", [case[0] for case in CASES if case[0] not in ("I", "F") and not case[0].startswith("I;")]
+)
+def test_a_picture_of_each_mode_in_memory(mode):
+    _, image, wanted, tolerance, _ = next(case for case in CASES if case[0] == mode)
+    made = colours(image)
+    if made.mode == "RGBA":
+        made = Image.alpha_composite(Image.new("RGBA", made.size, "white"), made).convert("RGB")
+    assert np.abs(np.asarray(made) - wanted).max() <= tolerance
+
+
+def test_no_mode_of_pillow_is_forgotten():
+    from PIL import ImageMode  # noqa: F401
+
+    named = {case[0] for case in CASES}
+    for mode in Image.MODES:
+        if mode not in named:
+            with pytest.raises((Skip, ValueError)):
+                colours(Image.new(mode, (20, 20)))
+
+
+def test_a_cmyk_jpeg_of_adobe_and_one_of_nobody():
+    cmyk = np.zeros((SIDE, SIDE, 4), np.uint8)
+    cmyk[..., 0], cmyk[: SIDE // 2, :, 2] = 200, 250
+    data = encoded(raw("CMYK", cmyk), "JPEG", quality=100, subsampling=0)
+    wanted = rgb_of_cmyk(cmyk)
+    assert np.abs(decode(data, SIDE).pixels - wanted).max() <= 4
+    at = data.index(b"\xff\xee")
+    bare = data[:at] + data[at + 2 + int.from_bytes(data[at + 2 : at + 4], "big") :]
+    plain = decode(bare, SIDE).pixels
+    assert np.abs(plain - rgb_of_cmyk(255 - cmyk)).max() <= 4, "without Adobe's mark the values are as they stand"
+
+
+# -- ranges of a whole set ----------------------------------------------------------------------------------------------
+
+
+def tiffs(*arrays):
+    return {f"{i}.tif": encoded(Image.fromarray(array), "TIFF") for i, array in enumerate(arrays)}
+
+
+def sets():
+    """name -> (two pictures, what is black, what is white)."""
+    base = RNG.random((2, SIDE, SIDE))
+    base[1] *= 0.5
+    base[0, 0, :2] = 0, 1
+    for name, top, kind in (
+        ("floats to 1", 1, np.float32), ("floats to 255", 255, np.float32), ("floats to 65535", 65535, np.float32), ("floats beyond", 3e6, np.float32),
+        ("10 bits", 1023, np.uint16), ("12 bits", 4095, np.uint16), ("14 bits", 16383, np.uint16), ("16 bits", 65535, np.uint16), ("8 bits in 16", 255, np.uint16),
+        ("int32 to 255", 255, np.int32), ("int32 of 12 bits", 4095, np.int32), ("int32 of 16 bits", 65535, np.int32), ("int32 of 24 bits", 2**24 - 1, np.int32),
+        ("two values", 1, np.uint16), ("floats of 20", 20, np.float32),
+    ):  # fmt: skip
+        values = base * top
+        yield name, (values.round() if kind != np.float32 else values).astype(kind), 0, top
+    yield "floats from -1", (base * 2 - 1).astype(np.float32), -1, 1
+    yield "int32 with a sign", (base * 3000 - 1000).round().astype(np.int32), -1000, 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "arrays", "black", "white"), list(sets()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_range_follows_from_the_whole_set(tmp_path, name, arrays, black, white):
+    data = load(DataRequest(str(make(tmp_path, "folder", tiffs(*arrays))), image_size=SIDE))
+    images = np.concatenate([data.images.numpy(), data.test_images.numpy()])
+    wanted = [grey((array.astype(float) - black) / (white - black) * 255).transpose(2, 0, 1) for array in arrays]
+    for each in wanted:
+        assert min(np.abs(image - each).max() for image in images) <= 1, name
+    (said,) = [line for line in data.warnings if "in the whole set" in line]
+    assert said.startswith("2 pictures of ")
+    assert f"{black:g} is black, {white:g} white" in said
+
+
+def test_the_range_is_the_same_from_the_cache(tmp_path):
+    path = make(tmp_path, "zip", tiffs(*next(arrays for name, arrays, *_ in sets() if name == "12 bits")))
+    first, second = (load(DataRequest(str(path), image_size=SIDE)) for _ in range(2))
+    assert first.warnings == second.warnings != ()
+    assert "from the cache" in second.note
+
+
+def test_one_type_does_not_decide_for_another(tmp_path):
+    twelve = RNG.integers(0, 4096, (SIDE, SIDE)).astype(np.uint16)
+    twelve[0, 0] = 4095
+    floats = RNG.random((SIDE, SIDE)).astype(np.float32)
+    eight = bytes_of()
+    seen = inspect(make(tmp_path, "folder", tiffs(twelve, floats, eight)), SIDE)
+    assert seen.usable == 3
+    assert len(seen.ranges) == 2
+    assert "4095 white" in seen.ranges[0] + seen.ranges[1]
+
+
+def test_a_pgm_states_its_highest_value():
+    values = RNG.integers(0, 1000, (SIDE, SIDE)).astype(">u2")
+    made = decode(b"P5\n# made\n32 32\n4095\n" + values.tobytes(), SIDE).pixels[..., 0]
+    assert np.abs(made - values / 4095 * 255).max() <= 1
+
+
+def sixteen_bit_rgb(values):
+    """A PNG of 16 bits a channel, made by hand: Pillow doesn't write them."""
+    import struct
+    import zlib
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def test_colours_of_16_bits_are_right_or_refused(tmp_path):
+    full = RNG.integers(0, 65536, (3, SIDE, SIDE, 3))
+    good = make(tmp_path, "folder", {f"{i}.png": sixteen_bit_rgb(values) for i, values in enumerate(full)})
+    data = load(DataRequest(str(good), image_size=SIDE))
+    images = np.concatenate([data.images.numpy(), data.test_images.numpy()]).transpose(0, 2, 3, 1)
+    for values in full:
+        assert min(np.abs(image - values / 257).max() for image in images) <= 1
+    dark = make(tmp_path, "zip", {f"{i}.png": sixteen_bit_rgb(values // 16) for i, values in enumerate(full)})
+    seen = inspect(dark, SIDE)
+    assert seen.usable == 0
+    assert seen.skipped[0].startswith("0.png: 16-bit colours that use only the lowest values")
+
+
+def test_pixels_that_are_no_numbers_are_named(tmp_path):
+    values = RNG.random((3, SIDE, SIDE)).astype(np.float32)
+    values[0, 3, 4], values[0, 3, 5], values[0, 3, 6] = np.nan, np.inf, -np.inf
+    values[1] = np.nan
+    values[2, 0, 0] = 1
+    path = make(tmp_path, "folder", tiffs(*values))
+    seen = inspect(path, SIDE)
+    assert seen.converted[0].startswith("0.tif: 3 pixels are no finite numbers, taken as black or white")
+    assert "1.tif: none of its pixels is a number" in seen.skipped
+    lone = decode((path / "0.tif").read_bytes(), SIDE, {Type.FLOAT: Range(0, 1)}).pixels[..., 0]
+    assert lone[3, 4:7].tolist() == [0, 255, 0]
+
+
+def test_a_nearly_constant_set_is_said(tmp_path):
+    masks = {f"{i}.png": encoded(Image.fromarray(bytes_of(high=1))) for i in range(4)}
+    path = make(tmp_path, "folder", masks)
+    (said,) = load(DataRequest(str(path), image_size=SIDE)).warnings
+    assert "nearly constant: all their pixels lie at 0.5" in said
+    assert not inspect(
+        make(tmp_path, "zip", {f"{i}.png": encoded(Image.fromarray(bytes_of())) for i in range(4)}), SIDE
+    ).warnings
+
+
+def test_a_transparent_grey_of_16_bits_shows_white():
+    shorts = RNG.integers(1, 65536, (SIDE, SIDE)).astype(np.uint16)
+    shorts[: SIDE // 2] = 7
+    buffer = io.BytesIO()
+    Image.fromarray(shorts).save(buffer, "PNG", transparency=7)
+    made = decode(buffer.getvalue(), SIDE)
+    assert "transparent, laid on white" in made.change
+    assert (made.pixels[: SIDE // 2 - 1] == 255).all()
+    assert np.abs(made.pixels[SIDE // 2 :, :, 0] - shorts[SIDE // 2 :] / 257).max() <= 1
+
+
+def test_wide_pictures_are_turned_as_their_exif_says():
+    shorts = np.zeros((SIDE, SIDE), np.uint16)
+    shorts[: SIDE // 2] = 65535
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for kind in ("PNG", "TIFF"):
+        made = decode(encoded(Image.fromarray(shorts), kind, exif=exif), SIDE).pixels[..., 0]
+        assert made[:, : SIDE // 2].max() == 0, kind
+        assert made[:, SIDE // 2 :].min() == 255, kind
+
+
+def test_extents_are_merged_by_type():
+    found = merged([Extent(Type.SHORT, 5, 900), Extent(Type.SHORT, 0, 4000), Extent(Type.FLOAT, -0.5, 0.5)])
+    assert found[Type.SHORT] == Extent(Type.SHORT, 0, 4000, 2)
+    assert settled(found) == {Type.SHORT: Range(0, 4095), Type.FLOAT: Range(-1, 1)}
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("GIF", "animated, its first frame"),
+        ("WEBP", "animated, its first frame"),
+        ("PNG", "animated, its first frame"),
+        ("TIFF", "several pages, its first"),
+    ],
+)
+def test_animated_pictures_give_their_first_frame_and_say_so(kind, words):
+    frames = [Image.new("RGB", (SIDE, SIDE), colour) for colour in ((200, 0, 0), (0, 200, 0), (0, 0, 200))]
+    more = {"lossless": True} if kind == "WEBP" else {}
+    made = decode(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **more), SIDE)
+    assert words in made.change
+    assert made.pixels[3, 3].tolist() == [200, 0, 0]
+
+
+def plain_tiff(values, sample_format, photometric=1):
+    """A TIFF of one channel made by hand, for types of numbers that Pillow doesn't write."""
+    import struct
+
+    height, width = values.shape
+    data = values.tobytes()
+    tags = [
+        (256, width), (257, height), (258, values.itemsize * 8), (259, 1), (262, photometric), (273, 8 + 2 + 12 * 10 + 4), (277, 1), (278, height),
+        (279, len(data)), (339, sample_format),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + struct.pack("<I", 0) + data
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "low", "high"),
+    [
+        ("<u2", 1, 0, 4095),
+        ("<u4", 1, 0, 4095),
+        ("<u4", 1, 0, 2**32 - 1),
+        ("<i4", 2, 0, 70_000),
+        ("<i2", 2, -1000, 2000),
+        ("<i2", 2, 0, 4095),
+        ("<f4", 3, 0, 1),
+    ],
+)
+@pytest.mark.parametrize("photometric", [1, 0])
+def test_types_of_numbers_in_a_tiff(dtype, sample_format, low, high, photometric):
+    share = RNG.random((SIDE, SIDE))
+    share[0, :2] = 0, 1
+    values = (low + share * (high - low)).round(0 if dtype[1] != "f" else 7).astype(dtype)
+    data = plain_tiff(values, sample_format, photometric)
+    if photometric == 0 and dtype in ("<u4", "<i4", "<i2"):  # Pillow opens none of them
+        with pytest.raises(Skip, match="a kind of TIFF that Pillow does not read"):
+            decode(data, SIDE)
+        return
+    made = decode(data, SIDE).pixels[..., 0]
+    wanted = share if photometric else 1 - share
+    assert np.abs(made - wanted * 255).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "words"),
+    [("<f8", 3, "numbers of 64 bits"), ("<u8", 1, "numbers of 64 bits"), ("|i1", 2, "8 bits with a sign")],
+)
+def test_types_of_numbers_that_are_refused_by_name(dtype, sample_format, words):
+    with pytest.raises(Skip, match=words):
+        decode(plain_tiff(np.zeros((SIDE, SIDE), dtype), sample_format), SIDE)

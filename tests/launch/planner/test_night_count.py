@@ -1,0 +1,73 @@
+"""How many nights runs take: a night's hours under each policy, nothing lost, nothing that fits nowhere."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganhpc.launch.planner.night_count import MOST, nights
+from ganhpc.launch.planner.planner import Work
+from ganhpc.launch.policy.policy import load_policy
+
+PARIS = ZoneInfo("Europe/Paris")
+THURSDAY = dt.datetime(2026, 11, 26, 17, 0, tzinfo=PARIS)
+STUDENT, NONE = load_policy("student"), load_policy("none")
+
+
+def hours(*lengths: float) -> list[Work]:
+    return [Work(f"run{k}", 3600 * length) for k, length in enumerate(lengths)]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "count", "end"),
+    [
+        ([1], 1, "2026-11-26T20:01:00+01:00"),
+        ([1] * 13, 1, "2026-11-27T08:13:12+01:00"),  # twelve gaps of 61 s
+        ([14], 2, "2026-11-27T19:16:13+01:00"),
+        ([1] * 27, 2, "2026-11-28T08:29:26+01:00"),
+    ],
+)
+def test_a_night_of_the_student_policy_holds_thirteen_hours_of_jobs(lengths: list[float], count: int, end: str) -> None:
+    found = nights(hours(*lengths), STUDENT, THURSDAY, PARIS, "slurm")
+    assert found and (found.count, found.left) == (count, 0)
+    assert found.start.isoformat() == "2026-11-26T19:01:00+01:00"
+    assert found.end.isoformat() == end
+
+
+def test_without_rules_a_night_is_from_evening_to_morning() -> None:
+    found = nights(hours(10, 10, 10), NONE, THURSDAY, PARIS)
+    assert found and found.count == 3
+    assert found.end.isoformat() == "2026-11-28T21:00:00+01:00"
+
+
+def test_in_the_middle_of_a_night_its_rest_counts() -> None:
+    found = nights(hours(3, 3), NONE, THURSDAY.replace(hour=4), PARIS)
+    assert found and (found.count, found.start.hour, found.end.hour) == (2, 4, 20)
+
+
+def test_more_nights_than_are_planned_are_told_by_what_is_left() -> None:
+    found = nights(hours(14 * (MOST + 2)), NONE, THURSDAY, PARIS)
+    assert found and found.count == MOST and found.left == 2 * 14 * 3600
+
+
+def test_what_fits_into_no_night_has_none() -> None:
+    policy = dataclasses.replace(STUDENT, night_limit=1)
+    weekend = nights(hours(1), policy, THURSDAY, PARIS, "slurm")
+    assert weekend and (weekend.count, f"{weekend.start:%A}") == (1, "Friday"), "there is a place at the weekend"
+    policy = dataclasses.replace(policy, weekend_limit=1)
+    assert nights(hours(1), policy, THURSDAY, PARIS, "slurm") is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.01, 8), min_size=1, max_size=12), st.integers(0, 7 * 24))
+def test_a_run_more_never_takes_fewer_nights(lengths: list[float], later: int) -> None:
+    now = THURSDAY + dt.timedelta(hours=later)
+    fewer, all_of_them = (nights(hours(*some), STUDENT, now, PARIS, "slurm") for some in (lengths[:-1], lengths))
+    assert all_of_them and (not fewer or fewer.count <= all_of_them.count)
+    most = sum(lengths) / 12.5 + 2  # a whole night has more than 12.5 hours for jobs
+    assert all_of_them.count <= most

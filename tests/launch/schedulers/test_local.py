@@ -1,0 +1,229 @@
+"""The queue of this machine, with real processes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.files import read_json, write_json
+from ganhpc.core.settings import Site
+from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
+from ganhpc.launch.schedulers.base import JobRequest, JobState, Prepared
+from ganhpc.launch.schedulers.local import Local
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def send(
+    folder: Path, tag: str, lines: str, seconds: int = 60, start: dt.datetime | None = None, **values: object
+) -> str:
+    """Submit a job of these shell lines; returns its id."""
+    script = folder / f"{tag}.sh"
+    script.write_text(f"exec >>{folder}/out.txt\n{lines}\n")
+    request = JobRequest(tag=tag, run=folder, segment=1, seconds=seconds, kind="queue", start=start, **values)  # type: ignore[arg-type]
+    return Local(Site()).submit(Prepared(request, "", ("bash", str(script)), script))
+
+
+def ended(id: str, seconds: float = 30) -> JobState:
+    """The state in which the job ended."""
+    limit = time.monotonic() + seconds
+    while (job := Local(Site()).jobs([id])[id]).state.alive:
+        assert time.monotonic() < limit, job
+        time.sleep(0.05)
+    return job.state
+
+
+def test_jobs_run_one_after_another_in_their_order(state: Path) -> None:
+    first = send(state, "one", "echo one begins; sleep 0.3; echo one ends")
+    second = send(state, "two", "echo two; exit 3")
+    waiting = {job.id: job for job in Local(Site()).queue()}
+    assert waiting[second].after == (first,)
+    assert waiting[second].tag == "two"
+    assert (ended(first), ended(second)) == (JobState.ENDED, JobState.FAILED)
+    assert (state / "out.txt").read_text().split("\n")[:3] == ["one begins", "one ends", "two"]
+    assert Local(Site()).queue() == []
+
+
+def test_a_job_waits_for_its_time_and_is_given_up_after_it(state: Path) -> None:
+    now = dt.datetime.now().astimezone()
+    late = send(state, "late", "echo late", start=now - dt.timedelta(hours=2), deadline=now - dt.timedelta(hours=1))
+    assert ended(late) is JobState.TIMEOUT
+    soon = send(state, "soon", "echo soon", start=now + dt.timedelta(seconds=2))
+    assert ended(soon) is JobState.ENDED
+    tree = read_json(local.queue_folder() / f"{soon}.json") or {}
+    assert tree["started"] >= (now + dt.timedelta(seconds=2)).timestamp()
+    assert not (state / "out.txt").read_text().count("late")
+
+
+def test_the_end_of_its_time_is_a_polite_signal_first(state: Path) -> None:
+    id = send(state, "long", "trap 'echo asked; exit 0' TERM; while true; do sleep 0.05; done", seconds=1)
+    assert ended(id) is JobState.TIMEOUT
+    assert (state / "out.txt").read_text() == "asked\n"
+
+
+def test_cancelled_while_it_waits_and_while_it_runs(state: Path) -> None:
+    running = send(state, "running", "echo runs; sleep 60")
+    waiting = send(state, "waiting", "echo never")
+    while not (state / "out.txt").exists():
+        time.sleep(0.05)
+    scheduler = Local(Site())
+    scheduler.cancel(waiting)
+    scheduler.cancel(running)
+    assert (ended(running), ended(waiting)) == (JobState.CANCELLED, JobState.CANCELLED)
+    assert (state / "out.txt").read_text() == "runs\n"
+
+
+def test_a_machine_that_went_down_leaves_a_failed_job_and_the_next_submission_goes_on(state: Path) -> None:
+    folder = local.queue_folder()
+    folder.mkdir(parents=True)
+    lost = {
+        "script": "x",
+        "tag": "lost",
+        "seconds": 60,
+        "state": "running",
+        "started": time.time(),
+        "pid": 1,
+        "born": "0",
+    }
+    write_json(folder / "1.json", lost)
+    assert Local(Site()).jobs(["1"])["1"].state is JobState.FAILED
+    assert ended(send(state, "next", "echo next")) is JobState.ENDED
+
+
+def test_a_runner_that_is_killed_is_followed_by_another(state: Path) -> None:
+    first = send(state, "first", "sleep 5")
+    while not (tree := read_json(local.queue_folder() / f"{first}.json") or {}).get("pid"):
+        time.sleep(0.05)
+    runner = int(Path(f"/proc/{tree['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(runner, signal.SIGKILL)
+    os.killpg(tree["pid"], signal.SIGKILL)
+    assert ended(send(state, "second", "echo second")) is JobState.ENDED
+    assert Local(Site()).jobs([first])[first].state is JobState.FAILED
+
+
+FOREIGN = {
+    "notes.json": "{}", "1.json": "{", "2.json": '{"state": "weird"}', "3.json": '{"state": "running", "seconds": 5}', "4.json": "[1]",
+    "5.json": '{"script": 1, "tag": [], "seconds": "x", "state": "waiting"}', "-6.json": "{}", "\u0667.json": "{}", "8.json": "9" * 5000,
+    "9.json": '{"script": "x", "tag": "t", "seconds": 1e999, "state": "waiting"}', "x.txt": "", "9999999999999999999.json": "{}",
+}  # fmt: skip
+
+
+def test_foreign_files_in_the_queue_are_no_jobs_and_stop_none(state: Path) -> None:
+    folder = local.queue_folder()
+    folder.mkdir(parents=True)
+    for name, text in FOREIGN.items():
+        (folder / name).write_text(text)
+    os.mkfifo(folder / "10.json")
+    (folder / "11.json").mkdir()
+    assert Local(Site()).queue() == []
+    id = send(state, "mine", "echo mine")
+    assert id == "12", "a number that a foreign file has is not taken from it"
+    assert ended(id) is JobState.ENDED
+    assert Local(Site()).jobs(["2", id])["2"].state is JobState.UNKNOWN
+    assert set(FOREIGN) <= set(os.listdir(folder)), "they are left where they are"
+
+
+def test_two_at_once_take_two_numbers(state: Path) -> None:
+    code = "import sys; from ganhpc.launch.schedulers import local_queue_jobs as queue_jobs; from pathlib import Path; [queue_jobs.add(Path(sys.argv[1]), {}) for _ in range(20)]"
+    folder = state / "q"
+    both = [subprocess.Popen([sys.executable, "-c", code, str(folder)]) for _ in range(2)]
+    assert [child.wait(60) for child in both] == [0, 0]
+    assert len(local_queue_jobs.files(folder)) == 40
+
+
+def waiting_job(state: Path, lines: str, **values: object) -> local_queue_jobs.QueuedJob:
+    """A job in a queue that nobody runs yet."""
+    script = state / "job.sh"
+    script.write_text(f"exec >>{state}/out.txt\n{lines}\n")
+    number = local_queue_jobs.add(local.queue_folder(), {"script": str(script), "tag": "t", "seconds": 60, **values})
+    return local_queue_jobs.jobs(local.queue_folder())[number]
+
+
+def runner() -> None:
+    """Run the queue to its end."""
+    assert local_queue_worker.main(local.queue_folder()) == 0
+
+
+def test_a_runner_killed_between_the_note_and_the_start_loses_no_job(state: Path) -> None:
+    job = waiting_job(state, "echo once")
+    assert local_queue_jobs.begin(job) is not None  # and here it is killed
+    waiting_job(state, "echo next")
+    runner()
+    assert (state / "out.txt").read_text().split() == ["next", "next"], "both share the script that was written last"
+    assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED] * 2
+
+
+def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(state: Path) -> None:
+    job = waiting_job(state, "echo begins; sleep 2; echo ends")
+    noted = local_queue_jobs.begin(job)
+    assert noted is not None
+    child = subprocess.Popen(
+        ["bash", "-c", local_queue_jobs.WRAPPER, str(noted.claim), noted.script], start_new_session=True
+    )
+    while not (state / "out.txt").exists():
+        time.sleep(0.02)
+    waiting_job(state, "echo next").path  # noqa: B018 (so that a runner has something to do)
+    (state / "job.sh").write_text(f"exec >>{state}/out.txt\necho next\n")
+    reaper = threading.Thread(target=child.wait)  # as init does for a process whose parent is gone
+    reaper.start()
+    runner()
+    reaper.join()
+    assert (state / "out.txt").read_text().split() == ["begins", "ends", "next"], "waited for, and not begun again"
+
+
+def test_a_start_that_comes_too_late_does_nothing(state: Path) -> None:
+    noted = local_queue_jobs.begin(waiting_job(state, "echo late"))
+    assert noted is not None
+    assert local_queue_jobs.began(noted) is None, "the next runner has made sure that it has not begun"
+    late = subprocess.run(
+        ["bash", "-c", local_queue_jobs.WRAPPER, str(noted.claim), noted.script], capture_output=True, check=False
+    )
+    assert late.returncode == 97
+    assert not (state / "out.txt").exists()
+
+
+def test_a_clock_that_is_set_back_lengthens_no_job(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = local_queue_jobs.begin(waiting_job(state, "sleep 1"))
+    assert noted is not None and 59 < noted.seconds_left <= 60
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() - 3600)
+    assert 59 < noted.seconds_left <= 60
+    listed = Local(Site()).jobs([str(noted.number)])[str(noted.number)]
+    assert listed.end is None or listed.end - time.time() <= 60
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)
+    assert 59 < noted.seconds_left <= 60, "nor does one set forward shorten it"
+
+
+def test_an_edge_of_the_day_is_kept_by_the_clock_on_the_wall(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = local_queue_jobs.begin(waiting_job(state, "sleep 1", until=time.time() + 30))
+    assert noted is not None and 29 < noted.seconds_left <= 30
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 60)
+    assert noted.seconds_left < 0
+
+
+def test_no_cancel_is_lost(state: Path) -> None:
+    job = waiting_job(state, "echo never")
+    Local(Site()).cancel(str(job.number))
+    assert local_queue_jobs.begin(job) is None, "the runner read the job before it was cancelled"
+    noted = local_queue_jobs.begin(other := waiting_job(state, "echo runs"))
+    assert noted is not None
+    Local(Site()).cancel(str(other.number))
+    assert local_queue_jobs.change(noted, JobState.RUNNING, pid=123) is None
+    assert local_queue_jobs.jobs(local.queue_folder())[other.number].state is JobState.CANCELLED
+
+
+def test_an_unknown_job() -> None:
+    assert Local(Site()).jobs(["99"])["99"].state is JobState.UNKNOWN

@@ -1,0 +1,339 @@
+"""OAR as we talk to it, against the strict fake (which the tests marked `cluster` compare with the real one)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import shlex
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.core.subprocesses import Answer
+from ganhpc.launch.schedulers import oar
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.oar_output import REFUSALS, STATES, job_of, number, refusal, trees
+from ganhpc.launch.submission.submit import write_script
+from tests.clusters.fake_oar import FakeOar
+
+NOW = dt.datetime(2037, 11, 23, 17, 30).astimezone()
+"""A Monday evening that lies ahead of the machine's clock, by which jobs that the fake runs judge their deadlines."""
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
+    """The fake OAR, first on the path; its clock stands at NOW."""
+    return install(tmp_path, monkeypatch)
+
+
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> FakeOar:
+    made = FakeOar(tmp_path / "oar", now=NOW.replace(tzinfo=None), **settings)
+    for key, value in made.env.items():
+        monkeypatch.setenv(key, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))
+    monkeypatch.setenv("LOGNAME", "student")
+    return made
+
+
+def request(tmp_path: Path, kind: str = "now", **values: object) -> JobRequest:
+    run = tmp_path / "runs" / "cifar" / "a run"
+    base = {"tag": "cafe-1-00", "run": run, "segment": 1, "seconds": 600, "kind": kind, "start": NOW, "launch": "cafe"}
+    return JobRequest(**{**base, **values})  # type: ignore[arg-type]
+
+
+def send(scheduler: Oar, asked: JobRequest) -> str:
+    prepared = scheduler.prepare(asked)
+    write_script(prepared)
+    return scheduler.submit(prepared)
+
+
+def test_a_job_is_submitted_seen_and_cancelled(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    assert scheduler.find().here
+    assert scheduler.queue() == []
+    id = send(scheduler, request(tmp_path))
+    (job,) = scheduler.queue()
+    assert (job.id, job.tag, job.state) == (id, "cafe-1-00", JobState.WAITING)
+    assert job.walltime == 600, "of a job that waits, only the words of its request tell it"
+    fake.advance(5)
+    (job,) = scheduler.queue()
+    assert (job.state, job.end) == (JobState.RUNNING, (job.start or 0) + 600)
+    scheduler.cancel(id)
+    fake.advance(60)
+    assert scheduler.queue() == []
+    assert scheduler.jobs([id])[id].state is JobState.CANCELLED
+
+
+def test_the_script_is_run_from_a_folder_with_blanks(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler = Oar(Site(python="/bin/echo"))
+    id = send(scheduler, request(tmp_path))
+    fake.advance(5)
+    assert fake.run_job(int(id)) == 0
+    said = request(tmp_path).log.read_text()
+    assert "-m ganhpc.node" in said
+    assert "a run --walltime=600" in said
+
+
+@pytest.mark.parametrize(("code", "state"), [(0, JobState.ENDED), (3, JobState.FAILED), (99, JobState.ENDED)])
+def test_terminated_only_means_over(fake: FakeOar, tmp_path: Path, code: int, state: JobState) -> None:
+    scheduler = Oar(Site())
+    id = send(scheduler, request(tmp_path))
+    fake.advance(5)
+    fake.finish(int(id), exit_code=code)
+    job = scheduler.jobs([id])[id]
+    assert (job.native, job.state, job.exit_code) == ("Terminated", state, code)
+
+
+def test_the_end_of_the_walltime_and_a_missed_deadline_are_out_of_time(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    killed = send(scheduler, request(tmp_path))
+    late = send(scheduler, request(tmp_path, tag="cafe-2-00", deadline=NOW + dt.timedelta(minutes=11), after=(killed,)))
+    fake.advance(900)
+    states = scheduler.jobs([killed, late, "99999"])
+    assert {id: job.state for id, job in states.items()} == {
+        killed: JobState.TIMEOUT,
+        late: JobState.TIMEOUT,
+        "99999": JobState.UNKNOWN,
+    }
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_taken_slot_is_refused_with_the_moment_that_is_offered(tmp_path: Path) -> None:
+    scheduler = Oar(Site(resources="/nodes=2"))
+    later = NOW + dt.timedelta(hours=2)
+    send(scheduler, request(tmp_path, "reservation", start=later))
+    with pytest.raises(Refused) as refused:
+        send(scheduler, request(tmp_path, "reservation", start=later, tag="cafe-2-00"))
+    assert refused.value.code == 10
+    assert refused.value.earliest is not None
+    assert refused.value.earliest.timestamp() == later.timestamp() + 600 + 61
+    assert "the slot is taken" in str(refused.value)
+    assert not refused.value.unsure
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_third_reservation_is_refused_by_the_admission_rule(tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    for k in (1, 2):
+        send(scheduler, request(tmp_path, "reservation", start=NOW + dt.timedelta(hours=k), tag=f"cafe-{k}-00"))
+    with pytest.raises(Refused, match=r"admission rule.*more than 2 waiting advance reservations") as refused:
+        send(scheduler, request(tmp_path, "reservation", start=NOW + dt.timedelta(hours=3)))
+    assert refused.value.code == 254
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ("There are not enough resources for your request", "There are not enough resources for your request"),
+        (
+            "Bad resource request (ERROR:  operator does not exist: character varying = integer",
+            "operator does not exist",
+        ),
+        ("", "Oarsub failed, please verify your request syntax"),
+    ],
+)
+def test_of_all_that_oarsub_says_the_telling_line_is_taken(said: str, sentence: str) -> None:
+    words = f"[ADMISSION RULE] Set default walltime to 7200.\nOAR_JOB_ID=-5\n{said}\n[ERROR] Oarsub failed, please verify your request syntax.\n"
+    assert sentence in str(refusal(Refused(words, 8)))
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_malformed_request_has_a_job_number_and_is_refused_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="does not understand the request") as refused:
+        send(Oar(Site(properties="nosuch = 1")), request(tmp_path))
+    assert refused.value.code == 8
+
+
+def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    first = send(scheduler, request(tmp_path))
+    second = send(scheduler, request(tmp_path, "chain", tag="cafe-2-00", after=(first,)))
+    third = send(scheduler, request(tmp_path, "chain", tag="cafe-3-00", after=(second,)))
+    fake.advance(5)
+    jobs = {job.id: job for job in scheduler.queue()}
+    assert jobs[second].after == (first,)
+    assert jobs[second].start == jobs[first].end
+    assert jobs[third].end == (jobs[first].end or 0) + 1200
+
+
+def test_held_back_until_the_evening(fake: FakeOar, tmp_path: Path) -> None:
+    start = dt.datetime(2037, 11, 23, 19, 1).astimezone()
+    scheduler = Oar(Site())
+    send(scheduler, request(tmp_path, "begin", start=start, deadline=start + dt.timedelta(hours=10)))
+    fake.advance(600)
+    (job,) = scheduler.queue()
+    assert (job.state, job.start) == (JobState.WAITING, start.timestamp())
+    fake.set_clock(start.replace(tzinfo=None) + dt.timedelta(seconds=5))
+    assert scheduler.queue()[0].state is JobState.RUNNING
+
+
+def test_a_job_of_an_unknown_length_is_sent_again_only_where_it_need_not_be_alone(tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    free = scheduler.prepare(request(tmp_path, again=True, alone=False))
+    assert "idempotent" in free.argv
+    assert "--again" in free.script
+    alone = scheduler.prepare(request(tmp_path, again=True, alone=True))
+    assert "idempotent" not in alone.argv
+    assert "--again" not in alone.script
+
+
+# -- versions, noise, trouble -------------------------------------------------------------------------------------------
+
+
+def test_oar_3_has_other_keys_and_no_postpone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(tmp_path, monkeypatch, dialect=3)
+    fake_version(tmp_path, monkeypatch, "OAR version : 3.0.1")
+    scheduler = Oar(Site())
+    assert not scheduler.capabilities().begin
+    asked = request(tmp_path, "begin", deadline=NOW + dt.timedelta(hours=1))
+    assert not [word for word in scheduler.prepare(asked).argv if "postpone" in word or "deadline" in word]
+    assert "--until=" in scheduler.prepare(asked).script, "the job itself then minds the deadline"
+    id = send(scheduler, asked)
+    fake.advance(5)
+    (job,) = scheduler.queue()
+    assert (job.id, job.state, job.walltime) == (id, JobState.RUNNING, 600)
+
+
+def fake_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    """An oarsub that says another version, and else is the fake one."""
+    folder = tmp_path / "version"
+    folder.mkdir()
+    real = Path(__file__).parents[2] / "clusters" / "fake_oar" / "bin" / "oarsub"
+    program(
+        folder / "oarsub",
+        f'[ "$1" = --version ] && echo {shlex.quote(said)} && exit 0\nexec {shlex.quote(str(real))} "$@"',
+    )
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def program(path: Path, lines: str) -> None:
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_noise_around_the_json_is_passed_over(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    fake.trouble("oarsub", "noise")
+    fake.trouble("oarstat", "noise")
+    id = send(scheduler, request(tmp_path))
+    assert [job.id for job in scheduler.queue()] == [id]
+
+
+def test_a_server_that_is_down_is_a_sentence(fake: FakeOar, tmp_path: Path) -> None:
+    fake.trouble("oarstat", "could not connect")
+    fake.trouble("oarsub", "could not connect")
+    scheduler = Oar(Site())
+    assert not scheduler.find().here
+    assert "could not connect" in scheduler.find().why
+    with pytest.raises(UserError, match=r"OAR's queue can't be read .*could not connect"):
+        scheduler.queue()
+    with pytest.raises(Refused, match="could not connect"):
+        send(scheduler, request(tmp_path))
+    assert scheduler.jobs(["1"])["1"].state is JobState.UNKNOWN
+
+
+def test_a_server_that_hangs_is_a_sentence_and_leaves_it_open_whether_there_is_a_job(
+    fake: FakeOar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oar, "SECONDS", 1.0)
+    fake.trouble("oarstat", "hang")
+    fake.trouble("oarsub", "hang")
+    scheduler = Oar(Site())
+    with pytest.raises(UserError, match="no answer in 1 s"):
+        scheduler.queue()
+    with pytest.raises(Refused, match="no answer in 1 s") as refused:
+        send(scheduler, request(tmp_path))
+    assert refused.value.unsure
+
+
+def test_without_oar_the_commands_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert Oar(Site()).find().why == "oarsub is not on the PATH"
+    assert Oar(Site()).capabilities().begin, "a dry run elsewhere is for OAR 2.5"
+
+
+def test_json_that_breaks_off_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, '{\n "1" : {\n  "state" : "Run', ""))
+    with pytest.raises(UserError, match="JSON is not whole"):
+        Oar(Site()).queue()
+
+
+@pytest.mark.parametrize(
+    ("text", "ids"),
+    [
+        ("", []),
+        ("{}", []),
+        ('[maintenance]\n{"7" : {"state" : "Running"}}\n', ["7"]),
+        ('[{"id": 8, "state": "Waiting"}]', ["8"]),
+        ('{"items": [{"id": 9, "state": "Waiting"}], "total": 1}', ["9"]),
+        ('{"Job_Id": 5, "state": "Hold", "types": []}', ["5"]),
+    ],
+)
+def test_every_shape_of_oarstats_json(text: str, ids: list[str]) -> None:
+    assert [job_of(tree).id for tree in trees(text)] == ids
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
+def test_json_of_any_kind_raises_nothing_but_a_value_error(tree: object) -> None:
+    try:
+        for found in trees(json.dumps(tree)):
+            assert isinstance(job_of(found), Job)
+    except ValueError:
+        pass
+
+
+def test_each_native_state_has_ours_and_each_refusal_a_sentence() -> None:
+    known = (
+        "Waiting Hold toLaunch toError toAckReservation Launching Running Suspended Resuming Finishing Terminated Error"
+    )
+    assert set(STATES.table) == set(known.split())
+    assert STATES.read("Nonsense") is JobState.UNKNOWN
+    assert set(REFUSALS) == {7, 8, 10, 12, 254}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("1:0:0", 3600), ("0:01:00", 60), ("90", 90), (60, 60), (None, None), ("x", None)]
+)
+def test_times_of_oarstat(text: object, seconds: float | None) -> None:
+    assert number(text) == seconds
+
+
+# -- on the node ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_late_reservation_ends_when_it_was_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = install(tmp_path, monkeypatch, late=90)
+    start = NOW + dt.timedelta(minutes=10)
+    id = send(Oar(Site()), request(tmp_path, "reservation", start=start))
+    monkeypatch.setenv("OAR_JOB_ID", id)
+    assert oar.job_end() == start.timestamp() + 600
+    fake.advance(600 + 91)
+    assert fake.job(int(id))["walltime"] == 600 - 90
+    assert oar.job_end() == start.timestamp() + 600
+
+
+@pytest.mark.usefixtures("fake")
+def test_the_end_of_a_job_is_not_known_where_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OAR_JOB_ID", "77")
+    assert oar.job_end() is None
+
+
+def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "nodes").write_text("oar1\noar1\noar2\noar2\n")
+    monkeypatch.setenv("OAR_NODEFILE", str(tmp_path / "nodes"))
+    assert oar.hosts() == ["oar1", "oar2"]
+    monkeypatch.delenv("OAR_NODEFILE")
+    assert oar.hosts() == []

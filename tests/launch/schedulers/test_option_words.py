@@ -1,0 +1,185 @@
+"""Options of the settings as sbatch and oarsub read them: what the policy decides is refused in whatever form it is written."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganhpc.core import settings as site
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.launch.schedulers import oar_request
+from ganhpc.launch.schedulers.base import JobRequest
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.option_words import OAR, SLURM, Grammar, Takes, read
+from ganhpc.launch.schedulers.slurm import Slurm
+
+GRAMMARS = {"sbatch": SLURM, "oarsub": OAR}
+NOW = dt.datetime(2026, 11, 23, 19, 1, tzinfo=dt.UTC)
+
+
+def request(**values: object) -> JobRequest:
+    base = {"tag": "cafe-1-00", "run": Path("/runs/a"), "segment": 1, "seconds": 600, "kind": "now", "start": NOW}
+    return JobRequest(**{**base, **values})  # type: ignore[arg-type]
+
+
+def forms(grammar: Grammar, name: str, value: str) -> list[str]:
+    """Every way to write an option: long, abbreviated, joined or not, short."""
+    letters = [letter for letter, long in grammar.short.items() if long == name]
+    if grammar.takes[name] is Takes.NOTHING:
+        return [f"--{name}", *(f"-{letter}" for letter in letters)]
+    cut = [name[:n] for n in range(3, len(name)) if grammar.long(name[:n]) == [name]]
+    long = [f"--{each}{join}{value}" for each in (name, *cut[:2]) for join in ("=", " ")]
+    return [*long, *(f"-{letter}{join}{value}" for letter in letters for join in ("", " "))]
+
+
+REFUSED = [(key, form) for key, g in GRAMMARS.items() for name in g.refused for form in forms(g, name, "8:00:00")]
+
+
+@pytest.mark.parametrize(("command", "form"), REFUSED)
+def test_what_the_policy_decides_is_refused_in_every_form(command: str, form: str) -> None:
+    with pytest.raises(UserError, match=rf"options has .*, which sets --[\w-]+ of {command}: .*take it out of options"):
+        read(GRAMMARS[command], [form])
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["--mem=4G --time=8:00:00", "--mem 4G -t8:00", "-vt 8:00", "-Hp main", "--exclusive --tim=8", "-p main -t 8", "--nice --time 8", "--unknown --time=9", "'--time=8'"],
+)  # fmt: skip
+def test_words_behind_others_are_read_too(form: str) -> None:
+    with pytest.raises(UserError, match="which sets --"):
+        read(SLURM, [form])
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["-t deadline=2026-11-30", "-tpostpone=x", "--type=night", "--ty day", "-t exotic -l walltime=8", "--RESOURCE=/host=2", "-kIt exotic", "-t cosystem", "-t noop", "-t 'expire=x'", "-t deploy"],
+)  # fmt: skip
+def test_types_and_capitals_of_oar(form: str) -> None:
+    with pytest.raises(UserError, match="take it out of options"):
+        read(OAR, [form])
+
+
+@pytest.mark.parametrize(
+    ("grammar", "form", "said"),
+    [
+        (SLURM, "#SBATCH --mem=4G", r'begins with #: write the words alone, such as options = \["--mem=4G"\]'),
+        (OAR, "#OAR -t exotic", r'options = \["-t exotic"\]'),
+        (SLURM, "mem=4G", "'mem=4G' is no option of sbatch"),
+        (SLURM, "hetjob", "heterogeneous"),
+        (SLURM, "--mem=4G : --mem=2G", "heterogeneous"),
+        (OAR, "-t exotic /bin/true", "'/bin/true' is no option of oarsub"),
+        (OAR, "-- x", "is no option of oarsub"),
+        (SLURM, "--comment='x", "quotes don't match"),
+        (OAR, "-Z", "no option -Z"),
+    ],
+)
+def test_other_slips_get_a_sentence(grammar: Grammar, form: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        read(grammar, [form])
+
+
+def test_what_nobody_decides_is_taken_and_split() -> None:
+    argv = (
+        Oar(
+            Site(
+                options=(
+                    "-t exotic",
+                    "--notify=mail:x@y",
+                    "-p",
+                )[:2]
+            )
+        )
+        .prepare(request())
+        .argv
+    )
+    at = argv.index("-t")
+    assert argv[at : at + 2] == ("-t", "exotic") and "--notify=mail:x@y" in argv
+    script = Slurm(Site(options=("--mem=4G --exclude=node7", "-x 'a b'", "--export=NONE"))).prepare(request()).script
+    assert {"#SBATCH --mem=4G", "#SBATCH --exclude=node7", "#SBATCH -x 'a b'", "#SBATCH --export=NONE"} <= set(
+        script.splitlines()
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.data())
+def test_no_form_of_a_decided_option_reaches_a_command(data: st.DataObject) -> None:
+    """Words in any order: either a sentence refuses them, or none of them is one that the policy decides."""
+    grammar = data.draw(st.sampled_from([SLURM, OAR]))
+    known = [form for name in sorted(grammar.takes) for form in forms(grammar, name, "x")]
+    words = data.draw(st.lists(st.one_of(st.sampled_from(known), st.text("-tlna=: x8", max_size=6)), max_size=4))
+    options = tuple(data.draw(st.sampled_from([words, [" ".join(words)]])))
+    scheduler = Slurm(Site(options=options)) if grammar is SLURM else Oar(Site(options=options))
+    try:
+        prepared = scheduler.prepare(request())
+    except UserError as error:
+        assert "options" in str(error)
+        return
+    typed = list(prepared.argv[1:-1])
+    if grammar is SLURM:
+        assert "--time=0:10:00" in typed
+        typed = [
+            w for line in prepared.script.splitlines() if line.startswith("#SBATCH ") for w in shlex.split(line[8:])
+        ]
+        assert sum(bool(re.match(r"--time\b|-t", word)) for word in typed) == 1
+    else:
+        assert typed.count("-l") == 1 and typed[typed.index("-l") + 1].endswith("walltime=0:10:00")
+        assert not [w for w in typed if re.match(r"--(res|rese)|-[rIC]", w)]
+
+
+# -- resources and properties -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"resources": "-l /host=1/gpu=1"}, 'resources = "/host=1/gpu=1"'),
+        ({"resources": "/host=1,walltime=8:00:00"}, r'walltime is the policy.*resources = "/host=1"'),
+        ({"resources": "walltime=8"}, 'resources = "/host=1/gpu=1"'),
+        ({"resources": "/host=1 -t exotic"}, "write those in options"),
+        ({"properties": "-p gpu_model='A100'"}, r"""properties = "gpu_model='A100"""),
+        ({"properties": "cluster='x'", "cluster": "y"}, "names cluster already"),
+    ],
+)
+def test_resources_and_properties_hold_their_values_alone(written: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        Oar(Site(**written)).prepare(request())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("resources", "nodes", "gpus", "made"),
+    [
+        ("/host=1/gpu=1", 2, 2, "/host=2/gpu=2"),
+        ("host=1/gpu=1", None, 2, "host=1/gpu=2"),
+        ("nodes=1", 3, None, "nodes=3"),
+        ("/host=1", None, 2, "/host=1/gpu=2"),
+        ("/core=4", 2, None, "/nodes=2/core=4"),
+        ("{gpu_model='x'}/core=4", 2, None, "{gpu_model='x'}/nodes=2/core=4"),
+        ("/host=1/gpu=1", None, 0, "/host=1"),
+        ("/host=1/gpu=1", None, None, "/host=1/gpu=1"),
+    ],
+)
+def test_typed_numbers_go_before_the_settings(resources: str, nodes: int | None, gpus: int | None, made: str) -> None:
+    assert oar_request.with_typed(resources, nodes, gpus) == made
+
+
+@pytest.mark.parametrize(("resources", "gpus"), [("/host=1/core=4", 2), ("/host=1/gpu=1+/host=2", 2)])
+def test_a_contradiction_is_refused(resources: str, gpus: int) -> None:
+    with pytest.raises(UserError, match="resources in the settings is"):
+        oar_request.with_typed(resources, None, gpus)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [('options = "--mem=100M"', r'write a list such as \["--mem=100M"\]'), ('setup = "module load x"', r'\["module load x"\]'), ("options = 3", r'\["--exclude=node7"\]')],
+)  # fmt: skip
+def test_the_example_belongs_to_the_option_at_hand(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(UserError, match=said):
+        site.read(tmp_path / "c.toml")

@@ -1,0 +1,217 @@
+"""What was asked is what is got: GPUs, names typed on the command line, and what a scheduler granted."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.schedulers import typed_requests
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import granted
+from ganhpc.launch.submission import prepare as submit
+from ganhpc.runs.run_folder import Run
+from jobs.cifar import Cifar
+from tests.conftest import Launch
+
+EVENING = dt.datetime(2026, 11, 23, 19, 30, tzinfo=dt.UTC)
+STUDENT, NONE = load_policy("student"), load_policy("none")
+
+
+def prepared(tmp_path: Path, scheduler: Scheduler, **values: object) -> Prepared:
+    experiment = Cifar.from_preset("course").replace(data="synthetic", time=600.0, **values)
+    wanted = submit.Wanted(Run.planned(tmp_path / "runs", experiment), experiment)
+    return submit.prepare([wanted], scheduler, NONE, EVENING).jobs[0]
+
+
+def resources(job: Prepared) -> str:
+    """What is asked for of OAR beside the walltime."""
+    return job.argv[job.argv.index("-l") + 1].rpartition(",")[0]
+
+
+# -- GPUs ----------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "values", "slurm", "oar"),
+    [
+        ({}, {}, 1, "/nodes=1/gpu=1"),
+        ({}, {"device": "cuda"}, 1, "/nodes=1/gpu=1"),
+        ({}, {"device": "cpu"}, 0, "/nodes=1"),
+        ({"gpus_per_node": 0}, {}, 0, "/nodes=1"),
+        ({"gpus_per_node": 2}, {}, 2, "/nodes=1/gpu=2"),
+        ({"gpus_per_node": 2}, {"gpus_per_node": 1}, 1, "/nodes=1/gpu=1"),
+        ({"resources": "/host=1/gpu=1"}, {"gpus_per_node": 2, "nodes": 2}, 2, "/host=2/gpu=2"),
+        ({"resources": "/host=1/gpu=2"}, {}, 1, "/host=1/gpu=2"),
+    ],
+)
+def test_a_job_asks_for_one_gpu_unless_told_otherwise(
+    tmp_path: Path, settings: dict[str, object], values: dict[str, object], slurm: int, oar: str
+) -> None:
+    script = prepared(tmp_path, Slurm(Site(**settings)), **values).script  # type: ignore[arg-type]
+    asked = [line for line in script.splitlines() if "gpus-per-node" in line]
+    assert asked == ([f"#SBATCH --gpus-per-node={slurm}"] if slurm else [])
+    job = prepared(tmp_path, Oar(Site(**settings)), **values)  # type: ignore[arg-type]
+    assert resources(job) == oar
+    gpus = int(oar.rpartition("gpu=")[2]) if "gpu=" in oar else 1
+    assert job.request.tasks_per_node == gpus, "one process a GPU"
+
+
+def test_options_that_ask_for_gpus_are_the_settings_saying_so(tmp_path: Path) -> None:
+    for option in ("--gres=gpu:a100:2", "--gpus=2", "-G2", "--gres gpu:2"):
+        scheduler = Slurm(Site(options=(option,)))
+        job = prepared(tmp_path, scheduler)
+        assert "gpus-per-node" not in job.script and job.request.tasks_per_node == 2
+        with pytest.raises(UserError, match="--gpus-per-node 4 is typed, and options in the settings ask for 2 GPUs"):
+            prepared(tmp_path, scheduler, gpus_per_node=4)
+
+
+# -- typed names ---------------------------------------------------------------------------------------------------------------
+
+
+TYPED = {"queue": "production", "account": "gan", "gpu_model": "A100", "constraint": "big"}
+
+
+def test_typed_names_go_before_the_settings_on_both_schedulers(tmp_path: Path) -> None:
+    slurm = Slurm(Site(partition="main", account="mine", constraint="small", options=("--partition=other",)))
+    typed_requests.asked(slurm, {**TYPED, "qos": "long"})
+    lines = [line for line in prepared(tmp_path, slurm).script.splitlines() if line.startswith("#SBATCH")]
+    wanted = ["--gpus-per-node=A100:1", "--partition=production", "--account=gan", "--qos=long", "--constraint=big"]
+    assert [line.removeprefix("#SBATCH ") for line in lines[-5:]] == wanted, (
+        "behind options, since the last word counts"
+    )
+    oar = Oar(Site(queue="default", project="mine", properties="mem > 3"))
+    typed_requests.asked(oar, {**TYPED, "cluster": "chifflot", "job_type": "exotic"})
+    argv = prepared(tmp_path, oar).argv
+    pairs = set(pairwise(argv))
+    where = "(mem > 3) AND gpu_model = 'A100' AND cluster = 'chifflot' AND (big)"
+    assert {("-q", "production"), ("--project", "gan"), ("-t", "exotic"), ("-p", where)} <= pairs
+
+
+def test_job_types_of_the_settings_and_besteffort(tmp_path: Path) -> None:
+    slurm = Slurm(Site(job_types=(("long", ("--qos=long --mem=4G",)),)))
+    with pytest.raises(UserError, match=r"--type 'lang' is not in job_types of the settings: .*long"):
+        typed_requests.asked(slurm, {"job_type": "lang"})
+    typed_requests.asked(slurm, {"job_type": "long"})
+    assert "#SBATCH --qos=long\n#SBATCH --mem=4G" in prepared(tmp_path, slurm).script
+    oar = Oar(Site())
+    assert oar.capabilities().reservations
+    typed_requests.asked(oar, {"job_type": "besteffort"})
+    assert not oar.capabilities().reservations, "OAR takes no reservation of a besteffort job"
+    typed_requests.asked(oar, {"job_type": "night"})
+    assert "night" in prepared(tmp_path, oar).argv
+    for kind in ("deadline=2026-11-30 08:00:00", "postpone=x", "noop"):
+        typed_requests.asked(oar, {"job_type": kind})
+        with pytest.raises(UserError, match="--type has"):
+            prepared(tmp_path, oar)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "values", "said"),
+    [
+        (None, {"queue": "x"}, "--queue is for OAR and Slurm"),
+        (Oar(Site()), {"qos": "x"}, "OAR has no qualities of service"),
+        (Slurm(Site()), {"cluster": "x"}, "--partition or --constraint"),
+        (Oar(Site()), {"queue": "-t deadline"}, "is no name"),
+        (Slurm(Site()), {"account": ""}, "is no name"),
+    ],
+)
+def test_what_a_place_does_not_have_is_refused(scheduler: Scheduler | None, values: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        typed_requests.asked(scheduler, values)
+
+
+@pytest.mark.parametrize("words", [("cifar",), ("night", "cifar"), ("cifar", "--scan", "lr=1e-3,1e-4")])
+def test_every_command_takes_the_names_and_no_signature_changes(launch: Launch, words: tuple[str, ...]) -> None:
+    common = (
+        *words,
+        "--data",
+        "synthetic",
+        "--time",
+        "10m",
+        "--on",
+        "slurm",
+        "--policy",
+        "none",
+        "--dry-run",
+        "--json",
+    )
+    plain, named = launch(*common), launch(*common, "--partition", "prod", "--gpu-model", "a100", "--qos", "long")
+    assert named.returncode == 0, named.stderr
+    if words[0] != "night":
+        assert "--partition=prod" in named.stdout and "--gpus-per-node=a100:1" in named.stdout
+
+    def runs(text: str) -> list[str]:
+        return [line.strip() for line in text.splitlines() if line.strip().startswith('"run":')]
+
+    assert runs(plain.stdout) == runs(named.stdout) != []
+
+
+def test_mail_container_conda_and_modules(tmp_path: Path) -> None:
+    site = Site(
+        mail="me@x.fr", container="apptainer exec --nv 'my image.sif'", conda="my env", modules=("cuda/12", "a b")
+    )
+    job = prepared(tmp_path, Slurm(site))
+    assert "#SBATCH --mail-user=me@x.fr\n#SBATCH --mail-type=END,FAIL" in job.script
+    assert "module load cuda/12\nmodule load 'a b'" in job.script and "conda activate 'my env'" in job.script
+    assert "apptainer exec --nv 'my image.sif' python -m ganhpc.node" in job.script
+    argv = prepared(tmp_path, Oar(site)).argv
+    assert argv[argv.index("--notify") + 1] == "[END,ERROR]mail:me@x.fr"
+
+
+# -- what was granted -----------------------------------------------------------------------------------------------------------
+
+REQUEST = JobRequest("cafe-1-00", Path("/runs/a"), 1, 3600, "begin", start=EVENING)
+
+
+def job(walltime: float | None = 3600, start: float | None = None) -> Job:
+    return Job("7", JobState.WAITING, walltime=walltime, start=start)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "policy", "said"),
+    [
+        ([job()], STUDENT, ""),
+        ([job(3630)], STUDENT, ""),
+        ([], STUDENT, ""),
+        ([job(4 * 3600)], STUDENT, "made one of 4h of a job of 1h, which policy student doesn't allow"),
+        ([job(None)], STUDENT, "made one without an end"),
+        ([job(4 * 3600)], NONE, ""),
+        ([job(), job()], NONE, "made 2 jobs of the one"),
+        ([job(start=EVENING.timestamp() - 3600)], STUDENT, "starts the job before"),
+        ([job(start=EVENING.timestamp())], STUDENT, ""),
+    ],
+)
+def test_a_granted_job_that_breaks_the_rule(jobs: list[Job], policy: object, said: str) -> None:
+    found = granted.broken(jobs, REQUEST, policy)  # type: ignore[arg-type]
+    assert said in found if said else not found
+
+
+def test_a_job_that_breaks_the_rule_is_taken_back_and_a_shortened_one_is_said() -> None:
+    cancelled = []
+
+    class Odd(Slurm):
+        def granted(self, job: str) -> list[Job]:
+            return [Job(job, JobState.WAITING, walltime=self.walltime)]
+
+        def cancel(self, job: str) -> None:
+            cancelled.append(job)
+
+    scheduler = Odd(Site())
+    scheduler.walltime = 8 * 3600.0  # type: ignore[attr-defined]
+    with pytest.raises(Refused, match=r"made one of 8h of a job of 1h.*by a rule of the site; job 7 is taken back"):
+        granted.check(scheduler, "7", REQUEST, STUDENT)
+    assert cancelled == ["7"]
+    scheduler.walltime = 1800.0  # type: ignore[attr-defined]
+    assert (
+        granted.check(scheduler, "7", dataclasses.replace(REQUEST), STUDENT) == "the site shortened it from 1h to 30m"
+    )
+    assert cancelled == ["7"]

@@ -1,0 +1,134 @@
+"""Rules don't travel with a run folder: the policy comes from the place."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ganhpc.core.files import write_json
+from ganhpc.core.settings import Site
+from ganhpc.launch.policy.policy import Policy, load_policy
+from ganhpc.launch.schedulers.local import Local
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import policy_choice
+from ganhpc.launch.submission.policy_choice import choose, laxer
+from ganhpc.runs.run_folder import Run
+from tests.conftest import Launch
+from tests.helpers import made
+
+STUDENT, GRID, NONE = load_policy("student"), load_policy("grid5000"), load_policy("none")
+
+
+def recorded(tmp_path: Path, scheduler: str, policy: str, **values: Any) -> Run:
+    run = made(tmp_path, **values)
+    write_json(run.request_json, {"scheduler": scheduler, "policy": policy, "jobs": []})
+    return run
+
+
+def test_the_place_decides_where_nothing_is_typed() -> None:
+    assert choose(None, Site(), Oar(Site())).policy == STUDENT
+    assert choose(None, Site(), Slurm(Site())).policy == STUDENT
+    assert choose(None, Site(), Local(Site())).policy == NONE
+    assert choose(None, Site(policy="grid5000"), Local(Site())).policy == GRID
+    assert choose("none", Site(policy="grid5000"), Oar(Site())).policy == NONE
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "policy", "settings", "chosen"),
+    [
+        ("local", "none", None, "student"),
+        ("oar", "none", None, "student"),
+        ("oar", "grid5000", None, "student"),
+        ("slurm", "student", "none", "none"),  # stricter, and of another scheduler
+        ("oar", "student", "none", "student"),  # stricter, and of this one
+        ("oar", "student", "grid5000", "grid5000"),  # one hour, but no quota
+        ("oar", "no-such-policy", None, "student"),
+        ("oar", "/no/such/file.toml", None, "student"),
+    ],
+)
+def test_a_recorded_policy_counts_on_its_scheduler_and_makes_nothing_laxer(
+    tmp_path: Path, scheduler: str, policy: str, settings: str | None, chosen: str
+) -> None:
+    run = recorded(tmp_path, scheduler, policy)
+    found = choose(None, Site(policy=settings), Oar(Site()), run)
+    assert found.policy.name == chosen
+    assert bool(found.note) == (scheduler == "oar" and policy != chosen)
+    typed = choose("none", Site(policy=settings), Oar(Site()), run)
+    assert typed.policy == NONE and not typed.note
+
+
+def test_a_policys_file_is_obeyed_in_ones_own_record_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "short.toml"
+    file.write_text('base = "student"\nmax_job = "10m"\n')
+    run = recorded(tmp_path, "oar", str(file))
+    mine = choose(None, Site(), Oar(Site()), run)
+    assert mine.policy.max_job == 600 and mine.name == str(file) and not mine.note
+    monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
+    monkeypatch.setattr(policy_choice, "load", lambda name, load=policy_choice.load: load(name) if "/" not in name else pytest.fail("read"))  # fmt: skip
+    theirs = choose(None, Site(), Oar(Site()), run)
+    assert theirs.policy == STUDENT and "somebody else" in theirs.note
+
+
+LIMITED = dataclasses.replace(GRID, max_job=3600, max_jobs=2, cores=8)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rules"),
+    [
+        ({"max_job": 3601}, ["max_job"]),
+        ({"max_job": None}, ["max_job"]),
+        ({"max_job": 60, "max_jobs": 1, "title": "x", "min_slot": 1}, []),
+        ({"max_jobs": 3}, ["max_jobs"]),
+        ({"max_reservations": 3}, ["max_reservations"]),
+        ({"gap": 60}, ["gap"]),
+        ({"day_quota": 7201}, ["day_quota"]),
+        ({"day_quota": None}, ["day_quota"]),
+        ({"cores": 9}, ["cores"]),
+        ({"cores": None}, []),
+        ({"quota_free_job": 3601}, ["quota_free_job"]),
+        ({"quota_free_notice": 601}, ["quota_free_notice"]),
+        ({"night_limit": None}, ["night_limit"]),
+        ({"weekend_limit": 10**9}, ["weekend_limit"]),
+        ({"edges": (dt.time(9),)}, ["edges"]),
+        ({"edges": (dt.time(9), dt.time(12), dt.time(19))}, []),
+        ({"edge_days": "every"}, []),
+        ({"end_before_edge": 59}, ["end_before_edge"]),
+        ({"start_after_edge": 0}, ["start_after_edge"]),
+        ({"lax": True}, ["lax"]),
+        ({"country": ""}, ["country"]),
+        ({"time_zone": "UTC"}, ["time_zone"]),
+        ({"working_days": ("mon",)}, ["working_days"]),
+        ({"day_start": dt.time(8)}, ["day_start"]),
+    ],
+)
+def test_what_is_laxer(changes: dict[str, Any], rules: list[str]) -> None:
+    assert laxer(dataclasses.replace(LIMITED, **changes), LIMITED) == rules
+
+
+def test_nothing_is_laxer_than_no_rule_and_every_field_is_a_rule_or_known_not_to_be() -> None:
+    assert laxer(GRID, NONE) == laxer(STUDENT, NONE) == laxer(NONE, NONE) == []
+    assert laxer(dataclasses.replace(LIMITED, edge_days="working"), dataclasses.replace(LIMITED, edge_days="every")) == ["edge_days"]  # fmt: skip
+    lax = dataclasses.replace(LIMITED, lax=True)
+    assert laxer(dataclasses.replace(lax, lax_evening_from=dt.time(16)), lax) == ["lax_evening_from"]
+    assert laxer(LIMITED, lax) == []
+    assert {"name", "title", "min_slot"} < {field.name for field in dataclasses.fields(Policy)}
+
+
+def test_a_run_planned_here_without_rules_resumes_under_the_students_on_oar(tmp_path: Path, launch: Launch) -> None:
+    run = recorded(tmp_path, "local", "none", epochs=None, time=3 * 3600.0)
+    words = ("resume", str(run.folder), "--on", "oar", "--dry-run", "--json", "--now", "2026-11-24T07:50")
+    done = launch(*words)
+    slots = json.loads(done.stdout)["slots"]
+    ends = [(dt.datetime.fromisoformat(s["start"]), dt.datetime.fromisoformat(s["end"])) for s in slots]
+    assert json.loads(done.stdout)["policy"] == "student" and len(slots) > 3
+    assert all((end - start).total_seconds() <= 3600 for start, end in ends)
+    assert not any(start.hour < 9 <= end.hour for start, end in ends), "none across 9:00"
+    typed = json.loads(launch(*words, "--policy", "none").stdout)
+    assert typed["policy"] == "none" and len(typed["slots"]) == 1

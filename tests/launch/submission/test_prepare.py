@@ -1,0 +1,510 @@
+"""Planning and preparing jobs; sending them once and once only."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import errno
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import write_json
+from ganhpc.core.settings import Site
+from ganhpc.launch.planner.planner import Slot
+from ganhpc.launch.policy.policy import Policy, load_policy
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler, foreseen
+from ganhpc.launch.schedulers.local import Local
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Wanted
+from ganhpc.runs import submission_record
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run, State
+from jobs.cifar import Cifar
+from tests.clusters.fake_oar import FakeOar
+from tests.launch.schedulers.test_oar import NOW, install
+
+HOUR = 3600
+STUDENT, NONE = load_policy("student"), load_policy("none")
+PLAIN = Policy("plain", max_job=HOUR, max_jobs=1, gap=61)
+"""One job of an hour at a time, at any time of day."""
+PARIS = submit.zone(Site(), STUDENT)
+EVENING = dt.datetime(2026, 11, 23, 17, 30, tzinfo=PARIS)
+
+
+def wanted(tmp_path: Path, **values: object) -> Wanted:
+    """A run of the course's network, whose folder is made."""
+    experiment = Cifar.from_preset("course").replace(data="synthetic", **values)
+    return Wanted(Run.open(tmp_path / "runs", experiment), experiment)
+
+
+def prepared(w: Wanted, policy: Policy = STUDENT, name: str = "oar", now: dt.datetime = EVENING) -> submit.Submission:
+    return submit.prepare(
+        [w],
+        {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python=None if name == "local" else "python3")),
+        policy,
+        now,
+    )
+
+
+# -- how long ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_bounded_by_time_wants_what_it_has_not_used(tmp_path: Path) -> None:
+    w = wanted(tmp_path, time=6.0 * HOUR)
+    assert submit.seconds_to_go(w, STUDENT) == 6 * HOUR
+    write_json(w.run.status_json, {"seconds": 1000.0, "state": "resumable"})
+    assert submit.seconds_to_go(w, STUDENT) == 6 * HOUR - 1000
+
+
+def test_fixed_epochs_want_one_longest_job_then_what_the_epochs_made_so_far_tell(tmp_path: Path) -> None:
+    w = wanted(tmp_path, epochs=100, time=None)
+    assert submit.seconds_to_go(w, STUDENT) == HOUR
+    assert submit.seconds_to_go(w, NONE) == submit.LONGEST_SECONDS
+    write_json(w.run.status_json, {"seconds": 3000.0, "epoch": 20.0, "state": "resumable"})
+    assert submit.seconds_to_go(w, STUDENT) == pytest.approx(submit.RESERVE * 80 * 150)
+    write_json(w.run.status_json, {"seconds": 3000.0, "epoch": 99.0, "state": "resumable"})
+    assert submit.seconds_to_go(w, STUDENT) == submit.LEAST_SECONDS
+    endless = wanted(tmp_path, epochs=100_000, time=None)
+    write_json(endless.run.status_json, {"seconds": 3000.0, "epoch": 20.0, "state": "resumable"})
+    assert submit.seconds_to_go(endless, STUDENT) == submit.MOST_GUESSED * HOUR, "no hundreds of jobs on a guess"
+
+
+def test_segments_are_longest_jobs(tmp_path: Path) -> None:
+    w = wanted(tmp_path, epochs=100, time=None)
+    assert submit.seconds_to_go(Wanted(w.run, w.experiment, segments=4), STUDENT) == 4 * HOUR
+
+
+@pytest.mark.parametrize(
+    ("time_zone", "policy", "name"),
+    [("Asia/Tokyo", STUDENT, "Asia/Tokyo"), (None, STUDENT, "Europe/Paris")],
+)
+def test_the_sites_clock_goes_before_the_policys(time_zone: str | None, policy: Policy, name: str) -> None:
+    assert str(submit.zone(Site(time_zone=time_zone), policy)) == name
+
+
+# -- the jobs of a plan ----------------------------------------------------------------------------------------------------
+
+
+def test_six_hours_are_a_chain_whose_last_job_ends_the_run(tmp_path: Path) -> None:
+    made = prepared(wanted(tmp_path, time=6.0 * HOUR))
+    asked = [job.request for job in made.jobs]
+    assert sum(slot.work for slot in made.plan.slots) == 6 * HOUR
+    assert [request.last for request in asked] == [False] * (len(asked) - 1) + [True]
+    assert not any(request.again for request in asked), "the plan holds all of it"
+    assert all(request.seconds <= HOUR for request in asked)
+    assert len({request.tag for request in asked}) == len(asked)
+    assert len({request.launch for request in asked}) == 1
+
+
+def test_a_job_that_may_start_late_keeps_time_in_hand_before_its_deadline(tmp_path: Path) -> None:
+    made = prepared(wanted(tmp_path, time=6.0 * HOUR), name="slurm")
+    for slot, job in zip(made.plan.slots, made.jobs, strict=True):
+        deadline = job.request.deadline
+        assert deadline is not None, "an edge is near"
+        assert (
+            slot.start.timestamp() + job.request.seconds + SLACK_SECONDS <= deadline.timestamp()
+            or job.request.seconds == 60
+        )
+
+
+def test_a_short_runs_job_has_time_to_start_up_where_the_rules_have_it(tmp_path: Path) -> None:
+    half = prepared(wanted(tmp_path, time=HOUR / 2)).jobs[0].request
+    assert half.seconds == HOUR / 2 + submit.STARTUP_SECONDS
+    whole = prepared(wanted(tmp_path, time=1.0 * HOUR)).jobs[0].request
+    assert whole.seconds == HOUR, "the longest job that the policy allows"
+
+
+def test_without_edges_a_job_may_start_whenever(tmp_path: Path) -> None:
+    assert prepared(wanted(tmp_path, time=1.0 * HOUR), NONE).jobs[0].request.deadline is None
+
+
+def test_a_run_of_unknown_length_is_to_go_on_by_itself(tmp_path: Path) -> None:
+    w = wanted(tmp_path, epochs=100, time=None)
+    assert prepared(w, name="slurm").jobs[0].request.again
+    chained = Wanted(w.run, w.experiment, segments=3)
+    assert [job.request.again for job in prepared(chained, name="slurm").jobs] == [False] * 4
+
+
+def test_a_request_that_the_policy_cannot_grant_is_refused_with_what_would_pass(tmp_path: Path) -> None:
+    endless = Policy("endless", max_jobs=1)
+    scheduler = Oar(Site())
+    busy = [Job("7", JobState.RUNNING, start=EVENING.timestamp())]
+    made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], scheduler, endless, EVENING, busy)
+    with pytest.raises(UserError, match=r"'endless' has no place for 1h of .*job 7 has no known end.*try another"):
+        submit.check_whole(made)
+
+
+def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
+    """What is foreseen may be late: the last job to end by the plan need not be the last in truth."""
+    now = EVENING.timestamp()
+    busy = [
+        Job(id, JobState.RUNNING, start=now - 60, end=now + end) for id, end in (("7", 600), ("8", 1200), ("9", 300))
+    ]
+    made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    assert sorted(made.jobs[0].request.after) == ["7", "8", "9"]
+    assert made.jobs[1].request.after == (), "it is put behind the first when that has a number"
+    busy += [Job("5", JobState.RUNNING, start=now - 60), Job("6", JobState.WAITING, start=now, end=now + 5400)]
+    made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
+
+
+def test_nothing_is_planned_into_the_gap_before_a_job_that_may_start_earlier(tmp_path: Path) -> None:
+    """OAR and Slurm say when a waiting job is likely to start. Where a job before it ends early, it starts earlier than that: into what was
+    planned before it."""
+    now = EVENING.timestamp()
+    running = Job("1", JobState.RUNNING, start=now - 60, end=now + 600)
+    likely = {"start": now + 1800.0, "walltime": 600.0, "end": now + 2400.0}
+
+    def first_slot(job: Job) -> tuple[float, tuple[str, ...]]:
+        queue = foreseen([running, job], now)
+        made = submit.prepare([wanted(tmp_path, time=0.25 * HOUR)], Oar(Site()), PLAIN, EVENING, queue)
+        return made.plan.slots[0].start.timestamp() - now, made.jobs[0].request.after
+
+    behind = Job("2", JobState.WAITING, after=("1",), **likely)
+    loose = Job("2", JobState.WAITING, **likely)
+    for job in (behind, loose):
+        start, after = first_slot(job)
+        assert start >= 2400 and "2" in after, "behind it, whenever it really starts"
+    held = Job("2", JobState.WAITING, not_before=now + 1800, **likely)
+    reserved = Job("2", JobState.WAITING, reservation=True, **likely)
+    for job in (held, reserved):
+        assert 600 <= first_slot(job)[0] < 900, "what has a fixed start leaves the time before it free"
+
+
+# -- sending ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return install(tmp_path, monkeypatch)
+
+
+def send(w: Wanted, scheduler: Scheduler, policy: Policy = PLAIN) -> list[str]:
+    """Submit `w` as the launcher does; returns the ids."""
+    with sending.one_launcher(scheduler.name):
+        queue = scheduler.queue()
+        todo, _ = sending.survey([w], queue)
+        if not todo:
+            return []
+        made = submit.prepare(todo, scheduler, policy, NOW, queue)
+        return [job.id for job in sending.send(made, todo, policy.name)]
+
+
+def test_sending_twice_submits_once(fake: FakeOar, tmp_path: Path) -> None:
+    w, scheduler = wanted(tmp_path, time=3.0 * HOUR), Oar(Site())
+    first = send(w, scheduler)
+    assert send(w, scheduler) == []
+    assert [job.id for job in scheduler.queue()] == first
+    entries = submission_record.read(w.run)["jobs"]
+    assert [entry["job_id"] for entry in entries] == first
+    assert [entry["segment"] for entry in entries] == list(range(1, len(first) + 1))
+    assert w.run.standing().state is State.WAITING
+    assert fake.job(1)["name"] == f"ganhpc:{entries[0]['tag']}"
+
+
+@pytest.mark.usefixtures("fake")
+def test_jobs_of_one_launch_and_of_the_next_wait_for_one_another(tmp_path: Path) -> None:
+    scheduler = Oar(Site())
+    first = send(wanted(tmp_path, time=2.0 * HOUR), scheduler)
+    second = send(wanted(tmp_path, time=1.0 * HOUR, seed=1), scheduler)
+    jobs = {job.id: job for job in scheduler.queue()}
+    free = [job for job in jobs.values() if not job.after and not job.reservation]
+    assert len(free) == 1, "one job may start, the others wait for it or have their fixed times"
+    assert {*first, *second} == set(jobs)
+    spans = sorted((job.start or 0, job.end or 0) for job in jobs.values())
+    assert all(end <= start for (_, end), (start, _) in pairwise(spans))
+
+
+def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> None:
+    fake.run(["oarsub", "-l", "/nodes=1,walltime=0:30:00", "sleep 1000"])
+    fake.advance(5)
+    scheduler = Oar(Site())
+    (id,) = send(wanted(tmp_path, time=HOUR / 2), scheduler)
+    assert next(job for job in scheduler.queue() if job.id == id).after == ("1",)
+
+
+def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_end(
+    fake: FakeOar, tmp_path: Path
+) -> None:
+    taken = dt.datetime(2037, 11, 23, 19, 0)
+    assert (
+        fake.run(["oarsub", "-l", "/nodes=2,walltime=0:10:00", "-r", f"{taken:%Y-%m-%d %H:%M:%S}", "date"]).returncode
+        == 0
+    )
+    policy = Policy("edge", max_job=HOUR, edges=(dt.time(19, 0),), edge_days="every", start_after_edge=60, gap=61)
+    scheduler, w = Oar(Site(time_zone=None)), wanted(tmp_path, time=3.0 * HOUR)
+    made = submit.prepare([w], scheduler, policy, NOW)
+    assert "reservation" in [slot.kind for slot in made.plan.slots]
+    sent = sending.send(made, [w], "edge")
+    note, *_ = [job.note for job in sent if job.note]
+    assert "no reservation (the slot is taken" in note
+    assert "OAR offers Mon 23 Nov 19:11:01" in note
+    assert [job["kind"] for job in submission_record.read(w.run)["jobs"]] == [slot.kind for slot in made.plan.slots]
+
+
+def test_a_refusal_keeps_what_was_sent_and_the_same_command_goes_on(fake: FakeOar, tmp_path: Path) -> None:
+    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    made = submit.prepare([w], scheduler, PLAIN, NOW)
+    fail_after(scheduler, 1, fake)
+    with pytest.raises(UserError, match=r"refused job 2 of .*job 1 before it stay submitted. Type the command again"):
+        sending.send(made, [w], "student")
+    assert w.run.standing().state is State.WAITING
+    fake.trouble("oarsub", "")
+    later = send(w, Oar(Site()))
+    entries = submission_record.read(w.run)["jobs"]
+    assert [entry["job_id"] for entry in entries] == ["1", *later]
+    assert sum(entry["work"] for entry in entries) == 3 * HOUR
+
+
+def fail_after(scheduler: Oar, good: int, fake: FakeOar) -> None:
+    """From the submission after `good` ones on, oarsub fails."""
+    submit_job, count = scheduler.submit, iter(range(100))
+
+    def failing(ready: object) -> str:
+        if next(count) == good:
+            fake.trouble("oarsub", "maintenance")
+        return submit_job(ready)  # type: ignore[arg-type]
+
+    scheduler.submit = failing  # type: ignore[method-assign]
+
+
+def test_a_refused_first_job_leaves_a_run_that_says_so(fake: FakeOar, tmp_path: Path) -> None:
+    w = wanted(tmp_path, time=1.0 * HOUR)
+    fake.trouble("oarsub", "maintenance")
+    with pytest.raises(
+        UserError, match=r"OAR refused job 1 of 1: oarsub says no \(DBI .*maintenance\); nothing is submitted"
+    ):
+        send(w, Oar(Site()))
+    assert w.run.standing().state is State.REFUSED
+    fake.trouble("oarsub", "")
+    assert send(w, Oar(Site())) == ["1"]
+    assert w.run.standing().state is State.WAITING
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from tests.launch.submission import test_prepare as t
+from ganhpc.launch.submission import submit as sending; from ganhpc.runs import submission_record as record
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.core.settings import Site
+where, folder = sys.argv[1], Path(sys.argv[2])
+w, scheduler = t.wanted(folder, time=2.0 * t.HOUR), Oar(Site())
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+if where == "before":
+    scheduler.submit = die
+else:
+    sending.submission_record.note_id = die
+t.send(w, scheduler)
+"""
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_a_launcher_that_is_killed_never_submits_twice(fake: FakeOar, tmp_path: Path, where: str) -> None:
+    """Killed between the written intent and the submission, or between the submission and the note of its id."""
+    root = str(Path(__file__).parents[3])
+    env = {**os.environ, **fake.env, "PYTHONPATH": root}
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, where, str(tmp_path)], env=env, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Site())
+    there = [job.id for job in scheduler.queue()]
+    assert there == ([] if where == "before" else ["1"])
+    assert all(entry["job_id"] is None for entry in submission_record.read(w.run)["jobs"])
+    send(w, scheduler)
+    entries = submission_record.read(w.run)["jobs"]
+    assert sorted(entry["job_id"] for entry in entries) == sorted(job.id for job in scheduler.queue())
+    assert sum(entry["work"] for entry in entries) == 2 * HOUR
+    assert sorted(entry["segment"] for entry in entries) == list(range(1, len(entries) + 1))
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 1, 1)])
+def test_launchers_at_the_same_instant_submit_one_after_the_other(
+    fake: FakeOar, tmp_path: Path, seeds: tuple[int, ...]
+) -> None:
+    code = (
+        "import sys; from pathlib import Path; from tests.launch.submission import test_prepare as t; from ganhpc.launch.schedulers.oar import Oar; "
+        "from ganhpc.core.settings import Site; print(t.send(t.wanted(Path(sys.argv[1]), time=1800.0, seed=int(sys.argv[2])), Oar(Site())))"
+    )
+    env = {**os.environ, **fake.env, "PYTHONPATH": str(Path(__file__).parents[3])}
+    children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)], env=env) for seed in seeds]
+    assert {child.wait(120) for child in children} == {0}
+    first, *others = sorted(Oar(Site()).queue(), key=lambda job: int(job.id))
+    assert not first.after
+    assert [job.after for job in others] == [(first.id,)] * (len(set(seeds)) - 1), "one job a run, behind one another"
+
+
+def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with (
+        sending.one_launcher("oar"),
+        pytest.raises(UserError, match="another launcher of yours"),
+        sending.one_launcher("oar"),
+    ):
+        pass
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_full_home_is_a_sentence_and_nothing_is_submitted(tmp_path: Path) -> None:
+    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Site())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    made = submit.prepare([w], scheduler, PLAIN, NOW)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"can't write .*request\.json: .*then type the same command again"):
+            sending.send(made, [w], "plain")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert scheduler.queue() == []
+    assert send(w, scheduler) == ["1", "2"]
+
+
+def test_a_folder_of_launchers_that_cannot_be_made_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(Path, "mkdir", full)
+    with pytest.raises(UserError, match="the disk is full: free some space"), sending.one_launcher("oar"):
+        pass
+
+
+def test_a_run_that_another_trainer_holds_is_not_submitted(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    with w.run.hold():
+        todo, said = sending.survey([w], [])
+    assert todo == []
+    assert "running already" in said[0]
+
+
+def test_the_record_survives_many_writers(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    entries = [{"tag": f"t{k}", "segment": k, "work": 1, "seconds": 1, "last": False} for k in range(20)]
+    submission_record.note_intent(w.run, entries, {"scheduler": "oar"}, about_to=True)
+    code = "import sys; from pathlib import Path; from ganhpc.runs import submission_record as record; from ganhpc.runs.run_folder import Run\nfor k in range(int(sys.argv[2]), 20, 4): record.note_id(Run(Path(sys.argv[1])), f't{k}', str(k))"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    children = [subprocess.Popen([sys.executable, "-c", code, str(w.run.folder), str(k)], env=env) for k in range(4)]
+    assert [child.wait(60) for child in children] == [0] * 4
+    assert [job["job_id"] for job in json.loads(w.run.request_json.read_text())["jobs"]] == [str(k) for k in range(20)]
+
+
+def test_experiments_are_only_definitions_here(tmp_path: Path) -> None:
+    assert isinstance(wanted(tmp_path).experiment, Experiment)
+
+
+# -- short walltimes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("least", [1, 60, 120, 149, 150, 300])
+@pytest.mark.parametrize("name", ["oar", "slurm", "local"])
+def test_no_walltime_passes_its_deadline_even_where_the_scheduler_is_late(
+    tmp_path: Path, name: str, least: int
+) -> None:
+    policy = dataclasses.replace(STUDENT, min_slot=least)
+    for seconds_before in range(30, 400, 30):
+        now = dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS) - dt.timedelta(seconds=seconds_before)
+        w = wanted(tmp_path / f"{seconds_before}", time=3600.0)
+        for slot, job in zip((made := prepared(w, policy, name, now)).plan.slots, made.jobs, strict=True):
+            asked = job.request.seconds
+            assert asked >= LEAST_WALLTIME
+            if slot.kind != "reservation":
+                assert slot.start.timestamp() + asked + SLACK_SECONDS <= slot.deadline.timestamp()
+
+
+@pytest.mark.parametrize("name", ["oar", "slurm"])
+def test_a_policy_whose_longest_job_is_shorter_than_any_walltime_is_kept(tmp_path: Path, name: str) -> None:
+    short = dataclasses.replace(PLAIN, max_job=59, min_slot=1)
+    made = prepared(wanted(tmp_path, time=600.0), short, name)
+    assert not made.plan.slots and "shorter than the 1m that every job is given" in made.plan.remaining[0].reason
+    minute = prepared(wanted(tmp_path, time=600.0), dataclasses.replace(short, max_job=60), name)
+    assert {job.request.seconds for job in minute.jobs} == {60}
+
+
+def reservation(tmp_path: Path, seconds: int) -> tuple[JobRequest, Slot]:
+    """A reservation that is about to be submitted."""
+    start = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    end = start + dt.timedelta(seconds=seconds)
+    request = JobRequest("t", tmp_path, 1, seconds, "reservation", start=start)
+    return request, Slot("r", 1, start, end, "reservation", "", end)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "unsure", "kinds"),
+    [
+        (149, False, ["reservation"]),  # what is left of it would be too short, or pass its end
+        (150, False, ["reservation", "begin"]),
+        (3600, False, ["reservation", "begin"]),
+        (3600, True, ["reservation"]),  # it may have been taken: nothing is submitted a second time
+    ],
+)
+def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
+    fake: FakeOar, tmp_path: Path, seconds: int, unsure: bool, kinds: list[str]
+) -> None:
+    assert fake
+    scheduler, asked = Oar(Site()), []
+
+    def refuse(prepared: Prepared) -> str:
+        asked.append(prepared.request)
+        if prepared.request.kind == "reservation":
+            raise Refused("taken", unsure=unsure)
+        return "7"
+
+    scheduler.submit = refuse  # type: ignore[method-assign]
+    request, slot = reservation(tmp_path, seconds)
+    if kinds[-1] == "reservation":
+        with pytest.raises(Refused, match="taken"):
+            sending._hand_over(scheduler, request, slot, STUDENT)
+    else:
+        sending._hand_over(scheduler, request, slot, STUDENT)
+        loose = asked[-1]
+        assert loose.deadline == slot.end and loose.seconds == seconds - SLACK_SECONDS
+    assert [each.kind for each in asked] == kinds
+
+
+@pytest.mark.parametrize(
+    ("kind", "alone", "behind", "after"),
+    [
+        ("chain", False, (), ("1",)),  # of several at a time, a chain all the same waits for the one before it
+        ("chain", False, ("9",), ("9",)),  # or for the job that it was planned behind
+        ("chain", True, ("9",), ("9", "1")),
+        ("begin", False, (), ()),
+        ("now", False, (), ()),
+        ("begin", True, (), ("1",)),
+        ("reservation", True, (), ()),
+    ],
+)
+def test_what_a_job_waits_for(
+    tmp_path: Path, kind: str, alone: bool, behind: tuple[str, ...], after: tuple[str, ...]
+) -> None:
+    request = JobRequest("t", tmp_path, 2, 600, kind, after=behind, alone=alone)
+    assert sending._after(request, [sending.Sent("0"), sending.Sent("1")]) == after
+    assert sending._after(request, []) == behind
+
+
+def test_a_chain_of_several_jobs_at_a_time_is_sent_one_behind_the_other(fake: FakeOar, tmp_path: Path) -> None:
+    assert fake
+    two = dataclasses.replace(PLAIN, max_jobs=2)
+    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    ids = send(w, scheduler, two)
+    jobs = {job.id: job for job in scheduler.queue()}
+    chained = [jobs[id].after for id in ids]
+    assert len(ids) >= 3 and chained == [(), *((id,) for id in ids[:-1])]

@@ -1,0 +1,198 @@
+"""The node side of a job: deadlines, signals, what the scheduler is told at the end."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ganhpc.core.files import read_json, write_json
+from ganhpc.launch.node_agent import ASKED, Segment
+from ganhpc.runs import submission_record
+from ganhpc.runs.run_folder import Run, State
+from tests.helpers import ROOT, made
+
+
+def segment(run: Run, **values: Any) -> Segment:
+    """A segment of a job that nobody schedules."""
+    base = {
+        "begun": time.time(),
+        "hard_end": time.time() + 600,
+        "tasks": 1,
+        "last": True,
+        "again": False,
+        "follower": "",
+    }
+    return Segment(run, **{**base, **values})
+
+
+def says(end: float | None) -> SimpleNamespace:
+    """A scheduler's node side that knows when the job ends."""
+    return SimpleNamespace(job_end=lambda: end, go_on=lambda: 99, hosts=lambda: ["here"], node_rank=lambda: 0)
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("GANHPC_SCHEDULER", raising=False)
+    return made(tmp_path)
+
+
+def test_the_schedulers_word_on_the_end_goes_before_what_was_asked_for(run: Run) -> None:
+    part = segment(run, until=time.time() + 900)
+    part.scheduler = says(part.hard_end - 100)  # type: ignore[assignment]
+    asked = part.hard_end
+    part._write_deadline()
+    told = read_json(run.deadline_json) or {}
+    assert told["end"] == asked - 100
+    assert told["last"] is True
+    part.scheduler = says(asked + 500)  # type: ignore[assignment]
+    part._write_deadline()
+    assert (read_json(run.deadline_json) or {})["end"] == part.until < asked + 500, "never later than what is allowed"
+    part.scheduler = says(asked + 200)  # type: ignore[assignment]
+    part._write_deadline()
+    assert (read_json(run.deadline_json) or {})["end"] == asked + 200, (
+        "longer than was asked for, as somebody changed it"
+    )
+    part.scheduler = says(None)  # type: ignore[assignment]
+    part._write_deadline()
+    assert (read_json(run.deadline_json) or {})["end"] == asked + 200, "its last word holds"
+
+
+@pytest.mark.parametrize(
+    ("status", "sentence"),
+    [
+        (
+            {"state": "crashed", "launch": "cafe", "reason": "why"},
+            "an earlier job of this launch crashed (why): not repeated",
+        ),
+        ({"state": "crashed", "launch": "other"}, ""),
+        ({"state": "resumable", "launch": "cafe"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_crash_is_not_repeated_by_the_jobs_behind_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, status: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.setenv("GANHPC_LAUNCH", "cafe")
+    if status:
+        write_json(run.status_json, status)
+    assert segment(run)._nothing_to_do() == sentence
+
+
+def test_a_job_of_a_done_or_cancelled_run_or_after_its_time_does_nothing(run: Run) -> None:
+    assert segment(run, hard_end=time.time() - 1).train() == 0
+    submission_record.note_cancelled(run)
+    assert segment(run)._nothing_to_do() == "the run was cancelled: nothing to do"
+    write_json(run.result_json, {})
+    assert segment(run).train() == 0
+
+
+def test_a_warning_near_the_end_is_no_news_and_any_other_is_a_wish_to_stop(run: Run) -> None:
+    part = segment(run)
+    part.scheduler = says(time.time() + 60)  # type: ignore[assignment]
+    part.warned = True
+    part._read_again()
+    assert run.stop_reason(part.owner) is None
+    part = segment(run)
+    part.scheduler = says(time.time() + 500)  # type: ignore[assignment]
+    part.warned = True
+    part._read_again()
+    assert run.stop_reason(part.owner) == ASKED
+
+
+def test_a_warning_where_the_end_is_not_known_is_a_wish_to_stop(run: Run) -> None:
+    part = segment(run)
+    part.scheduler = says(None)  # type: ignore[assignment]
+    part.warned = True
+    part._read_again()
+    assert run.stop_reason(part.owner) == ASKED
+
+
+@pytest.mark.parametrize(
+    ("again", "reason", "step", "code"),
+    [
+        (True, "out of time: the job ends", 5, 99),
+        (True, ASKED, 5, 99),
+        (True, "out of time: the job ends", 0, 0),
+        (True, "SIGTERM at the launcher", 5, 0),
+        (False, "out of time: the job ends", 5, 0),
+    ],
+)
+def test_only_a_job_that_got_somewhere_and_ran_out_of_time_is_sent_again(
+    run: Run, again: bool, reason: str, step: int, code: int
+) -> None:
+    part = segment(run, again=again)
+    part.scheduler = says(None)  # type: ignore[assignment]
+    write_json(run.status_json, {"state": "resumable", "reason": reason, "step": step, "time": time.time()})
+    assert part._go_on(0) == code
+
+
+def test_torchruns_one_code_for_everything_is_seen_through(run: Run) -> None:
+    part = segment(run)
+    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(1)"])
+    write_json(run.status_json, {"state": State.RESUMABLE.value, "time": time.time() + 1, "owner": "a job of before"})
+    assert part._wait([child]) == 1, "a status that another job's trainer has left"
+    write_json(run.status_json, {"state": State.RESUMABLE.value, "time": 0, "owner": part.owner})
+    assert part._wait([child]) == 75, "whatever the clocks of the nodes show"
+
+
+def test_signals_repeat_harmlessly_and_the_segment_saves(run: Run) -> None:
+    """USR2 again and again at a job whose end nobody knows: it stops once, with a checkpoint, and ends well."""
+    command = [sys.executable, "-m", "ganhpc.node", str(run.folder), "--walltime=600", "--last"]
+    write_json(run.experiment_json, {**(read_json(run.experiment_json) or {})})
+    env = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "GANHPC_SCHEDULER": "slurm",
+        "SLURM_JOB_ID": "0",
+        "PATH": "/nonexistent",
+    }
+    child = subprocess.Popen(command, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    limit = time.monotonic() + 120
+    while run.status().get("step", 0) < 1 and time.monotonic() < limit and child.poll() is None:
+        time.sleep(0.02)
+    for _ in range(5):
+        if child.poll() is None:
+            child.send_signal(signal.SIGUSR2)
+            time.sleep(0.05)
+    said, _ = child.communicate(timeout=120)
+    assert child.returncode == 0, said
+    state = run.standing().state
+    assert state in (State.RESUMABLE, State.DONE), said
+    if state is State.RESUMABLE:
+        assert run.has_checkpoint()
+
+
+def node(folder: Path, bytes_a_file: int | None = None) -> subprocess.CompletedProcess[str]:
+    """`python -m ganhpc.node` as a job starts it; `bytes_a_file`: as if the home folder had no room for more."""
+
+    def small() -> None:
+        if bytes_a_file is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_a_file, bytes_a_file))
+
+    command = [sys.executable, "-m", "ganhpc.node", str(folder), "--walltime=600"]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, preexec_fn=small)
+
+
+def test_a_home_folder_that_the_node_does_not_reach_is_a_sentence(tmp_path: Path) -> None:
+    done = node(tmp_path / "elsewhere" / "run")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"Error: {tmp_path}/elsewhere/run is not a run folder")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_home_folder_that_is_full_on_the_node_is_a_sentence(run: Run) -> None:
+    done = node(run.folder, bytes_a_file=16)
+    assert done.returncode != 0
+    assert "can't write" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert run.standing().state in (State.NEW, State.LOST, State.CRASHED)

@@ -1,0 +1,98 @@
+"""Definitions: options, JSON, signature, variant."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import slug
+from ganhpc.runs import experiment
+from ganhpc.runs.experiment import Experiment, options
+from jobs.cifar import Cifar
+
+
+@pytest.mark.parametrize("name", experiment.names())
+def test_every_preset_is_sound_and_survives_json(name: str) -> None:
+    cls = experiment.find(name)
+    for preset, definition in cls.presets().items():
+        assert definition.preset == preset
+        definition.check()
+        for option in options(cls):
+            option.check(option.get(definition))
+        again = Experiment.from_json(json.loads(json.dumps(definition.to_json())))
+        assert again == definition
+        assert again.signature == definition.signature
+
+
+def test_the_signature_covers_every_field_but_resources() -> None:
+    base = Cifar()
+    for field in dataclasses.fields(Cifar):
+        if field.name == "resources":
+            continue
+        value = getattr(base, field.name)
+        changed = (
+            dataclasses.replace(base.budget, epochs=7)
+            if field.name == "budget"
+            else ("x" if value is None or isinstance(value, str) else (9,) if isinstance(value, tuple) else value + 1)
+        )
+        assert dataclasses.replace(base, **{field.name: changed}).signature != base.signature, field.name
+    elsewhere = base.replace(device="cpu", nodes=2, data_root="/somewhere")
+    assert elsewhere.signature == base.signature
+
+
+def test_the_group_forgets_only_the_seed() -> None:
+    assert Cifar(seed=1).group == Cifar(seed=2).group
+    assert Cifar(seed=1).signature != Cifar(seed=2).signature
+    assert Cifar(lr=0.5).group != Cifar().group
+
+
+def test_variants_are_readable_and_tell_small_numbers_apart() -> None:
+    assert Cifar().variant == "default"
+    assert Cifar().replace(time=300.0).variant == "default-time5m"
+    assert Cifar.from_preset("course").replace(lr=1e-5, conv=(12, 32)).variant == "course-lr1e-05-conv12x32"
+    assert Cifar().replace(name="my run/..").variant == "my-run"
+    assert Cifar(seed=3).variant == "default"
+
+
+@given(st.text(max_size=30))
+def test_a_slug_is_a_safe_folder_name(text: str) -> None:
+    made = slug(text)
+    assert made and "/" not in made and not made.startswith((".", "-")) and Path(made).name == made
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"nosuch": 1}, "no option 'nosuch'"), ({"momentun": 1}, "'momentum'"), ({"batch_size": 0}, "from 1 to 65536"),
+        ({"lr": -1.0}, "at least 0"), ({"lr": 0.0}, "more than zero"), ({"lr": float("nan")}, "finite"), ({"net": "cours"}, "'course'"), ({"conv": (0,)}, "--conv"),
+    ],
+)  # fmt: skip
+def test_wrong_values_are_refused_with_what_is_allowed(values: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Cifar().replace(**values)
+
+
+def test_unknown_presets_and_experiments_name_the_nearest() -> None:
+    with pytest.raises(UserError, match="'tutorial'"):
+        Cifar.from_preset("tutoriel")
+    with pytest.raises(UserError, match="cifar"):
+        experiment.find("cifra")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"format": 0}, {"format": None}, {"surprise": 1}, {"batch_size": None}],
+    ids=["older", "none", "more", "invalid"],
+)
+def test_a_definition_of_another_version_is_refused(change: dict) -> None:
+    tree = Cifar().to_json() | change
+    if change == {"batch_size": None}:
+        del tree["batch_size"]
+    with pytest.raises(UserError, match="--new"):
+        Experiment.from_json(tree)

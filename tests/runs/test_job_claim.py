@@ -1,0 +1,109 @@
+"""One job at a time trains a run, whatever the tags and the machines are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.files import read_json, write_json
+from ganhpc.runs import file_owner, job_claim
+from ganhpc.runs.job_claim import Claim, Job
+from ganhpc.runs.run_folder import Run
+from tests.helpers import made
+from tests.launch.test_node_agent import segment
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    monkeypatch.delenv("GANHPC_SCHEDULER", raising=False)
+    return made(tmp_path)
+
+
+def job(id: str, cluster: str = "", host: str = "node1", restart: int = 0) -> Job:
+    return Job(f"oar job {id} of {cluster}, restart {restart}", "oar", cluster, id, host)
+
+
+def never(id: str) -> bool | None:
+    raise AssertionError(f"asked for {id}")
+
+
+def test_the_second_job_ends_at_once_and_the_first_gives_the_run_back(run: Run) -> None:
+    first, second = Claim(run, job("1"), never), Claim(run, job("2"), lambda id: id == "1")
+    assert first.take() == ""
+    begun = time.monotonic()
+    assert second.take() == "job 1 (node1) trains this run already: this one, job 2 (node1), ends at once"
+    assert time.monotonic() - begun < 1
+    second.drop()
+    assert first.holder() == first.job, "nobody drops another's claim"
+    first.drop()
+    assert second.take() == ""
+
+
+def test_a_killed_job_is_followed_at_once_and_a_requeued_one_goes_on(run: Run) -> None:
+    assert Claim(run, job("1"), never).take() == ""
+    assert Claim(run, job("1", restart=1), never).take() == "", "it is the same job"
+    assert Claim(run, job("2"), {"1": False}.get).take() == ""
+    assert (read_json(run.folder / "claim.json") or {})["id"] == "2"
+
+
+def test_a_job_of_another_cluster_with_the_same_number_is_watched(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    there, here = Claim(run, job("1", "alpha"), never), Claim(run, job("1", "beta"), never)
+    assert there.take() == ""
+    monkeypatch.setattr(job_claim, "BEAT_SECONDS", 0.0)
+    beats = threading.Timer(1.0, there.beat)
+    beats.start()
+    assert "job 1 (node1) trains this run already" in here.take()
+    monkeypatch.setattr(job_claim, "STALE_SECONDS", -9.0)
+    assert here.take() == "", "nobody touches it: its job is gone"
+
+
+def test_a_process_that_is_gone_has_no_claim(run: Run) -> None:
+    child = subprocess.Popen(["true"])
+    name = file_owner.process(child.pid)
+    child.wait()
+    gone = Job(name, "", "", "", os.uname().nodename)
+    write_json(run.folder / "claim.json", {**gone.__dict__})
+    assert Claim(run, Job(file_owner.process(os.getpid()), "", "", "", os.uname().nodename), never).take() == ""
+    other = Job("process 1 born 1 in boot x on y", "", "", "", os.uname().nodename)
+    assert not other.is_same(gone)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"owner": 7}', '{"id": "1"}'])
+def test_a_damaged_claim_is_none(run: Run, text: str) -> None:
+    (run.folder / "claim.json").write_text(text)
+    assert Claim(run, job("1"), never).take() == ""
+
+
+def test_of_jobs_that_start_at_one_instant_one_trains(run: Run) -> None:
+    said: list[str] = []
+    claims = [Claim(run, job(str(k)), dict.fromkeys("01234567", True).get) for k in range(8)]
+    threads = [threading.Thread(target=lambda c=c: said.append(c.take())) for c in claims]  # type: ignore[misc]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said.count("") == 1
+
+
+def test_the_other_nodes_of_a_job_go_with_the_first(run: Run) -> None:
+    mine = Claim(run, job("2"), lambda id: id == "1")
+    Claim(run, job("1"), never).take()
+    assert "trains this run already" in mine.follow()
+    write_json(run.folder / "claim.json", {**job("2").__dict__})
+    assert mine.follow() == ""
+
+
+def test_a_segment_whose_run_is_claimed_starts_no_trainer(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "Popen", never)
+    part = segment(run)
+    holder = Job(file_owner.process(os.getppid()), "", "", "", part.claim.job.host)
+    write_json(run.folder / "claim.json", {**holder.__dict__})
+    assert part.train() == 0
+    assert "trains this run already" in capsys.readouterr().out

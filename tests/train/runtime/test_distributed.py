@@ -1,0 +1,70 @@
+"""Two gloo processes on CPU reproduce one process on the same global batch."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+from ganhpc.runs import stop_requests
+from ganhpc.runs.run_folder import Run, State
+from tests.helpers import made, train
+
+
+def curve(run: Run) -> list[dict]:
+    return json.loads(run.evaluation_json.read_text())["curve"]
+
+
+@pytest.mark.slow
+def test_two_processes_make_the_same_weights_as_one(tmp_path: Path) -> None:
+    one, two = made(tmp_path / "one"), made(tmp_path / "two")
+    for run, processes in ((one, 1), (two, 2)):
+        done = train(run, processes)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(run.result_json.read_text())["steps"] == 20
+    first, second = load_file(one.weights), load_file(two.weights)
+    assert first.keys() == second.keys()
+    assert max(float((first[name] - second[name]).abs().max()) for name in first) < 1e-5
+    assert [p["test_accuracy"] for p in curve(one)] == pytest.approx(
+        [p["test_accuracy"] for p in curve(two)], abs=0.005
+    )
+    result = json.loads(two.result_json.read_text())
+    assert result["processes"] == 2 and result["batch_size"] == 20
+
+
+def ask_once_it_trains(run: Run) -> None:
+    patience = time.monotonic() + 120
+    while not run.status().get("step") and time.monotonic() < patience:
+        time.sleep(0.005)
+    run.ask_to_stop("a stop that every rank hears", "the test")
+
+
+@pytest.mark.slow
+def test_with_batch_norm_the_loss_curves_agree_and_a_resumed_pair_is_whole(tmp_path: Path) -> None:
+    options = {"batch_norm": True, "epochs": 6}
+    one, two = made(tmp_path / "one", **options), made(tmp_path / "two", **options)
+    assert train(one).returncode == 0
+    asking = threading.Thread(target=ask_once_it_trains, args=(two,))
+    asking.start()
+    stopped = train(two, 2, GANHPC_OWNER="the test")
+    asking.join()
+    assert two.standing().state is State.RESUMABLE, stopped.stderr
+    stop_requests.forget(two.folder, "the test")
+    done = train(two, 2)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(two.result_json.read_text())["segments"] == 2
+    losses = [[point["train_loss"] for point in curve(run)[1:]] for run in (one, two)]
+    assert losses[0] == pytest.approx(losses[1], rel=0.1)
+
+
+@pytest.mark.slow
+def test_a_batch_that_cannot_be_shared_is_refused_by_every_rank(tmp_path: Path) -> None:
+    run = made(tmp_path, batch_size=25)
+    done = train(run, 2)
+    assert done.returncode != 0
+    assert run.standing().state is State.REFUSED
+    assert "--batch-size 25" in run.standing().reason

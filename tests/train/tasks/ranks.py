@@ -1,0 +1,36 @@
+"""Twenty steps of each GAN in this process, one of several or the only one: `python -m tests.train.tasks.ranks FOLDER CASE ..`.
+
+Writes FOLDER/<case>-<rank>.pt: weights, k and the figures of the last step.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+
+from ganhpc.train.runtime.distributed import Distributed
+from tests.train.tasks.tiny import steps, task_of, tiny, weights
+
+STEPS = 20
+
+
+def main(folder: Path, cases: list[str]) -> None:
+    torch.set_num_threads(1)
+    peers = Distributed.start("cpu")
+    for case in cases:
+        task = task_of(tiny(case, seed=0), peers)
+        figures = steps(task, STEPS)
+        kept = {
+            "weights": weights(task),
+            "k": getattr(task, "k", torch.zeros(())),
+            "figures": figures[-1],
+            "evaluation": task.evaluate(),
+        }
+        torch.save(kept, folder / f"{case}-{peers.rank}.pt")
+    peers.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2:])
