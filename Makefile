@@ -16,14 +16,15 @@ run: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest
 
-# Before every commit: format, lint, types and the quick tests.
+# Before every commit: format, lint, import rules, types and the quick tests, which share the cores.
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/lint-imports --config setup.cfg
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q -m "not slow and not cluster"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow and not cluster"
 
-# Small changes of the planner and its neighbours, and whether their tests notice: MODULES="units plan", or all of them (hours).
+# Small changes of the planner and its neighbours, and whether their tests notice: MODULES="core/units launch/planner/planner", or all of them (hours).
 mutation: $(VENV)/.mutation
 	$(BIN)/python -m tests.mutation $(MODULES)
 

@@ -18,23 +18,29 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 MODULES = {
-    "units": ("tests/core/test_units.py",),
-    "calendar_rules": (
+    "core/units": ("tests/core/test_units.py",),
+    "launch/policy/calendar": (
         "tests/launch/policy/test_policy.py",
         "tests/launch/submission/test_present.py",
         "tests/launch/policy/test_calendar.py",
     ),
-    "window": ("tests/launch/planner/test_planner.py", "tests/launch/submission/test_present.py"),
-    "kinds": ("tests/launch/planner/test_planner.py", "tests/launch/submission/test_prepare.py"),
-    "rules": (
+    "launch/planner/planning_window": (
+        "tests/launch/planner/test_planner.py",
+        "tests/launch/submission/test_present.py",
+    ),
+    "launch/planner/submission_modes": (
+        "tests/launch/planner/test_planner.py",
+        "tests/launch/submission/test_prepare.py",
+    ),
+    "launch/policy/constraints": (
         "tests/launch/planner/test_planner.py",
         "tests/launch/policy/test_policy.py",
         "tests/launch/planner/test_plans_checked.py",
     ),
-    "plan": ("tests/launch/planner/test_planner.py", "tests/launch/planner/test_plans_checked.py"),
-    "record": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_job_status.py"),
-    "sending": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_present.py"),
-    "checkpoint": ("tests/train/runtime/test_checkpoint.py",),
+    "launch/planner/planner": ("tests/launch/planner/test_planner.py", "tests/launch/planner/test_plans_checked.py"),
+    "runs/submission_record": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_job_status.py"),
+    "launch/submission/submit": ("tests/launch/submission/test_prepare.py", "tests/launch/submission/test_present.py"),
+    "train/runtime/checkpoint": ("tests/train/runtime/test_checkpoint.py",),
 }
 """Module of ganhpc/ -> the tests that are to notice a change in it."""
 COPIED = ("jobs", "templates", "launch.py", "tests")
@@ -93,7 +99,7 @@ def main() -> int:
         noticed = sum(state in ("killed", "timeout", "suspicious", "segfault") for state in found.values())
         share = 100.0 * noticed / len(found) if found else 0.0
         worst = min(worst, share)
-        print(f"{module:<16} {noticed} of {len(found)} noticed ({share:.1f} %)", flush=True)
+        print(f"{module:<32} {noticed} of {len(found)} noticed ({share:.1f} %)", flush=True)
         for name, state in found.items():
             if state in ("survived", "no tests"):
                 print(f"    {name}: {state}")

@@ -115,3 +115,7 @@ def LAUNCHER(on: str, policy: str, envvar: str | None = None) -> tuple[click.Opt
         click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
         click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
     )
+
+
+SHAPING = {"preset", "data", "time", "epochs", "budget_params", "device"}
+"""The options that every experiment has and that can decide its networks, beside its own."""

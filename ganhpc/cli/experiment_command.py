@@ -147,6 +147,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     from ganhpc.core import settings as site
     from ganhpc.launch.schedulers.registry import pick
     from ganhpc.launch.schedulers.typed_requests import asked
+    from ganhpc.launch.submission.launch_context import LaunchContext
 
     if values["scans"] or values["zipped"]:
         from ganhpc.cli.launching import scan_launch
@@ -171,7 +172,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     if values["segments"] and base.budget.time is not None:
         raise UserError("--segments is for runs bounded by --epochs alone: --time says how many jobs there are.")
     say(f"{scheduler.name}: {why}", err=True)
-    place = scheduler_launch.Place.of(scheduler, values["policy"], values["now"], settings)
+    place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)
     scheduler_launch.launch(
         experiments,
         runs,

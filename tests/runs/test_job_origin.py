@@ -73,7 +73,7 @@ def test_jobs_of_another_place_or_person_are_left_alone_by_all(
     scheduler = at("lille.example")
     todo, said = submit.survey([w], scheduler.queue(), scheduler.origin)
     assert todo == [] and "submitted elsewhere" in said[0] and "--elsewhere" in said[0]
-    monkeypatch.setattr(cancel, "schedulers", lambda _: at("lille.example"))
+    monkeypatch.setattr(cancel, "answering", lambda _: at("lille.example"))
     assert "is not cancelled: job 2 is on" in cancel._cancel(view, False)
     assert fake.job(2)["state"] in ("Waiting", "Running", "toLaunch", "Launching")
     assert "cancelled" not in submission_record.read(w.run)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import click
 
-from ganhpc.cli.commands.status import schedulers
 from ganhpc.cli.common_options import RUNS, Sections
 from ganhpc.cli.output import say
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import shell_word
 from ganhpc.launch.schedulers.base import JobState
+from ganhpc.launch.schedulers.registry import answering
 from ganhpc.launch.submission import job_status, submit
 from ganhpc.launch.submission.job_status import Known, View
 from ganhpc.runs import find_run, submission_record
@@ -30,11 +30,11 @@ def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:
     for run in find_run.find_runs(words, Path(runs)):
         name = submission_record.read(run).get("scheduler")
         if not name:
-            (view,), _ = job_status.look([run], schedulers)
+            (view,), _ = job_status.look([run], answering)
             say(_unsubmitted(view))
             continue
         with submit.one_launcher(name):
-            (view,), trouble = job_status.look([run], schedulers)
+            (view,), trouble = job_status.look([run], answering)
             if trouble:
                 raise UserError(f"{run} is not cancelled: {trouble[0]}")
             say(_cancel(view, abandon))
@@ -77,7 +77,7 @@ def _cancel(view: View, abandon: bool) -> str:
 
 def _take_back(jobs: Sequence[Known]) -> None:
     for known in jobs:
-        schedulers(known.scheduler).cancel(known.job.id)
+        answering(known.scheduler).cancel(known.job.id)
 
 
 def _left_alone(view: View, others: Sequence[Known]) -> str:
@@ -98,7 +98,7 @@ def main(words: tuple[str, ...], runs: str, every: bool, abandon: bool = False) 
     if bool(words) == every:
         raise UserError("name the runs to cancel, or type --all for every one that waits or runs.")
     if every:
-        views, _ = job_status.look(find_run.find_runs((), Path(runs)), schedulers)
+        views, _ = job_status.look(find_run.find_runs((), Path(runs)), answering)
         words = tuple(str(v.run.folder) for v in views if v.jobs or v.standing.state is State.RUNNING)
         if not words:
             say("nothing waits or runs.")

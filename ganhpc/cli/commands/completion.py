@@ -52,11 +52,9 @@ def completions(shell: str) -> str:
 
 
 def _click(shell: str) -> ShellComplete:
-    from ganhpc.cli.main import program
-
     made = get_completion_class(shell)
     assert made is not None, f"Click knows no completion for {shell}"
-    return made(program, {}, NAME, "_GANHPC_COMPLETE")
+    return made(click.get_current_context().find_root().command, {}, NAME, "_GANHPC_COMPLETE")
 
 
 def own_shell() -> str:

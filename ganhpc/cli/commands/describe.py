@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ganhpc.cli.common_options import Sections
+from ganhpc.cli.common_options import SHAPING, Sections
 from ganhpc.cli.experiment_command import command as training_command
 from ganhpc.cli.output import say, screen
 from ganhpc.runs import experiment as experiments
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ganhpc.train.describe.describe_experiment import Described
-
-SHAPING = {"preset", "data", "time", "epochs", "budget_params", "device"}
-"""The options that every experiment has and that can decide its networks, beside its own."""
 
 
 class Describe(click.Group):

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import click
 
-from ganhpc.cli.commands.status import schedulers
 from ganhpc.cli.common_options import RUNS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.cli.views.live_progress import LogTail
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import printable, printable_lines
+from ganhpc.launch.schedulers.registry import answering
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import View
 from ganhpc.runs.find_run import find_run
@@ -81,7 +81,7 @@ def _because(view: View) -> str:
 
 
 def _look(run: Run) -> View:
-    return job_status.look([run], schedulers)[0][0]
+    return job_status.look([run], answering)[0][0]
 
 
 command = Sections("logs", callback=lambda **values: show(**values), help=(

@@ -17,7 +17,6 @@ from rich.console import Console
 from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections, Whole
 from ganhpc.cli.experiment_command import DefinitionType, scan_options
 from ganhpc.cli.launching import scan_launch, scheduler_launch
-from ganhpc.cli.launching.scheduler_launch import Place
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, show
 from ganhpc.core import settings as site
@@ -31,6 +30,7 @@ from ganhpc.launch.schedulers.registry import named, pick
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.runs.experiment import Experiment, find, from_typed, options
 from ganhpc.runs.options import Option
 from ganhpc.runs.run_folder import Run
@@ -45,7 +45,7 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
     asked(scheduler, values)
     scheduler = scheduler or named("local", settings)
-    place = Place.of(scheduler, values["policy"], values["now"], settings)
+    place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)
     console = screen(stderr=values["json"], highlight=False)
     console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
     scans = scan_launch.for_night(words, values) if values["scans"] or values["zipped"] else []
@@ -91,7 +91,9 @@ def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list
     return left
 
 
-def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[Sequence[Job], dt.datetime], Window]:
+def window_of(
+    place: LaunchContext, begin: str | None, until: str | None
+) -> Callable[[Sequence[Job], dt.datetime], Window]:
     """What makes the window from the jobs there are and the moment: tonight, or as --from and --until say."""
     typed = place.now
     first = parse_instant(begin, place.tz, typed, "--from", this_minute=True) if begin else None
@@ -110,7 +112,7 @@ def window_of(place: Place, begin: str | None, until: str | None) -> Callable[[S
 
 
 def _plan(
-    wanted: Sequence[submit.Wanted], place: Place, window: Callable[[Sequence[Job], dt.datetime], Window]
+    wanted: Sequence[submit.Wanted], place: LaunchContext, window: Callable[[Sequence[Job], dt.datetime], Window]
 ) -> submit.Submission:
     """The plan of this moment."""
     queue = scheduler_launch.queue_if_here(place.scheduler)
@@ -129,7 +131,7 @@ def _show(submission: submit.Submission, console: Console, as_json: bool) -> Non
 def _agree(
     wanted: Sequence[submit.Wanted],
     scans: Sequence[Planned],
-    place: Place,
+    place: LaunchContext,
     window: Callable[[Sequence[Job], dt.datetime], Window],
     console: Console,
     values: dict[str, Any],

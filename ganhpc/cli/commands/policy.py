@@ -57,12 +57,13 @@ def _check(
     name: str | None, word: str, runs: Path, known: Scheduler, settings: site.Site, now: str | None, on: str
 ) -> None:
     from ganhpc.cli.launching import scheduler_launch
+    from ganhpc.launch.submission.launch_context import LaunchContext
 
     run = find_run(word, runs)
     choice = policy_choice.choose(name, settings, known, run)
     if choice.note:
         say(choice.note, err=True)
-    place = scheduler_launch.Place.under(choice, known, now, settings)
+    place = LaunchContext.under(choice, known, now, settings)
     policy, tz, moment = place.policy, place.tz, place.now
     queue = scheduler_launch.queue_if_here(known)
     wanted = submit.Wanted(run, run.experiment())

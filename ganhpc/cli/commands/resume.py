@@ -21,12 +21,11 @@ from ganhpc.runs import find_run, submission_record
 from ganhpc.runs.run_folder import Run
 
 if TYPE_CHECKING:
-    from ganhpc.cli.launching.scheduler_launch import Place
+    from ganhpc.launch.submission.launch_context import LaunchContext
 
 
 def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None, dry_run: bool, **values: Any) -> None:
     """Go on with the runs, each where it was submitted last, else as `auto` finds."""
-    from ganhpc.cli.launching import scheduler_launch
 
     found = find_run.find_runs(words, Path(runs))
     settings = site.load()
@@ -43,7 +42,7 @@ def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None
             continue
         say(f"{scheduler.name}: {why}", err=True)
         for choice, same in _by_policy(members, policy, settings, scheduler):
-            under = scheduler_launch.Place.under(choice, scheduler, values["now"] if dry_run else None, settings)
+            under = LaunchContext.under(choice, scheduler, values["now"] if dry_run else None, settings)
             _resume(same, under, dry_run, console, values["json"])
 
 
@@ -60,7 +59,7 @@ def _by_policy(
     return list(groups.values())
 
 
-def _resume(members: list[Run], place: Place, dry_run: bool, console: Console, as_json: bool) -> None:
+def _resume(members: list[Run], place: LaunchContext, dry_run: bool, console: Console, as_json: bool) -> None:
     from ganhpc.cli.launching import local_launch, scheduler_launch
 
     wanted = [submit.Wanted(run, run.experiment()) for run in members]

@@ -20,7 +20,8 @@ from ganhpc.cli.output import say, screen
 from ganhpc.core import settings
 from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
-from ganhpc.launch.schedulers.base import SAID, JobState, Scheduler
+from ganhpc.launch.schedulers.base import JobState
+from ganhpc.launch.schedulers.registry import answering
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import Known, View
 from ganhpc.runs import find_run
@@ -31,23 +32,11 @@ SHOWN_DONE = 5
 """Finished runs that the table shows, the newest ones; `results` lists them all."""
 
 
-def schedulers(name: str) -> Scheduler:
-    """The scheduler called `name`, for questions. Raises UserError where it is not here."""
-    from ganhpc.core.errors import UserError
-    from ganhpc.launch.schedulers.registry import named
-
-    scheduler = named(name, settings.load())
-    found = scheduler.find()
-    if not found.here:
-        raise UserError(f"{SAID[name]} can't be asked here ({found.why}): the states of its jobs are those last seen.")
-    return scheduler
-
-
 def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs: bool, as_json: bool) -> None:
     """Print where the runs stand."""
     chosen = find_run.find_runs(words, Path(runs))
     if as_json:
-        views, trouble = job_status.look(chosen, schedulers)
+        views, trouble = job_status.look(chosen, answering)
         say(json.dumps({"runs": [view.to_json() for view in views], "trouble": trouble}, indent=1))
         return
     console = screen(highlight=False)
@@ -66,7 +55,7 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
 
 def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     """A block for each run, and sentences on what could not be asked."""
-    views, trouble = job_status.look(chosen, schedulers)
+    views, trouble = job_status.look(chosen, answering)
     done = [view for view in views if view.standing.state is State.DONE]
     if not all_runs:
         newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-SHOWN_DONE:]

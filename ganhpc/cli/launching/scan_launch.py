@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from ganhpc.cli.launching import local_launch, scheduler_launch
-from ganhpc.cli.launching.scheduler_launch import Place
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, planned, show
 from ganhpc.core import settings as site
@@ -22,6 +21,7 @@ from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.registry import named, pick
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.runs.experiment import Experiment, find, from_typed
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.scans import grid, scan_record
@@ -63,7 +63,7 @@ def launch(cls: type[Experiment], values: dict[str, Any]) -> None:
     console = screen(stderr=as_json, highlight=False)
     console.print(f"{scheduler.name if scheduler else 'this machine'}: {why}", soft_wrap=True, markup=False)
     here = scheduler or named("local", settings)
-    place = Place.of(here, values["policy"], values["now"], settings)
+    place = LaunchContext.of(here, values["policy"], values["now"], settings)
     show(plan, place, console)
     if scheduler is None:
         _here(plan, runs, values, console)
@@ -144,7 +144,7 @@ def _closing(plan: Planned, runs: Path, kept: scan_record.Scan, failed: Sequence
 # -- through a scheduler ------------------------------------------------------------------------------------------------
 
 
-def _remote(plan: Planned, place: Place, values: dict[str, Any], console: Console) -> None:
+def _remote(plan: Planned, place: LaunchContext, values: dict[str, Any], console: Console) -> None:
     runs, new = Path(values["runs"]), values["new"]
     if values["segments"] and plan.base.budget.time is not None:
         raise UserError("--segments is for runs bounded by --epochs alone: --time says how many jobs there are.")
@@ -177,7 +177,7 @@ def opened_all(
     return opened, failed
 
 
-def _print_dry(plan: Planned, place: Place, values: dict[str, Any], console: Console) -> None:
+def _print_dry(plan: Planned, place: LaunchContext, values: dict[str, Any], console: Console) -> None:
     wanted = [submit.Wanted(w.run, w.experiment, values["segments"]) for w in plan.wanted]
     if not wanted:
         if values["json"]:

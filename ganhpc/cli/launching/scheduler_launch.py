@@ -17,17 +17,15 @@ from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.core import settings as site
 from ganhpc.core.errors import Busy, UserError
 from ganhpc.core.printable import printable
-from ganhpc.core.settings import Site
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
 from ganhpc.launch.planner.planning_window import Window
-from ganhpc.launch.policy.calendar import parse_instant
-from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import oar_request, script_text
 from ganhpc.launch.schedulers.base import SAID, Job, Scheduler
-from ganhpc.launch.submission import night_script, policy_choice
+from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.launch.submission.submit import Sent
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run
@@ -36,40 +34,10 @@ MOST_ROUNDS = 20
 """Plans that one launch makes anew, at most, since submitting took its time."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where and under which rules a command launches, and at which moment."""
-
-    scheduler: Scheduler
-    policy: Policy
-    policy_source: str
-    """What names the policy, for a later command: a name, or a file's whole path."""
-    tz: dt.tzinfo
-    typed_now: dt.datetime | None = None
-    """The moment to plan from instead of the present."""
-
-    @staticmethod
-    def of(scheduler: Scheduler, policy: str | None, now: str | None, site: Site, run: Run | None = None) -> Place:
-        """The policy is the typed one, else the one in force here; see policy_choice. Raises UserError for what can't be read."""
-        choice = policy_choice.choose(policy, site, scheduler, run)
-        return Place.under(choice, scheduler, now, site)
-
-    @staticmethod
-    def under(choice: policy_choice.Choice, scheduler: Scheduler, now: str | None, site: Site) -> Place:
-        """The place with a policy that was chosen already."""
-        tz = submit.zone(site, choice.policy)
-        return Place(scheduler, choice.policy, choice.name, tz, parse_instant(now, tz, option="--now") if now else None)
-
-    @property
-    def now(self) -> dt.datetime:
-        """The moment that a plan goes from. It is read anew each time: between two readings a user thinks, data come, a lock is free."""
-        return self.typed_now or dt.datetime.now(self.tz)
-
-
 def launch(
     experiments: Sequence[Experiment],
     runs: Path,
-    place: Place,
+    place: LaunchContext,
     *,
     new: bool = False,
     dry_run: bool = False,
@@ -105,7 +73,7 @@ class _Round:
 
 def send(
     opened: Sequence[submit.Wanted],
-    place: Place,
+    place: LaunchContext,
     console: Console,
     *,
     as_json: bool = False,
@@ -143,7 +111,7 @@ def send(
 
 def _submit(
     wanted: Sequence[submit.Wanted],
-    place: Place,
+    place: LaunchContext,
     made: _Round,
     window: Callable[[Sequence[Job], dt.datetime], Window] | None,
     part: bool,

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ganhpc.analysis.results.rows import KEYS, Row, is_number, row
-from ganhpc.cli.commands.describe import SHAPING
+from ganhpc.cli.common_options import SHAPING
 from ganhpc.cli.views.results_table import per_cent, plain, seconds
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError

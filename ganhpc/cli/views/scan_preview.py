@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc.cli.launching.scheduler_launch import Place
 from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.planner.night_count import MOST, Nights, nights
 from ganhpc.launch.planner.planner import Work
 from ganhpc.launch.submission import prepare
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.figures import STATE_COLOURS
 from ganhpc.runs.run_folder import Run, State
@@ -68,7 +68,7 @@ def planned(found: Grid, base: Experiment, seeds: int, runs: Path, *, new: bool)
     return Planned(found, base, experiments, folders, states, record)
 
 
-def show(plan: Planned, place: Place, console: Console) -> None:
+def show(plan: Planned, place: LaunchContext, console: Console) -> None:
     """The runs with their values and states, how long they take in all, and how many nights that is."""
     names = [axis.option.flag[2:] for axis in plan.grid.axes]
     several = len(plan.runs) > len(list(plan.grid.points()))
@@ -98,7 +98,7 @@ def _title(plan: Planned) -> str:
     return f"scan {plan.record.name} of {plan.base.NAME}, preset {plan.base.preset}: {shape} = {counted(n, 'run')}"
 
 
-def length(plan: Planned, place: Place) -> str:
+def length(plan: Planned, place: LaunchContext) -> str:
     """The sentence on what is done already, how long the rest takes, and how many nights that is under the policy."""
     counts = collections.Counter(map(str, plan.states))
     told = ", ".join(f"{n} {state}" for state, n in counts.items())
@@ -116,7 +116,7 @@ def length(plan: Planned, place: Place) -> str:
     return f"{told}; {format_duration(round(rest))} to train in all, one run after another; {_nights(found, place)}."
 
 
-def _nights(found: Nights | None, place: Place) -> str:
+def _nights(found: Nights | None, place: LaunchContext) -> str:
     rule = f"under policy {place.policy.name}"
     if found is None:
         return f"no night has a place for them {rule}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 
+from ganhpc.core import settings
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.settings import Site
 from ganhpc.launch.schedulers.base import SAID, Scheduler
@@ -58,3 +59,12 @@ def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
             f"{SAID[down.name]} answers, or add --on local where this machine may compute (your own, or a node of yours)."
         )
     return None, "; ".join(each.found.why for each in schedulers)
+
+
+def answering(name: str) -> Scheduler:
+    """The scheduler called `name`, for questions. Raises UserError where it is not here."""
+    scheduler = named(name, settings.load())
+    found = scheduler.find()
+    if not found.here:
+        raise UserError(f"{SAID[name]} can't be asked here ({found.why}): the states of its jobs are those last seen.")
+    return scheduler

@@ -4,35 +4,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
 
 from ganhpc.core.units import format_duration, human_number
 from ganhpc.runs.figures import brief
 
-if TYPE_CHECKING:
-    from ganhpc.train.loop.trainer import Trainer
-
 
 def epoch_line(
-    trainer: Trainer, means: Mapping[str, float], numbers: Mapping[str, Any], work: Mapping[str, float] | None = None
+    epoch: float | None,
+    planned: float,
+    left: float | None,
+    rates: Mapping[str, float],
+    words: str,
+    headline: tuple[str, float | None],
+    images_per_second: float,
+    work: Mapping[str, float],
 ) -> str:
-    """Where the run stands: epoch, time left, rates, the means of the training figures (in the task's own words where it has some),
-    the headline of the evaluation, speed; the `work` of the pass: its seconds, operations, and operations a second."""
-    done, plan, task = trainer.progress, trainer.plan, trainer.task
-    planned = f" of {math.ceil(done.epochs_planned - 1e-9)}" if done.epochs_planned else ""
-    words = [f"epoch {done.step / task.steps_per_epoch:.4g}{planned}" if done.step else "before training"]
-    if plan.time is not None:
-        words.append(f"{format_duration(max(0, round(plan.time - trainer.clock.used)))} left")
-    words += [f"{name} {value:.3g}" for name, value in trainer.rates.items()]
-    if means:
-        words.append(task.words(means))
-    headline = numbers.get(task.headline)
-    if headline is not None:
-        words.append(f"{task.headline.replace('_', ' ')} {brief(task.headline, headline)}")
-    if trainer.images_per_second:
-        words.append(f"{trainer.images_per_second:,.0f} images/s")
-    words += pass_words(work or {})
-    return " | ".join(words)
+    """The state of a run in one line.
+
+    Args:
+        epoch: epochs trained; None before the first step.
+        planned: epochs planned; 0 where that is not known.
+        left: seconds left of the budget of time; None without one.
+        rates: learning rates by name.
+        words: the training figures, in the task's own words.
+        headline: the name of the evaluation's headline, and its value where there is one.
+        images_per_second: speed of training; 0 where it is not known.
+        work: seconds, operations and operations a second of the pass.
+    """
+    of = f" of {math.ceil(planned - 1e-9)}" if planned else ""
+    parts = ["before training" if epoch is None else f"epoch {epoch:.4g}{of}"]
+    if left is not None:
+        parts.append(f"{format_duration(max(0, round(left)))} left")
+    parts += [f"{name} {value:.3g}" for name, value in rates.items()]
+    if words:
+        parts.append(words)
+    name, figure = headline
+    if figure is not None:
+        parts.append(f"{name.replace('_', ' ')} {brief(name, figure)}")
+    if images_per_second:
+        parts.append(f"{images_per_second:,.0f} images/s")
+    return " | ".join([*parts, *pass_words(work)])
 
 
 def pass_words(work: Mapping[str, float]) -> list[str]:

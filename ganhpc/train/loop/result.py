@@ -161,7 +161,7 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "ended_by": done.ended_by,
         "steps": done.step - done.stage_step,
         "epoch_seconds": _epoch_seconds(trainer),
-        **stages.outcome(trainer),
+        **stages.outcome(done),
         "batch_size": trainer.task.batch_size,
         "images_per_second": trainer.images_per_second,
         "seconds_by_phase": clock.rounded_shares(),

@@ -94,7 +94,7 @@ class Trainer:
         """
         with self.metrics:
             while not self.progress.finished:
-                stages.next_when_due(self)
+                self._next_stage_when_due()
                 self._evaluate_when_due()
                 self.sampler.take_when_due(self.progress.step)
                 self.looks.take_when_due(self.progress.step)
@@ -104,9 +104,47 @@ class Trainer:
                     self._block(steps, left)
                 else:
                     self.progress.finished = True
-            stages.all_over(self)
-            stages.must_be_trained(self, self.clock.used + self._costs().final, self._ends_with_the_job, self._save)
+            self._end_stages()
+            needed = self.clock.used + self._costs().final
+            stages.must_be_trained(self.progress, self.plan.time, needed, self._ends_with_the_job, self._save)
             return self._last_evaluation()
+
+    # -- stages ---------------------------------------------------------------------------------------------------------
+
+    def _next_stage_when_due(self) -> None:
+        """Go on to the next stage at the end of an epoch after the present one's share."""
+        done, task = self.progress, self.task
+        whole_epoch = done.step % task.steps_per_epoch == 0
+        if whole_epoch and done.stage + 1 < len(task.stages) and done.schedule >= task.stages[done.stage].end - 1e-9:
+            self._next_stage()
+
+    def _end_stages(self) -> None:
+        """The plan has ended: what is evaluated is the last stage, even where the time did not reach it."""
+        while self.progress.stage + 1 < len(self.task.stages):
+            self._next_stage()
+
+    def _next_stage(self) -> None:
+        done, task = self.progress, self.task
+        if done.evaluated != done.step:
+            self.evaluate_and_log()
+        name = task.stages[done.stage].name
+        done.earlier.append(
+            {
+                "name": name,
+                "epochs": (done.step - done.stage_step) / task.steps_per_epoch,
+                "seconds": done.step_seconds - done.stage_seconds,
+                "figure": done.curve[-1].get(task.headline) if done.curve else None,
+            }
+        )
+        done.stage += 1
+        done.stage_step, done.stage_seconds, done.stage_schedule = done.step, done.step_seconds, done.schedule
+        done.evaluated = -1
+        task.begin_stage(done.stage)
+        self.begin_steps()
+        # Steps and evaluations of the new stage cost something else.
+        self.paces.forget()
+        self.sums, self.counted = {}, 0
+        self.say(f"{name} trained; now {task.stages[done.stage].name}")
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
@@ -249,7 +287,18 @@ class Trainer:
         done.curve.append({"step": done.step, **({"stage": done.stage} if done.stage else {}), **point})
         self.metrics.line("epoch", done.step, point)
         self._tell(force=True)
-        self.say(epoch_line(self, means, numbers, work))
+        self.say(
+            epoch_line(
+                epoch if done.step else None,
+                done.epochs_planned,
+                None if self.plan.time is None else self.plan.time - self.clock.used,
+                self.rates,
+                self.task.words(means) if means else "",
+                (self.task.headline, numbers.get(self.task.headline)),
+                self.images_per_second,
+                work,
+            )
+        )
         if self.task.failure:
             raise Failed(f"{self.task.failure}; {self._kept()}. Type the command again with other options.")
 

@@ -11,7 +11,6 @@ from rich.console import Console
 
 from ganhpc.cli.commands import night
 from ganhpc.cli.launching import scheduler_launch
-from ganhpc.cli.launching.scheduler_launch import Place
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Site
 from ganhpc.launch.policy.calendar import parse_instant
@@ -20,6 +19,7 @@ from ganhpc.launch.schedulers.base import Found, Job, JobRequest, JobState, Prep
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.launch.submission.prepare import Wanted
 from tests.helpers import made
 
@@ -55,8 +55,8 @@ class World:
     def wait(self, seconds: float) -> None:
         self.now += dt.timedelta(seconds=seconds)
 
-    def place(self) -> Place:
-        return Place(self.scheduler, STUDENT, "student", PARIS)
+    def place(self) -> LaunchContext:
+        return LaunchContext(self.scheduler, STUDENT, "student", PARIS)
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.chdir(tmp_path)
     found = World("2026-11-24T07:50")
-    monkeypatch.setattr(Place, "now", property(lambda _: found.now))
+    monkeypatch.setattr(LaunchContext, "now", property(lambda _: found.now))
     return found
 
 
@@ -134,7 +134,7 @@ def test_what_is_left_of_a_plan_when_submitting_is_slow_is_planned_again(
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     slow = World("2026-11-23T18:58", seconds_a_job=30.0)
-    monkeypatch.setattr(Place, "now", property(lambda _: slow.now))
+    monkeypatch.setattr(LaunchContext, "now", property(lambda _: slow.now))
     alive: list[Job] = []
     monkeypatch.setattr(type(slow.scheduler), "queue", lambda _: list(alive))
     submit_one = type(slow.scheduler).submit
