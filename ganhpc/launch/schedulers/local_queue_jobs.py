@@ -194,11 +194,12 @@ def began(job: QueuedJob) -> QueuedJob | None:
     """
     if job.pid is not None or job.attempt is None:
         return job
-    try:
-        with storage_errors(job.claim), job.claim.open("x"):
+    with storage_errors(job.claim):
+        try:
+            job.claim.touch(exist_ok=False)
             return None
-    except FileExistsError:
-        pass
+        except FileExistsError:
+            pass
     words = read_text(job.claim).split()
     if not words:  # an earlier runner has made sure, and was killed before it said so
         return None
