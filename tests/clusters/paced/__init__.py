@@ -16,4 +16,4 @@ def add(checkout: Path) -> None:
     """Add the experiment `paced` to a checkout."""
     here = Path(__file__).parent
     shutil.copy(here / "job.py", checkout / "jobs" / "paced.py")
-    shutil.copy(here / "task.py", checkout / "ganhpc" / "tasks" / "paced.py")
+    shutil.copy(here / "task.py", checkout / "ganhpc" / "train" / "tasks" / "paced.py")
