@@ -9,10 +9,10 @@ for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$nam
 @{sent}
 there() { # the id of the job with this tag, whether it waits, runs or has ended
     {
-        squeue -h -u "$(id -un)" -t all -o '%i %k' || exit 1
+        squeue -h -u "$(id -un)" -t all -o '%i|%o' || exit 1
         # Jobs that have ended a while ago, where the cluster keeps accounts.
-        sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null | sed -n "s:^\([0-9]*\)|.*/$1\.sh'*$:\1 ganhpc\:$1:p" || true
-    } | sed -n "s/^\([0-9][0-9]*\) ganhpc:$1$/\1/p" | sed -n '1p'
+        sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null || true
+    } | sed -n "s:^\([0-9][0-9]*\)|.*/$1\.sh'*$:\1:p" | sed -n '1p' # scripts are named after their tags
 }
 
 submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye

@@ -197,6 +197,16 @@ def read_json(path: Path, most: int = SMALL) -> dict[str, Any] | None:
     return tree
 
 
+def is_copy(folder: Path, original: object) -> bool:
+    """Whether `folder` is a copy: `original`, the path that it had once, is there and is another folder. One that was moved is none."""
+    if not isinstance(original, str) or not original or original == str(folder.absolute()):
+        return False
+    try:
+        return Path(original).is_dir() and not folder.samefile(original)
+    except (OSError, ValueError):
+        return False
+
+
 def subfolders(folder: Path | str) -> list[str]:
     """The paths of the visible folders in `folder`, sorted; a link that leads nowhere is none.
 

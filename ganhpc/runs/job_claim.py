@@ -1,6 +1,6 @@
 """The claim of a job on its run: one job at a time trains a run, on whichever machines the jobs are. Written by the node side.
 
-{"owner", "scheduler", "cluster", "id", "host"} in claim.json; whoever has it touches the file again and again.
+{"owner", "scheduler", "cluster", "id", "host", "folder"} in claim.json; whoever has it touches the file again and again.
 A job whose run another living job has claimed ends at once. Locks don't reach across machines on every file system, and a trainer that
 was killed a moment ago looks alive for a while; so the scheduler is asked for the other job, and where it can't be, the file is watched.
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import folder_lock, read_json, write_json
+from ganhpc.core.files import folder_lock, is_copy, read_json, write_json
 from ganhpc.runs import file_owner as owners
 from ganhpc.runs.run_folder import STALE_SECONDS, Run
 
@@ -68,7 +68,9 @@ class Claim:
             with folder_lock(self.folder):
                 holder = self.holder()
                 if holder is None or holder.is_same(self.job) or holder == over:
-                    write_json(self.path, asdict(self.job), durable=False)
+                    write_json(
+                        self.path, {**asdict(self.job), "folder": str(Path(self.folder).absolute())}, durable=False
+                    )
                     return ""
             alive = self._alive(holder)
             if alive or (alive is None and self._beat() not in (None, first)):
@@ -104,10 +106,12 @@ class Claim:
                 self.path.unlink()
 
     def holder(self) -> Job | None:
-        """The job that has claimed the run, if one has."""
+        """The job that has claimed the run, if one has; what lies in a copy of the run's folder claims the original."""
         try:
             tree: dict[str, Any] = read_json(self.path) or {}
         except UserError:
+            return None
+        if is_copy(Path(self.folder), tree.get("folder")):
             return None
         fields = [tree.get(key) for key in Job.__dataclass_fields__]
         return Job(*map(str, fields)) if all(isinstance(field, str) for field in fields) else None

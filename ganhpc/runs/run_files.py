@@ -104,6 +104,8 @@ class Entry(TypedDict, total=False):
     cluster: str
     uid: int
     user: str
+    folder: str
+    """The run's folder, as it was when the job was submitted: a copy of it has no part in the job."""
 
 
 class Request(TypedDict, total=False):
@@ -225,6 +227,7 @@ _ENTRY: Mapping[str, Check] = {
     "tag": is_text, "job_id": is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": is_iso,
     "end": is_iso, "work": is_amount, "seconds": is_amount, "last": is_flag, "launch": is_text, "command": is_text,
     "ended": is_text, "forgotten": is_moment, "scheduler": is_text, "cluster": is_text, "uid": is_count, "user": is_text,
+    "folder": is_text,
 }  # fmt: skip
 _MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 0, "seconds": 0, "last": False}
 """What a job lacks that an older version wrote down."""

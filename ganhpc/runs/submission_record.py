@@ -2,7 +2,7 @@
 
 {"scheduler", "policy", "launch", "submitted",         of the last launch
  "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended",
-           "scheduler", "cluster", "uid", "user", "forgotten"}],
+           "scheduler", "cluster", "uid", "user", "folder", "forgotten"}],
  "cancelled": time, "refused": sentence, "refused_by": RefusalSource}                only while they hold
 
 A job without an id was about to be submitted; `ended` is what the scheduler said of it once it was over.
@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ganhpc.core.errors import Busy
-from ganhpc.core.files import storage_errors, write_json
+from ganhpc.core.files import is_copy, storage_errors, write_json
 from ganhpc.core.printable import shell_word
 from ganhpc.runs.job_origin import Origin, elsewhere
 from ganhpc.runs.run_files import Entry, RefusalSource, Request, read_request
@@ -26,8 +26,13 @@ from ganhpc.runs.run_folder import Run
 
 
 def read(run: Run) -> Request:
-    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should."""
-    return read_request(run.request_json)
+    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should.
+
+    In a copy of a run's folder, the jobs that may still live are those of the original, and are left out.
+    """
+    record = read_request(run.request_json)
+    record["jobs"] = [job for job in record["jobs"] if not (_open(job) and is_copy(run.folder, job.get("folder")))]
+    return record
 
 
 @contextmanager
@@ -64,6 +69,7 @@ def note_intent(
         # A job without an id was never accepted, or it would have been found by its tag.
         record["jobs"] = [job for job in record["jobs"] if job["job_id"]]
         mine: Entry = here.to_entry() if here else {}
+        mine["folder"] = str(run.folder.absolute())
         record["jobs"] += [{**entry, **mine, "job_id": None} for entry in entries]
         record.update(launch)
         record["submitted"] = time.time()
@@ -118,5 +124,9 @@ def _forgive(record: Request) -> None:
 
 def open_jobs(record: Request) -> list[Entry]:
     """The jobs that, for all the record knows, may still wait or run."""
+    return [job for job in record["jobs"] if _open(job)]
+
+
+def _open(job: Entry) -> bool:
     # Older versions wrote "unknown" where a scheduler that was not the job's own did not know it.
-    return [job for job in record["jobs"] if job.get("ended") in (None, "unknown")]
+    return job.get("ended") in (None, "unknown")

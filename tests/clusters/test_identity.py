@@ -86,6 +86,22 @@ def test_another_cluster_and_another_person_leave_the_jobs_alone(user: User, slu
     assert "is cancelled" in user.run("cancel", str(run)).stdout
 
 
+def test_a_changed_comment_hides_no_job_and_a_copied_run_has_no_part_in_it(user: User) -> None:
+    run = user.launch("--time", "20m")
+    (id,) = queue(user.cluster)  # type: ignore[arg-type]
+    for change in ("comment=mine", "name=other"):
+        assert user.cluster.as_user(["scontrol", "update", f"jobid={id}", change]).returncode == 0
+    assert [job["id"] for job in user.see(run)["jobs"]] == [id]
+    again = user.run(*LAUNCH, str(user.folder / "alone.toml"), "--runs", str(run.parents[1]))
+    assert f"is submitted already, as job {id}" in again.stdout, again.stderr
+    user.cluster.as_user(["cp", "-r", run.parents[1], user.folder / "copied"], check=True)
+    copy = user.folder / "copied" / "paced" / run.name
+    assert user.see(copy)["jobs"] == []
+    assert user.run("cancel", str(copy)).returncode == 0
+    assert queue(user.cluster) == [id], "the original's job lives"  # type: ignore[arg-type]
+    assert f"is cancelled (jobs: {id})" in user.run("cancel", str(run)).stdout
+
+
 @pytest.fixture
 def oar_user(oar_cluster: oar.Oar, checkout: Path) -> Iterator[User]:
     made = User("oar", oar_cluster, checkout, "twice")

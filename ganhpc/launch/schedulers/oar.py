@@ -95,8 +95,9 @@ class Oar(Scheduler):
         return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types())
 
     def _besteffort(self) -> bool:
-        """Whether jobs are besteffort, which OAR takes no reservation for."""
-        return any(word.name == "type" and word.value.strip() == "besteffort" for word in self._further())
+        """Whether jobs are besteffort, by their type or their queue, which OAR takes no reservation for."""
+        named = (word.value.strip() for word in self._further() if word.name in ("type", "queue"))
+        return self.site.queue == "besteffort" or "besteffort" in named
 
     def prepare(self, request: JobRequest) -> Prepared:
         # A job that OAR sends again is a new one, which those that wait for the old one don't know.

@@ -66,9 +66,9 @@ SLURM = Grammar(
             ["account", "acctg-freq", "array", "batch", "bb", "bbf", "begin", "chdir", "cluster-constraint", "clusters", "comment", "constraint", "container", "core-spec", "cores-per-socket", "cpu-bind", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline", "delay-boot", "dependency", "distribution", "error", "exclude", "export-file", "extra", "extra-node-info", "gid", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres", "gres-flags", "hint", "input", "job-name", "kill-on-invalid-dep", "licenses", "mail-type", "mail-user", "mcs-label", "mem", "mem-bind", "mem-per-cpu", "mem-per-gpu", "mincpus", "network", "nodefile", "nodelist", "nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-node", "ntasks-per-socket", "open-mode", "output", "partition", "power", "prefer", "priority", "profile", "qos", "reservation", "signal", "sockets-per-node", "switches", "thread-spec", "threads-per-core", "time", "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "wait-all-nodes", "wckey", "wrap"],
             Takes.ONE,
         ),
-        **dict.fromkeys(["exclusive", "export", "get-user-env", "nice", "no-kill", "propagate", "oversubscribe"], Takes.PERHAPS),
+        **dict.fromkeys(["exclusive", "export", "get-user-env", "nice", "no-kill", "propagate"], Takes.PERHAPS),
         **dict.fromkeys(
-            ["contiguous", "help", "hold", "ignore-pbs", "no-requeue", "overcommit", "parsable", "quiet", "reboot", "requeue", "share", "spread-job", "test-only", "usage", "use-min-nodes", "verbose", "version", "wait", "immediate"],
+            ["contiguous", "help", "hold", "ignore-pbs", "no-requeue", "overcommit", "oversubscribe", "parsable", "quiet", "reboot", "requeue", "share", "spread-job", "test-only", "usage", "use-min-nodes", "verbose", "version", "wait", "immediate"],
             Takes.NOTHING,
         ),
     },
@@ -204,14 +204,25 @@ def _read(grammar: Grammar, words: Sequence[str], line: str, key: str) -> Iterat
                 f"{key} has {line!r}, in which {first!r} is no option of {grammar.command}: write each entry as an option "
                 f'and its value, such as {key} = ["{_example(grammar)}"].'
             )
-        yield from _long(grammar, first, rest) if first.startswith("--") else _short(grammar, first, rest, line, key)
+        yield from (
+            _long(grammar, first, rest, line, key)
+            if first.startswith("--")
+            else _short(grammar, first, rest, line, key)
+        )
 
 
 def _example(grammar: Grammar) -> str:
     return "--exclude=node7" if grammar is SLURM else "-t exotic"
 
 
-def _long(grammar: Grammar, first: str, rest: list[str]) -> Iterator[tuple[Word, list[str]]]:
+def _lacks_value(word: str, line: str, key: str) -> UserError:
+    """The error on an option at the end of an entry, whose command would take the next word of ours for its value."""
+    return UserError(
+        f"{key} has {line!r}, in which {word} lacks its value: write both as one entry, {key} = [{quoted(line + ' VALUE')}]."
+    )
+
+
+def _long(grammar: Grammar, first: str, rest: list[str], line: str, key: str) -> Iterator[tuple[Word, list[str]]]:
     typed, joined, value = first[2:].partition("=")
     candidates = grammar.long(typed)
     name = candidates[0] if len(candidates) == 1 else typed
@@ -220,6 +231,8 @@ def _long(grammar: Grammar, first: str, rest: list[str]) -> Iterator[tuple[Word,
     if not joined and rest and (Takes.ONE in takes or (not takes and not rest[0].startswith("-"))):
         value = rest.pop(0)
         used.append(value)
+    elif not joined and takes == {Takes.ONE}:
+        raise _lacks_value(first, line, key)
     yield Word(name, value, tuple(used)), candidates
 
 
@@ -237,6 +250,8 @@ def _short(grammar: Grammar, first: str, rest: list[str], line: str, key: str) -
         elif takes is Takes.ONE and rest:
             value = rest.pop(0)
             used.append(value)
+        elif takes is Takes.ONE:
+            raise _lacks_value(f"-{letter}", line, key)
         yield Word(name, value.removeprefix("=") if grammar is SLURM else value, tuple(used)), [name]
 
 

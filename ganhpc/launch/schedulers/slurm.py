@@ -37,8 +37,8 @@ SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
 
 SEPARATOR = "\x1f"
-FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k"))
-"""Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment."""
+FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", "%o"))
+"""Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment, script."""
 
 ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
 MARK = JOB_NAME + ":"
@@ -258,9 +258,9 @@ def _conditions(request: JobRequest) -> str:
 
 def _job(line: str) -> Job | None:
     parts = line.split(SEPARATOR)
-    if len(parts) != 9:
+    if len(parts) not in (9, 10):
         return None  # noise: a banner, a warning
-    id, native, start, end, limit, waits_for, reason, name, comment = parts
+    id, native, start, end, limit, waits_for, reason, name, comment, script = (*parts, "")[:10]
     rounds = _rounds(id)
     each = _duration(limit)
     state = STATES.read(native)
@@ -271,7 +271,7 @@ def _job(line: str) -> Job | None:
         state,
         native,
         name,
-        comment.removeprefix(MARK) if comment.startswith(MARK) else "",
+        _tag(comment, script),
         _seconds(start),
         _seconds(end),
         each * rounds if each is not None else None,
@@ -314,10 +314,17 @@ def _accounted(line: str) -> Job | None:
         return None
     id, native, code, start, end, name, comment, submitted = (*parts, "", "", "")[:8]
     exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
-    # Most clusters don't keep comments, but the line that submitted: its script is named after the tag.
-    script = re.search(r"([\w-]+)\.sh'?$", submitted)
-    tag = comment.removeprefix(MARK) if comment.startswith(MARK) else script[1] if script else ""
+    tag = _tag(comment, submitted)
     return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
+
+
+def _tag(comment: str, script: str) -> str:
+    """Our tag of a job. Users and plugins of a site may write a comment of their own, and most accounts keep none; but the script, the
+    last word of the line that submitted it, is named after the tag."""
+    if comment.startswith(MARK):
+        return comment.removeprefix(MARK)
+    named = re.search(r"([\w-]+)\.sh'?$", script)
+    return named[1] if named else ""
 
 
 def _seconds(text: str) -> float | None:

@@ -337,3 +337,10 @@ def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.Monke
     assert oar.hosts() == ["oar1", "oar2"]
     monkeypatch.delenv("OAR_NODEFILE")
     assert oar.hosts() == []
+
+
+@pytest.mark.parametrize(
+    "site", [Site(queue="besteffort"), Site(options=("-q besteffort",)), Site(options=("-t besteffort",))]
+)
+def test_best_effort_takes_no_reservations_however_it_is_asked_for(site: Site) -> None:
+    assert not Oar(site).capabilities().reservations and Oar(Site(queue="default")).capabilities().reservations

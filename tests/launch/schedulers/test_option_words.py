@@ -50,11 +50,19 @@ def test_what_the_policy_decides_is_refused_in_every_form(command: str, form: st
 
 @pytest.mark.parametrize(
     "form",
-    ["--mem=4G --time=8:00:00", "--mem 4G -t8:00", "-vt 8:00", "-Hp main", "--exclusive --tim=8", "-p main -t 8", "--nice --time 8", "--unknown --time=9", "'--time=8'"],
+    ["--mem=4G --time=8:00:00", "--mem 4G -t8:00", "-vt 8:00", "-Hp main", "--exclusive --tim=8", "-p main -t 8", "-sa0-3", "--nice --time 8", "--unknown --time=9", "'--time=8'"],
 )  # fmt: skip
 def test_words_behind_others_are_read_too(form: str) -> None:
     with pytest.raises(UserError, match="which sets --"):
         read(SLURM, [form])
+
+
+@pytest.mark.parametrize(
+    ("grammar", "form"), [(OAR, "-t"), (OAR, "-kq"), (OAR, "--type"), (SLURM, "--exclusive -w"), (SLURM, "--mem")]
+)
+def test_an_option_that_lacks_its_value_takes_no_word_of_ours(grammar: Grammar, form: str) -> None:
+    with pytest.raises(UserError, match=rf"lacks its value: write both as one entry, options = ..{form} VALUE"):
+        read(grammar, [form, "exotic"])
 
 
 @pytest.mark.parametrize(

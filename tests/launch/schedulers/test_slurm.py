@@ -62,6 +62,12 @@ def test_the_queue_with_what_is_foreseen(bin: Path, monkeypatch: pytest.MonkeyPa
     assert jobs["10"].end is None, "a job without a limit has no known end"
 
 
+def test_a_job_whose_comment_somebody_changed_is_known_by_its_script(bin: Path) -> None:
+    script = "/runs/a/jobs/4077ada1-1-57f3.sh"
+    squeue(bin, [f"8 RUNNING 1795259382 1795259922 9:00 (null) None mine hello {script}", f"{LINES[0]} /runs/x.sh"])
+    assert [job.tag for job in Slurm(Site()).queue()] == ["4077ada1-1-57f3", "b56ea392-1-17a3"]
+
+
 def test_without_accounting_an_old_job_is_unknown(bin: Path) -> None:
     squeue(bin, [])
     program(bin / "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
