@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ganhpc.launch.planner.planner import Work, plan
+from ganhpc.launch.planner.planner import Margins, Work, plan
 from ganhpc.launch.planner.planning_window import tonight
 from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.policy import Policy
@@ -32,13 +32,18 @@ class Nights:
 
 
 def nights(
-    works: Sequence[Work], policy: Policy, now: dt.datetime, tz: dt.tzinfo, scheduler: str | Capabilities = "local"
+    works: Sequence[Work],
+    policy: Policy,
+    now: dt.datetime,
+    tz: dt.tzinfo,
+    scheduler: str | Capabilities = "local",
+    margins: Margins = Margins(),
 ) -> Nights | None:
-    """The nights that `works` fill, one job after another; None where not even one slot of them fits into a night."""
+    """The nights that `works` fill, one job after another, planned with `margins`; None where not even one slot fits into a night."""
     moment, rest, count, empty = now, list(works), 0, 0
     first = last = None
     for _ in range(MOST):
-        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler)
+        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler, margins=margins)
         if laid.slots:
             count, empty = count + 1, 0
             first, last = first or laid.slots[0].start, laid.slots[-1].end

@@ -51,6 +51,16 @@ class Overhead:
 
 
 @dataclass(frozen=True)
+class Margins:
+    """Seconds that a plan keeps in hand: a slot is planned only where a job of `shortest` that starts up to `late` late still ends in
+    time; the last job of a run may ask for `startup` beyond its slot, where no rule is in the way."""
+
+    shortest: int = 0
+    late: int = 0
+    startup: int = 0
+
+
+@dataclass(frozen=True)
 class Slot:
     """One job: a segment of a run from `start` to `end` (zone-aware)."""
 
@@ -120,25 +130,20 @@ def plan(
     window: Window | None = None,
     scheduler: str | Capabilities = "local",
     overhead: Overhead = Overhead(),
-    *,
-    shortest: int = 0,
-    late: int = 0,
-    startup: int = 0,
+    margins: Margins = Margins(),
 ) -> Plan:
     """Lay `runs` one after another inside `window` (default: tonight) under `policy`, around the jobs in `busy`.
 
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
-    A slot is planned only where a job of `shortest` seconds that starts up to `late` seconds late still ends in time.
-    `startup` is what the last job of a run may ask for beyond its slot, where no rule is in the way.
     Raises UserError where the window is empty.
     """
     able = capabilities(scheduler)
     rules = Rules(policy, tz, now, busy)
     if window is None:
         window = tonight(policy, tz, now, edge_pair=able.reservations and rules.reservations_left >= 2)
-    filler = _Filler(rules, window, able, overhead, runs, shortest, late, startup)
+    filler = _Filler(rules, window, able, overhead, runs, margins)
     filler.fill()
-    return Plan(_slots(filler.drafts, rules, able, shortest + late), tuple(filler.remainders()), window)
+    return Plan(_slots(filler.drafts, rules, able, margins.shortest + margins.late), tuple(filler.remainders()), window)
 
 
 class _Filler:
@@ -151,9 +156,7 @@ class _Filler:
         able: Capabilities,
         overhead: Overhead,
         runs: Sequence[Work],
-        shortest: int,
-        late: int,
-        startup: int,
+        margins: Margins,
     ):
         self.rules, self.window, self.able = rules, window, able
         self.start, self.end = max(seconds_of(window.start), rules.now), int(window.end.timestamp())
@@ -164,10 +167,10 @@ class _Filler:
             )
         self.overhead = overhead.seconds
         policy = rules.policy
-        self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1, shortest)
-        self.shortest, self.startup = shortest, startup
+        self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1, margins.shortest)
+        self.margins = margins
         # What comes next may need the gap before it, where it has a fixed start.
-        self.tail = shortest + late + (policy.gap if late else 0)
+        self.tail = margins.shortest + margins.late + (policy.gap if margins.late else 0)
         self.queue = deque((work, math.ceil(work.seconds), work.segment) for work in runs if work.seconds > 0)
         self.drafts: list[Draft] = []
         self.pins_left = rules.reservations_left if able.reservations and not able.begin else None
@@ -209,7 +212,7 @@ class _Filler:
             end, latest, closes = room.end, room.end, room.closes
             if cursor + self.overhead + left <= end:
                 end, closes = cursor + self.overhead + left, "with its run"
-                latest = min(end + self.startup, room.end)
+                latest = min(end + self.margins.startup, room.end)
             done = end - cursor - self.overhead
             self._take(Draft(work.run, segment, cursor, end, done, opens, closes, span, latest, first), left, work)
             cursor, first = end + gap, False
@@ -258,8 +261,8 @@ class _Filler:
         if policy.max_job is not None and policy.max_job <= self.overhead:
             most, lost = say_seconds(policy.max_job), say_seconds(self.overhead)
             return f"a job of at most {most} has no time for its run besides the {lost} to start up and save"
-        if policy.max_job is not None and policy.max_job < self.shortest:
-            return f"a job of at most {say_seconds(policy.max_job)} is shorter than the {say_seconds(self.shortest)} that every job is given"
+        if policy.max_job is not None and policy.max_job < self.margins.shortest:
+            return f"a job of at most {say_seconds(policy.max_job)} is shorter than the {say_seconds(self.margins.shortest)} that every job is given"
         if endless := self.rules.endless:
             return f"{endless} has no known end, and policy {policy.name} allows {policy.max_jobs} at a time"
         return f"no more fits between {say(self.start)} and {say(self.end)}"

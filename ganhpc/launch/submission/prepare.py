@@ -44,6 +44,9 @@ SAME_SECONDS = 60
 STARTUP_SECONDS = 90
 """What starting up and saving take beside the training clock, at most."""
 
+MARGINS = planner.Margins(shortest=LEAST_WALLTIME, late=SLACK_SECONDS, startup=STARTUP_SECONDS)
+"""What every plan keeps in hand: the one that is submitted, and the one that counts the nights of a scan."""
+
 LONGEST_SECONDS = 3600
 """A job of a run without a known length, where the policy has no longest job."""
 
@@ -148,7 +151,7 @@ def prepare(
     over = submitted.ended_today(scheduler, policy, queue, now, tz)
     plan = planner.plan(
         works, policy, [*busy, *over], now, tz, window or from_now(tz, now), scheduler.capabilities(),
-        shortest=LEAST_WALLTIME, late=SLACK_SECONDS, startup=STARTUP_SECONDS,
+        margins=MARGINS,
     )  # fmt: skip
     launch = secrets.token_hex(4)
     bounded = window is not None

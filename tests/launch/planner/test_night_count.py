@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ganhpc.core.settings import Site
 from ganhpc.launch.planner.night_count import MOST, nights
 from ganhpc.launch.planner.planner import Work
+from ganhpc.launch.planner.planning_window import tonight
 from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import prepare
+from ganhpc.launch.submission.prepare import Wanted
+from ganhpc.runs.run_folder import Run
+from jobs.cifar import Cifar
 
 PARIS = ZoneInfo("Europe/Paris")
 THURSDAY = dt.datetime(2026, 11, 26, 17, 0, tzinfo=PARIS)
@@ -71,3 +79,18 @@ def test_a_run_more_never_takes_fewer_nights(lengths: list[float], later: int) -
     assert all_of_them and (not fewer or fewer.count <= all_of_them.count)
     most = sum(lengths) / 12.5 + 2  # a whole night has more than 12.5 hours for jobs
     assert all_of_them.count <= most
+
+
+def test_nights_are_counted_with_the_margins_that_a_submission_has(tmp_path: Path) -> None:
+    """A policy whose evening leaves a slot that a late job would not fit into: the plan passes it over, and so does the count."""
+    tight = dataclasses.replace(STUDENT, min_slot=60, night_limit=None, edges=(dt.time(19, 4), dt.time(9)))
+    experiment = Cifar.from_preset("course").replace(data="synthetic", time=600.0)
+    wanted = [Wanted(Run(tmp_path / "run"), experiment)]
+    works = [Work("run", 600.0)]
+    now = dt.datetime(2026, 11, 26, 17, 0, tzinfo=PARIS)
+    scheduler = Slurm(Site(python="python3"))
+    real = prepare.prepare(wanted, scheduler, tight, now, window=tonight(tight, PARIS, now)).plan
+    counted = nights(works, tight, now, PARIS, scheduler.capabilities(), prepare.MARGINS)
+    assert counted and (counted.start, counted.end) == (real.slots[0].start, real.slots[-1].end)
+    bare = nights(works, tight, now, PARIS, scheduler.capabilities())
+    assert bare and bare.start < counted.start, "the margins make the difference"
