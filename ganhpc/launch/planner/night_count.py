@@ -37,13 +37,13 @@ def nights(
     now: dt.datetime,
     tz: dt.tzinfo,
     scheduler: str | Capabilities = "local",
-    margins: Margins = Margins(),
+    margins: Margins | None = None,
 ) -> Nights | None:
     """The nights that `works` fill, one job after another, planned with `margins`; None where not even one slot fits into a night."""
-    moment, rest, count, empty = now, list(works), 0, 0
+    moment, rest, count, empty, kept = now, list(works), 0, 0, margins or Margins()
     first = last = None
     for _ in range(MOST):
-        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler, margins=margins)
+        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler, margins=kept)
         if laid.slots:
             count, empty = count + 1, 0
             first, last = first or laid.slots[0].start, laid.slots[-1].end

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import math
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -371,7 +372,7 @@ def test_free_time_and_blocks_make_up_the_whole(jobs: list[tuple[int, int]], mos
     spans = free(of, start, end)
     blocks = [(block.start, block.end) for block in of.blocks(start, end)]
     assert all(a < b for a, b in spans)
-    assert all(end_of < begin for (_, end_of), (begin, _) in zip(spans, spans[1:], strict=False))
+    assert all(end_of < begin for (_, end_of), (begin, _) in pairwise(spans))
     for probe in range(start, end, 97):
         is_free = any(a <= probe < b for a, b in spans)
         inside = any(a <= probe < b for a, b in blocks)

@@ -1,0 +1,134 @@
+"""The kind of each slot and its deadline, from drafts that are written by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from ganhpc.launch.planner.submission_modes import Capabilities, Draft, capabilities, choose_kinds, deadlines
+from ganhpc.launch.policy.calendar import Edge, parse_instant, seconds_of
+from ganhpc.launch.policy.constraints import NEVER, Rules, Span
+from ganhpc.launch.policy.policy import Policy
+
+PARIS = ZoneInfo("Europe/Paris")
+NOW = parse_instant("2026-11-23T20:00", PARIS)
+T = seconds_of(NOW)
+HOUR = 3600
+OAR, OAR3, SLURM = capabilities("oar"), Capabilities("oar", reservations=True), capabilities("slurm")
+
+
+def rules(reservations: int = 2, edges: tuple[dt.time, ...] = (dt.time(9),)) -> Rules:
+    return Rules(Policy("p", edges=edges, max_reservations=reservations), PARIS, NOW)
+
+
+def draft(start: int, end: int, *, first: bool = False, span: Span | None = None) -> Draft:
+    """A slot from `start` to `end`, seconds after now."""
+    whole = span or Span(T, T + 100 * HOUR, "", "")
+    return Draft("run", 1, T + start, T + end, end - start, "", "", whole, T + end, first)
+
+
+def span(start: int, end: int, *, opened: int | None = None, closed: int | None = None, after: str = "") -> Span:
+    """Free time, with the edges `opened` and `closed` seconds after now on its sides."""
+
+    def edge(at: int | None) -> Edge | None:
+        return None if at is None else Edge(T + at, dt.time(9), NOW.date())
+
+    return Span(T + start, T + end, "", "", edge(opened), edge(closed), after)
+
+
+CHAIN = [draft(0, HOUR, first=True), draft(HOUR, 2 * HOUR), draft(2 * HOUR, 3 * HOUR)]
+
+
+def test_a_queue_on_this_machine_has_one_kind() -> None:
+    assert choose_kinds(CHAIN, rules(), capabilities("local")) == ["queue"] * 3
+
+
+def test_without_reservations_the_first_of_a_span_begins_and_the_others_follow() -> None:
+    assert choose_kinds(CHAIN, rules(), SLURM) == ["now", "chain", "chain"]
+    later = [draft(1, HOUR, first=True), draft(HOUR, 2 * HOUR)]
+    assert choose_kinds(later, rules(), SLURM) == ["begin", "chain"]
+    assert choose_kinds([draft(0, HOUR)], rules(), SLURM) == ["now"]
+
+
+def test_behind_a_job_that_is_there_a_chain_does_unless_an_edge_comes_between() -> None:
+    behind = span(HOUR, 10 * HOUR, after="7")
+    assert choose_kinds([draft(HOUR, 2 * HOUR, first=True, span=behind)], rules(), SLURM) == ["chain"]
+    crossing = [draft(14 * HOUR, 15 * HOUR, first=True, span=span(14 * HOUR, 20 * HOUR, after="7"))]  # 9:00 on the way
+    assert choose_kinds(crossing, rules(), SLURM) == ["begin"]
+    assert choose_kinds(crossing, rules(edges=()), SLURM) == ["chain"]
+    assert choose_kinds([draft(13 * HOUR, 14 * HOUR, first=True, span=behind)], rules(), SLURM) == ["begin"], "at 9:00"
+
+
+def pair() -> list[Draft]:
+    """Now, in a chain up to an edge, and from that edge on in a chain."""
+    before, after = span(0, 13 * HOUR, closed=13 * HOUR), span(13 * HOUR, 20 * HOUR, opened=13 * HOUR)
+    return [
+        draft(0, HOUR, first=True, span=before),
+        draft(HOUR, 12 * HOUR, span=before),
+        draft(12 * HOUR, 13 * HOUR, span=before),
+        draft(13 * HOUR, 14 * HOUR, first=True, span=after),
+        draft(14 * HOUR, 15 * HOUR, span=after),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("left", "kinds"),
+    [
+        (0, ["now", "chain", "chain", "begin", "chain"]),
+        (1, ["now", "chain", "reservation", "begin", "chain"]),
+        (2, ["now", "chain", "reservation", "reservation", "chain"]),
+        (3, ["now", "chain", "reservation", "reservation", "reservation"]),
+        (4, ["now", "chain", "reservation", "reservation", "reservation"]),
+    ],
+)
+def test_reservations_go_to_the_two_around_an_edge_then_to_what_is_right_behind(left: int, kinds: list[str]) -> None:
+    assert choose_kinds(pair(), rules(left), OAR) == kinds
+
+
+def test_what_cannot_be_held_back_otherwise_comes_before_the_pair() -> None:
+    assert choose_kinds(pair(), rules(1), OAR3) == ["now", "chain", "chain", "reservation", "chain"]
+    assert choose_kinds(pair(), rules(2), OAR3) == ["now", "chain", "reservation", "reservation", "chain"]
+
+
+def test_a_slot_that_touches_an_edge_comes_before_none_and_behind_a_pair() -> None:
+    lone = [draft(HOUR, 2 * HOUR, first=True, span=span(HOUR, 3 * HOUR, opened=HOUR)), *pair()[1:]]
+    assert choose_kinds(lone, rules(2), OAR) == ["begin", "chain", "reservation", "reservation", "chain"]
+    assert choose_kinds(lone[:2], rules(1), OAR) == ["reservation", "chain"]
+    closing = [draft(0, HOUR, first=True), draft(HOUR, 2 * HOUR, span=span(0, 2 * HOUR, closed=2 * HOUR))]
+    assert choose_kinds(closing, rules(1), OAR) == ["now", "reservation"]
+    short_of = [draft(0, HOUR, first=True), draft(HOUR, 2 * HOUR - 1, span=span(0, 2 * HOUR, closed=2 * HOUR))]
+    assert choose_kinds(short_of, rules(1), OAR) == ["now", "chain"], "it ends before the edge's time"
+    assert choose_kinds(CHAIN, rules(2), OAR) == ["now", "chain", "chain"], "none touches an edge"
+
+
+def test_two_edges_are_no_pair() -> None:
+    before, after = span(0, 13 * HOUR, closed=13 * HOUR), span(14 * HOUR, 20 * HOUR, opened=14 * HOUR)
+    lone = span(HOUR, 2 * HOUR, opened=HOUR)
+    apart = [
+        draft(HOUR, 2 * HOUR, first=True, span=lone),
+        draft(12 * HOUR, 13 * HOUR, span=before),
+        draft(14 * HOUR, 15 * HOUR, first=True, span=after),
+    ]
+    assert choose_kinds(apart, rules(1), OAR) == ["reservation", "chain", "begin"], "in the order of their starts"
+
+
+def test_nothing_is_fixed_right_behind_a_slot_that_a_late_start_would_leave_without_time() -> None:
+    slots = [draft(0, HOUR, first=True), draft(HOUR, HOUR + 149), draft(2 * HOUR, 3 * HOUR, span=span(0, 3 * HOUR, closed=3 * HOUR))]  # fmt: skip
+    assert choose_kinds(slots, rules(1), OAR, 150) == ["now", "chain", "chain"]
+    assert choose_kinds(slots, rules(1), OAR, 149) == ["now", "chain", "reservation"]
+    first = [*slots[:2], draft(2 * HOUR, 3 * HOUR, first=True, span=span(2 * HOUR, 3 * HOUR, closed=3 * HOUR))]
+    assert choose_kinds(first, rules(1), OAR, 150) == ["now", "chain", "reservation"], "it is held back by itself"
+
+
+def test_a_job_has_until_its_free_time_ends_or_the_next_fixed_one_comes() -> None:
+    kinds = ["now", "chain", "reservation", "reservation", "chain"]
+    ends = [end - T for end in deadlines(pair(), kinds, 61)]
+    assert ends == [12 * HOUR - 61, 12 * HOUR - 61, 13 * HOUR, 14 * HOUR, 20 * HOUR]
+    ends = [end - T for end in deadlines(pair(), ["now", "chain", "chain", "begin", "chain"], 61)]
+    assert ends == [13 * HOUR - 61, 13 * HOUR - 61, 13 * HOUR - 61, 20 * HOUR, 20 * HOUR]
+    assert [end - T for end in deadlines(pair(), ["now", "chain", "chain", "chain", "chain"], 61)] == [13 * HOUR] * 3 + [20 * HOUR] * 2  # fmt: skip
+    assert deadlines([], [], 61) == []
+    endless = [draft(0, HOUR, span=Span(T, NEVER + 5, "", ""))]
+    assert deadlines(endless, ["now"], 0) == [NEVER]
