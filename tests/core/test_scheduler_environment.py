@@ -29,7 +29,7 @@ from ganhpc.launch.submission.submit import write_script
 from ganhpc.runs import file_owner
 from ganhpc.runs.job_deadline import Bound
 from tests.conftest import Launch
-from tests.helpers import made
+from tests.helpers import ROOT, made
 from tests.launch.schedulers.test_oar import program
 
 ME = pwd.getpwuid(os.getuid()).pw_name
@@ -235,7 +235,7 @@ def test_without_home_the_systems_home_counts(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_nights_script_by_hand_is_as_clean() -> None:
-    text = (Path(__file__).parent / "golden/scripts/slurm-night.sh").read_text()
+    text = (ROOT / "tests/golden/scripts/slurm-night.sh").read_text()
     line = next(line for line in text.splitlines() if line.startswith("for name in $(compgen"))
     env = {
         "PATH": os.environ["PATH"],

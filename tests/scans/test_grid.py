@@ -44,7 +44,7 @@ def test_zip_pairs_values_and_lists_must_be_as_long() -> None:
         (("lr=1", "lr=2"), "scanned twice"),
         (("lr",), "has no values: write --scan lr=V1,V2"),
         (("nosuch",), "cifar has no scan 'nosuch'"),
-        (("lr=0,1",), "--lr 0 must be more than zero"),
+        (("lr=0.0,1.0",), "--lr 0 must be more than zero"),
         (("lr=1:2:999", "crop=1,2,3,4", "cutout=1,2,3"), "makes 11,988 runs, more than 1,000"),
     ],
 )

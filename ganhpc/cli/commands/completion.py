@@ -54,7 +54,10 @@ def completions(shell: str) -> str:
 def _click(shell: str) -> ShellComplete:
     made = get_completion_class(shell)
     assert made is not None, f"Click knows no completion for {shell}"
-    return made(click.get_current_context().find_root().command, {}, NAME, "_GANHPC_COMPLETE")
+    # Outside a command (a script that only wants the shell's words) there is nothing to complete.
+    context = click.get_current_context(silent=True)
+    program = context.find_root().command if context else click.Group()
+    return made(program, {}, NAME, "_GANHPC_COMPLETE")
 
 
 def own_shell() -> str:

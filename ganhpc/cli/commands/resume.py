@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None, dry_run: bool, **values: Any) -> None:
     """Go on with the runs, each where it was submitted last, else as `auto` finds."""
+    from ganhpc.launch.submission.launch_context import LaunchContext
 
     found = find_run.find_runs(words, Path(runs))
     settings = site.load()

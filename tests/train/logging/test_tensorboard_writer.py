@@ -21,7 +21,7 @@ from ganhpc.train.loop.trainer import Stopped, Trainer
 from ganhpc.train.tasks.classifier import networks
 from tests.helpers import finish, made, trainer_of
 
-WALL = ("seconds", "images_per_second")
+WALL = ("seconds", "images_per_second", "epoch_seconds", "ops_per_second")
 """Figures that no two runs share."""
 
 
