@@ -89,7 +89,7 @@ def test_a_scheduler_that_is_away_is_named(launch: Launch, fake: FakeOar) -> Non
     assert "OAR can't be asked here" in " ".join(done.stdout.split())
     done = launch(*SMALL, "--time", "40m", "--on", "oar", "--policy", "free.toml")
     assert done.returncode == 2
-    assert "type --on local to train on this machine, or --dry-run" in done.stderr
+    assert "type the same command later, when OAR answers, --on local where" in done.stderr
     done = launch("cancel", "--all")
     assert "is not cancelled" in done.stderr or done.returncode == 0
 

@@ -196,6 +196,12 @@ def test_inside_a_job_auto_means_this_machine_and_salloc_on_a_frontend_is_not_in
     assert inside() == Inside("oar", "13")
     (tmp_path / "nodes").write_text("another-machine\n")
     assert inside() is None
+    addresses = {"node-7": "127.0.0.1", "node-8": "192.0.2.8"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda name, _: [(socket.AF_INET, 2, 17, "", (addresses[name], 0))])
+    (tmp_path / "nodes").write_text("node-8\n")
+    assert inside() is None
+    (tmp_path / "nodes").write_text("node-8\nnode-7\n")
+    assert inside() == Inside("oar", "13"), "a node that has another name than it says of itself"
 
 
 # -- the user ------------------------------------------------------------------------------------------------------------------

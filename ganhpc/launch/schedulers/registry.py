@@ -38,12 +38,19 @@ def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | Non
         found = scheduler.found
         if not found.here and not dry_run:
             raise UserError(
-                f"--on {on}: {found.why}; type --on local to train on this machine, or --dry-run to see what would be sent."
+                f"--on {on}: {found.why}; {_later(found.installed, on)}--dry-run to see what would be sent."
             )
         return scheduler, found.why
     if job := inside():
         return None, f"inside job {job.id} of {SAID[job.scheduler]}; --on {job.scheduler} submits another one"
     return _first(site, dry_run=dry_run)
+
+
+def _later(installed: bool, name: str) -> str:
+    """What to type where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
+    if installed:
+        return f"type the same command later, when {SAID[name]} answers, --on local where this machine may compute, or "
+    return "type --on local to train on this machine, or "
 
 
 def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
