@@ -2,8 +2,8 @@
 
     python -m tests.mutation [MODULE...] [--sample 150] [--least 95]
 
-mutmut makes the changes and runs the tests of each module alone, on a copy of the tree. Prints a line a module, with the changes that
-no test noticed, and ends with 1 where fewer than `--least` of 100 were noticed. `--sample` takes so many changes of each module only,
+mutmut makes the changes and runs the tests of each module alone, on a copy of the tree. Prints the changes that no test noticed and a line a
+module, and ends with 1 where fewer than `--least` of 100 were noticed. `--sample` takes so many changes of each module only,
 the same ones at every run. docs/mutation.md has the figures.
 """
 
@@ -47,6 +47,7 @@ SLOW = (
     "tests/launch/policy/test_calendar.py::test_a_french_plan_needs_no_calendar_library",
 )
 """Tests that are left out: in a process of their own, where mutmut sees nothing."""
+UNNOTICED = ("survived", "no tests")
 SEED = 16
 FAST_FIRST = """
 
@@ -63,6 +64,8 @@ only_mutate =
     ganhpc/{module}.py
 also_copy =
     {copied}
+timeout_multiplier = 0.5
+timeout_constant = 10
 pytest_add_cli_args_test_selection =
     {tests}
 pytest_add_cli_args =
@@ -127,8 +130,13 @@ def mutated(module: str, children: int, most: int) -> dict[str, str]:
         said = subprocess.run(
             [*mutmut, "results", "--all", "true"], cwd=tree, capture_output=True, text=True, check=True
         )
-    found = dict(re.findall(r"^\s*(\S+): (.+)$", said.stdout, re.MULTILINE))
-    return {name: found[name] for name in names} if names else found
+        found = dict(re.findall(r"^\s*(\S+): (.+)$", said.stdout, re.MULTILINE))
+        found = {name: found[name] for name in names} if names else found
+        for change, state in found.items():
+            if state in UNNOTICED:
+                shown = subprocess.run([*mutmut, "show", change], cwd=tree, capture_output=True, text=True, check=False)
+                print(f"    {change}: {state}", *re.findall(r"^[-+] .*", shown.stdout, re.MULTILINE), sep="\n      ")
+    return found
 
 
 def main() -> int:
@@ -148,9 +156,6 @@ def main() -> int:
         share = 100.0 * noticed / len(found) if found else 0.0
         worst = min(worst, share)
         print(f"{module:<32} {noticed} of {len(found)} noticed ({share:.1f} %)", flush=True)
-        for name, state in found.items():
-            if state in ("survived", "no tests"):
-                print(f"    {name}: {state}")
     return 0 if worst >= asked.least else 1
 
 

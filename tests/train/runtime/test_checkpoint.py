@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import struct
 import zipfile
 from pathlib import Path
 
@@ -13,7 +15,9 @@ import pytest
 import torch
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.run_folder import Run
 from ganhpc.train.runtime import checkpoint
+from tests.helpers import ROOT, trainer_of
 
 CPU = torch.device("cpu")
 
@@ -152,3 +156,118 @@ def test_the_checksum_of_weights_sees_values_names_and_shapes() -> None:
         {"a": torch.arange(6.0) + 1e-6},
     ]
     assert len({checkpoint.weights_sha256(w) for w in [base, *others]}) == 5
+
+
+# --- formats ---
+
+KEPT = {1: ROOT / "tests/old_runs/cifar/course-synthetic-trainimages1k-epochs30-4b712771af"}
+"""Format -> a run folder with a checkpoint that a version of that format wrote. Who bumps FORMAT keeps one of the new format here."""
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_a_checkpoint_of_every_format_is_kept() -> None:
+    assert set(KEPT) == set(range(1, checkpoint.FORMAT + 1))
+
+
+@pytest.mark.parametrize("written", sorted(KEPT))
+@pytest.mark.parametrize("ahead", [0, 1, 2])
+def test_an_old_file_is_read_whole_or_refused_in_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: int, ahead: int) -> None:  # fmt: skip
+    """As it is now, and after the format's next bumps; a file that is refused stays as it is, for the version that made it."""
+    folder = Path(shutil.copytree(KEPT[written] / "checkpoints", tmp_path / "checkpoints"))
+    before = contents(folder)
+    monkeypatch.setattr(checkpoint, "FORMAT", checkpoint.FORMAT + ahead)
+    if written == checkpoint.FORMAT:
+        found = checkpoint.newest(folder, CPU)
+        assert (found.name, found.notes) == ("step-0000000150", [])
+        assert found.tree is not None and found.tree["format"] == written
+        assert {"networks", "optimizers"} & set(found.tree) or len(found.tree) > 3, "all that a trainer goes on from"
+    else:
+        with pytest.raises(UserError) as error:
+            checkpoint.newest(folder, CPU)
+        assert str(error.value) == (
+            f"{folder / 'step-0000000150.pt'} is of format {written} and this version reads format {checkpoint.FORMAT}: "
+            "use the version that made it, or launch again with --new."
+        )
+    assert contents(folder) == before
+
+
+def test_a_run_with_a_checkpoint_of_another_format_is_refused_and_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    """The trainer itself: it neither starts over nor goes on from a part, and its next start by the old version goes on."""
+    run = Run(Path(shutil.copytree(KEPT[1], tmp_path / "run")))
+    before = contents(run.folder / "checkpoints")
+    monkeypatch.setattr(checkpoint, "FORMAT", 2)
+    with pytest.raises(UserError, match="is of format 1 and this version reads format 2"):
+        trainer_of(run)
+    assert contents(run.folder / "checkpoints") == before
+    monkeypatch.undo()
+    trainer_of(run)
+    assert "resumed at step 150" in capsys.readouterr().out
+
+
+def test_no_older_file_is_taken_where_the_newest_whole_one_is_of_another_format(tmp_path: Path) -> None:
+    """A later version has gone on from the older ones: to go back silently would lose its work."""
+    checkpoint.save(tmp_path, 1, tree(1))
+    checkpoint.save(tmp_path, 2, {**tree(2), "format": checkpoint.FORMAT + 1})
+    with pytest.raises(UserError, match=r"step-0000000002\.pt is of format 2"):
+        checkpoint.newest(tmp_path, CPU)
+    checkpoint.save(tmp_path, 3, tree(3)).write_bytes(b"cut")
+    with pytest.raises(UserError, match=r"step-0000000002\.pt is of format 2"):
+        checkpoint.newest(tmp_path, CPU)
+
+
+def test_a_sidecar_says_step_length_and_checksum(tmp_path: Path) -> None:
+    path = checkpoint.save(tmp_path, 12, tree(1))
+    assert path.name == "step-0000000012.pt"
+    data = path.read_bytes()
+    about = json.loads(path.with_suffix(".json").read_text())
+    assert about == {"step": 12, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    assert torch.load(path, weights_only=True)["format"] == 1
+
+
+def test_old_ones_go_with_both_files_even_where_one_is_gone_already(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint.save(tmp_path, step, tree(step))
+    (tmp_path / "step-0000000001.pt").unlink()
+    checkpoint.save(tmp_path, 3, tree(3))
+    kept = [f"step-000000000{step}.{end}" for step in (2, 3) for end in ("json", "pt")]
+    assert sorted(path.name for path in tmp_path.iterdir()) == kept
+
+
+def test_a_file_that_is_too_long_to_be_a_checkpoint_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert checkpoint.MOST_BYTES == 64 * 2**30
+    path = checkpoint.save(tmp_path, 1, tree(1))
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", path.stat().st_size)
+    assert checkpoint.newest(tmp_path, CPU).tree is not None
+    monkeypatch.setattr(checkpoint, "MOST_BYTES", path.stat().st_size - 1)
+    assert checkpoint.newest(tmp_path, CPU).notes == [
+        "checkpoint step-0000000001 is broken (its checksum does not match): going back to the one before",
+        "no whole checkpoint is left: starting over",
+    ]
+
+
+def test_a_broken_one_that_was_passed_over_is_not_named_again(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    checkpoint.save(tmp_path, 2, tree(2)).write_bytes(b"")
+    found = checkpoint.newest(tmp_path, CPU, ["step-0000000001"])
+    assert (found.tree, found.name) == (None, "")
+    assert [note.split(" (")[0] for note in found.notes] == [
+        "checkpoint step-0000000002 is broken",
+        "no whole checkpoint is left: starting over",
+    ]
+
+
+def test_tensors_come_to_the_device_that_is_asked_for(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    found = checkpoint.newest(tmp_path, torch.device("meta"))
+    assert found.tree is not None and found.tree["weights"].device.type == "meta"
+
+
+def test_the_checksum_of_weights_is_the_same_for_ever() -> None:
+    weights = {"b": torch.arange(3.0), "a": torch.tensor(2, dtype=torch.int64)}
+    digest = hashlib.sha256()
+    digest.update(b"a torch.int64 ()\n" + (2).to_bytes(8, "little"))
+    digest.update(b"b torch.float32 (3,)\n" + struct.pack("<3f", 0.0, 1.0, 2.0))
+    assert checkpoint.weights_sha256(weights) == digest.hexdigest()

@@ -1,0 +1,433 @@
+"""Sending in memory: a scheduler that answers as it is told, and the records and files that are left."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.settings import Site, state_folder
+from ganhpc.launch.planner.planner import Plan, Slot
+from ganhpc.launch.planner.planning_window import Window
+from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.schedulers.base import Found, Job, JobRequest, JobState, Prepared, Refused
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import recent_jobs
+from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
+from ganhpc.launch.submission.submit import LATE_SECONDS, Sent, send, survey
+from ganhpc.runs import submission_record
+from ganhpc.runs.job_origin import Origin
+from ganhpc.runs.run_folder import Run
+from jobs.cifar import Cifar
+
+HOUR = 3600
+NOW = dt.datetime(2026, 11, 23, 20, 0, tzinfo=dt.UTC)
+POLICY = Policy("p", max_job=HOUR, max_jobs=1, gap=61)
+HERE = Origin("slurm", "alpha", os.getuid(), "me")
+Answer = str | Refused
+
+
+class Fake(Slurm):
+    """Gives one answer after another; ids 1, 2, 3 where it has none left."""
+
+    def __init__(self, *answers: Answer, able: Capabilities | None = None, site: Site | None = None) -> None:
+        super().__init__(site or Site())
+        self.answers, self.taken, self.able = list(answers), [], able
+        self.origin = HERE  # type: ignore[misc]
+
+    def find(self) -> Found:
+        return Found(True, "here")
+
+    def capabilities(self) -> Capabilities:
+        return self.able or super().capabilities()
+
+    def prepare(self, request: JobRequest) -> Prepared:
+        script = request.run / "jobs" / f"{request.tag}-{request.kind}.sh"
+        return Prepared(request, f"walltime {request.seconds}\n", ("sbatch", str(script)), script)
+
+    def submit(self, prepared: Prepared) -> str:
+        self.taken.append(prepared)
+        answer = self.answers.pop(0) if self.answers else str(len(self.taken))
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def granted(self, job: str) -> list[Job]:
+        del job
+        return []
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    state_folder().mkdir(parents=True)
+
+
+def wanted(tmp_path: Path, name: str = "run", **values: object) -> Wanted:
+    experiment = Cifar.from_preset("course").replace(**{"data": "synthetic", "time": 2.0 * HOUR, **values})
+    folder = tmp_path / "runs" / "cifar" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    return Wanted(Run(folder), experiment)
+
+
+def job(w: Wanted, start: int, kind: str = "chain", seconds: int = HOUR, **more: object) -> tuple[Slot, JobRequest]:
+    """A slot and its request, `start` seconds after now."""
+    begin, end = NOW + dt.timedelta(seconds=start), NOW + dt.timedelta(seconds=start + seconds)
+    tag = f"tag-{w.run.folder.name}-{start}"
+    slot = Slot(w.run.name, 1 + start // HOUR, begin, end, kind, "It does.", end, work=seconds - 60)
+    return slot, JobRequest(tag, w.run.folder, slot.segment, seconds, kind, begin, end, launch="L", **more)  # type: ignore[arg-type]
+
+
+def submission(scheduler: Fake, *pairs: tuple[Slot, JobRequest]) -> Submission:
+    slots = tuple(slot for slot, _ in pairs)
+    plan = Plan(slots, (), Window(NOW, NOW + dt.timedelta(days=1)))
+    return Submission(plan, tuple(scheduler.prepare(request) for _, request in pairs), scheduler, POLICY, "L", NOW)
+
+
+def clock(*seconds: float) -> Callable[[], dt.datetime]:
+    moments: Iterator[float] = iter(seconds)
+    return lambda: NOW + dt.timedelta(seconds=next(moments))
+
+
+# --- what is sent, and what is written ---
+
+
+def test_jobs_are_sent_in_order_and_written_down_with_ids_commands_and_place(tmp_path: Path) -> None:
+    w, other = wanted(tmp_path), wanted(tmp_path, "other")
+    fake = Fake("11", "12", "13")
+    made = submission(fake, job(w, 0, "now", last=False), job(w, HOUR + 61), job(other, 3 * HOUR))
+    before = time.time()
+    assert send(made, [w, other], "student") == [Sent("11"), Sent("12"), Sent("13")]
+    record = submission_record.read(w.run)
+    assert (record["scheduler"], record["policy"], record["launch"]) == ("slurm", "student", "L")
+    assert before <= record["submitted"] <= time.time()
+    first, second = record["jobs"]
+    assert first == {
+        "tag": "tag-run-0", "job_id": "11", "segment": 1, "kind": "now", "reason": "It does.", "work": HOUR - 60, "seconds": HOUR,
+        "start": "2026-11-23T20:00:00+00:00", "end": "2026-11-23T21:00:00+00:00", "last": False, "launch": "L",
+        "command": f"sbatch {w.run.folder}/jobs/tag-run-0-now.sh", "folder": str(w.run.folder), **HERE.to_entry(),
+    }  # fmt: skip
+    assert (second["job_id"], second["segment"], second["last"]) == ("12", 2, True)
+    assert [entry["job_id"] for entry in submission_record.read(other.run)["jobs"]] == ["13"]
+    script = fake.taken[0].script_path
+    assert script.read_text() == "walltime 3600\n" and script.stat().st_mode & 0o777 == 0o755
+    kept = {each.id: each for each in recent_jobs._read(state_folder() / "submitted-slurm.jsonl")}
+    assert kept["13"] == recent_jobs.Submitted("13", NOW.timestamp() + 3 * HOUR, HOUR)
+
+
+def test_jobs_are_written_down_before_the_first_is_sent(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+
+    class Looks(Fake):
+        def submit(self, prepared: Prepared) -> str:
+            entries = submission_record.read(w.run)["jobs"]
+            assert [entry["job_id"] for entry in entries] == [None] * 2 if not self.taken else ["1", None]
+            assert prepared.script_path.exists()
+            return super().submit(prepared)
+
+    submission_record.note_cancelled(w.run)
+    send(submission(Looks(), job(w, 0, "now"), job(w, 4000)), [w], "student")
+    assert "cancelled" not in submission_record.read(w.run)
+
+
+def test_a_plan_that_is_only_written_down_keeps_what_was_said_of_the_run(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    submission_record.note_cancelled(w.run)
+    sending.note_plan(submission(Fake(), job(w, 0, "now")), [w], "student")
+    record = submission_record.read(w.run)
+    assert "cancelled" in record and [entry["job_id"] for entry in record["jobs"]] == [None]
+
+
+# --- dependencies ---
+
+
+@pytest.mark.parametrize(
+    ("kind", "alone", "after", "expected"),
+    [
+        ("chain", True, (), ("1",)),
+        ("chain", False, (), ("1",)),  # a chain is one wherever several may run
+        ("chain", False, ("7",), ("7",)),
+        ("chain", True, ("7",), ("7", "1")),
+        ("begin", True, (), ("1",)),
+        ("begin", False, (), ()),
+        ("reservation", True, (), ()),  # its time is its own
+        ("reservation", True, ("7",), ("7",)),
+    ],
+)
+def test_a_job_waits_for_the_one_before_it(tmp_path: Path, kind: str, alone: bool, after: tuple[str, ...], expected: tuple[str, ...]) -> None:  # fmt: skip
+    w, fake = wanted(tmp_path), Fake()
+    pairs = job(w, 0, "now", alone=alone), job(w, 4000, kind, alone=alone, after=after)
+    send(submission(fake, *pairs), [w], "student")
+    assert fake.taken[0].request.after == ()
+    assert fake.taken[1].request.after == expected
+
+
+def test_the_first_job_waits_for_nothing_that_is_not_named(tmp_path: Path) -> None:
+    w, fake = wanted(tmp_path), Fake()
+    send(submission(fake, job(w, 0, "chain", after=("7",)), job(w, 4000), job(w, 8000)), [w], "student")
+    assert [taken.request.after for taken in fake.taken] == [("7",), ("1",), ("2",)]
+
+
+# --- plans that grow old ---
+
+
+@pytest.mark.parametrize(
+    ("moments", "sent"),
+    [
+        ((0, LATE_SECONDS, LATE_SECONDS), 3),
+        ((0, LATE_SECONDS + 1, 99), 1),
+        ((LATE_SECONDS + 1, 1, 1), 3),  # the first of all: nothing is sent yet, the plan is whole
+        ((0, 1, 4000), 2),
+    ],
+)
+def test_a_plan_that_has_grown_old_is_sent_no_further(tmp_path: Path, moments: tuple[float, ...], sent: int) -> None:
+    w, fake = wanted(tmp_path), Fake()
+    pairs = job(w, 0, "now"), job(w, 4000), job(w, 8000)
+    assert len(send(submission(fake, *pairs), [w], "student", clock(*moments))) == sent
+    assert len(fake.taken) == sent
+
+
+def test_a_slot_whose_moment_has_come_wants_a_new_plan(tmp_path: Path) -> None:
+    for moment, sent in ((9.0, 1), (10.0, 0), (11.0, 0)):
+        w = wanted(tmp_path, f"run{moment}")
+        assert len(send(submission(Fake(), job(w, 10, "begin")), [w], "student", clock(moment))) == sent
+
+
+# --- refusals ---
+
+
+def reserved(tmp_path: Path, *answers: Answer, seconds: int = HOUR, able: Capabilities | None = None) -> tuple[list[Sent], Fake, Run]:  # fmt: skip
+    w = wanted(tmp_path)
+    fake = Fake(*answers, able=able or Capabilities("slurm", reservations=True, begin=True))
+    made = submission(fake, job(w, 3 * HOUR, "reservation", seconds))
+    return send(made, [w], "student"), fake, w.run
+
+
+def test_a_reservation_whose_slot_is_taken_begins_later_and_ends_by_the_same_end(tmp_path: Path) -> None:
+    (sent,), fake, run = reserved(tmp_path, Refused("no", earliest=NOW), "5")
+    asked = fake.taken[1].request
+    end = NOW + dt.timedelta(hours=4)
+    assert (asked.kind, asked.seconds, asked.deadline) == ("begin", HOUR - SLACK_SECONDS, end)
+    assert sent == Sent(
+        "5", "no reservation (no; Slurm offers Mon 23 Nov 20:00:00): it starts once it can, and ends by 00:00:00"
+    )
+    assert fake.taken[1].script_path.read_text() == f"walltime {HOUR - SLACK_SECONDS}\n"
+    assert submission_record.read(run)["jobs"][0]["command"].endswith("-begin.sh")
+
+
+def test_a_reservation_is_not_tried_again_where_it_may_be_taken_or_has_no_time_or_no_way(tmp_path: Path) -> None:
+    shortest = LEAST_WALLTIME + SLACK_SECONDS
+    (sent,), _, _ = reserved(tmp_path, Refused("no"), "5", seconds=shortest)
+    assert sent.id == "5"
+    for answer, more in (
+        (Refused("silence", unsure=True), {}),
+        (Refused("no"), {"seconds": shortest - 1}),
+        (Refused("no"), {"able": Capabilities("slurm", reservations=True)}),
+    ):
+        with pytest.raises(UserError) as error:
+            reserved(tmp_path, answer, "5", **more)  # type: ignore[arg-type]
+        unsure = "gave no clear answer to job 1 of 1: silence; whether it took the job is not known" in str(error.value)
+        assert unsure == answer.unsure
+
+
+def test_a_job_of_another_kind_is_never_loosened(tmp_path: Path) -> None:
+    w, fake = wanted(tmp_path), Fake("1", Refused("full"))
+    with pytest.raises(UserError) as error:
+        send(submission(fake, job(w, 0, "now"), job(w, 4000, "begin")), [w], "student")
+    assert str(error.value) == (
+        "Slurm refused job 2 of 2: full; job 1 before it stay submitted. Type the command again to go on: it looks at the queue first."
+    )
+    assert len(fake.taken) == 2
+
+
+def test_a_refusal_is_written_to_runs_without_a_job_and_to_no_others(tmp_path: Path) -> None:
+    runs = [wanted(tmp_path, name) for name in ("a", "b", "c")]
+    fake = Fake("1", "2", Refused("full", earliest=NOW))
+    pairs = [job(runs[0], 0, "now"), job(runs[1], 4000), job(runs[1], 8000), job(runs[2], 12000)]
+    with pytest.raises(UserError, match="refused job 3 of 4: full; Slurm offers Mon 23 Nov 20:00:00; jobs 1, 2 before it stay submitted"):  # fmt: skip
+        send(submission(fake, *pairs), runs, "student")
+    refused = [submission_record.read(w.run).get("refused") for w in runs]
+    assert refused == [None, None, "Slurm refused job 3 of 4: full; Slurm offers Mon 23 Nov 20:00:00"]
+    assert submission_record.read(runs[2].run)["refused_by"] == "scheduler"
+
+
+def test_an_answer_that_is_not_clear_marks_no_run_as_refused(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    with pytest.raises(UserError, match="Slurm gave no clear answer to job 1 of 1: gone; whether it took the job is not known"):  # fmt: skip
+        send(submission(Fake(Refused("gone", unsure=True)), job(w, 0, "now")), [w], "student")
+    record = submission_record.read(w.run)
+    assert "refused" not in record and record["jobs"][0]["job_id"] is None
+
+
+def test_a_first_refusal_submits_nothing(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    with pytest.raises(UserError, match="Slurm refused job 1 of 1: full; nothing is submitted"):
+        send(submission(Fake(Refused("full")), job(w, 0, "now")), [w], "student")
+
+
+@pytest.mark.parametrize(
+    ("gpus", "typed", "site", "code", "told"),
+    [
+        (1, None, None, 9, True),
+        (0, None, None, 9, False),
+        (1, 1, None, 9, False),
+        (1, None, 1, 9, False),
+        (1, None, None, 8, False),
+        (1, None, None, None, False),
+    ],
+)
+def test_a_gpu_that_nobody_named_is_named_as_the_likely_reason(tmp_path: Path, gpus: int, typed: int | None, site: int | None, code: int | None, told: bool) -> None:  # fmt: skip
+    w, fake = wanted(tmp_path), Fake(Refused("no such thing", code), site=Site(gpus_per_node=site))
+    fake.codes_of_resources = frozenset({9})
+    with pytest.raises(UserError) as error:
+        send(submission(fake, job(w, 0, "now", gpus_per_node=gpus, typed_gpus=typed)), [w], "student")
+    assert ("type --device cpu, or write gpus_per_node = 0 in the settings" in str(error.value)) == told
+
+
+def test_what_the_site_made_of_a_job_is_said(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+
+    class Shortens(Fake):
+        def granted(self, job: str) -> list[Job]:
+            return [Job(job, JobState.WAITING, walltime=1800)]
+
+    (sent,) = send(submission(Shortens(), job(w, 0, "now")), [w], "student")
+    assert sent == Sent("1", "the site shortened it from 1h to 30m")
+
+
+# --- one launcher ---
+
+
+def test_another_launcher_waits_and_gives_up_after_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    naps: list[float] = []
+    monkeypatch.setattr(time, "sleep", naps.append)
+    with sending.one_launcher("slurm"):
+        lock = state_folder() / "submit-slurm.lock"
+        assert lock.stat().st_mode & 0o777 == 0o600
+        with sending.one_launcher("oar"):
+            pass
+        assert naps == []
+        with pytest.raises(Busy, match=r"^another launcher of yours is submitting for over a minute: wait for it"), sending.one_launcher("slurm"):  # fmt: skip
+            raise AssertionError("two at once")
+        assert sum(naps) == pytest.approx(60)
+    with sending.one_launcher("slurm"):
+        pass
+
+
+def test_the_lock_is_given_back_where_the_launcher_fails() -> None:
+    with pytest.raises(ZeroDivisionError), sending.one_launcher("slurm"):
+        raise ZeroDivisionError
+    with sending.one_launcher("slurm"):
+        pass
+
+
+# --- what is there already ---
+
+
+def sent_jobs(tmp_path: Path, *lasts: bool, name: str = "run", **values: object) -> Wanted:
+    w = wanted(tmp_path, name, **values)
+    pairs = [job(w, 4000 * k, "now" if not k else "chain", last=last) for k, last in enumerate(lasts)]
+    send(submission(Fake(), *pairs), [w], "student")
+    return w
+
+
+def queued(w: Wanted, k: int, id: str | None = None, state: JobState = JobState.WAITING, **more: object) -> Job:
+    return Job(id or str(k + 1), state, tag=f"tag-{w.run.folder.name}-{4000 * k}", **more)  # type: ignore[arg-type]
+
+
+def test_a_run_whose_last_job_lives_is_submitted_already(tmp_path: Path) -> None:
+    w = sent_jobs(tmp_path, False, True)
+    todo, said = survey([w], [queued(w, 0, state=JobState.RUNNING), queued(w, 1)])
+    assert todo == []
+    assert said == [
+        f"{w.run} is submitted already, as job 1 (running), 2 (waiting): `python launch.py cancel {w.run.name}` takes it back."
+    ]
+
+
+def test_a_chain_without_its_last_job_lacks_what_no_living_job_does(tmp_path: Path) -> None:
+    w = sent_jobs(tmp_path, False, True)
+    late, early = queued(w, 1, end=9e9), queued(w, 0, end=8e9)
+    for entry_last, queue in ((False, [early]),):
+        ((found,), said) = survey([w], queue)
+        assert said == [] and found.submitted == HOUR - 60 and found.behind == (early,) and not entry_last
+    with submission_record.updated(w.run) as record:
+        for entry in record["jobs"]:
+            entry["last"] = False
+    (found,), _ = survey([w], [late, early])
+    assert found.behind == (early, late) and found.submitted == 2 * (HOUR - 60)
+    (found,), _ = survey([w, dataclasses.replace(w)], [])
+    assert (found.submitted, found.behind) == (0, ()), "named twice, it is one run"
+
+
+def test_a_running_job_has_done_a_part_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = sent_jobs(tmp_path, False)
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    for job_, left in (
+        (queued(w, 0, state=JobState.RUNNING, start=1e9 - 40), HOUR - 100),
+        (queued(w, 0, state=JobState.RUNNING, start=1e9 + 40), HOUR - 60),
+        (queued(w, 0, state=JobState.RUNNING, start=1e9 - 9000), 0),
+        (queued(w, 0, state=JobState.WAITING, start=1e9 - 40), HOUR - 60),
+        (queued(w, 0, state=JobState.RUNNING), HOUR - 60),
+    ):
+        (found,), _ = survey([w], [job_])
+        assert found.submitted == left
+
+
+def test_a_run_of_unknown_length_is_submitted_by_any_living_job_unless_segments_are_asked_for(tmp_path: Path) -> None:
+    w = sent_jobs(tmp_path, False, epochs=3, time=None)
+    todo, said = survey([w], [queued(w, 0)])
+    assert todo == [] and len(said) == 1
+    todo, said = survey([dataclasses.replace(w, segments=2)], [queued(w, 0)])
+    assert len(todo) == 1 and said == []
+
+
+def test_a_job_is_found_by_its_tag_and_its_number_is_written_down(tmp_path: Path) -> None:
+    w = sent_jobs(tmp_path, True)
+    here = Origin("slurm", "alpha", os.getuid(), "me")
+    survey([w], [queued(w, 0, "77")], here)
+    (entry,) = submission_record.read(w.run)["jobs"]
+    assert (entry["job_id"], entry["cluster"]) == ("77", "alpha")
+    todo, said = survey([w], [Job("77", JobState.WAITING, tag="another")], here)
+    assert (len(todo), said) == (1, []), "a number alone means nothing"
+
+
+def test_a_run_submitted_elsewhere_is_left_alone(tmp_path: Path) -> None:
+    w, mine = sent_jobs(tmp_path, True), sent_jobs(tmp_path, True, name="mine")
+    there = Origin("slurm", "beta", os.getuid(), "me")
+    todo, (sentence,) = survey([w], [], there)
+    assert todo == []
+    assert sentence.startswith(f"{w.run} is submitted elsewhere, as job 1 on the Slurm cluster 'alpha'")
+    assert "nothing is submitted" in sentence and f"`python launch.py cancel {w.run.name} --elsewhere`" in sentence
+    assert survey([w], [])[1] == [], "where the place is not known, its queue decides"
+    _, said = survey([w, mine], [queued(mine, 0)], there)
+    assert "elsewhere" in said[0] and "submitted already" in said[1], (
+        "one run after another; a tag in the queue is ours"
+    )
+
+
+def test_a_run_whose_trainer_lives_outside_of_any_job_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = wanted(tmp_path)
+    monkeypatch.setattr(Run, "is_held", lambda _: True)
+    todo, said = survey([w], [])
+    assert (todo, said) == ([], [f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs."])  # fmt: skip
+    living = sent_jobs(tmp_path, False, name="living")
+    todo, said = survey([living], [queued(living, 0)])
+    assert len(todo) == 1 and said == [], "held by its own job"
+
+
+def test_a_rule_is_noted_on_new_runs_only(tmp_path: Path) -> None:
+    new, sent = wanted(tmp_path, "new"), sent_jobs(tmp_path, True, name="sent")
+    sending.note_refused([new, sent], UserError("no slot"))
+    record = submission_record.read(new.run)
+    assert (record["refused"], record["refused_by"]) == ("no slot", "policy")
+    assert "refused" not in submission_record.read(sent.run)
+    sending.note_refused([new], UserError("still none"))
+    assert submission_record.read(new.run)["refused"] == "still none"
