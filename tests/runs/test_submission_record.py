@@ -51,6 +51,8 @@ def test_jobs_are_noted_with_their_place_and_folder_and_get_their_ids(run: Run) 
     where = {**HERE.to_entry(), "folder": str(run.folder)}
     for job, tag in zip(tree["jobs"], "ab", strict=True):
         assert {**entry(tag), **where}.items() <= job.items() and job["job_id"] is None
+    written = read_json(run.request_json)
+    assert written and [set(job) for job in written["jobs"]] == [{*entry("a"), *where, "job_id"}] * 2
     record.note_id(run, "b", "12", "sbatch b")
     first, second = jobs(run)
     assert (first["job_id"], second["job_id"], second["command"]) == (None, "12", "sbatch b") and "command" not in first

@@ -185,6 +185,7 @@ def test_a_run_waits_for_its_own_jobs_by_the_gap_and_only_with_its_first_segment
     assert second.reason.startswith("It starts 1m1s after the slot before it")
     over = laid(policy, "2026-11-23T20:00", "2026-11-24T06:00", [Work("run", 600, ready=paris("2026-11-23T19:58:59"), after="7")])  # fmt: skip
     assert (over.slots[0].kind, over.slots[0].after) == ("now", "")
+    assert over.slots[0].reason.startswith("It starts now")
 
 
 def test_without_a_gap_slots_touch() -> None:

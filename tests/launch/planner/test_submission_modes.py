@@ -132,3 +132,15 @@ def test_a_job_has_until_its_free_time_ends_or_the_next_fixed_one_comes() -> Non
     assert deadlines([], [], 61) == []
     endless = [draft(0, HOUR, span=Span(T, NEVER + 5, "", ""))]
     assert deadlines(endless, ["now"], 0) == [NEVER]
+
+
+def test_of_two_pairs_the_earlier_is_reserved() -> None:
+    def moved(slot: Draft) -> Draft:
+        day = 24 * HOUR
+        opened, closed = (edge and edge.instant - T + day for edge in (slot.span.edge_before, slot.span.edge_after))
+        later = span(slot.span.start - T + day, slot.span.end - T + day, opened=opened, closed=closed)
+        return draft(slot.start - T + day, slot.end - T + day, first=slot.first, span=later)
+
+    slots = [*pair()[1:4], *(moved(slot) for slot in pair()[1:4])]
+    assert choose_kinds(slots, rules(2), OAR) == ["chain", "reservation", "reservation", "chain", "chain", "begin"]
+    assert choose_kinds(slots, rules(4), OAR)[4:] == ["reservation", "reservation"]

@@ -344,7 +344,12 @@ def test_the_quota_is_of_the_whole_clusters_cores() -> None:
     left = 10 * 2 * HOUR - 4 * 1800
     assert room(of, at("24T10:00"), 10) == left // 10
     assert room(of, at("24T10:00"), None) == left // 10, "an unknown number is all of them"
-    assert room(of, at("24T10:00"), 3) == left // 3
+    assert room(of, at("24T10:00"), 7) == left // 7 != left / 7, "whole seconds"
+    whole_day = Span(at("24T10:00"), at("24T19:00"), "", "")
+    assert [of.longest(at("24T10:00"), whole_day, cores).end for cores in (7, 1)] == [
+        at("24T10:00") + left // 7,
+        at("24T19:00"),
+    ]
     assert room(of, at("24T10:00"), 1) == 9 * HOUR
     unsized = rules(dataclasses.replace(sized, cores=None), "24T10:00", job("24T09:00", "24T09:30", cores=4))
     assert room(unsized, at("24T10:00"), 8) == 2 * HOUR - 1800, "of a cluster of unknown size each job takes it all"
