@@ -2,8 +2,9 @@
 # The night of @{day}: @{count} jobs for @{place} under the policy @{policy}.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
-# Two of this script, one behind the other: the second finds the jobs of the first.
-[ ! -w "$0" ] || { exec 9>>"$0" && flock 9; }
+# Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
+state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-oar.lock
+mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$name"; done
 @{sent}

@@ -141,6 +141,18 @@ def test_a_nights_script_run_twice_submits_once(where: str, request: pytest.Fixt
     assert f"submitted already, as job {known['id']}" in again.stderr, "an ended job too"
 
 
+@pytest.mark.parametrize("where", ["oar_user", "slurm_user"])
+def test_copies_of_a_nights_script_at_the_same_instant_submit_once(where: str, request: pytest.FixtureRequest) -> None:
+    user: User = request.getfixturevalue(where)
+    script, run = night(user)
+    user.cluster.as_user(["cp", script, "copy.sh"], cwd=user.folder, check=True)
+    both = 'bash "$1" >first.txt 2>&1 & bash copy.sh >second.txt 2>&1 & wait'
+    user.cluster.as_user(["bash", "-c", both, "_", script], cwd=user.folder)
+    words = "".join((user.folder / name).read_text() for name in ("first.txt", "second.txt"))
+    (known,) = user.see(run)["jobs"]
+    assert words.count(f"submitted already, as job {known['id']}") == 1, words
+
+
 def test_two_jobs_with_one_tag_are_one_training(oar_user: User) -> None:
     """As the script of an older version submits them."""
     user = oar_user

@@ -2,8 +2,9 @@
 # The night of Monday 23 November 2026: 2 jobs for OAR under the policy student.
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
-# Two of this script, one behind the other: the second finds the jobs of the first.
-[ ! -w "$0" ] || { exec 9>>"$0" && flock 9; }
+# Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
+state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-oar.lock
+mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY'); do unset "$name"; done
 
