@@ -18,13 +18,14 @@ def user_name() -> str:
 
 
 def home() -> Path | None:
-    """The user's home: HOME where it is set, else as the system has it; None where nobody says."""
-    if (named := os.environ.get("HOME", "")).startswith("/"):
-        return Path(named)
+    """The user's home: HOME where it is a folder, else as the system has it, else HOME all the same; None where nobody says."""
+    named = Path(text) if (text := os.environ.get("HOME", "")).startswith("/") else None
+    if named and named.is_dir():
+        return named
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
-        return None
+        return named
 
 
 def expand(path: str | Path) -> Path:

@@ -285,3 +285,10 @@ def test_a_changed_end_reaches_the_trainer(tmp_path: Path, monkeypatch: pytest.M
     assert (told["end"], told["owner"]) == (5e9, file_owner.process(os.getpid()))
     monkeypatch.setattr(Inside, "end", lambda _: None)
     assert local_launch._tell(run, job, Bound(5e9)) == Bound(5e9), "a scheduler that doesn't answer changes nothing"
+
+
+def test_a_home_that_is_not_there_is_not_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    for text, wanted in ((str(tmp_path), tmp_path), (str(tmp_path / "gone"), system), ("relative", system)):
+        monkeypatch.setenv("HOME", text)
+        assert whoami.home() == wanted
