@@ -122,6 +122,41 @@ class Request(TypedDict, total=False):
     jobs: list[Entry]
 
 
+def last_end(request: Request) -> str:
+    """What a scheduler said of the last job that is over; empty where none is, or where nobody knows."""
+    over = (job for job in reversed(request.get("jobs", [])) if job.get("ended") or job.get("forgotten"))
+    return next((job.get("ended") or "" for job in over), "")
+
+
+_ENDS = {
+    "timeout": "out of time",
+    "cancelled": "its job was cancelled",
+    "failed": "its job failed",
+    "preempted": "its job was preempted for another",
+}
+"""What a scheduler said of a job's end, in a sentence on its run."""
+
+
+def end_in_words(request: Request, unknown: str = "killed") -> str:
+    """What became of the last job that is over, as far as the scheduler has said."""
+    return _ENDS.get(last_end(request), unknown)
+
+
+def job_failed(request: Request) -> bool:
+    """Whether the last job that is over failed."""
+    return last_end(request) == "failed"
+
+
+def stop_reason(status: Status, request: Request) -> str:
+    """Why a trainer has stopped with a checkpoint: its own word, with what became of its job where that says more."""
+    reason, end = status.get("reason", ""), last_end(request)
+    if end == "preempted" and status.get("cause") != StopCause.OUT_OF_TIME:
+        return f"{_ENDS[end]}; the last checkpoint is whole"
+    if end in ("preempted", "failed"):
+        return f"{reason}; then {_ENDS[end]}" if reason else _ENDS[end]
+    return reason
+
+
 # -- checks -------------------------------------------------------------------------------------------------------------
 
 

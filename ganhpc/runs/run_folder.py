@@ -7,7 +7,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
   evaluation.json   the curve, figures by class (trainer)    description.json   the networks in full (trainer)
   checkpoints/ tb/ samples/ log.txt                          stop           a stop request to the trainer that holds the lock (anybody)
   lock              held by the living trainer               stop-<digest>  one to the trainers of one owner (that owner)
-  deadline.json     the end of its owner's job (node script)
+  deadline.json     the end of its owner's job (node script)  claim.json    the job that trains the run (node script)
   data.json, data-files.gz   the pictures of a folder or zip that it began with (launcher, once)
 """
 
@@ -29,7 +29,17 @@ from ganhpc.core.printable import printable
 from ganhpc.runs import stop_requests
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
-from ganhpc.runs.run_files import RefusalSource, Request, Status, read_request, read_status, refusal_source
+from ganhpc.runs.run_files import (
+    RefusalSource,
+    Request,
+    Status,
+    end_in_words,
+    job_failed,
+    read_request,
+    read_status,
+    refusal_source,
+    stop_reason,
+)
 
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
@@ -219,12 +229,14 @@ class Run:
         if said is None and saved:
             return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
-            return Standing(*_before_training(asked), status, job_failed=_job_failed(asked))
+            return Standing(*_before_training(asked), status, job_failed=job_failed(asked))
         if said not in (State.RUNNING, State.DONE):
-            return Standing(said, status.get("reason", ""), status)
+            stopped = said is State.RESUMABLE
+            reason = stop_reason(status, asked) if stopped else status.get("reason", "")
+            return Standing(said, reason, status, job_failed=stopped and job_failed(asked))
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
-        how = _killed(asked) if said is State.RUNNING else "its result is lost"
-        failed = _job_failed(asked)
+        how = end_in_words(asked) if said is State.RUNNING else "its result is lost"
+        failed = job_failed(asked)
         if saved:
             return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
         return Standing(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
@@ -339,30 +351,9 @@ def _before_training(asked: Request) -> tuple[State, str]:
     if all(job.get("ended") or job.get("forgotten") for job in jobs):
         return (
             State.LOST,
-            f"its job ended ({_ENDS.get(jobs[-1].get('ended') or '', 'why is not known')}) before the training began",
+            f"its job ended ({end_in_words({'jobs': jobs[-1:]}, 'why is not known')}) before the training began",
         )
     return State.WAITING, "submitted"
-
-
-def _killed(asked: Request) -> str:
-    """How the trainer was killed, as far as the scheduler has said."""
-    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
-    return _ENDS.get(ended[-1], "killed") if ended else "killed"
-
-
-def _job_failed(asked: Request) -> bool:
-    """Whether the last of its jobs that has ended failed."""
-    ended = [end for job in asked.get("jobs", []) if (end := job.get("ended"))]
-    return bool(ended) and ended[-1] == "failed"
-
-
-_ENDS = {
-    "timeout": "out of time",
-    "cancelled": "its job was cancelled",
-    "failed": "its job failed",
-    "preempted": "its job was preempted for another",
-}
-"""What a scheduler said of a job's end, in a sentence on its run."""
 
 
 def _locked(handle: int, kind: int, pause: float = 0.0) -> bool:

@@ -135,6 +135,9 @@ class Oar:
             "LOG_FILE": self.state / "log" / "oar.log",
             "OAR_RUNTIME_DIRECTORY": self.state / "run",
             "SCHEDULER_MIN_TIME_BETWEEN_2_CALLS": 0,  # 5 s unless stated: only makes jobs start sooner
+            "WALLTIME_CHANGE_ENABLED": "YES",
+            "WALLTIME_MIN_FOR_CHANGE": 0,
+            "WALLTIME_MAX_INCREASE": -1,
             "OARSH_BYPASS_WHOLE_SECURITY": 1,  # without cpusets oarsh would let nobody in
         }
         # no cpusets: they need cgroups that a container may not have

@@ -48,6 +48,9 @@ GresTypes=gpu
 ReturnToService=2
 MpiDefault=none
 MailProg=/bin/true
+# a partition of a lower tier makes room, in its own way
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 KillWait=5
 # an ended job is forgotten after five minutes unless stated: tests look at theirs last
 MinJobAge=3600

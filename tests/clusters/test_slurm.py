@@ -84,7 +84,7 @@ def test_a_job_whose_script_fails_says_so_and_where_to_look(user: User) -> None:
     run = user.folder / "runs" / SMALL[0] / tree["slots"][0]["run"]
     seen = user.wait(run, ("lost",))
     assert "its job failed" in seen["reason"]
-    assert seen["next_command"].startswith("python launch.py resume")
+    assert seen["next_command"].startswith("python launch.py logs")
     assert "gone: not on this node" in user.run("logs", run.name).stdout
 
 

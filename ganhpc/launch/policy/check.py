@@ -75,6 +75,11 @@ def _broken(request: Request, rules: Rules) -> Iterator[tuple[str, str]]:
                 f"a job from {say(start)} to {say(end)} {_blocked(block.rule, block.opens, block.closes, policy)}",
             )
     yield from _over_allowance(request, rules, start, end)
+    if not rules.submitted_left:
+        yield (
+            "max_submitted",
+            f"policy {policy.name} allows {policy.max_submitted} submitted jobs at a time, and there are {rules.submitted}: wait until one has ended",
+        )
     if request.reservation and not rules.reservations_left:
         most = policy.max_reservations
         yield (
@@ -107,7 +112,8 @@ def nearest_request(request: Request, rules: Rules) -> Request | None:
     for _, length, begin in ranked:
         reservation = request.reservation and rules.reservations_left > 0
         near = dataclasses.replace(request, start=rules.calendar.local(begin), seconds=-length, reservation=reservation)
-        if not any(_broken(near, rules)):
+        # How many jobs there are does not hang on the request.
+        if all(rule == "max_submitted" for rule, _ in _broken(near, rules)):
             return near
     return None
 

@@ -33,6 +33,8 @@ class Busy:
     """An advance reservation; it counts among the waiting ones until it starts."""
     cores: int | None = None
     """Cores that it holds; None: unknown, counted as the whole cluster."""
+    count: int = 1
+    """Jobs that `max_submitted` counts it as."""
     since: dt.datetime | None = None
     """Of one that waits: from when on its place is kept free, where `start` is only likely; None: from `start` on."""
 
@@ -121,7 +123,12 @@ class Rules:
         """Jobs that may still be submitted."""
         if self.policy.max_submitted is None:
             return math.inf
-        return max(0, self.policy.max_submitted - sum(self.end_of(job) > self.now for job in self.busy))
+        return max(0, self.policy.max_submitted - self.submitted)
+
+    @property
+    def submitted(self) -> int:
+        """Jobs that wait or run."""
+        return sum(job.count for job in self.busy if self.end_of(job) > self.now)
 
     @property
     def endless(self) -> str:

@@ -179,6 +179,8 @@ def _about_jobs(policy: Policy) -> Iterable[str]:
         yield f"At most {policy.max_jobs} job{'s run' if policy.max_jobs > 1 else ' runs'} at a time."
     if policy.gap:
         yield f"From the end of one job to the start of the next there are at least {say_seconds(policy.gap)}."
+    if policy.max_submitted is not None:
+        yield f"At most {policy.max_submitted} job{'s' if policy.max_submitted > 1 else ''} may wait or run, an array's tasks each counted."
     yield f"At most {policy.max_reservations} advance reservations wait at a time."
     yield f"A slot shorter than {say_seconds(policy.min_slot)} is left empty." if policy.min_slot else ""
 

@@ -81,6 +81,8 @@ class Job:
     """Why it waits or stands still, in plain words."""
     not_before: float | None = None
     """For one that waits: from when on it may need a place of its own; None: from now on."""
+    count: int = 1
+    """Jobs that a limit on submitted jobs counts it as: the tasks of an array that wait have one line in Slurm's queue."""
 
     def after_is(self, other: Job) -> bool:
         """Whether it waits for `other`."""

@@ -211,17 +211,17 @@ class Oar(Scheduler):
 
     def _judged(self, job: Job) -> Job:
         """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""
-        if job.state is JobState.ENDED:
-            return (
-                dataclasses.replace(job, state=JobState.FAILED) if job.exit_code not in (None, 0, AGAIN_CODE) else job
-            )
-        if job.state is not JobState.FAILED:
+        if job.state not in (JobState.ENDED, JobState.FAILED):
             return job
-        if re.search(r"never run|expired", job.message):
+        if job.state is JobState.FAILED and re.search(r"never run|expired", job.message):
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         events = ask(["oarstat", "-e", "-j", job.id], SECONDS).out
-        if "BESTEFFORT_KILL" in events:  # a request to end it follows
+        # A request to end it follows; a trainer that saves in time ends like any other.
+        if "BESTEFFORT_KILL" in events:
             return dataclasses.replace(job, state=JobState.PREEMPTED)
+        if job.state is JobState.ENDED:
+            failed = job.exit_code not in (None, 0, AGAIN_CODE)
+            return dataclasses.replace(job, state=JobState.FAILED) if failed else job
         if "WALLTIME" in events:
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         if "FRAG_JOB_REQUEST" in events:

@@ -240,7 +240,9 @@ class Slurm(Scheduler):
 
     def _squeue(self, *words: str) -> Answer:
         # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
-        return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+        # An array's list of tasks is cut after 64 characters unless told otherwise.
+        env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
+        return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, env)
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -261,7 +263,8 @@ def _job(line: str) -> Job | None:
     if len(parts) not in (9, 10):
         return None  # noise: a banner, a warning
     id, native, start, end, limit, waits_for, reason, name, comment, script = (*parts, "")[:10]
-    rounds = _rounds(id)
+    tasks, at_once = _tasks(id)
+    rounds = -(-tasks // at_once)
     each = _duration(limit)
     state = STATES.read(native)
     named = _seconds(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
@@ -281,23 +284,24 @@ def _job(line: str) -> Job | None:
         after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
         # Of another job that waits, the start is only an estimate.
         not_before=_seconds(start) if reason == "BeginTime" else None,
+        count=tasks,
     )
 
 
-def _rounds(id: str) -> int:
-    """How often a job's time limit passes until all of it is over: tasks of an array that wait may run one after another.
+def _tasks(id: str) -> tuple[int, int]:
+    """(tasks of an array that wait, how many of them may run at once); (1, 1) for any other job.
 
-    Slurm shows them as 10_[0-3,7%2], a long list cut short with dots.
+    Slurm shows them as 10_[0-3,7%2]. Where a list is cut short with dots all the same, its end may be missing.
     """
     if not (found := re.search(r"_\[([^%\]]*)(?:%(\d+))?", id)):
-        return 1
+        return 1, 1
     tasks = 0
     for part in found[1].split(","):
         if bounds := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip()):
             first, last = int(bounds[1]), int(bounds[2] or bounds[1])
             tasks += 1 + max(0, last - first) // int(bounds[3] or 1)
-    at_once = int(found[2]) if found[2] and int(found[2]) else 1
-    return max(1, -(-tasks // at_once))
+    # Without a limit they may run at once, or one after another where there is little room.
+    return max(1, tasks), max(1, int(found[2] or 1))
 
 
 def _duration(text: str) -> float | None:

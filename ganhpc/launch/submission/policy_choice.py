@@ -20,7 +20,7 @@ from ganhpc.runs.job_origin import of_another_person
 from ganhpc.runs.run_folder import Run
 
 _CALENDAR = ("day_start", "day_end", "working_days", "country", "time_zone")
-_AT_MOST = ("max_job", "max_jobs", "night_limit", "weekend_limit", "day_quota")
+_AT_MOST = ("max_job", "max_jobs", "max_submitted", "night_limit", "weekend_limit", "day_quota")
 _FREE_OF_QUOTA = ("quota_free_job", "quota_free_notice")
 
 

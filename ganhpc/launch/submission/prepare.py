@@ -309,7 +309,7 @@ def busy_of(job: Job, now: dt.datetime) -> Busy:
         start, end = now.timestamp(), now.timestamp() + job.walltime if job.walltime else None
     loose = job.state is JobState.WAITING and not job.reservation
     since = _utc(max(job.not_before or 0.0, now.timestamp())) if loose else None
-    return Busy(_utc(start), _utc(end) if end else None, job.id, job.reservation, since=since)
+    return Busy(_utc(start), _utc(end) if end else None, job.id, job.reservation, count=job.count, since=since)
 
 
 def _utc(moment: float) -> dt.datetime:

@@ -185,11 +185,14 @@ def test_a_queue_that_is_refused_or_all_noise_is_told_from_an_empty_one(bin: Pat
 
 
 @pytest.mark.parametrize(
-    ("id", "rounds"),
-    [("7", 1), ("7_2", 1), ("7_[0-3%1]", 4), ("7_[0-3%2]", 2), ("7_[1,3,5-9:2]", 5), ("7_[0-4%3]", 2), ("7_[0-9%10]", 1), ("7_[0,1,...]", 2)],
+    ("id", "rounds", "count"),
+    [
+        ("7", 1, 1), ("7_2", 1, 1), ("7_[0-3%1]", 4, 4), ("7_[0-3%2]", 2, 4), ("7_[1,3,5-9:2]", 5, 5), ("7_[0-4%3]", 2, 5),
+        ("7_[0-9%10]", 1, 10), ("7_[0,1,...]", 2, 2),
+    ],
 )  # fmt: skip
 def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
-    bin: Path, monkeypatch: pytest.MonkeyPatch, id: str, rounds: int
+    bin: Path, monkeypatch: pytest.MonkeyPatch, id: str, rounds: int, count: int
 ) -> None:
     monkeypatch.setattr(slurm.time, "time", lambda: 1795259400.0)
     squeue(
@@ -202,5 +205,6 @@ def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
     first, behind = Slurm(Site()).queue()
     assert first.walltime == rounds * 600 and first.end == 1795259400 + rounds * 600
     assert first.id == id.partition("_[")[0], "the number that a dependency takes"
+    assert (first.count, behind.count) == (count, 1)
     if first.id == "7":
         assert behind.start == first.end

@@ -14,7 +14,8 @@ from ganhpc.cli.commands import status as status_view
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.core.settings import Site
-from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.policy.check import Request, check
+from ganhpc.launch.policy.policy import Policy, explain
 from ganhpc.launch.schedulers import slurm_reasons
 from ganhpc.launch.schedulers.base import Job, JobState, foreseen
 from ganhpc.launch.schedulers.oar import Oar
@@ -23,6 +24,7 @@ from ganhpc.launch.schedulers.slurm import SEPARATOR, STATES, Slurm, _job
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
+from ganhpc.launch.submission.policy_choice import laxer
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_files import RefusalSource, refusal_source
 from tests.clusters.fake_oar import FakeOar
@@ -113,7 +115,8 @@ def test_preempted_is_its_own_end(tmp_path: Path, fake: FakeOar, monkeypatch: py
     events = "EVENTS: BESTEFFORT_KILL kill the besteffort job\nFRAG_JOB_REQUEST"
     ended = submitted(tmp_path)
     monkeypatch.setattr("ganhpc.launch.schedulers.oar.ask", lambda *_: type("A", (), {"out": events, "code": 0})())
-    assert Oar(Site())._judged(Job("1", JobState.FAILED)).state is JobState.PREEMPTED
+    for state, code in ((JobState.FAILED, None), (JobState.ENDED, 0), (JobState.ENDED, 1)):
+        assert Oar(Site())._judged(Job("1", state, exit_code=code)).state is JobState.PREEMPTED
     del fake
     submission_record.note_ended(ended, {submission_record.read(ended)["jobs"][0]["tag"]: "preempted"})
     assert ended.standing().reason == "its job ended (its job was preempted for another) before the training began"
@@ -211,6 +214,50 @@ def test_no_more_is_submitted_than_the_site_allows(tmp_path: Path, there: int) -
     else:
         with pytest.raises(UserError, match="wait for one of them to end"):
             submit.check_whole(made)
+
+
+def test_an_array_of_the_users_own_counts_as_its_tasks(tmp_path: Path) -> None:
+    policy = dataclasses.replace(PLAIN, max_submitted=5)
+    now = EVENING.timestamp()
+    array = Job("7", JobState.WAITING, start=now, end=now + 60, count=4)
+    made = submit.prepare([wanted(tmp_path, time=5.0 * HOUR)], Slurm(Site(python="python3")), policy, EVENING, [array])
+    assert len(made.jobs) == 1
+    busy = [submit.busy_of(array, EVENING)]
+    asked, policy = Request(EVENING, 600), dataclasses.replace(policy, max_jobs=None)
+    assert check(asked, policy, EVENING.tzinfo or dt.UTC, EVENING, busy) == []
+    (full,) = check(asked, dataclasses.replace(policy, max_submitted=4), EVENING.tzinfo or dt.UTC, EVENING, busy)
+    assert full.rule == "max_submitted" and "allows 4 submitted jobs at a time, and there are 4" in full.sentence
+    assert full.nearest == asked, "the number of jobs does not hang on the request"
+
+
+def test_a_larger_limit_on_submitted_jobs_is_laxer_and_is_said() -> None:
+    few, many = (dataclasses.replace(PLAIN, max_submitted=n) for n in (2, 9))
+    assert laxer(many, few) == ["max_submitted"] == laxer(PLAIN, few)
+    assert laxer(few, many) == []
+    assert any("At most 2 jobs may wait or run" in sentence for sentence in explain(few))
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "words", "verb"),
+    [
+        ("preempted", "asked", "its job was preempted for another; the last checkpoint is whole", "resume"),
+        ("preempted", "out of time", "stopped; then its job was preempted", "resume"),
+        ("failed", "out of time", "stopped; then its job failed", "logs"),
+        ("timeout", "out of time", "stopped", "resume"),
+    ],
+)
+def test_the_end_of_the_last_job_is_said_beside_the_trainers_own_word(
+    tmp_path: Path, fake: FakeOar, end: str, cause: str, words: str, verb: str
+) -> None:
+    del fake
+    ended = submitted(tmp_path)
+    ended.checkpoints.mkdir()
+    write_json(ended.checkpoints / "step-5.json", {})
+    write_json(ended.status_json, {"state": "resumable", "reason": "stopped", "cause": cause, "step": 5})
+    submission_record.note_ended(ended, {submission_record.read(ended)["jobs"][0]["tag"]: end})
+    view = look(ended)
+    assert view.standing.state.value == "resumable" and words in view.standing.reason
+    assert view.next_command.startswith(f"python launch.py {verb} ")
 
 
 def test_a_deadline_of_the_plan_bounds_a_job_whose_time_was_changed(run: object) -> None:
