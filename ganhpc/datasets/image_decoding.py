@@ -16,7 +16,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from ganhpc.core.printable import printable, slug
-from ganhpc.datasets import pixel_range
+from ganhpc.datasets import pillow_corrections, pixel_range
 from ganhpc.datasets.folder_index import READ_ERRORS, find, fingerprint_of
 from ganhpc.datasets.image_cache import facts, place
 from ganhpc.datasets.image_folder import Item, Source
@@ -35,7 +35,7 @@ MAX_PIXELS = 80_000_000
 """Pictures with more pixels are skipped undecoded: a small file can claim a size that fills memory."""
 SIZE = 64
 """Pixels where none are asked for."""
-VERSION = 2
+VERSION = 3
 """Raised whenever the same files would give other bytes, so that old caches are left alone."""
 FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
@@ -93,6 +93,7 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
                 raise Skip(f"huge, {width} x {height} pixels")
             if min(width, height) < MIN_SIDE:
                 raise Skip(f"tiny, {width} x {height} pixels")
+            pillow_corrections.before_load(image, data[:HEAD])
             image.draft(image.mode, (2 * size, 2 * size))  # big JPEGs are decoded at a fraction of their size
             image.load()
             extent = pixel_range.extent_of(image, data[:HEAD])
@@ -107,7 +108,10 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
         raise Skip("huge, too many pixels") from None
     except UnidentifiedImageError:
         kind = kind_of(data[:HEAD])
-        known = f"damaged, or a kind of {kind} that Pillow does not read, such as numbers of 64 bits"
+        such = ", such as numbers of 64 bits" * (kind == "TIFF") + ", such as PAM and floats in colour" * (
+            kind == "PPM"
+        )
+        known = f"damaged, or a kind of {kind} that Pillow does not read{such}"
         raise Skip(f"unreadable ({known if kind else 'not an image, or its beginning is damaged'})") from None
     except MemoryError:
         raise Skip("huge, no memory to decode it") from None

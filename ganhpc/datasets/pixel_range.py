@@ -68,7 +68,7 @@ def extent_of(image: Image.Image, head: bytes) -> Extent | Range | None:
 
     `head`: the first bytes of its file. Raises Unusable where no value is a number.
     """
-    if image.mode == "L" and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED:
+    if image.mode == "L" and tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED:
         raise Unusable("integers of 8 bits with a sign are not read: save it without")
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
         return _colours(image, head)
@@ -122,7 +122,7 @@ def scaled(image: Image.Image, found: Range) -> tuple[Image.Image, int]:
 
     values = _values(image)
     odd = int(values.size - np.count_nonzero(_finite(values)))
-    if _tag(image, _PHOTOMETRIC, 1) == 0:
+    if tag(image, _PHOTOMETRIC, 1) == 0:
         found = Range(found.white, found.black)  # in this file the lowest value is white; Pillow turns 8 bits only
     spread = (found.white - found.black) or 1.0
     values = np.nan_to_num(values, nan=found.black, posinf=found.white, neginf=found.black)
@@ -151,7 +151,7 @@ def _values(image: Image.Image) -> np.ndarray:
     import numpy as np
 
     values = np.asarray(image)
-    if image.mode == "I" and _tag(image, _BITS, 0) == 32 and _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
+    if image.mode == "I" and tag(image, _BITS, 0) == 32 and tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _UNSIGNED:
         values = values.view(np.uint32)  # Pillow keeps 32 bits as if they had a sign
     return values.astype(np.float64)
 
@@ -187,11 +187,11 @@ def _bits(image: Image.Image, head: bytes) -> int:
     if image.format == "PPM":
         return 16 if _maximum(head) > 255 else 8
     if hasattr(image, "tag_v2"):
-        return _tag(image, _BITS, 8)
+        return tag(image, _BITS, 8)
     return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
 
 
-def _tag(image: Image.Image, number: int, default: int) -> int:
+def tag(image: Image.Image, number: int, default: int) -> int:
     """A whole number among the tags of a TIFF; `default` where there is none, or the file is no TIFF."""
     tags: Any = getattr(image, "tag_v2", {})
     value = tags.get(number, default)

@@ -375,3 +375,87 @@ def test_types_of_numbers_in_a_tiff(dtype, sample_format, low, high, photometric
 def test_types_of_numbers_that_are_refused_by_name(dtype, sample_format, words):
     with pytest.raises(Skip, match=words):
         decode(plain_tiff(np.zeros((SIDE, SIDE), dtype), sample_format), SIDE)
+
+
+def png_of(rows, bits, kind, key):
+    """A PNG with one transparent colour `key`, made by hand; `rows`: its packed rows."""
+    import struct
+    import zlib
+
+    def chunk(name, data):
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", SIDE, SIDE, bits, kind, 0, 0, 0)
+    packed = chunk(b"IDAT", zlib.compress(b"".join(b"\0" + row for row in rows)))
+    transparent = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + transparent + packed + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_transparent_grey_of_few_bits_shows_white(bits):
+    values = RNG.integers(0, 2**bits, (SIDE, SIDE)).astype(np.uint8)
+    values[:4] = 1
+    digits = np.unpackbits(values[..., None], axis=-1)[..., 8 - bits :].reshape(SIDE, -1)
+    made = decode(png_of([row.tobytes() for row in np.packbits(digits, axis=1)], bits, 0, (1,)), SIDE)
+    wanted = grey(np.where(values == 1, 255.0, values * (255.0 / (2**bits - 1))))
+    assert "transparent, laid on white" in made.change
+    assert np.abs(made.pixels - wanted).max() <= 1
+
+
+def test_a_transparent_colour_of_16_bits_is_refused_by_name():
+    values = RNG.integers(0, 65536, (SIDE, SIDE, 3)).astype(">u2")
+    with pytest.raises(Skip, match="16-bit colours, one of which is transparent"):
+        decode(png_of([row.tobytes() for row in values], 16, 2, (1000, 2000, 3000)), SIDE)
+
+
+def big_endian_tiff(values, sample_format, *, deflate, planes=False):
+    """A big-endian TIFF made by hand; values [height, width, channels]."""
+    import struct
+    import zlib
+
+    height, width, channels = values.shape
+    big = values.astype(values.dtype.newbyteorder(">"))
+    strips = [big[..., i].tobytes() for i in range(channels)] if planes else [big.tobytes()]
+    strips = [zlib.compress(strip) for strip in strips] if deflate else strips
+    body, starts = b"", []
+    for strip in strips:
+        starts.append(8 + len(body))
+        body += strip + b"\0" * (len(strip) % 2)
+    tags = [
+        (256, [width]), (257, [height]), (258, [values.itemsize * 8] * channels), (259, [8 if deflate else 1]), (262, [2 if channels == 3 else 1]),
+        (273, starts), (277, [channels]), (278, [height]), (279, [len(strip) for strip in strips]), (284, [2 if planes else 1]),
+        (339, [sample_format] * channels),
+    ]  # fmt: skip
+    first = 8 + len(body)
+    entries, more, behind = b"", b"", first + 2 + 12 * len(tags) + 4
+    for number, held in tags:
+        data = struct.pack(f">{len(held)}I", *held)
+        entries += struct.pack(">HHI", number, 4, len(held))
+        entries += data if len(data) == 4 else struct.pack(">I", behind + len(more))
+        more += data if len(data) > 4 else b""
+    return b"MM\0*" + struct.pack(">I", first) + body + struct.pack(">H", len(tags)) + entries + bytes(4) + more
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "sample_format", "low", "high"),
+    [("u2", 1, 0, 4095), ("i2", 2, -1000, 2000), ("i4", 2, -70_000, 70_000), ("f4", 3, -1, 1), ("f4", 3, -3, 5)],
+)
+def test_big_endian_numbers_compressed_or_not(dtype, sample_format, low, high, deflate):
+    share = RNG.random((SIDE, SIDE))
+    share[0, :2] = 0, 1
+    values = (low + share * (high - low)).round(0 if dtype != "f4" else 7).astype(dtype)
+    made = decode(big_endian_tiff(values[..., None], sample_format, deflate=deflate), SIDE)
+    assert "finite" not in made.change
+    assert np.abs(made.pixels - grey(share * 255)).max() <= 1
+
+
+def test_16_bit_colours_in_planes_are_right_or_refused_by_name():
+    values = RNG.integers(0, 65536, (SIDE, SIDE, 3)).astype("u2")
+    values[0, 0] = 65535
+    made = decode(big_endian_tiff(values, 1, deflate=True, planes=True), SIDE).pixels
+    assert np.abs(made - values / 257).max() <= 1
+    with pytest.raises(Skip, match="16-bit colours in planes, uncompressed"):
+        decode(big_endian_tiff(values, 1, deflate=False, planes=True), SIDE)
+    eight = (values >> 8).astype("u1")
+    assert (decode(big_endian_tiff(eight, 1, deflate=False, planes=True), SIDE).pixels == eight).all()

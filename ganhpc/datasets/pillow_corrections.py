@@ -1,0 +1,53 @@
+"""Corrections of pictures that Pillow opens and reads wrongly, each for a kind of file; what can't be put right is refused by name.
+
+Each correction looks at what Pillow itself plans to do, so that it ends by itself where a later Pillow is right.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ganhpc.datasets.pixel_range import Unusable, tag
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS", "I;32B": "I;32N"}
+"""Pillow's raw modes of big-endian numbers, and the same in the byte order of this machine."""
+_BITS, _PLANES = 258, 284
+"""Tags of TIFF."""
+_GREY, _COLOUR = 0, 2
+"""Types of colour in the header of a PNG."""
+
+
+def before_load(image: Image.Image, head: bytes) -> None:
+    """Correct how `image` will be read, before it is; `head`: the first bytes of its file. Raises Unusable."""
+    if image.format == "TIFF":
+        _tiff(image)
+    elif image.format == "PNG":
+        _transparent_png(image, head)
+
+
+def _tiff(image: Any) -> None:
+    tiles = getattr(image, "tile", [])
+    codecs = {tile[0] for tile in tiles}
+    if codecs == {"raw"} and tag(image, _PLANES, 1) == 2 and tag(image, _BITS, 8) == 16:
+        # Pillow reads each plane as if it had 8 bits.
+        raise Unusable("16-bit colours in planes, uncompressed, are not read: save it as PNG or with compression")
+    if codecs == {"libtiff"}:
+        # libtiff gives numbers in the byte order of this machine; Pillow would swap them once more.
+        image.tile = [_in_native_order(tile) for tile in tiles]
+
+
+def _in_native_order(tile: Any) -> Any:
+    mode, *more = tile.args
+    return tile._replace(args=(_NATIVE.get(mode, mode), *more))
+
+
+def _transparent_png(image: Image.Image, head: bytes) -> None:
+    """The one transparent colour of a PNG is given in the file's own bits, which Pillow compares with 8 bits."""
+    key, bits, kind = image.info.get("transparency"), head[24], head[25]
+    if kind == _COLOUR and bits == 16 and key is not None:
+        raise Unusable("16-bit colours, one of which is transparent, are not read: save it with 8 bits")
+    if kind == _GREY and bits in (2, 4) and isinstance(key, int) and image.mode == "L":
+        image.info["transparency"] = key * 255 // (2**bits - 1)
