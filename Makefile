@@ -26,7 +26,7 @@ check: $(VENV)/.dev
 
 # Small changes of the planner and its neighbours, and whether their tests notice: MODULES="core/units launch/planner/planner", or all of them (hours).
 mutation: $(VENV)/.mutation
-	$(BIN)/python -m tests.mutation $(MODULES)
+	$(BIN)/python -m tests.mutation $(MODULES) $(if $(SAMPLE),--sample $(SAMPLE))
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format $(SOURCES)
