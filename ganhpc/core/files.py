@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import math
 import os
@@ -72,18 +71,6 @@ def write_json(path: Path, tree: Any, *, durable: bool = True) -> None:
     data = json.dumps(tree, indent=1, allow_nan=False, default=str) + "\n"
     with atomic_open(path, durable=durable) as file:
         file.write(data.encode())
-
-
-@contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
-    """One process at a time makes a run in `folder`, takes it, or asks its holder to stop."""
-    with storage_errors(folder):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import folder_lock, is_copy, read_json, write_json
+from ganhpc.core.files import is_copy, read_json, write_json
+from ganhpc.core.locks import folder_lock
 from ganhpc.runs import file_owner as owners
 from ganhpc.runs.run_folder import STALE_SECONDS, Run
 

@@ -13,18 +13,18 @@ runs/<experiment>/<variant>-<signature>[-N]/
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
+from ganhpc.core import locks
 from ganhpc.core.errors import Busy, UserError
-from ganhpc.core.files import Damaged, folder_lock, read_json, storage_errors, write_json
+from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
+from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable
 from ganhpc.runs import stop_requests
 from ganhpc.runs.experiment import Experiment
@@ -243,16 +243,8 @@ class Run:
 
     def is_held(self, status: Status | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
-        try:
-            # To read only: the run may be another person's.
-            handle = os.open(self.lock, os.O_RDONLY | os.O_NONBLOCK)
-        except OSError:
-            return False
-        try:
-            if not _locked(handle, fcntl.LOCK_SH):
-                return True
-        finally:
-            os.close(handle)
+        if locks.is_held(self.lock):
+            return True
         return self._held_elsewhere(self.status() if status is None else status)
 
     def _held_elsewhere(self, status: Status) -> bool:
@@ -286,20 +278,17 @@ class Run:
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold the run for this process; stop requests to whoever held it before are over. Raises Busy where a living trainer has it."""
-        with storage_errors(self.lock):
-            handle = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK, 0o644)
-        try:
+        with ExitStack() as stack:
             with folder_lock(self.folder):
-                # A reader that asks whether the run is held has the lock for an instant: look more than once.
-                if not any(_locked(handle, fcntl.LOCK_EX, pause=0.05) for _ in range(10)):
-                    raise self.busy()
+                try:
+                    stack.enter_context(locks.held(self.lock, tries=10))
+                except locks.Held:
+                    raise self.busy() from None
                 status = self.status()
                 if self._held_elsewhere(status) or self._is_written(status):
                     raise self.busy()
                 stop_requests.forget_old(self.folder)
             yield
-        finally:
-            os.close(handle)
 
     def busy(self) -> Busy:
         """The error for whoever wants a run that is running."""
@@ -354,16 +343,6 @@ def _before_training(asked: Request) -> tuple[State, str]:
             f"its job ended ({end_in_words({'jobs': jobs[-1:]}, 'why is not known')}) before the training began",
         )
     return State.WAITING, "submitted"
-
-
-def _locked(handle: int, kind: int, pause: float = 0.0) -> bool:
-    """Whether the lock on `handle` could be taken at once; waits `pause` seconds before it says no."""
-    try:
-        fcntl.flock(handle, kind | fcntl.LOCK_NB)
-    except OSError:
-        time.sleep(pause)
-        return False
-    return True
 
 
 def shown(path: Path) -> str:

@@ -11,14 +11,13 @@ A job is identified by the scheduler, its cluster, the user and the tag (ganhpc.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ganhpc.core.errors import Busy
-from ganhpc.core.files import is_copy, storage_errors, write_json
+from ganhpc.core.files import is_copy, write_json
+from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import shell_word
 from ganhpc.runs.job_origin import Origin, elsewhere
 from ganhpc.runs.run_files import Entry, RefusalSource, Request, read_request
@@ -38,17 +37,12 @@ def read(run: Run) -> Request:
 @contextmanager
 def updated(run: Run) -> Iterator[Request]:
     """The record, written whole when the block ends; one process at a time. Raises UserError where it can't be written."""
-    with storage_errors(run.folder):
-        handle = os.open(run.folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with folder_lock(run.folder):
         record = read(run)
         before = repr(record)
         yield record
         if repr(record) != before:
             write_json(run.request_json, record)
-    finally:
-        os.close(handle)
 
 
 def note_intent(

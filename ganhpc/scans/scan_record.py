@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import fcntl
 import hashlib
 import json
-import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
+from ganhpc.core.locks import folder_lock
 from ganhpc.runs.definition_fields import fields_of
 from ganhpc.runs.find_run import fitting
 from ganhpc.runs.run_folder import Run
@@ -139,20 +138,10 @@ def record(new: Scan) -> Scan:
     with storage_errors(new.folder):
         new.folder.mkdir(parents=True, exist_ok=True)
     now = dt.datetime.now().astimezone().isoformat(timespec="seconds")
-    with _one_writer(new.folder):
+    with folder_lock(new.folder):
         merged = named(dataclasses.replace(new, created=now, updated=now))
         write_json(merged.path, merged.to_json())
     return merged
-
-
-@contextmanager
-def _one_writer(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ ganhpc.launch.schedulers.local_queue_worker runs them; it is started with the fi
 
 from __future__ import annotations
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ganhpc.core import locks
 from ganhpc.core.files import storage_errors
 from ganhpc.core.settings import ROOT, state_folder
 from ganhpc.launch.schedulers import local_queue_jobs, script_text
@@ -118,17 +118,7 @@ def start_runner() -> None:
 
 def runner_lives() -> bool:
     """Whether a runner holds the queue."""
-    try:
-        handle = os.open(queue_folder() / RUNNER_LOCK, os.O_RDWR)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(handle)
-    return False
+    return locks.is_held(queue_folder() / RUNNER_LOCK)
 
 
 def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ganhpc.core.errors import Busy
 from ganhpc.core.files import Damaged, read_json, read_text, storage_errors, write_json
+from ganhpc.core.locks import Held, file_lock
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.runs.run_files import Check, is_amount, is_count, is_moment, is_text
 
@@ -149,13 +150,10 @@ def jobs(folder: Path) -> dict[int, QueuedJob]:
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """One process at a time reads and writes the queue. Raises Busy where another does so for long."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(folder / LOCK)
     try:
-        with storage_errors(folder), lock.acquire(timeout=PATIENCE_SECONDS):
+        with file_lock(folder / LOCK, PATIENCE_SECONDS):
             yield
-    except Timeout:
+    except Held:
         raise Busy(
             f"another process has held {folder / LOCK} for {PATIENCE_SECONDS:.0f} s: type the command again."
         ) from None

@@ -6,7 +6,6 @@ One file a job (ganhpc.launch.schedulers.local_queue_jobs). A second runner find
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import signal
 import subprocess
@@ -15,8 +14,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from ganhpc.core import locks
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import say_error
 from ganhpc.launch.schedulers import local_queue_jobs
 from ganhpc.launch.schedulers.base import JobState
@@ -34,18 +33,13 @@ def main(folder: Path) -> int:
     """Run the queue in `folder` until nothing waits."""
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
     while first_waiting(folder) is not None:
-        with storage_errors(folder):
-            handle = os.open(folder / RUNNER_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(handle)
+            # `status` asks for the lock, and has it for an instant.
+            with locks.held(folder / RUNNER_LOCK, tries=3):
+                take_over(folder)
+                _drain(folder)
+        except locks.Held:
             return 0
-        try:
-            take_over(folder)
-            _drain(folder)
-        finally:
-            os.close(handle)
     return 0
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import fcntl
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ from dataclasses import dataclass
 
 from ganhpc.core.errors import Busy, UserError
 from ganhpc.core.files import atomic_open, storage_errors
+from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.printable import shell_word
 from ganhpc.core.settings import state_folder
 from ganhpc.launch.planner.planner import Slot
@@ -30,6 +29,8 @@ from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import RefusalSource, Request
 from ganhpc.runs.run_folder import Run, State
 
+PATIENCE_SECONDS = 60.0
+"""How long a launcher waits for another one."""
 LATE_SECONDS = 45.0
 """How old a plan may become while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
 
@@ -48,21 +49,13 @@ def one_launcher(scheduler: str) -> Iterator[None]:
     folder = state_folder()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / f"submit-{scheduler}.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        for _ in range(600):
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise Busy(
-                "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
-            )
-        yield
-    finally:
-        os.close(handle)
+        with file_lock(folder / f"submit-{scheduler}.lock", PATIENCE_SECONDS):
+            yield
+    except Held:
+        raise Busy(
+            "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
+        ) from None
 
 
 def survey(
