@@ -15,7 +15,7 @@ _PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+)")
 
 def process(pid: int) -> str:
     """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
-    return f"process {pid} born {_born(pid) or 0} in boot {_boot()} on {socket.gethostname()}"
+    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {socket.gethostname()}"
 
 
 def mine() -> str:
@@ -25,16 +25,22 @@ def mine() -> str:
 
 
 def is_over(name: str) -> bool:
-    """Whether the owner is known to exist no more. Of jobs, and of processes on other machines, nothing is known."""
+    """Whether the owner is known to exist no more. Of jobs, and of processes on other machines or in other containers, nothing is known."""
     found = _PROCESS.fullmatch(name)
     if found is None or found[4] != socket.gethostname():
         return False
-    return found[3] != _boot() or found[2] != _born(int(found[1]))
+    boot, _, numbering = found[3].partition("/")
+    if boot != _boot():
+        return True
+    # Containers of one machine share its boot, and often the host's name: a number means nothing in another's numbering.
+    return numbering == _numbering() and found[2] != _born(int(found[1]))
 
 
-def is_process(name: str) -> bool:
-    """Whether the name is that of a process; else it is a job's."""
-    return _PROCESS.fullmatch(name) is not None
+def is_alive_here(name: str) -> bool:
+    """Whether the name is that of a process which lives where this one can see it."""
+    found = _PROCESS.fullmatch(name)
+    here = (f"{_boot()}/{_numbering()}", socket.gethostname())
+    return found is not None and (found[3], found[4]) == here and found[2] == _born(int(found[1]))
 
 
 def _born(pid: int) -> str | None:
@@ -49,5 +55,13 @@ def _born(pid: int) -> str | None:
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _numbering() -> str:
+    """The namespace in which this process's numbers of processes count."""
+    try:
+        return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
         return "unknown"

@@ -121,7 +121,7 @@ class Claim:
         if owners.is_over(holder.owner):
             return False
         if not holder.id:
-            return True if holder.host == self.job.host and owners.is_process(holder.owner) else None
+            return True if owners.is_alive_here(holder.owner) else None
         mine = (self.job.scheduler, self.job.cluster)
         return self.lives(holder.id) if (holder.scheduler, holder.cluster) == mine else None
 

@@ -48,6 +48,16 @@ def test_a_process_is_over_once_it_has_ended_and_its_number_alone_names_nobody()
     assert not file_owner.is_over("slurm job 5 of here, restart 0")
 
 
+def test_a_process_of_another_container_with_the_same_boot_and_host_name_is_not_taken_for_dead(tmp_path: Path) -> None:
+    before, space, after = file_owner.process(os.getpid()).partition(" on ")
+    elsewhere = f"{before}1{space}{after}".replace("born ", "born 9")  # nobody here has that number and that birth
+    assert not file_owner.is_over(elsewhere)
+    stop_requests.ask(tmp_path, "warned", elsewhere)
+    stop_requests.forget_old(tmp_path)
+    assert stop_requests.reason_of(tmp_path, elsewhere) == "warned"
+    assert file_owner.is_over(file_owner.process(os.getpid()).replace("born ", "born 9"))
+
+
 def test_a_job_of_slurm_that_was_requeued_or_has_its_number_elsewhere_is_another_owner(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,6 +73,20 @@ def test_a_process_that_is_gone_has_no_claim(run: Run) -> None:
     assert not other.is_same(gone)
 
 
+def test_a_claim_of_another_container_is_watched_since_its_number_means_nothing_here(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, host = file_owner.process(os.getpid()), os.uname().nodename
+    container = Claim(run, Job(here.replace(" on ", "1 on "), "", "", "", host), never)
+    mine = Claim(run, Job(here, "", "", "", host), never)
+    assert container.take() == ""
+    monkeypatch.setattr(job_claim, "BEAT_SECONDS", 0.0)
+    threading.Timer(1.0, container.beat).start()
+    assert "trains this run already" in mine.take()
+    monkeypatch.setattr(job_claim, "STALE_SECONDS", -9.0)
+    assert mine.take() == "", "nobody touches it: its process is gone"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"owner": 7}', '{"id": "1"}'])
 def test_a_damaged_claim_is_none(run: Run, text: str) -> None:
     (run.folder / "claim.json").write_text(text)
