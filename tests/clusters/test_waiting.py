@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import subprocess
 import time
 from collections.abc import Iterator
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.clusters import machine, oar, slurm
-from tests.clusters.early import edge, plan
 from tests.clusters.user import ENDLESS, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
@@ -147,19 +145,6 @@ def test_a_held_job_of_oar_and_one_without_nodes_name_no_start(oar_user: User) -
     user.wait(run, ("running",))
 
 
-def test_a_reservation_that_waits_names_its_start(oar_user: User) -> None:
-    user = oar_user
-    tree = plan(user, "--time", "2m", policy=edge(user, 5, max_reservations=2))
-    pinned = [slot for slot in tree["slots"] if slot["kind"] == "reservation"]
-    assert pinned, tree["slots"]
-    run = user.folder / "runs" / SMALL[0] / pinned[0]["run"]
-    jobs = {job["segment"]: job for job in user.see(run)["jobs"]}
-    for slot in pinned:
-        job = jobs[slot["segment"]]
-        assert "advance reservation" in job["why"]
-        assert dt.datetime.fromisoformat(job["start"]) == dt.datetime.fromisoformat(slot["start"])
-
-
 # -- walltimes that change ------------------------------------------------------------------------------------------------
 
 
@@ -240,19 +225,6 @@ def test_a_preempted_job_of_slurm(slurm_user: User, mode: str) -> None:
 
 def squeue_all(user: User) -> str:
     return user.cluster.as_user(["squeue", "-h", "-p", "low"]).stdout.strip()
-
-
-@pytest.mark.slow
-def test_a_besteffort_job_of_oar_that_is_killed_for_another_was_preempted(oar_user: User) -> None:
-    user = oar_user
-    run = user.launch(*ENDLESS, "--type", "besteffort", "--segments", "1", policy="free")
-    user.trains(run)
-    words = ["oarsub", "-l", "/nodes=2,walltime=0:1:0", "-O", "/dev/null", "-E", "/dev/null", "sleep 5"]
-    user.cluster.as_user(words, check=True)
-    seen = user.settles(run, "resumable")
-    assert [job["ended"] for job in user.jobs(run)] == ["preempted"]
-    assert "preempted" in seen["reason"]
-    assert seen["next_command"].startswith("python launch.py resume ")
 
 
 # -- chains that a limit has cut short --------------------------------------------------------------------------------------
