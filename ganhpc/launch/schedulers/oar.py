@@ -217,7 +217,8 @@ class Oar(Scheduler):
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         events = ask(["oarstat", "-e", "-j", job.id], SECONDS).out
         # A request to end it follows; a trainer that saves in time ends like any other.
-        if "BESTEFFORT_KILL" in events:
+        # A job with --checkpoint is asked by the metascheduler to save first, and has no kill where it ends in time.
+        if re.search(r"BESTEFFORT_KILL|\(metasched\) requested a checkpoint", events):
             return dataclasses.replace(job, state=JobState.PREEMPTED)
         if job.state is JobState.ENDED:
             failed = job.exit_code not in (None, 0, AGAIN_CODE)
