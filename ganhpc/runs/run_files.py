@@ -13,7 +13,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
-from ganhpc.core.files import LARGE, Damaged, parse_json, read_bytes, read_json
+from ganhpc.core.files import LARGE, Damaged, is_copy, parse_json, read_bytes, read_json
 
 Check = Callable[[Any], bool]
 
@@ -269,7 +269,10 @@ _MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 
 
 
 def read_request(path: Path) -> Request:
-    """request.json, its jobs complete; {"jobs": []} where there is none. Raises Damaged that names the first wrong field."""
+    """request.json, its jobs complete; {"jobs": []} where there is none. Raises Damaged that names the first wrong field.
+
+    In a copy of a run's folder, the jobs that may still live are those of the original, and are left out.
+    """
     tree = read_json(path) or {}
     jobs = tree.get("jobs", [])
     if not isinstance(jobs, list) or len(jobs) > MOST_JOBS or not all(isinstance(job, dict) for job in jobs):
@@ -277,7 +280,15 @@ def read_request(path: Path) -> Request:
     _check(path, tree, _REQUEST, "")
     for number, job in enumerate(jobs):
         _check(path, job, _ENTRY, f" of job {number + 1}")
-    return cast("Request", {**_known(tree), "jobs": [{**_MISSING, **_known(job)} for job in jobs]})
+    entries = [cast("Entry", {**_MISSING, **_known(job)}) for job in jobs]
+    kept = [job for job in entries if not (is_open(job) and is_copy(path.parent, job.get("folder")))]
+    return cast("Request", {**_known(tree), "jobs": kept})
+
+
+def is_open(job: Entry) -> bool:
+    """Whether the job, for all the record knows, may still wait or run."""
+    # Older versions wrote "unknown" where a scheduler that was not the job's own did not know it.
+    return job.get("ended") in (None, "unknown")
 
 
 def _check(path: Path, tree: Mapping[str, Any], checks: Mapping[str, Check], where: str) -> None:

@@ -16,22 +16,17 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from ganhpc.core.errors import Busy
-from ganhpc.core.files import is_copy, write_json
+from ganhpc.core.files import write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import shell_word
 from ganhpc.runs.job_origin import Origin, elsewhere
-from ganhpc.runs.run_files import Entry, RefusalSource, Request, read_request
+from ganhpc.runs.run_files import Entry, RefusalSource, Request, is_open, read_request
 from ganhpc.runs.run_folder import Run
 
 
 def read(run: Run) -> Request:
-    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should.
-
-    In a copy of a run's folder, the jobs that may still live are those of the original, and are left out.
-    """
-    record = read_request(run.request_json)
-    record["jobs"] = [job for job in record["jobs"] if not (_open(job) and is_copy(run.folder, job.get("folder")))]
-    return record
+    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should."""
+    return read_request(run.request_json)
 
 
 @contextmanager
@@ -118,9 +113,4 @@ def _forgive(record: Request) -> None:
 
 def open_jobs(record: Request) -> list[Entry]:
     """The jobs that, for all the record knows, may still wait or run."""
-    return [job for job in record["jobs"] if _open(job)]
-
-
-def _open(job: Entry) -> bool:
-    # Older versions wrote "unknown" where a scheduler that was not the job's own did not know it.
-    return job.get("ended") in (None, "unknown")
+    return [job for job in record["jobs"] if is_open(job)]

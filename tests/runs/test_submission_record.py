@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from ganhpc.core.files import read_json, write_json
 from ganhpc.runs import submission_record as record
 from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import Entry, RefusalSource
-from ganhpc.runs.run_folder import Run
+from ganhpc.runs.run_folder import Run, State
 
 HERE = Origin("slurm", "alpha", os.getuid(), "me")
 THERE = Origin("slurm", "beta", os.getuid(), "me")
@@ -148,6 +149,16 @@ def test_in_a_copy_of_the_folder_living_jobs_are_the_originals(tmp_path: Path, r
     copy.request_json.write_bytes(run.request_json.read_bytes())
     assert [job["tag"] for job in jobs(copy)] == ["b"], "what has ended is history"
     assert [job["tag"] for job in jobs(run)] == ["a", "b"]
+
+
+def test_the_copy_of_a_run_that_waits_has_not_been_started(tmp_path: Path, run: Run) -> None:
+    record.note_intent(run, [entry("a")], {"scheduler": "slurm"}, about_to=True)
+    record.note_id(run, "a", "7")
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(run.folder, copy.folder)
+    assert (run.standing().state, copy.standing().state) == (State.WAITING, State.NEW)
+    shutil.rmtree(run.folder)
+    assert copy.standing().state is State.WAITING, "without the original, it is the run itself, moved"
 
 
 def test_a_block_that_fails_writes_nothing_and_gives_the_lock_back(run: Run) -> None:
