@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import Budget, Experiment, Kind
+from ganhpc.runs.experiment import Budget, Experiment, Kind, share_of_batch
 from ganhpc.runs.options import option
 from ganhpc.scans.grid import Named
 
@@ -106,6 +106,10 @@ class Cifar(Experiment):
     def check(self) -> None:
         if self.lr <= 0:
             raise UserError(f"--lr {self.lr:g} must be more than zero: try {type(self)().lr:g}.")
+
+    def check_processes(self, processes: int) -> None:
+        super().check_processes(processes)
+        share_of_batch(self.test_batch_size, processes, "--test-batch-size")
 
 
 # The course's advice: larger batches than the tutorial's, three levels of the learning rate over the epochs that fit.

@@ -66,6 +66,15 @@ class Resources:
     )
 
 
+def share_of_batch(batch_size: int, processes: int, option: str = "--batch-size") -> int:
+    """The images of a batch that each of `processes` takes. Raises UserError where they can't share it equally."""
+    if batch_size % processes:
+        raise UserError(
+            f"{option} {batch_size} can't be shared equally by {processes} processes: type a multiple of {processes}."
+        )
+    return batch_size // processes
+
+
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """The full definition of a run. A file of `jobs/` derives its own class and adds its fields."""
@@ -101,6 +110,10 @@ class Experiment:
 
     def check(self) -> None:
         """Raise UserError where the fields contradict one another. Definitions extend this."""
+
+    def check_processes(self, processes: int) -> None:
+        """Raise UserError where so many training processes can't share a batch."""
+        share_of_batch(self.batch_size, processes)
 
     # -- identity ---------------------------------------------------------------------------------------------------
 

@@ -114,7 +114,7 @@ def test_segments_are_for_epochs_only_and_now_only_for_planning(launch: Launch) 
     done = launch(*SMALL, "--time", "1h", "--segments", "2", "--on", "oar", "--dry-run")
     assert "--segments is for runs bounded by --epochs alone" in done.stderr
     done = launch(*SMALL, "--time", "1h", "--on", "oar", "--dry-run", "--now", "x")
-    assert "--now 'x' is not a moment: write it as 2026-11-23T17:30:00" in done.stderr
+    assert "--now 'x' is not a moment: write it as 2026-11-23T17:30." in done.stderr
 
 
 def test_the_policy_in_force_and_another(launch: Launch) -> None:
@@ -161,3 +161,26 @@ def test_a_run_without_jobs_is_not_cancelled(launch: Launch, tmp_path: Path) -> 
 def test_a_table_without_runs(launch: Launch) -> None:
     assert "no runs in runs" in launch("status").stdout
     assert "nothing waits or runs" in launch("cancel", "--all").stdout
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("place", [("local",), ("local", "--dry-run"), ("oar",), ("oar", "--dry-run")])
+@pytest.mark.parametrize(
+    ("words", "option", "size", "processes"),
+    [
+        (("--tasks-per-node", "3"), "--batch-size", 20, 3),
+        (("--tasks-per-node", "8", "--batch-size", "100", "--test-batch-size", "400"), "--batch-size", 100, 8),
+        (("--tasks-per-node", "3", "--batch-size", "21"), "--test-batch-size", 400, 3),
+    ],
+)
+def test_a_batch_that_processes_cannot_share_is_refused_before_anything_starts(
+    launch: Launch, tmp_path: Path, place: tuple[str, ...], words: tuple[str, ...], option: str, size: int, processes: int
+) -> None:  # fmt: skip
+    folder = tmp_path / "none"
+    done = launch(*SMALL, "--epochs", "1", *words, "--runs", str(folder), "--on", *place)
+    assert done.returncode == 2
+    sentence = f"{option} {size} can't be shared equally by {processes} processes: type a multiple of {processes}"
+    assert done.stderr.count(sentence) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+    assert not list(folder.rglob("log.txt"))
+    assert all(run["jobs"] == [] for run in see(launch, "--runs", str(folder)))

@@ -82,7 +82,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
     for run in members:
         experiment = run.experiment()
         if dry_run:
-            say(" ".join(local_launch.command_of(run, experiment.resources)))
+            say(" ".join(local_launch.command_of(run, experiment)))
             continue
         local_launch.hold_again(run, experiment, console)
         if not run.result_json.exists():

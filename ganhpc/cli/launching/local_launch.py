@@ -29,7 +29,7 @@ from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.runs import cores, file_owner, last_words, stop_requests
 from ganhpc.runs import job_deadline as bounds
-from ganhpc.runs.experiment import Experiment, Resources
+from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State, shown
@@ -52,18 +52,21 @@ TERM_SECONDS = 5.0
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def processes(resources: Resources) -> int:
-    """Training processes on this machine. Raises UserError for what only a scheduler can give."""
+def processes(experiment: Experiment) -> int:
+    """Training processes on this machine. Raises UserError for what only a scheduler can give, or they can't share."""
+    resources = experiment.resources
     if resources.nodes > 1:
         raise UserError(
             f"--nodes {resources.nodes} needs a scheduler, and this run is on one machine: type --nodes 1, or use --tasks-per-node."
         )
-    return resources.tasks_per_node or resources.gpus_per_node or 1
+    number = resources.tasks_per_node or resources.gpus_per_node or 1
+    experiment.check_processes(number)
+    return number
 
 
-def command_of(run: Run, resources: Resources) -> list[str]:
+def command_of(run: Run, experiment: Experiment) -> list[str]:
     """The command that trains `run` on this machine."""
-    n = processes(resources)
+    n = processes(experiment)
     if n == 1:
         return [sys.executable, "-m", "ganhpc.train", str(run.folder)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *ON_ONE_MACHINE, f"--nproc-per-node={n}"]
@@ -75,7 +78,7 @@ def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
     run = Run.planned(runs, experiment, new=new)
     state = run.standing().state if run.experiment_json.exists() else State.NEW
     held_data.compare(run.folder, experiment.definition, finished=state is State.DONE)
-    command = shlex.join(command_of(run, experiment.resources))
+    command = shlex.join(command_of(run, experiment))
     return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
 
 
@@ -85,6 +88,8 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
 
     console = screen(stderr=as_json, highlight=False)
     worst, opened = 0, []
+    for experiment in experiments:
+        processes(experiment)
     for experiment in experiments:
         run = Run.open(runs, experiment, new=new)
         opened.append(run)
@@ -120,7 +125,7 @@ def train(
     """
     if run.is_held():
         raise run.busy()
-    command = command_of(run, experiment.resources)
+    command = command_of(run, experiment)
     ensure_data(experiment, console)
     console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}")
     job = inside() if bound is None else None

@@ -81,7 +81,7 @@ def _here(plan: Planned, runs: Path, values: dict[str, Any], console: Console) -
             say(json.dumps({"scan": plan.to_json(), "runs": plans}, indent=1))
         return
     for e in plan.experiments:
-        local_launch.processes(e.resources)
+        local_launch.processes(e)
     kept = record(plan, runs)
     code, failed, stopped = _train_all(plan, runs, console, new=values["new"])
     if values["json"]:

@@ -219,6 +219,8 @@ class _Requests:
         wanted = self.wanted[slot.run]
         resources = wanted.experiment.resources
         gpus = self._gpus(resources)
+        tasks = resources.tasks_per_node or gpus or 1
+        wanted.experiment.check_processes(resources.nodes * tasks)
         last = self._is_last(slot)
         endless = wanted.experiment.budget.time is None and wanted.segments is None
         return JobRequest(
@@ -236,7 +238,7 @@ class _Requests:
             launch=self.launch,
             nodes=resources.nodes,
             gpus_per_node=gpus,
-            tasks_per_node=resources.tasks_per_node or gpus or 1,
+            tasks_per_node=tasks,
             typed_nodes=resources.nodes if resources.nodes > 1 else None,
             typed_gpus=resources.gpus_per_node,
             threads=resources.threads or 1,

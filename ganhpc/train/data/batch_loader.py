@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.experiment import share_of_batch
 from ganhpc.train.data import augment
 
 
@@ -66,10 +67,7 @@ class BatchLoader:
         world_size: int = 1,
         drop_last: bool = True,
     ) -> None:
-        if batch_size % world_size:
-            raise UserError(
-                f"--batch-size {batch_size} can't be shared equally by {world_size} processes: type a multiple of {world_size}."
-            )
+        share_of_batch(batch_size, world_size)
         if crop >= min(images.shape[2:]):
             raise UserError(
                 f"--crop {crop} is too much for images of {images.shape[3]}x{images.shape[2]} pixels: type less."
