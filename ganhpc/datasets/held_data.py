@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
+from ganhpc.datasets import catalogue
 from ganhpc.datasets.data_path import exists, is_path, place_of
 from ganhpc.datasets.folder_index import find, fingerprint, listed
 
@@ -142,6 +143,18 @@ def hold(
         write_json(run / RECORD, {**record, "path": paths[0]})
         return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
+
+
+def require(word: str, seen: dict[str, Contents]) -> None:
+    """Raise UserError where `word`, as a definition has it, is no data set, or a folder or zip without a picture; `seen` as in `hold`."""
+    if word in catalogue.names():
+        return
+    if not is_path(word):
+        raise UserError(
+            f"--data {word!r} is neither a data set nor a folder or zip of images: {nearest(word, catalogue.names())}."
+        )
+    if not _contents(word, seen):
+        find(Path(word)).close()  # raises the sentence on what is there instead
 
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.core.printable import printable
 from tests.datasets.test_held_data import add_one, faces, replace_two
 
 TINY = [
@@ -80,6 +81,30 @@ def test_the_same_words_elsewhere_are_another_run_and_changed_pictures_are_refus
         assert "of 12, 2 replaced (first: 03.png)" in said
         assert "--new" in said
         assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("more", [[], ["--seeds", "2"], ["--scan", "flip=random"], ["--dry-run"]])
+def test_pictures_that_are_not_there_leave_no_run_behind(typed, tmp_path, more):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("no picture")
+    for word, words in (
+        ("./typo", "there is no such folder or zip"),
+        ("typo", "is neither a data set nor a folder or zip of images"),
+        ("notes", "none of its 1 files is an image"),
+    ):
+        code, said = typed("dcgan", "--data", word, *TINY, *more)
+        assert code == 2, said
+        assert words in said
+        assert "Traceback" not in said
+        assert not [path for path in (tmp_path / "runs").glob("dcgan/*") if path.is_dir()], (word, more)
+
+
+def test_describe_names_a_folder_of_any_bytes(typed, tmp_path):
+    word = os.fsdecode(b"./caf\xe9")
+    (tmp_path / word).mkdir()
+    code, said = typed("describe", "cifar", "--data", word)
+    assert code == 2, said
+    assert f"--data {printable(tmp_path / word)} is not known here: give --image-size" in said
 
 
 def begun(tmp_path: Path, word: str, where: Path) -> Path:

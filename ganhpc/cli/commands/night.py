@@ -22,7 +22,6 @@ from ganhpc.cli.views.scan_preview import Planned, show
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
-from ganhpc.datasets import held_data
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.schedulers.base import SAID, Job
@@ -83,8 +82,7 @@ def _each_once(made: list[Experiment]) -> list[Experiment]:
 def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list[submit.Wanted]:
     """The runs that are not done. Raises UserError where all are."""
     wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
-    for w in wanted:
-        held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
+    scheduler_launch.compare_data(wanted)
     left = [w for w in wanted if not w.run.result_json.exists()]
     if not left:
         raise UserError("all of it is done already: `python launch.py results` shows it, --new trains it afresh.")
@@ -140,8 +138,7 @@ def _agree(
     runs = Path(values["runs"])
     for found in scans:
         scan_launch.record(found, runs)
-    opened = [submit.Wanted(Run.open(runs, w.experiment, new=values["new"]), w.experiment) for w in wanted]
-    scheduler_launch.hold_data(opened, console)
+    opened = scheduler_launch.open_runs(runs, [w.experiment for w in wanted], console, new=values["new"])
 
     def agree(submission: submit.Submission) -> bool:
         _show(submission, console, values["json"])

@@ -77,7 +77,7 @@ def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
     """What launching `experiment` would do, without doing it."""
     run = Run.planned(runs, experiment, new=new)
     state = run.standing().state if run.experiment_json.exists() else State.NEW
-    held_data.compare(run.folder, experiment.definition, finished=state is State.DONE)
+    compare_data(run, experiment, {})
     command = shlex.join(command_of(run, experiment))
     return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
 
@@ -91,9 +91,10 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
     for experiment in experiments:
         processes(experiment)
     for experiment in experiments:
-        run = Run.open(runs, experiment, new=new)
+        seen: dict[str, held_data.Contents] = {}  # each training looks again: the one before may have taken long
+        run = open_run(runs, experiment, seen, new=new)
         opened.append(run)
-        hold_data(run, experiment, console)
+        hold_data(run, experiment, console, seen)
         if run.result_json.exists():
             console.print(f"[green]already done:[/] {in_markup(run)}  (--new trains it afresh)")
         else:
@@ -278,6 +279,21 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
 def again() -> str:
     """The command that was typed, to be typed again: without --new, which would start over."""
     return " ".join(["python", "launch.py", *(shell_word(word) for word in sys.argv[1:] if word != "--new")])
+
+
+def open_run(runs: Path, experiment: Experiment, seen: dict[str, held_data.Contents], *, new: bool) -> Run:
+    """As Run.open, but makes no folder for a run whose pictures are not there. Raises UserError."""
+    if not Run.planned(runs, experiment, new=new).experiment_json.exists():
+        held_data.require(experiment.data, seen)
+    return Run.open(runs, experiment, new=new)
+
+
+def compare_data(run: Run, experiment: Experiment, seen: dict[str, held_data.Contents]) -> None:
+    """See, without writing anything, that the pictures of a planned run are there and those that it began with. Raises UserError."""
+    if run.experiment_json.exists():
+        held_data.compare(run.folder, experiment.definition, finished=run.result_json.exists())
+    else:
+        held_data.require(experiment.data, seen)
 
 
 def hold_data(

@@ -23,7 +23,7 @@ from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.runs.experiment import Experiment, find, from_typed
-from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.run_folder import State
 from ganhpc.scans import grid, scan_record
 from ganhpc.scans.grid import Grid
 
@@ -109,8 +109,9 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
             console.print(f"run {k + 1} of {len(plan.runs)}")
         signals: list[int] = []
         try:
-            run = Run.open(runs, e, new=new)
-            local_launch.hold_data(run, e, console, seen if state is State.DONE else None)
+            looked = seen if state is State.DONE else {}
+            run = local_launch.open_run(runs, e, looked, new=new)
+            local_launch.hold_data(run, e, console, looked)
             # Another launcher of the same scan may have done it meanwhile.
             code = 0 if run.result_json.exists() else local_launch.train(run, e, console, signals)
             why = "" if code == 0 else str(run.standing().state)
@@ -169,7 +170,7 @@ def opened_all(
     for e in plan.experiments:
         try:
             local_launch.ensure_data(e, console)
-            run = Run.open(runs, e, new=new)
+            run = local_launch.open_run(runs, e, seen, new=new)
             local_launch.hold_data(run, e, console, seen)
             opened.append(submit.Wanted(run, e, segments))
         except UserError as error:

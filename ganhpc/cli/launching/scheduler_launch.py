@@ -48,14 +48,12 @@ def launch(
     console = screen(stderr=as_json, highlight=False)
     if dry_run:
         wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
-        for w in wanted:
-            held_data.compare(w.run.folder, w.experiment.definition, finished=w.run.result_json.exists())
+        compare_data(wanted)
         submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue_if_here(place.scheduler))
         submit.check_whole(submission)
         print_dry(submission, console, as_json)
         return
-    opened = [submit.Wanted(Run.open(runs, e, new=new), e, segments) for e in experiments]
-    hold_data(opened, console)
+    opened = open_runs(runs, experiments, console, new=new, segments=segments)
     send(opened, place, console, as_json=as_json)
 
 
@@ -177,13 +175,26 @@ def _check(submission: submit.Submission, wanted: Sequence[submit.Wanted], part:
         raise
 
 
-def hold_data(opened: Sequence[submit.Wanted], console: Console) -> None:
-    """See that the pictures of the runs are those that they began with, done or not. Raises UserError."""
+def open_runs(
+    runs: Path, experiments: Sequence[Experiment], console: Console, *, new: bool, segments: int | None = None
+) -> list[submit.Wanted]:
+    """The runs with their folders made, and seen to have the pictures that they began with, done or not. Raises UserError."""
     from ganhpc.cli.launching import local_launch
 
     seen: dict[str, held_data.Contents] = {}
+    opened = [submit.Wanted(local_launch.open_run(runs, e, seen, new=new), e, segments) for e in experiments]
     for w in opened:
         local_launch.hold_data(w.run, w.experiment, console, seen)
+    return opened
+
+
+def compare_data(wanted: Sequence[submit.Wanted]) -> None:
+    """The same of planned runs, without writing anything."""
+    from ganhpc.cli.launching import local_launch
+
+    seen: dict[str, held_data.Contents] = {}
+    for w in wanted:
+        local_launch.compare_data(w.run, w.experiment, seen)
 
 
 def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:

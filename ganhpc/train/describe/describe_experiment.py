@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
 from ganhpc.datasets.catalogue import SETS, names
 from ganhpc.runs.experiment import Experiment, options
@@ -110,7 +111,9 @@ def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int
         raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, names())}.")
     elif size:
         return (3, size, size), 0
-    raise UserError(f"the size of the images of --data {experiment.data} is not known here: give --image-size.")
+    raise UserError(
+        f"the size of the images of --data {printable(experiment.data)} is not known here: give --image-size."
+    )
 
 
 def input_shape(net: nn.Module, shape: tuple[int, int, int]) -> tuple[int, ...]:
