@@ -320,3 +320,17 @@ def test_the_jobs_of_the_plan_are_json_to_the_second() -> None:
         ],
     }
     assert not math.isnan(made.slots[0].seconds)
+
+
+def test_the_gap_holds_across_an_edge_without_time_around_it() -> None:
+    sharp = dataclasses.replace(NIGHTLY, end_before_edge=0, start_after_edge=0, gap=61)
+    made = laid(sharp, "2026-11-24T08:00", "2026-11-24T12:00")
+    assert [(f"{slot.start:%H:%M:%S}", f"{slot.end:%H:%M:%S}") for slot in made.slots] == [
+        ("08:00:00", "09:00:00"),
+        ("09:01:01", "12:00:00"),
+    ]
+
+
+def test_a_scheduler_that_holds_jobs_back_without_reservations_is_not_bound_by_their_number() -> None:
+    made = laid(STUDENT, "2026-11-23T17:30", "2026-11-26T09:00", scheduler="oar")
+    assert made.slots[-1].end == paris("2026-11-26T08:59")

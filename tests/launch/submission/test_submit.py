@@ -298,6 +298,7 @@ def test_what_the_site_made_of_a_job_is_said(tmp_path: Path) -> None:
 
     class Shortens(Fake):
         def granted(self, job: str) -> list[Job]:
+            assert job == "1"
             return [Job(job, JobState.WAITING, walltime=1800)]
 
     (sent,) = send(submission(Shortens(), job(w, 0, "now")), [w], "student")
