@@ -145,7 +145,7 @@ def _scans_like(cls: type[Experiment], word: str) -> list[Any]:
 def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Train here, or submit; or show what was trained, or would be."""
     from ganhpc.core import settings as site
-    from ganhpc.launch.schedulers.registry import pick
+    from ganhpc.launch.schedulers.choice import pick
     from ganhpc.launch.schedulers.typed_requests import asked
     from ganhpc.launch.submission.launch_context import LaunchContext
 

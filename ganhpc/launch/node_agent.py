@@ -8,9 +8,9 @@ Never imports torch.
 from __future__ import annotations
 
 import datetime as dt
-import importlib
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -18,7 +18,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import ModuleType
 
 import click
 
@@ -26,8 +25,8 @@ from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.printable import say_error
-from ganhpc.launch.schedulers import script_text
-from ganhpc.launch.schedulers.base import JobState
+from ganhpc.launch.schedulers import registry, script_text
+from ganhpc.launch.schedulers.base import JobState, NodeSide
 from ganhpc.launch.submission import readiness
 from ganhpc.runs import cores, file_owner, stop_requests, submission_record
 from ganhpc.runs import job_deadline as bound
@@ -61,7 +60,11 @@ PORT = 29_400
 @click.option("--until", default="", help="when the job must have ended even if it starts late (ISO, with offset)")
 @click.option("--last", is_flag=True, help="the run ends with this job")
 @click.option("--again", is_flag=True, help="send the job again where the run is not done at its end")
-@click.option("--follower", default="", help="set on the other nodes of an OAR job: RANK:NODES:FIRST_HOST")
+@click.option(
+    "--follower",
+    default="",
+    help="set on the other nodes, where the scheduler starts the script on the first only: RANK:NODES:FIRST_HOST",
+)
 def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again: bool, follower: str) -> None:
     """Train one segment of the run in FOLDER inside this job."""
     begun = time.time()
@@ -105,7 +108,7 @@ class Segment:
         # Trainers on the other nodes of a job have the same owner.
         self.owner = (follower and os.environ.get(file_owner.OWNER)) or job or file_owner.process(os.getpid())
         lives = self.scheduler.lives if self.scheduler else _nobody_says
-        self.claim = Claim(run, Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", "")), lives)
+        self.claim = Claim(run, self._job(), lives)
         self.follower = bool(follower)
         self.others: list[str] = []
         self.warned = False
@@ -120,7 +123,13 @@ class Segment:
             hosts = self.scheduler.hosts() if self.scheduler else []
             self.rank = self.scheduler.node_rank() if self.scheduler else 0
             self.nodes, self.first = max(1, len(hosts)), (hosts or [socket.gethostname()])[0]
-            self.others = hosts[1:] if self.rank == 0 and os.environ.get("GANHPC_SCHEDULER") == "oar" else []
+            self.others = hosts[1:] if self.scheduler and self.scheduler.REMOTE_SHELL else []
+
+    def _job(self) -> Job:
+        if not self.scheduler:
+            return Job.mine(self.owner)
+        id = os.environ.get(self.scheduler.JOB_VARIABLE, "")
+        return Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", ""), self.scheduler.cluster_name(), id)
 
     def train(self) -> int:
         """Run the trainer to its end. Returns the job's exit code."""
@@ -269,10 +278,10 @@ class Segment:
         trainer = ["-m", "ganhpc.train", str(self.run.folder)]
         if self.nodes * self.tasks == 1:
             return [sys.executable, *trainer]
-        job = os.environ.get("SLURM_JOB_ID") or os.environ.get("OAR_JOB_ID") or "0"
+        job = self.claim.job.id or "0"
         # A port of the job's own: two jobs may share a node.
         meeting = [
-            f"--rdzv-endpoint={self.first}:{PORT + int(job) % 1000}",
+            f"--rdzv-endpoint={self.first}:{PORT + int(re.sub(r'[^0-9]', '', job) or 0) % 1000}",
             "--rdzv-backend=c10d",
             f"--rdzv-id=ganhpc-{job}",
         ]
@@ -292,7 +301,8 @@ class Segment:
         return {**os.environ, **cores.for_trainer(os.environ), **mine, **alone, DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
-        """OAR starts the script on the first node only: oarsh reaches the others."""
+        """Start this program on another node of the job, where the scheduler starts the script on the first only."""
+        assert self.scheduler
         words = [
             sys.executable,
             "-m",
@@ -304,7 +314,7 @@ class Segment:
         passed = (
             "PYTHONPATH",
             "GANHPC_SCHEDULER",
-            "OAR_JOB_ID",
+            self.scheduler.JOB_VARIABLE,
             "OMP_NUM_THREADS",
             "GANHPC_CONFIG",
             "GANHPC_DATA",
@@ -314,7 +324,7 @@ class Segment:
         line = script_text.command(["env", *(f"{key}={value}" for key, value in exports.items()), *words])
         line = script_text.shell("cd {} && exec {}", script_text.word(Path.cwd()), line)
         # The shell at the other end is the user's own, whichever that is.
-        return subprocess.Popen(["oarsh", host, script_text.command(["exec", "bash", "-c", line])])
+        return subprocess.Popen([*self.scheduler.REMOTE_SHELL, host, script_text.command(["exec", "bash", "-c", line])])
 
 
 def _before_trainer() -> None:
@@ -329,10 +339,10 @@ def _nobody_says(job: str) -> None:
     del job
 
 
-def scheduler_module() -> ModuleType | None:
-    """The module that knows this job's scheduler, or None outside a job."""
+def scheduler_module() -> NodeSide | None:
+    """The node side of this job's scheduler, or None outside a cluster's job."""
     name = os.environ.get("GANHPC_SCHEDULER", "")
-    return importlib.import_module(f"ganhpc.launch.schedulers.{name}") if name in ("slurm", "oar") else None
+    return registry.node_side(name) if name in registry.CLUSTERS else None
 
 
 if __name__ == "__main__":

@@ -40,10 +40,9 @@ class Job:
     host: str
 
     @staticmethod
-    def mine(owner: str, scheduler: str, environ: dict[str, str] | os._Environ[str] = os.environ) -> Job:
-        """This process's job."""
-        id = environ.get("SLURM_JOB_ID" if scheduler == "slurm" else "OAR_JOB_ID", "") if scheduler else ""
-        return Job(owner, scheduler, environ.get("SLURM_CLUSTER_NAME", ""), id, socket.gethostname())
+    def mine(owner: str, scheduler: str = "", cluster: str = "", id: str = "") -> Job:
+        """A job on this machine."""
+        return Job(owner, scheduler, cluster, id, socket.gethostname())
 
     def is_same(self, other: Job) -> bool:
         """Whether both are one job, before and after it was sent again."""

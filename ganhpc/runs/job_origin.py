@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from ganhpc.runs.run_files import Entry, Request
@@ -75,17 +75,12 @@ def elsewhere(record: Request, here: Origin) -> list[Entry]:
     return [e for e in record["jobs"] if not here.may_ask(e) and may_live(e, record)]
 
 
-def said(entries: Iterable[Entry], titles: dict[str, str]) -> str:
-    """Where jobs are, in words: `job 7 on the Slurm cluster 'alpha' (user alice)`; `titles` are the schedulers' names in sentences."""
-    return " and ".join(dict.fromkeys(_said(entry, titles) for entry in entries))
+def said(entries: Iterable[Entry], place: Callable[[str, str], str]) -> str:
+    """Where jobs are, in words: `job 7 on the Slurm cluster 'alpha' (user alice)`; `place` words a scheduler and its cluster."""
+    return " and ".join(dict.fromkeys(_said(entry, place) for entry in entries))
 
 
-def _said(entry: Entry, titles: dict[str, str]) -> str:
-    name = entry.get("scheduler", "")
-    title, cluster = titles.get(name, name or "a scheduler"), entry.get("cluster", "")
-    place = (
-        f"{title} of {cluster}" if name == "oar" else f"the {title} cluster {cluster!r}" if name == "slurm" else title
-    )
-    where = place if name in ("oar", "slurm") and cluster else f"{title}{f' ({cluster})' if cluster else ''}"
+def _said(entry: Entry, place: Callable[[str, str], str]) -> str:
+    where = place(entry.get("scheduler", ""), entry.get("cluster", ""))
     number = f"job {entry['job_id']}" if entry["job_id"] else "a job that is being submitted"
     return f"{number} on {where} (user {entry.get('user') or 'not known'})"

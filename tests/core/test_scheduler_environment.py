@@ -21,9 +21,9 @@ from ganhpc.core.scheduler_environment import KEPT, TAKEN, for_commands
 from ganhpc.core.settings import Site
 from ganhpc.core.subprocesses import ask
 from ganhpc.launch.schedulers.base import JobRequest
+from ganhpc.launch.schedulers.choice import pick
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.launch.schedulers.oar import Oar
-from ganhpc.launch.schedulers.registry import pick
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission.submit import write_script
 from ganhpc.runs import file_owner

@@ -19,6 +19,7 @@ from ganhpc.cli.common_options import RUNS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
+from ganhpc.launch.schedulers.registry import job_variables
 from ganhpc.runs import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans import scan_record
@@ -28,7 +29,6 @@ REFRESH = 10.0
 PATIENCE = 60.0
 """Seconds for TensorBoard to begin to listen."""
 ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT too: a shell in the background has it ignored
-JOB_VARIABLES = ("OAR_JOB_ID", "SLURM_JOB_ID")
 
 command = Sections(
     "board",
@@ -119,7 +119,7 @@ def _serve(
 
 def _say_tunnel(port: int, node: str | None, login: str | None) -> None:
     line = tensorboard_server.tunnel(port, node=node, login=login)
-    if not node and not login and any(name in os.environ for name in JOB_VARIABLES) and "-J" not in line:
+    if not node and not login and any(name in os.environ for name in job_variables()) and "-J" not in line:
         say(f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True)
     say(f"on the laptop  {line}")
     say(f"then open      http://localhost:{line.split('-L ')[1].split(':')[0]}/")

@@ -14,7 +14,7 @@ from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import shell_word
 from ganhpc.launch.schedulers.base import JobState
-from ganhpc.launch.schedulers.registry import answering
+from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status, submit
 from ganhpc.launch.submission.job_status import Known, View
 from ganhpc.runs import find_run, submission_record

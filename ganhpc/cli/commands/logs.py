@@ -15,7 +15,7 @@ from ganhpc.cli.views.live_progress import LogTail
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import printable, printable_lines
-from ganhpc.launch.schedulers.registry import answering
+from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import View
 from ganhpc.runs.find_run import find_run

@@ -24,8 +24,9 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant
-from ganhpc.launch.schedulers.base import SAID, Job
-from ganhpc.launch.schedulers.registry import named, pick
+from ganhpc.launch.schedulers.base import Job
+from ganhpc.launch.schedulers.choice import pick
+from ganhpc.launch.schedulers.registry import named
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
@@ -167,9 +168,7 @@ def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
         say("nothing is submitted: --yes submits without a question.", err=True)
         return False
     n = len(submission.jobs)
-    return click.confirm(
-        f"submit {'these' if n > 1 else 'this'} {counted(n, 'job')} to {SAID[submission.scheduler.name]}?"
-    )
+    return click.confirm(f"submit {'these' if n > 1 else 'this'} {counted(n, 'job')} to {submission.scheduler.title}?")
 
 
 def _option(option: Option) -> click.Option:

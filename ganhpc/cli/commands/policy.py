@@ -18,7 +18,8 @@ from ganhpc.core.units import counted
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import Policy, explain, packaged_policies, say_seconds
 from ganhpc.launch.schedulers.base import Scheduler
-from ganhpc.launch.schedulers.registry import CHOICES, named, pick
+from ganhpc.launch.schedulers.choice import pick
+from ganhpc.launch.schedulers.registry import CHOICES, named
 from ganhpc.launch.submission import policy_choice
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.runs.find_run import find_run

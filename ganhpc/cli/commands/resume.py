@@ -13,7 +13,8 @@ from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections
 from ganhpc.cli.output import say, screen
 from ganhpc.core import settings as site
 from ganhpc.launch.schedulers.base import Scheduler
-from ganhpc.launch.schedulers.registry import CHOICES, pick
+from ganhpc.launch.schedulers.choice import pick
+from ganhpc.launch.schedulers.registry import CHOICES
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import policy_choice
 from ganhpc.launch.submission import prepare as submit

@@ -21,7 +21,7 @@ from ganhpc.core import settings
 from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
 from ganhpc.launch.schedulers.base import JobState
-from ganhpc.launch.schedulers.registry import answering
+from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import Known, View
 from ganhpc.runs import find_run

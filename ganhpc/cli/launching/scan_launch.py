@@ -18,7 +18,8 @@ from ganhpc.core import settings as site
 from ganhpc.core.errors import Busy, UserError
 from ganhpc.core.units import counted
 from ganhpc.datasets import held_data
-from ganhpc.launch.schedulers.registry import named, pick
+from ganhpc.launch.schedulers.choice import pick
+from ganhpc.launch.schedulers.registry import named
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext

@@ -20,8 +20,8 @@ from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
 from ganhpc.launch.planner.planning_window import Window
-from ganhpc.launch.schedulers import oar_request, script_text
-from ganhpc.launch.schedulers.base import SAID, Job, Scheduler
+from ganhpc.launch.schedulers import script_text
+from ganhpc.launch.schedulers.base import Job, Scheduler
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
@@ -224,15 +224,15 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
 
 def asks(submission: submit.Submission) -> str:
     """What each job asks for, in a sentence."""
-    if submission.scheduler.name == "local" or not submission.jobs:
+    if not submission.scheduler.command or not submission.jobs:
         return ""
     request, site = submission.jobs[0].request, submission.scheduler.site
     gpus = f"{request.gpus_per_node or 'no'} GPU{'s' * (request.gpus_per_node > 1)}"
     usual = request.gpus_per_node and (request.typed_gpus, site.gpus_per_node) == (None, None)
     usual = usual and submission.scheduler.own_gpus() is None
     way = "; --device cpu asks for none, gpus_per_node in the settings for others" if usual else ""
-    if submission.scheduler.name == "oar" and site.resources:
-        return f"each job asks for {oar_request.with_typed(site.resources, request.typed_nodes, request.typed_gpus)}."
+    if own := submission.scheduler.asked_resources(request):
+        return f"each job asks for {own}."
     return f"each job asks for {request.nodes} node{'s' * (request.nodes > 1)} with {gpus}{' each' * (request.nodes > 1)}{way}."
 
 
@@ -249,7 +249,7 @@ def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
     """The slots of a plan in order, with why each begins and ends where it does. Reads well from 80 columns on."""
     policy = submission.policy
     table = Table(
-        title=f"{SAID[submission.scheduler.name]}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
+        title=f"{submission.scheduler.title}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
         title_justify="left",
         box=None,
         pad_edge=False,

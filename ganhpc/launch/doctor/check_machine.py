@@ -15,8 +15,9 @@ from typing import Any
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import ask
-from ganhpc.core.whoami import user_name
 from ganhpc.launch.doctor.finding import Finding, bad, good, note
+from ganhpc.launch.schedulers import registry
+from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.submission import readiness
 
 LITTLE, TOO_LITTLE = 2_000_000_000, 200_000_000
@@ -126,17 +127,17 @@ def quotas(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 def check_schedulers() -> Iterator[Finding]:
-    """OAR and Slurm: their commands, and whether their servers answer."""
-    found = [name for name in ("oarsub", "sbatch") if shutil.which(name)]
-    if not found:
+    """The schedulers of clusters: their commands, and whether their servers answer."""
+    here = [each for each in map(registry.scheduler_class, registry.CLUSTERS) if shutil.which(each.command)]
+    if not here:
         yield good("schedulers", "none: jobs run on this machine", found=[])
-    if "oarsub" in found:
-        yield _server("oar", ["oarstat", "-u", user_name()], "OAR_JOB_ID")
-    if "sbatch" in found:
-        yield _server("slurm", ["scontrol", "ping"], "SLURM_JOB_ID")
+    for each in here:
+        yield _server(each(site.Site()))
 
 
-def _server(name: str, command: list[str], job: str) -> Finding:
+def _server(scheduler: Scheduler) -> Finding:
+    name, command = scheduler.name, list(scheduler.ping())
+    job = registry.node_side(name).JOB_VARIABLE
     answer = ask(command, SCHEDULER_SECONDS)
     facts = {"scheduler": name, "answers": False}
     asked = f"`{' '.join(command)}`"
@@ -144,7 +145,7 @@ def _server(name: str, command: list[str], job: str) -> Finding:
         said = f"gives no answer to {asked} in {SCHEDULER_SECONDS:.0f} s"
     elif answer.code:
         said = f"answers {asked} with: {answer.last_words[:160] or f'exit code {answer.code}'}"
-    elif name == "slurm" and " UP" not in answer.out:
+    elif not scheduler.is_up(answer):
         said = f"is down: {answer.last_words[:160]}"
     else:
         where = (
@@ -152,20 +153,13 @@ def _server(name: str, command: list[str], job: str) -> Finding:
             if job in os.environ
             else "this is outside of any job (don't train on a frontend)"
         )
-        return good(name, f"answers; {where}{_accounting(name)}", **facts | {"answers": True})
+        return good(name, f"answers; {where}{scheduler.remark()}", **facts | {"answers": True})
     return note(
         name,
         f"is installed but {said}",
         "Try again later or on the site's frontend; jobs can run on this machine.",
         **facts,
     )
-
-
-def _accounting(name: str) -> str:
-    """Whether Slurm keeps accounts: without them it forgets a job minutes after its end."""
-    if name != "slurm" or ask(["sacct", "-n", "-X", "-S", "now"], SCHEDULER_SECONDS).code == 0:
-        return ""
-    return "; without accounting (sacct), so old jobs are forgotten"
 
 
 def check_time_zone(configured: str | None) -> Iterator[Finding]:

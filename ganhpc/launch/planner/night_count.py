@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ganhpc.launch.planner.planner import Margins, Work, plan
 from ganhpc.launch.planner.planning_window import tonight
-from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities
 from ganhpc.launch.policy.policy import Policy
 
 MOST = 60
@@ -36,14 +36,14 @@ def nights(
     policy: Policy,
     now: dt.datetime,
     tz: dt.tzinfo,
-    scheduler: str | Capabilities = "local",
+    able: Capabilities = QUEUE,
     margins: Margins | None = None,
 ) -> Nights | None:
     """The nights that `works` fill, one job after another, planned with `margins`; None where not even one slot fits into a night."""
     moment, rest, count, empty, kept = now, list(works), 0, 0, margins or Margins()
     first = last = None
     for _ in range(MOST):
-        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), scheduler, margins=kept)
+        laid = plan(rest, policy, (), moment, tz, tonight(policy, tz, moment), able, margins=kept)
         if laid.slots:
             count, empty = count + 1, 0
             first, last = first or laid.slots[0].start, laid.slots[-1].end

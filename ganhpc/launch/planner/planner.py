@@ -17,7 +17,7 @@ from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.launch.planner.planning_window import Window, tonight
-from ganhpc.launch.planner.submission_modes import Capabilities, Draft, capabilities, choose_kinds, deadlines
+from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_kinds, deadlines
 from ganhpc.launch.policy.calendar import seconds_of
 from ganhpc.launch.policy.constraints import Busy, Rules, Span
 from ganhpc.launch.policy.policy import Policy, say_seconds
@@ -128,7 +128,7 @@ def plan(
     now: dt.datetime,
     tz: dt.tzinfo,
     window: Window | None = None,
-    scheduler: str | Capabilities = "local",
+    scheduler: Capabilities = QUEUE,
     overhead: Overhead = Overhead(),
     margins: Margins = Margins(),
 ) -> Plan:
@@ -137,13 +137,14 @@ def plan(
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
     Raises UserError where the window is empty.
     """
-    able = capabilities(scheduler)
     rules = Rules(policy, tz, now, busy)
     if window is None:
-        window = tonight(policy, tz, now, edge_pair=able.reservations and rules.reservations_left >= 2)
-    filler = _Filler(rules, window, able, overhead, runs, margins)
+        window = tonight(policy, tz, now, edge_pair=scheduler.reservations and rules.reservations_left >= 2)
+    filler = _Filler(rules, window, scheduler, overhead, runs, margins)
     filler.fill()
-    return Plan(_slots(filler.drafts, rules, able, margins.shortest + margins.late), tuple(filler.remainders()), window)
+    return Plan(
+        _slots(filler.drafts, rules, scheduler, margins.shortest + margins.late), tuple(filler.remainders()), window
+    )
 
 
 class _Filler:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ganhpc.core.errors import UserError, nearest
 from ganhpc.launch.policy.constraints import NEVER, Rules, Span
 
 
@@ -21,23 +20,8 @@ class Capabilities:
     """A queue on this machine, run in order."""
 
 
-SCHEDULERS = {
-    able.name: able
-    for able in (
-        Capabilities("oar", reservations=True, begin=True),
-        Capabilities("slurm", begin=True),
-        Capabilities("local", queue=True),
-    )
-}
-
-
-def capabilities(scheduler: str | Capabilities) -> Capabilities:
-    """What the scheduler of this name can do. Raises UserError for an unknown name."""
-    if isinstance(scheduler, Capabilities):
-        return scheduler
-    if scheduler not in SCHEDULERS:
-        raise UserError(f"there is no scheduler {scheduler!r}: {nearest(scheduler, SCHEDULERS)}.")
-    return SCHEDULERS[scheduler]
+QUEUE = Capabilities("local", queue=True)
+"""A queue that runs jobs in order and can do nothing else, as this machine's does."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ import datetime as dt
 import functools
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
+from typing import ClassVar, Protocol
 from zoneinfo import ZoneInfo
 
 from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.subprocesses import Answer
 from ganhpc.core.whoami import expand
-from ganhpc.launch.planner.submission_modes import Capabilities, capabilities
+from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.runs.job_origin import Origin
@@ -26,10 +28,6 @@ HANDED_ON = ("GANHPC_CONFIG", "GANHPC_DATA")
 
 JOB_NAME = "ganhpc"
 """The name of every job: Slurm's singleton is one at a time per name and user, so all share it."""
-
-
-SAID = {"oar": "OAR", "slurm": "Slurm", "local": "the queue of this machine"}
-"""Schedulers in sentences."""
 
 
 class JobState(str, Enum):
@@ -178,9 +176,23 @@ class Refused(Exception):
 
 
 class Scheduler(ABC):
-    """One scheduler. Everything that talks to it has a time limit."""
+    """One scheduler, as the launcher sees it. Everything that talks to it has a time limit.
 
-    name: str
+    Its module has the node side too (`NodeSide`), unless its jobs run without one.
+    """
+
+    name: ClassVar[str]
+    """The word for --on and for records; also in the names of its templates: NAME.sh, night_NAME.sh."""
+    title: ClassVar[str]
+    """Its name in sentences."""
+    able: ClassVar[Capabilities]
+    """What the planner may use of it, where the settings and its version take nothing away."""
+    command: ClassVar[str] = ""
+    """The command that submits: where it is on the PATH, this machine is part of a cluster. Empty: its jobs run on this machine."""
+    typed_as: ClassVar[Mapping[str, str]] = {"queue": "queue", "account": "account"}
+    """Value of the command line -> field of the settings that it replaces, where another scheduler's differs."""
+    lacks: ClassVar[Mapping[str, str]] = {}
+    """Value of the command line that it does not know -> what to type instead."""
     default_policy = "student"
     """The policy where nobody has named one."""
     codes_of_resources: frozenset[int] = frozenset()
@@ -204,8 +216,36 @@ class Scheduler(ABC):
         return self.find()
 
     def capabilities(self) -> Capabilities:
-        """What the planner may use of it."""
-        return capabilities(self.name)
+        """What the planner may use of it, by its version and the settings."""
+        return self.able
+
+    @classmethod
+    def place(cls, cluster: str) -> str:
+        """Its server or cluster in a sentence; `cluster` may be empty."""
+        return f"{cls.title} ({cluster})" if cluster else cls.title
+
+    def ping(self) -> Sequence[str]:
+        """A command that succeeds where its server answers."""
+        return [self.command]
+
+    def is_up(self, answer: Answer) -> bool:
+        """Whether the answer to `ping`, which succeeded, says that the server is up."""
+        del answer
+        return True
+
+    def remark(self) -> str:
+        """A remark for `doctor` on a server that answers, such as '; without accounting'."""
+        return ""
+
+    def of_type(self, name: str) -> tuple[str, ...] | None:
+        """The words for a job type of this name that the settings do not define; None where there is none."""
+        del name
+        return None
+
+    def asked_resources(self, request: JobRequest) -> str | None:
+        """The resources in the scheduler's own words, where the settings name them; None where they are nodes and GPUs."""
+        del request
+        return None
 
     @abstractmethod
     def find(self) -> Found:
@@ -249,6 +289,39 @@ class Scheduler(ABC):
     @abstractmethod
     def cancel(self, job: str) -> None:
         """End the job, whether it waits or runs. Raises UserError where that fails."""
+
+
+class NodeSide(Protocol):
+    """The functions and facts that a scheduler's module has for its jobs on their nodes."""
+
+    JOB_VARIABLE: str
+    """The variable with the job's id."""
+    REMOTE_SHELL: Sequence[str]
+    """The command that reaches the job's other nodes, where the script starts on the first only; empty where it starts on each."""
+
+    def enclosing_job(self) -> str:
+        """The id of the job on whose node this process runs; empty elsewhere, on a frontend inside a job's shell too."""
+
+    def cluster_name(self) -> str:
+        """The cluster, as the job's variables name it; may be empty."""
+
+    def job_name(self) -> str:
+        """A name of this job, and of no other, nor of its own start before it was sent again; empty outside a job."""
+
+    def job_end(self) -> float | None:
+        """When this job really ends, in seconds since 1970; None where the scheduler doesn't say."""
+
+    def lives(self, job: str) -> bool | None:
+        """Whether a job runs; None where it can't be told, or it is about to end."""
+
+    def hosts(self) -> list[str]:
+        """The names of the job's nodes, the first one first."""
+
+    def node_rank(self) -> int:
+        """This node's place among the job's nodes."""
+
+    def go_on(self) -> int:
+        """Have this job sent again; returns the exit code to end with."""
 
 
 def system_zone() -> dt.tzinfo:

@@ -15,6 +15,7 @@ from pathlib import Path
 from ganhpc.core import locks
 from ganhpc.core.files import storage_errors
 from ganhpc.core.settings import ROOT, state_folder
+from ganhpc.launch.planner.submission_modes import QUEUE
 from ganhpc.launch.schedulers import local_queue_jobs, script_text
 from ganhpc.launch.schedulers.base import (
     Found,
@@ -36,7 +37,8 @@ RUNNER_LOCK = "runner.lock"
 class Local(Scheduler):
     """See the module."""
 
-    name = "local"
+    name, title = "local", "the queue of this machine"
+    able = QUEUE
     default_policy = "none"
 
     def find(self) -> Found:

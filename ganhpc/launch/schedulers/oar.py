@@ -16,7 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.submission_modes import Capabilities
-from ganhpc.launch.schedulers import oar_request, option_words, script_text
+from ganhpc.launch.schedulers import oar_request, option_words, own_addresses, script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Found,
@@ -47,7 +47,10 @@ AGAIN_CODE = 99
 class Oar(Scheduler):
     """See the module."""
 
-    name = "oar"
+    name, title, command = "oar", "OAR", "oarsub"
+    able = Capabilities("oar", reservations=True, begin=True)
+    typed_as = {"queue": "queue", "account": "project"}
+    lacks = {"qos": "OAR has no qualities of service: type --queue or --type"}
     codes_of_resources = frozenset({5, 8, 255})
 
     def find(self) -> Found:
@@ -55,13 +58,27 @@ class Oar(Scheduler):
             other = next((name for name in ("oarstat", "oardel") if shutil.which(name)), None)
             aside = f", though {other} is" if other else ""
             return Found(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
-        answer = ask(["oarstat", "-u", user_name(), "-J"], 10)
+        answer = ask([*self.ping(), "-J"], 10)
         if answer.code is None:
             return Found(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
         if answer.code != 0:
             why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
             return Found(False, why, installed=True)
         return Found(True, "oarsub is here and OAR's server answers", installed=True)
+
+    def ping(self) -> list[str]:
+        return ["oarstat", "-u", user_name()]
+
+    @classmethod
+    def place(cls, cluster: str) -> str:
+        return f"{cls.title} of {cluster}" if cluster else cls.title
+
+    def of_type(self, name: str) -> tuple[str, ...]:
+        return (f"-t '{name}'",) if "'" not in name else (f"-t {name}",)
+
+    def asked_resources(self, request: JobRequest) -> str | None:
+        own = self.site.resources
+        return oar_request.with_typed(own, request.typed_nodes, request.typed_gpus) if own else None
 
     def cluster(self) -> str:
         """The site: the domain of its machines, such as grenoble.grid5000.fr; without one, OAR's server where its settings can be read,
@@ -239,7 +256,21 @@ def _why(answer: Answer) -> str:
     return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
 
-# -- on the node --------------------------------------------------------------------------------------------------------
+# -- on the node (ganhpc.launch.schedulers.base.NodeSide) -----------------------------------------------------------------
+
+JOB_VARIABLE = "OAR_JOB_ID"
+REMOTE_SHELL = ("oarsh",)
+
+
+def enclosing_job() -> str:
+    """The job on whose node this process runs: `oarsub -C` sets the job's variables on the frontend too."""
+    job = os.environ.get(JOB_VARIABLE, "")
+    return job if job.isdigit() and own_addresses.is_one_of(os.environ.get("OAR_NODEFILE", "")) else ""
+
+
+def cluster_name() -> str:
+    """Not told on the node."""
+    return ""
 
 
 def job_end() -> float | None:

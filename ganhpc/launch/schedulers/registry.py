@@ -1,77 +1,59 @@
-"""Which scheduler a command means: the one that is named, or the first that is here."""
+"""The schedulers, one line each. All that is known of one stands in its own module: the class (Scheduler) and the node side (NodeSide)."""
 
 from __future__ import annotations
 
 import importlib
+from typing import cast
 
-from ganhpc.core import settings
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.settings import Site
-from ganhpc.launch.schedulers.base import SAID, Scheduler
-from ganhpc.launch.schedulers.enclosing_job import inside
+from ganhpc.launch.schedulers.base import NodeSide, Scheduler
 
-KNOWN = ("local", "slurm", "oar")
-CHOICES = ("auto", *KNOWN)
+SCHEDULERS = {
+    "local": "Local",
+    "slurm": "Slurm",
+    "oar": "Oar",
+}
+"""Module of this folder, which is the word for --on -> its class. Modules are imported when they are asked for."""
+CHOICES = ("auto", *SCHEDULERS)
+CLUSTERS = tuple(name for name in reversed(SCHEDULERS) if name != "local")
+"""Those of clusters, in the order in which `auto` looks for them."""
 
 
-def named(name: str, site: Site) -> Scheduler:
-    """The scheduler called `name`: schedulers/<name>.py, whose class is named after it.
+def scheduler_class(name: str) -> type[Scheduler]:
+    """The class of the scheduler called `name`.
 
     Raises UserError for any other word: it may come from a run's record, and must not name a module.
     """
-    if name not in KNOWN:
-        raise UserError(f"there is no scheduler {name!r}: {nearest(name, KNOWN)}.")
+    if name not in SCHEDULERS:
+        raise UserError(f"there is no scheduler {name!r}: {nearest(name, SCHEDULERS)}.")
     module = importlib.import_module(f"ganhpc.launch.schedulers.{name}")
-    return getattr(module, name.capitalize())(site)
+    return cast(type[Scheduler], getattr(module, SCHEDULERS[name]))
 
 
-def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
-    """(the scheduler, or None for this machine; why). auto: this machine inside a job; else OAR, then Slurm, where its server answers.
-
-    Raises UserError where a named scheduler can't be used, or where a cluster's commands are here and its server doesn't answer: this is
-    likely its frontend, on which nothing may train. A dry run can do without the server.
-    """
-    if on == "local":
-        return None, "--on local"
-    if on in ("slurm", "oar"):
-        scheduler = named(on, site)
-        found = scheduler.found
-        if not found.here and not dry_run:
-            raise UserError(
-                f"--on {on}: {found.why}; {_later(found.installed, on)}--dry-run to see what would be sent."
-            )
-        return scheduler, found.why
-    if job := inside():
-        return None, f"inside job {job.id} of {SAID[job.scheduler]}; --on {job.scheduler} submits another one"
-    return _first(site, dry_run=dry_run)
+def named(name: str, site: Site) -> Scheduler:
+    """The scheduler called `name`. Raises UserError for an unknown name."""
+    return scheduler_class(name)(site)
 
 
-def _later(installed: bool, name: str) -> str:
-    """What to type where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
-    if installed:
-        return f"type the same command later, when {SAID[name]} answers, --on local where this machine may compute, or "
-    return "type --on local to train on this machine, or "
+def node_side(name: str) -> NodeSide:
+    """The node side of a cluster's scheduler."""
+    assert name in CLUSTERS, name
+    return cast(NodeSide, importlib.import_module(f"ganhpc.launch.schedulers.{name}"))
 
 
-def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
-    """The first scheduler whose server answers; None where no cluster's commands are here."""
-    schedulers = [named(name, site) for name in ("oar", "slurm")]
-    if up := next((each for each in schedulers if each.found.here), None):
-        return up, up.found.why
-    if down := next((each for each in schedulers if each.found.installed), None):
-        if dry_run:
-            return down, down.found.why
-        raise UserError(
-            f"{down.found.why}, and nothing may train on a cluster's frontend: type the same command later, when "
-            f"{SAID[down.name]} answers, or add --on local where this machine may compute (your own, or a node of yours)."
-        )
-    return None, "; ".join(each.found.why for each in schedulers)
+def title(name: str) -> str:
+    """The scheduler's name in sentences."""
+    return scheduler_class(name).title
 
 
-def answering(name: str) -> Scheduler:
-    """The scheduler called `name`, for questions. Raises UserError where it is not here."""
-    scheduler = named(name, settings.load())
-    found = scheduler.find()
-    if not found.here:
-        raise UserError(f"{SAID[name]} can't be asked here ({found.why}): the states of its jobs are those last seen.")
-    return scheduler
+def place(name: str, cluster: str) -> str:
+    """A scheduler's server or cluster in a sentence; both words come from a record, and may be of another version or empty."""
+    if name in SCHEDULERS:
+        return scheduler_class(name).place(cluster)
+    return f"{name or 'a scheduler'}{f' ({cluster})' if cluster else ''}"
+
+
+def job_variables() -> tuple[str, ...]:
+    """The variables that name a job in the environments of its processes."""
+    return tuple(node_side(name).JOB_VARIABLE for name in CLUSTERS)

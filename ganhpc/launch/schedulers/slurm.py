@@ -15,6 +15,7 @@ from pathlib import Path
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
+from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import option_words, script_text, slurm_reasons
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
@@ -77,7 +78,10 @@ STATES = Stated(
 class Slurm(Scheduler):
     """See the module."""
 
-    name = "slurm"
+    name, title, command = "slurm", "Slurm", "sbatch"
+    able = Capabilities("slurm", begin=True)
+    typed_as = {"queue": "partition", "account": "account"}
+    lacks = {"cluster": "a Slurm has one cluster: type --partition or --constraint"}
     codes_of_resources = frozenset({1})
 
     def find(self) -> Found:
@@ -85,12 +89,26 @@ class Slurm(Scheduler):
             other = next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None)
             aside = f", though {other} is" if other else ""
             return Found(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
-        answer = ask(["scontrol", "ping"], 10)
+        answer = ask(self.ping(), 10)
         if answer.code is None:
             return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
-        if " UP" not in answer.out:
+        if not self.is_up(answer):
             return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True)
         return Found(True, "sbatch is here and Slurm's server answers", installed=True)
+
+    def ping(self) -> list[str]:
+        return ["scontrol", "ping"]
+
+    def is_up(self, answer: Answer) -> bool:
+        return " UP" in answer.out
+
+    def remark(self) -> str:
+        accounting = ask(["sacct", "-n", "-X", "-S", "now"], SECONDS).code == 0
+        return "" if accounting else "; without accounting (sacct), so old jobs are forgotten"
+
+    @classmethod
+    def place(cls, cluster: str) -> str:
+        return f"the {cls.title} cluster {cluster!r}" if cluster else cls.title
 
     def cluster(self) -> str:
         answer = ask(["scontrol", "show", "config"], SECONDS) if shutil.which("scontrol") else None
@@ -356,6 +374,23 @@ def _output(log: Path) -> str:
     if not (text.isascii() and text.isprintable()) or "\\" in text:
         return "/dev/null"
     return text.replace("%", "%%")
+
+
+# -- on the node (ganhpc.launch.schedulers.base.NodeSide) -----------------------------------------------------------------
+
+JOB_VARIABLE = "SLURM_JOB_ID"
+REMOTE_SHELL = ()
+
+
+def enclosing_job() -> str:
+    """The job on whose node this process runs: `salloc` sets the job's variables on the frontend too, but not its node's name."""
+    job = os.environ.get(JOB_VARIABLE, "")
+    return job if job.isdigit() and os.environ.get("SLURMD_NODENAME") else ""
+
+
+def cluster_name() -> str:
+    """The cluster, where Slurm names it."""
+    return os.environ.get("SLURM_CLUSTER_NAME", "")
 
 
 def job_end() -> float | None:

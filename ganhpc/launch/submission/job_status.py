@@ -14,7 +14,8 @@ from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.printable import shell_word
-from ganhpc.launch.schedulers.base import JOB_NAME, SAID, Job, JobState, Scheduler, find_job
+from ganhpc.launch.schedulers import registry
+from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Scheduler, find_job
 from ganhpc.runs import job_origin, submission_record
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import RefusalSource
@@ -166,7 +167,7 @@ def _silent(run: Run, name: str, entry: submission_record.Entry, message: str, l
     if id := entry["job_id"]:
         asked = bool(message)
         if not asked:
-            place = job_origin.said([{**entry, "scheduler": name}], SAID)
+            place = job_origin.said([{**entry, "scheduler": name}], registry.place)
             message = f"{place.removeprefix(f'job {id} ')}: not asked here, and left alone"
         job = Job(id, JobState.UNKNOWN, message=message)
         living.setdefault(str(run.folder), []).append(Known(entry, job, name, asked))

@@ -10,7 +10,7 @@ from ganhpc.core import scheduler_environment
 from ganhpc.core.files import atomic_open
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
-from ganhpc.launch.schedulers.base import SAID, Prepared
+from ganhpc.launch.schedulers.base import Prepared
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Submission, Wanted
@@ -49,13 +49,13 @@ def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str
     ids = ", ".join(job.id for job in sent)
     left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
     names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
-    own = {} if submission.scheduler.name == "local" else {key: script_text.word(text) for key, text in names.items()}
+    own = {} if not submission.scheduler.command else {key: script_text.word(text) for key, text in names.items()}
     return script_text.fill(
         f"night_{submission.scheduler.name}.sh",
         **own,
         day=script_text.comment(f"{day:%A %d %B %Y}"),
         count=script_text.number(len(pairs)),
-        place=script_text.comment(SAID[submission.scheduler.name]),
+        place=script_text.comment(submission.scheduler.title),
         policy=script_text.comment(submission.policy.name),
         sent=script_text.shell(SENT, script_text.comment(ids)) if sent else NOTHING,
         steps=script_text.lines(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),

@@ -250,7 +250,7 @@ class _Requests:
         if resources.device == "cpu":
             return 0
         known = (resources.gpus_per_node, self.site.gpus_per_node, self.scheduler.own_gpus())
-        usual = 0 if self.scheduler.name == "local" else 1
+        usual = 0 if not self.scheduler.command else 1
         return next((number for number in known if number is not None), usual)
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:

@@ -20,7 +20,8 @@ from ganhpc.core.printable import shell_word
 from ganhpc.core.settings import state_folder
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers.base import SAID, Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
+from ganhpc.launch.schedulers import registry
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
 from ganhpc.launch.submission import granted, recent_jobs
 from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
 from ganhpc.launch.submission.recent_jobs import Submitted
@@ -98,7 +99,7 @@ def survey(
 def _others(w: Wanted, entries: Sequence[submission_record.Entry]) -> str:
     """The sentence on a run that somebody has submitted elsewhere."""
     return (
-        f"{w.run} is submitted elsewhere, as {job_origin.said(entries, SAID)}, which can't be asked here: nothing is submitted. "
+        f"{w.run} is submitted elsewhere, as {job_origin.said(entries, registry.place)}, which can't be asked here: nothing is submitted. "
         f"Type `python launch.py status {shell_word(w.run.name)}` there: once those jobs have ended, the same command goes on here. Or type it "
         f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {shell_word(w.run.name)} --elsewhere`."
     )
@@ -220,7 +221,7 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy
 
 
 def _offer(scheduler: Scheduler, refused: Refused) -> str:
-    return f"; {SAID[scheduler.name]} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
+    return f"; {scheduler.title} offers {refused.earliest:%a %d %b %H:%M:%S}" if refused.earliest else ""
 
 
 _NO_GPU = (
@@ -237,7 +238,7 @@ def _usual_gpu(submission: Submission, number: int) -> bool:
 
 def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, left: Sequence[Run]) -> UserError:
     """The sentence on a refused job; runs without any job are marked."""
-    name = SAID[submission.scheduler.name]
+    name = submission.scheduler.title
     ids = [job.id for job in sent]
     kept = f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay submitted" if ids else "nothing is submitted"
     if refused.unsure:

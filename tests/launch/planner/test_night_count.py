@@ -41,7 +41,7 @@ def hours(*lengths: float) -> list[Work]:
     ],
 )
 def test_a_night_of_the_student_policy_holds_thirteen_hours_of_jobs(lengths: list[float], count: int, end: str) -> None:
-    found = nights(hours(*lengths), STUDENT, THURSDAY, PARIS, "slurm")
+    found = nights(hours(*lengths), STUDENT, THURSDAY, PARIS, Slurm.able)
     assert found and (found.count, found.left) == (count, 0)
     assert found.start.isoformat() == "2026-11-26T19:01:00+01:00"
     assert found.end.isoformat() == end
@@ -65,17 +65,17 @@ def test_more_nights_than_are_planned_are_told_by_what_is_left() -> None:
 
 def test_what_fits_into_no_night_has_none() -> None:
     policy = dataclasses.replace(STUDENT, night_limit=1)
-    weekend = nights(hours(1), policy, THURSDAY, PARIS, "slurm")
+    weekend = nights(hours(1), policy, THURSDAY, PARIS, Slurm.able)
     assert weekend and (weekend.count, f"{weekend.start:%A}") == (1, "Friday"), "there is a place at the weekend"
     policy = dataclasses.replace(policy, weekend_limit=1)
-    assert nights(hours(1), policy, THURSDAY, PARIS, "slurm") is None
+    assert nights(hours(1), policy, THURSDAY, PARIS, Slurm.able) is None
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0.01, 8), min_size=1, max_size=12), st.integers(0, 7 * 24))
 def test_a_run_more_never_takes_fewer_nights(lengths: list[float], later: int) -> None:
     now = THURSDAY + dt.timedelta(hours=later)
-    fewer, all_of_them = (nights(hours(*some), STUDENT, now, PARIS, "slurm") for some in (lengths[:-1], lengths))
+    fewer, all_of_them = (nights(hours(*some), STUDENT, now, PARIS, Slurm.able) for some in (lengths[:-1], lengths))
     assert all_of_them and (not fewer or fewer.count <= all_of_them.count)
     most = sum(lengths) / 12.5 + 2  # a whole night has more than 12.5 hours for jobs
     assert all_of_them.count <= most

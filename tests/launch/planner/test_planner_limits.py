@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 from ganhpc.core.errors import UserError
 from ganhpc.launch.planner.planner import Margins, Overhead, Plan, Work, plan
 from ganhpc.launch.planner.planning_window import LOOKED_AHEAD, Window, from_now, tonight
-from ganhpc.launch.planner.submission_modes import Capabilities, capabilities
+from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.constraints import Busy
 from ganhpc.launch.policy.policy import Policy, load_policy
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
 
 PARIS = ZoneInfo("Europe/Paris")
 STUDENT, GRID, FREE = (load_policy(name) for name in ("student", "grid5000", "none"))
@@ -32,7 +34,7 @@ def paris(text: str) -> dt.datetime:
     return parse_instant(text, PARIS)
 
 
-def laid(policy: Policy, now: str, end: str, works: list[Work] | None = None, busy: tuple[Busy, ...] = (), scheduler: str | Capabilities = "slurm", **more: object) -> Plan:  # fmt: skip
+def laid(policy: Policy, now: str, end: str, works: list[Work] | None = None, busy: tuple[Busy, ...] = (), scheduler: Capabilities = Slurm.able, **more: object) -> Plan:  # fmt: skip
     """A plan from now to `end` for a run that never ends."""
     works = [Work("run", 10**7)] if works is None else works
     return plan(works, policy, busy, paris(now), PARIS, Window(paris(now), paris(end)), scheduler, **more)  # type: ignore[arg-type]
@@ -54,18 +56,18 @@ def test_a_slot_of_exactly_the_shortest_length_is_used_and_none_of_a_second_less
         end = start + dt.timedelta(seconds=room)
         if room:
             window = Window(start, end)
-            made = plan([Work("run", 10**6)], policy, [], start, PARIS, window, "slurm")
+            made = plan([Work("run", 10**6)], policy, [], start, PARIS, window, Slurm.able)
             assert seconds(made) == expected, "a window"
         alone = dataclasses.replace(policy, max_jobs=1)
         there = [Busy(start, start + dt.timedelta(hours=1)), Busy(end + dt.timedelta(hours=1), end + dt.timedelta(hours=2))]  # fmt: skip
-        made = plan([Work("run", 10**6)], alone, there, start, PARIS, Window(start, there[1].start + dt.timedelta(hours=1)), "slurm")  # fmt: skip
+        made = plan([Work("run", 10**6)], alone, there, start, PARIS, Window(start, there[1].start + dt.timedelta(hours=1)), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "between two jobs"
         now = paris("2026-11-24T09:00") - dt.timedelta(seconds=60 + room)
-        made = plan([Work("run", 10**6)], dataclasses.replace(NIGHTLY, min_slot=least), [], now, PARIS, Window(now, paris("2026-11-24T09:00")), "slurm")  # fmt: skip
+        made = plan([Work("run", 10**6)], dataclasses.replace(NIGHTLY, min_slot=least), [], now, PARIS, Window(now, paris("2026-11-24T09:00")), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "before an edge"
         day = dataclasses.replace(policy, day_quota=1000)
         spent = [Busy(paris("2026-11-24T09:00"), paris("2026-11-24T09:00") + dt.timedelta(seconds=1000 - room))]
-        made = plan([Work("run", 10**6)], day, spent, paris("2026-11-24T12:00"), PARIS, Window(paris("2026-11-24T12:00"), paris("2026-11-24T19:00")), "slurm")  # fmt: skip
+        made = plan([Work("run", 10**6)], day, spent, paris("2026-11-24T12:00"), PARIS, Window(paris("2026-11-24T12:00"), paris("2026-11-24T19:00")), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "of a day's quota"
 
 
@@ -231,11 +233,11 @@ def test_the_jobs_that_are_there_and_those_of_the_plan_never_exceed_what_may_be_
 
 def test_the_window_of_a_plan_is_tonight_unless_it_is_given() -> None:
     now = paris("2026-11-23T17:30")
-    made = plan([Work("run", 600)], STUDENT, [], now, PARIS, scheduler="slurm")
+    made = plan([Work("run", 600)], STUDENT, [], now, PARIS, scheduler=Slurm.able)
     assert made.window == tonight(STUDENT, PARIS, now)
-    pair = plan([Work("run", 600)], STUDENT, [], now, PARIS, scheduler="oar").window
+    pair = plan([Work("run", 600)], STUDENT, [], now, PARIS, scheduler=Oar.able).window
     assert pair == tonight(STUDENT, PARIS, now, edge_pair=True) and pair.end == paris("2026-11-24T10:01")
-    one = plan([Work("run", 600)], dataclasses.replace(STUDENT, max_reservations=1), [], now, PARIS, scheduler="oar")
+    one = plan([Work("run", 600)], dataclasses.replace(STUDENT, max_reservations=1), [], now, PARIS, scheduler=Oar.able)
     assert one.window.end == paris("2026-11-24T08:59"), "an edge needs a reservation on each side"
 
 
@@ -291,15 +293,6 @@ def test_a_pair_around_the_morning_edge_needs_a_longest_job_and_an_edge() -> Non
     assert tonight(STUDENT, PARIS, now, edge_pair=True).end == paris("2026-11-24T10:01")
     assert tonight(dataclasses.replace(STUDENT, max_job=None), PARIS, now, edge_pair=True).end == paris("2026-11-24T08:59")  # fmt: skip
     assert tonight(STUDENT, PARIS, paris("2026-11-27T17:30"), edge_pair=True).end == paris("2026-11-28T08:59")
-
-
-def test_an_unknown_scheduler_gets_a_sentence() -> None:
-    with pytest.raises(UserError, match=r"^there is no scheduler 'oarr': did you mean 'oar'"):
-        capabilities("oarr")
-    assert capabilities("oar") == Capabilities("oar", reservations=True, begin=True)
-    assert capabilities("slurm") == Capabilities("slurm", begin=True)
-    assert capabilities("local") == Capabilities("local", queue=True)
-    assert capabilities(OAR3) is OAR3
 
 
 def test_the_jobs_of_the_plan_are_json_to_the_second() -> None:

@@ -7,16 +7,18 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ganhpc.launch.planner.submission_modes import Capabilities, Draft, capabilities, choose_kinds, deadlines
+from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_kinds, deadlines
 from ganhpc.launch.policy.calendar import Edge, parse_instant, seconds_of
 from ganhpc.launch.policy.constraints import NEVER, Rules, Span
 from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.schedulers.oar import Oar
+from ganhpc.launch.schedulers.slurm import Slurm
 
 PARIS = ZoneInfo("Europe/Paris")
 NOW = parse_instant("2026-11-23T20:00", PARIS)
 T = seconds_of(NOW)
 HOUR = 3600
-OAR, OAR3, SLURM = capabilities("oar"), Capabilities("oar", reservations=True), capabilities("slurm")
+OAR, OAR3, SLURM = Oar.able, Capabilities("oar", reservations=True), Slurm.able
 
 
 def rules(reservations: int = 2, edges: tuple[dt.time, ...] = (dt.time(9),)) -> Rules:
@@ -42,7 +44,7 @@ CHAIN = [draft(0, HOUR, first=True), draft(HOUR, 2 * HOUR), draft(2 * HOUR, 3 * 
 
 
 def test_a_queue_on_this_machine_has_one_kind() -> None:
-    assert choose_kinds(CHAIN, rules(), capabilities("local")) == ["queue"] * 3
+    assert choose_kinds(CHAIN, rules(), QUEUE) == ["queue"] * 3
 
 
 def test_without_reservations_the_first_of_a_span_begins_and_the_others_follow() -> None:

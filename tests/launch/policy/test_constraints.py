@@ -18,6 +18,7 @@ from ganhpc.launch.policy.calendar import parse_instant, seconds_of
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.constraints import FORESEEN, NEVER, Block, Busy, Room, Rules, Span
 from ganhpc.launch.policy.policy import Policy, load_policy
+from ganhpc.launch.schedulers.slurm import Slurm
 
 PARIS = ZoneInfo("Europe/Paris")
 HOUR, DAY = 3600, 86_400
@@ -109,7 +110,7 @@ def test_edges_without_time_around_them_are_named_at_their_instant() -> None:
 def test_a_plan_that_begins_inside_an_edges_block_starts_behind_it() -> None:
     for now in ("2026-11-24T08:59", "2026-11-24T09:00", "2026-11-24T09:00:59", "2026-11-24T09:01"):
         window = Window(paris(now), paris("2026-11-24T12:00"))
-        (slot, *_) = plan([Work("run", HOUR)], STUDENT, [], paris(now), PARIS, window, "slurm").slots
+        (slot, *_) = plan([Work("run", HOUR)], STUDENT, [], paris(now), PARIS, window, Slurm.able).slots
         assert (slot.start, slot.seconds) == (paris("2026-11-24T09:01"), HOUR)
         assert slot.reason.startswith("It starts 1m after the 09:00 edge of Tue 24 Nov")
         assert slot.kind == ("now" if now.endswith("09:01") else "begin")
@@ -360,7 +361,7 @@ def test_a_plan_uses_the_free_hour_and_then_the_quota_to_its_last_second() -> No
     window = Window(now, paris("2026-11-24T19:00"))
     for first, second in ((HOUR, 2 * HOUR), (HOUR + 1, HOUR - 1)):
         works = [Work("a", first), Work("b", 10**5)]
-        made = plan(works, dataclasses.replace(QUOTA, min_slot=1), [], now, PARIS, window, "slurm")
+        made = plan(works, dataclasses.replace(QUOTA, min_slot=1), [], now, PARIS, window, Slurm.able)
         assert [slot.seconds for slot in made.slots][:2] == [first, second]
         assert made.slots[-1].reason.endswith("ends where the day quota of Tue 24 Nov leaves off.")
         assert len(made.slots) == 2

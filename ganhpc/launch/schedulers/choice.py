@@ -1,0 +1,66 @@
+"""The scheduler that a command means: the one that is named, or the first that is here."""
+
+from __future__ import annotations
+
+from ganhpc.core import settings
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import Site
+from ganhpc.launch.schedulers.base import Scheduler
+from ganhpc.launch.schedulers.enclosing_job import inside
+from ganhpc.launch.schedulers.registry import CLUSTERS, named, title
+
+
+def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
+    """(the scheduler, or None for this machine; why). auto: this machine inside a job; else the first cluster whose server answers.
+
+    Raises UserError where a named scheduler can't be used, or where a cluster's commands are here and its server doesn't answer: this is
+    likely its frontend, on which nothing may train. A dry run can do without the server.
+    """
+    if on == "local":
+        return None, "--on local"
+    if on in CLUSTERS:
+        scheduler = named(on, site)
+        found = scheduler.found
+        if not found.here and not dry_run:
+            raise UserError(
+                f"--on {on}: {found.why}; {_later(found.installed, on)}--dry-run to see what would be sent."
+            )
+        return scheduler, found.why
+    if job := inside():
+        return None, f"inside job {job.id} of {title(job.scheduler)}; --on {job.scheduler} submits another one"
+    return _first(site, dry_run=dry_run)
+
+
+def _later(installed: bool, name: str) -> str:
+    """What to type where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
+    if installed:
+        return (
+            f"type the same command later, when {title(name)} answers, --on local where this machine may compute, or "
+        )
+    return "type --on local to train on this machine, or "
+
+
+def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
+    """The first scheduler whose server answers; None where no cluster's commands are here."""
+    schedulers = [named(name, site) for name in CLUSTERS]
+    if up := next((each for each in schedulers if each.found.here), None):
+        return up, up.found.why
+    if down := next((each for each in schedulers if each.found.installed), None):
+        if dry_run:
+            return down, down.found.why
+        raise UserError(
+            f"{down.found.why}, and nothing may train on a cluster's frontend: type the same command later, when "
+            f"{down.title} answers, or add --on local where this machine may compute (your own, or a node of yours)."
+        )
+    return None, "; ".join(each.found.why for each in schedulers)
+
+
+def answering(name: str) -> Scheduler:
+    """The scheduler called `name`, for questions. Raises UserError where it is not here."""
+    scheduler = named(name, settings.load())
+    found = scheduler.find()
+    if not found.here:
+        raise UserError(
+            f"{scheduler.title} can't be asked here ({found.why}): the states of its jobs are those last seen."
+        )
+    return scheduler
