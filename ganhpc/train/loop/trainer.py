@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -36,6 +37,25 @@ BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
 
 LOG_EVERY = 50
 """Steps between two lines of training figures in metrics.jsonl."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The next block of steps, as rank 0 decides it for all ranks."""
+
+    steps: int = 0
+    """Steps of the block; 0: the training is finished."""
+    left: float = 0.0
+    """Steps left in the plan."""
+    schedule: float = 0.0
+    """Place on the schedule, from 0 to 1."""
+    stop: bool = False
+    """Whether to save and stop instead."""
+
+    def of_main(self, peers: Distributed) -> Decision:
+        """Rank 0's decision, on every rank; the others begin with an empty one, since a sum with zeros changes nothing."""
+        steps, left, schedule, stop = peers.agree([float(value) for value in astuple(self)])
+        return Decision(int(steps), left, schedule, bool(stop))
 
 
 class Trainer:
@@ -148,29 +168,29 @@ class Trainer:
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
-        words = [0.0] * 4
-        reason = ""
+        reason, mine = None, Decision()
         if self.peers.is_main:
             used = self.clock.sync()
             left = self._steps_left()
-            reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation) or ""
+            reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation)
             if self.progress.first < 0:
                 self.progress.first = used
             schedule = self.plan.by_time(
                 self.progress.schedule, used, self.progress.first, self._costs(), self._last_job_left()
             )
-            words = [float(self._block_steps(left)), left, schedule, float(bool(reason))]
-        # Anything added to zeros stays what it is, so that rank 0's words reach everybody.
-        steps, left, self.progress.schedule, stop = self.peers.agree(words)
-        if stop:
+            mine = Decision(self._block_steps(left), left, schedule, reason is not None)
+        decision = mine.of_main(self.peers)
+        self.progress.schedule = decision.schedule
+        if decision.stop:
             self._save()
-            raise Stopped(reason)
+            raise Stopped(reason or "")
+        steps, left = decision.steps, decision.left
         if steps:
             self.progress.epochs_planned = (self.progress.step + left) / self.task.steps_per_epoch
         elif not self.progress.ended_by:
             whole = self.plan.epochs is not None and self.progress.step >= self.plan.epochs * self.task.steps_per_epoch
             self.progress.ended_by = "epochs" if whole else "time"
-        return int(steps), left
+        return steps, left
 
     def _block_steps(self, left: float) -> int:
         """Steps to make before the next look at the clock: fewer towards the end, none past the end of the epoch."""
