@@ -51,7 +51,7 @@ class Figure:
         table: the place of its column there, from 1 (0: none). beside: where space is short, on the line of the name.
         spread: with columns for the deviation and the coefficient of several seeds.
         judged: runs are judged by the first figure that they have, in this order from 1 (0: never).
-        family: any figure whose name begins with the key (frechet_efflite0).
+        family: any figure whose name begins with the key (frechet_efflite0), or with `prefix` (FD-EffLite0).
         work: what a run cost or how it went, and not how well its networks do.
     """
 
@@ -65,10 +65,11 @@ class Figure:
     spread: bool = False
     judged: int = 0
     family: bool = False
+    prefix: str = ""
     work: bool = False
 
     def fits(self, key: str) -> bool:
-        return key == self.key or (self.family and key.startswith(self.key))
+        return key == self.key or (self.family and key.startswith((self.key, *filter(None, (self.prefix,)))))
 
 
 def _figure(key: str, label: str = "", unit: str = "", *places: Place, up: bool | None = None, **more: Any) -> Figure:
@@ -98,8 +99,8 @@ FIGURES = (
     _figure("lines_coverage", "", "", _P.COMPARED, _P.HPARAMS_END, up=True),
     _figure("lines_total_variation", "", "", up=False),
     _figure("lines_", "", "", _P.GAN_MEASURES, family=True),
-    _figure("frechet", "FD", "", _P.COMPARED, _P.HPARAMS_END, _P.VARIANTS, _P.GAN_MEASURES, up=False, table=3, judged=2, family=True),
-    _figure("kernel", "", "", _P.COMPARED, _P.HPARAMS_END, _P.VARIANTS, _P.GAN_MEASURES, up=False, family=True),
+    _figure("frechet", "FD", "", _P.COMPARED, _P.HPARAMS_END, _P.VARIANTS, _P.GAN_MEASURES, up=False, table=3, judged=2, family=True, prefix="FD-"),
+    _figure("kernel", "", "", _P.COMPARED, _P.HPARAMS_END, _P.VARIANTS, _P.GAN_MEASURES, up=False, family=True, prefix="KD-"),
     _figure("params", "params", "", _P.ROW, _P.COMPARED, table=10, work=True),
     _figure("macs", "MACs", "", _P.ROW, _P.COMPARED, table=11, work=True),
     _figure("ops", "ops", "operations", _P.ROW, _P.COMPARED, table=12, work=True),

@@ -124,3 +124,13 @@ def test_no_other_file_keeps_a_list_of_figures() -> None:
 )
 def test_a_count_agrees_with_its_noun(n: float, noun: str, form: str, text: str) -> None:
     assert counted(n, noun, form) == text
+
+
+def test_distances_are_known_by_the_names_that_they_are_written_with() -> None:
+    from ganhpc.train.gan.frechet import Extractor
+
+    names = {name: getattr(Extractor, name) for name in ("frechet", "kernel")}
+    made = type("Made", (), {"suffix": "EffLite0", **names})()
+    assert (made.frechet, made.kernel) == ("FD-EffLite0", "KD-EffLite0")
+    assert figures.lower_is_better(made.frechet) and figures.lower_is_better(made.kernel)
+    assert figures.named_in(Place.GAN_MEASURES, [made.kernel, "params", made.frechet]) == [made.frechet, made.kernel]
