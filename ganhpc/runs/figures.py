@@ -6,7 +6,7 @@ A new figure is its producer and one line here (and, where a report shows it, it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
@@ -145,6 +145,12 @@ def shown_in(place: Place) -> Iterator[Figure]:
 def keys_of(place: Place, *, families: bool = False) -> tuple[str, ...]:
     """Their keys: those of single figures, or the beginnings of names."""
     return tuple(figure.key for figure in shown_in(place) if figure.family is families)
+
+
+def of_family(names: Iterable[str], key: str) -> list[str]:
+    """Of `names`, those of the family called `key`: each once, their deviations left out."""
+    line = _BY_KEY[key]
+    return [name for name in dict.fromkeys(names) if line.fits(name) and not name.endswith("deviation")]
 
 
 def named_in(place: Place, names: Any) -> list[str]:

@@ -134,3 +134,6 @@ def test_distances_are_known_by_the_names_that_they_are_written_with() -> None:
     assert (made.frechet, made.kernel) == ("FD-EffLite0", "KD-EffLite0")
     assert figures.lower_is_better(made.frechet) and figures.lower_is_better(made.kernel)
     assert figures.named_in(Place.GAN_MEASURES, [made.kernel, "params", made.frechet]) == [made.frechet, made.kernel]
+    keys = [made.frechet, f"{made.kernel}-deviation", "frechet_made", made.frechet]
+    assert figures.of_family(keys, "frechet") == [made.frechet, "frechet_made"]
+    assert figures.of_family(keys, "kernel") == []

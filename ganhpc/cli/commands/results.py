@@ -21,6 +21,7 @@ from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import in_csv, printable
 from ganhpc.core.units import counted
+from ganhpc.runs.figures import of_family
 from ganhpc.scans.scan_record import load as load_scan
 
 TABLE_ROWS = 50
@@ -134,7 +135,7 @@ def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]
     found = [row for row in read if all(test.passes(row) for test in tests)]
     if not grouping:
         return found
-    distances = {key for row in found for key in row if key.startswith("frechet")}
+    distances = of_family((key for row in found for key in row), "frechet")
     only = None if how["json"] or how["csv"] else {*_shown(), *distances, *asked}
     return (results.grouped if how["group"] else results.with_several_seeds)(found, defined, only)
 

@@ -21,7 +21,7 @@ from ganhpc.core.printable import in_markdown, printable
 from ganhpc.core.units import counted, format_duration, human_number
 from ganhpc.runs import figures
 from ganhpc.runs.definition_fields import differing, fields_of
-from ganhpc.runs.figures import STATE_COLOURS
+from ganhpc.runs.figures import STATE_COLOURS, of_family
 from ganhpc.runs.tensorboard_hparams import word
 
 REASONS = 10
@@ -158,7 +158,7 @@ class Marked(Column):
 
 def _with_distances(shown: list[Row]) -> list[Column]:
     """The columns, with the Frechet distance by the name that it has (it says by which network)."""
-    names = dict.fromkeys(key for row in shown for key in row if key.startswith("frechet"))
+    names = of_family((key for row in shown for key in row), "frechet")
     made: list[Column] = []
     for column in COLUMNS:
         made += [replace(column, key=name) for name in names] if column.key == "frechet" else [column]
