@@ -46,11 +46,19 @@ def parse_number(text: str, *, whole: bool = False) -> Fraction:
     if not found:
         raise UserError(f"{text!r} is not a number: write it as 0.25, 1e-4 or 1000000.")
     value = Fraction(found[2].rstrip(".") or "0") * Fraction(10) ** int(found[3] or 0)
-    if value and not 1e-320 < value < 1e308:
+    if value and not _is_held(value):
         raise UserError(f"{text!r} is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000.")
     if whole and value.denominator != 1:
         raise UserError(f"{text!r} is not a whole number: write it as 1000000.")
     return -value if found[1] == "-" else value
+
+
+def _is_held(value: Fraction) -> bool:
+    """Whether a float holds the magnitude of `value`: neither an overflow nor nothing at all."""
+    try:
+        return float(value) != 0.0
+    except OverflowError:
+        return False
 
 
 def parse_float(text: str) -> float:
