@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.clusters import machine, oar, slurm
+from tests.clusters.early import edge, plan
 from tests.clusters.user import ENDLESS, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
@@ -145,6 +147,19 @@ def test_a_held_job_of_oar_and_one_without_nodes_name_no_start(oar_user: User) -
     user.wait(run, ("running",))
 
 
+def test_a_reservation_that_waits_names_its_start(oar_user: User) -> None:
+    user = oar_user
+    tree = plan(user, "--time", "4m", policy=edge(user, 5, max_reservations=2))  # longer than what fits before the edge
+    pinned = [slot for slot in tree["slots"] if slot["kind"] == "reservation"]
+    assert pinned, tree["slots"]
+    run = user.folder / "runs" / SMALL[0] / pinned[0]["run"]
+    jobs = {job["segment"]: job for job in user.see(run)["jobs"]}
+    for slot in pinned:
+        job = jobs[slot["segment"]]
+        assert "advance reservation" in job["why"]
+        assert dt.datetime.fromisoformat(job["start"]) == dt.datetime.fromisoformat(slot["start"])
+
+
 # -- walltimes that change ------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +240,25 @@ def test_a_preempted_job_of_slurm(slurm_user: User, mode: str) -> None:
 
 def squeue_all(user: User) -> str:
     return user.cluster.as_user(["squeue", "-h", "-p", "low"]).stdout.strip()
+
+
+@pytest.mark.parametrize(("most", "event"), [("5m", "(metasched) requested a checkpoint"), ("3m", "BESTEFFORT_KILL")])
+@pytest.mark.slow
+def test_a_besteffort_job_of_oar_that_is_ended_for_another_was_preempted(oar_user: User, most: str, event: str) -> None:
+    """OAR asks a job of five minutes, which has --checkpoint, to save; it kills a shorter one at once."""
+    user = oar_user
+    (user.folder / "lowly.toml").write_text(f'max_job = "{most}"\ngap = "2s"\nmin_slot = "10s"\n')
+    run = user.launch(*ENDLESS, "--type", "besteffort", "--segments", "1", policy="lowly")
+    user.trains(run)
+    words = ["oarsub", "-l", "/nodes=2,walltime=0:1:0", "-O", "/dev/null", "-E", "/dev/null", "sleep 5"]
+    user.cluster.as_user(words, check=True)
+    seen = user.settles(run, "resumable")
+    (job,) = user.jobs(run)
+    said = user.cluster.as_user(["oarstat", "-e", "-j", job["job_id"]]).stdout
+    assert event in said
+    assert job["ended"] == "preempted", said
+    assert "preempted" in seen["reason"]
+    assert seen["next_command"].startswith("python launch.py resume ")
 
 
 # -- chains that a limit has cut short --------------------------------------------------------------------------------------

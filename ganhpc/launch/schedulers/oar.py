@@ -234,12 +234,14 @@ class Oar(Scheduler):
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         events = ask(["oarstat", "-e", "-j", job.id], SECONDS).out
         # A request to end it follows; a trainer that saves in time ends like any other.
-        # A job with --checkpoint is asked by the metascheduler to save first, and has no kill where it ends in time.
-        if re.search(r"BESTEFFORT_KILL|\(metasched\) requested a checkpoint", events):
+        if "BESTEFFORT_KILL" in events:
             return dataclasses.replace(job, state=JobState.PREEMPTED)
         if job.state is JobState.ENDED:
-            failed = job.exit_code not in (None, 0, AGAIN_CODE)
-            return dataclasses.replace(job, state=JobState.FAILED) if failed else job
+            if job.exit_code not in (None, 0, AGAIN_CODE):
+                return dataclasses.replace(job, state=JobState.FAILED)
+            # A besteffort job with --checkpoint is asked to save first, and is not killed where it ends within that time.
+            asked = "(metasched) requested a checkpoint" in events
+            return dataclasses.replace(job, state=JobState.PREEMPTED) if asked else job
         if "WALLTIME" in events:
             return dataclasses.replace(job, state=JobState.TIMEOUT)
         if "FRAG_JOB_REQUEST" in events:

@@ -122,6 +122,31 @@ def test_preempted_is_its_own_end(tmp_path: Path, fake: FakeOar, monkeypatch: py
     assert ended.standing().reason == "its job ended (its job was preempted for another) before the training began"
 
 
+ASKED = """\
+2026-11-28 22:29:02> [3] CHECKPOINT: User {} requested a checkpoint on the job 3 on oar1
+2026-11-28 22:29:02> [3] CHECKPOINT_SUCCESSFULL: [MetaSched] The job 3 was notified to checkpoint itself on the node oar1
+2026-11-28 22:29:08> [3] SWITCH_INTO_TERMINATE_STATE: [bipbip 3] Ask to change the job state
+"""
+"""What `oarstat -e` prints of a job that was asked to save, by `{}`."""
+
+
+@pytest.mark.parametrize(
+    ("who", "code", "end"),
+    [
+        ("oar (metasched)", 0, JobState.PREEMPTED),  # for another job
+        ("oar (metasched)", 3, JobState.FAILED),  # it failed while it was to save
+        ("oar (sarko)", 0, JobState.ENDED),  # its walltime comes
+        ("ada", 0, JobState.ENDED),  # oarcheckpoint
+    ],
+)
+def test_a_job_that_saved_when_oar_asked_was_preempted_where_it_was_for_another(
+    monkeypatch: pytest.MonkeyPatch, who: str, code: int, end: JobState
+) -> None:
+    said = type("A", (), {"out": ASKED.format(who), "code": 0})()
+    monkeypatch.setattr("ganhpc.launch.schedulers.oar.ask", lambda *_: said)
+    assert Oar(Site())._judged(Job("3", JobState.ENDED, exit_code=code)).state is end
+
+
 def test_after_a_job_that_failed_its_log_is_next(fake: FakeOar, tmp_path: Path) -> None:
     failed = submitted(tmp_path)
     fake.advance(5)
