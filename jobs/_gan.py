@@ -1,4 +1,4 @@
-"""The options that every GAN has."""
+"""The options that every GAN has, and those of GANs that draw from latent vectors."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ class Gan(Experiment):
     beta1: float = option(0.5, "Adam: decay of the gradients' mean", low=0.0, high=0.9999)
     beta2: float = option(0.999, "Adam: decay of the gradients' square", low=0.0, high=0.999999)
     image_size: int = option(64, "side of the images", unit="pixels", low=8, high=1024)
-    latent_dim: int = option(100, "numbers in a latent vector", low=1, high=65_536)
     base_channels: int = option(64, "channels of the narrowest layers", low=1, high=1024)
     flip: str = option("none", "mirroring of training images", choices=("none", "random", "alternate"))
     affine: tuple[float, ...] = option(
@@ -36,9 +35,6 @@ class Gan(Experiment):
         "epoch", "how often samples are drawn: epoch, a number of steps (500), or a time (2m)", metavar="N|TIME"
     )
     stop_on_collapse: bool = option(False, "end the run where the generator collapses or the discriminator saturates")
-    measure_images: int = option(
-        500, "at the end, measure this many generated lines exactly (0: none; lines only)", low=0, high=100_000
-    )
     distance_images: int = option(
         0, "at the end, Frechet and kernel distances of this many images (0: none)", low=0, high=100_000
     )
@@ -85,3 +81,17 @@ class Gan(Experiment):
             raise UserError(
                 f"--sample-every {self.sample_every!r} is neither `epoch`, nor a number of steps such as 500, nor a time such as 2m."
             ) from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentGan(Gan):
+    """A generator that draws from latent vectors, and its adversary."""
+
+    latent_dim: int = option(100, "numbers in a latent vector", low=1, high=65_536, after="image_size")
+    measure_images: int = option(
+        500,
+        "at the end, measure this many generated lines exactly (0: none; lines only)",
+        low=0,
+        high=100_000,
+        after="stop_on_collapse",
+    )

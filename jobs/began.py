@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
-from jobs._gan import Gan
+from jobs._gan import LatentGan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Began(Gan):
+class Began(LatentGan):
     """A boundary-equilibrium GAN (internship notes, week 5)."""
 
     NAME: ClassVar[str] = "began"

@@ -8,11 +8,11 @@ from typing import ClassVar
 from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
 from ganhpc.scans.grid import Named
-from jobs._gan import Gan
+from jobs._gan import LatentGan
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dcgan(Gan):
+class Dcgan(LatentGan):
     """A deep convolutional GAN."""
 
     NAME: ClassVar[str] = "dcgan"

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.runs.options import option
-from jobs._gan import Gan
+from jobs._gan import LatentGan
 
 
 @dataclass(frozen=True, kw_only=True)
-class WganGp(Gan):
+class WganGp(LatentGan):
     """A Wasserstein GAN with gradient penalty."""
 
     NAME: ClassVar[str] = "wgan-gp"

@@ -50,6 +50,11 @@ SETS = (
         (3, 128, 128),
     ),
     DataSet(
+        "negatives",
+        "Negatives of other coloured lines, made on the spot: a second set for translations between two.",
+        (3, 128, 128),
+    ),
+    DataSet(
         "synthetic",
         "A small made data set for tests and a first try: ten classes of gratings in noise, 32x32 in colour. No file is needed.",
         (3, 32, 32),

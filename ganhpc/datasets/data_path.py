@@ -1,13 +1,48 @@
-"""The value of --data: a set's name as it is, a folder or zip as the whole path of what it denotes."""
+"""The value of --data, or of --data-a and --data-b: a set's name as it is, a folder or zip as the whole path of what it denotes."""
 
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.whoami import expand
 from ganhpc.datasets import catalogue
+
+FIRST = "data"
+"""The field of a definition that names its data set; where it trains on several, the first one."""
+
+
+def is_data_field(name: str) -> bool:
+    """Whether the field `name` of a definition names a data set: data, data_b, data_c and so on."""
+    return re.fullmatch(r"data(_[b-z])?", name) is not None
+
+
+def data_fields(names: Iterable[str]) -> list[str]:
+    """Of the fields `names` of a definition, those that name a data set, the first one in front."""
+    return sorted(name for name in names if is_data_field(name))
+
+
+def data_flag(field: str, names: Iterable[str]) -> str:
+    """The option of a data field in a definition with the fields `names`: --data, or --data-a, --data-b and so on."""
+    if len(data_fields(names)) == 1:
+        return "--data"
+    return "--data-" + (field.removeprefix("data_") if field != FIRST else "a")
+
+
+@contextmanager
+def flagged(field: str, names: Iterable[str]) -> Iterator[None]:
+    """Within the block, sentences on --data name the option by which `field` of a definition with the fields `names` is typed."""
+    try:
+        yield
+    except UserError as error:
+        flag, text = data_flag(field, names), str(error)
+        if flag == "--data" or not text.startswith("--data "):
+            raise
+        raise type(error)(flag + text.removeprefix("--data")) from None
 
 
 def exists(path: Path | str) -> bool:

@@ -1,8 +1,9 @@
 """The pictures that a run began with, and a check that they are still the same.
 
 Beside the definition of a run on a folder or zip lie data.json (where the pictures lie, how many there are, their fingerprint) and
-data-files.gz (each picture's name and the hash of its content). The launcher writes both before the run's first job. Every later launch
-and every job compares; a run never goes on with other pictures. By the fingerprint a set is known again that was moved or copied.
+data-files.gz (each picture's name and the hash of its content); of a second set, data_b.json and data_b-files.gz. The launcher writes
+them before the run's first job. Every later launch and every job compares; a run never goes on with other pictures. By the fingerprint
+a set is known again that was moved or copied.
 Nothing here imports torch or NumPy.
 """
 
@@ -23,10 +24,9 @@ from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.datasets import catalogue
-from ganhpc.datasets.data_path import exists, is_path, place_of
+from ganhpc.datasets.data_path import FIRST, data_fields, data_flag, exists, flagged, is_path, place_of
 from ganhpc.datasets.folder_index import find, fingerprint, listed
 
-RECORD, FILES = "data.json", "data-files.gz"
 _FORMAT = 1
 
 Contents = dict[str, str]
@@ -88,33 +88,50 @@ def _stem(name: str) -> str:
 # -- the record of a run ------------------------------------------------------------------------------------------------
 
 
-def record_of(run: Path) -> dict[str, Any] | None:
-    """What data.json in the folder `run` says, or None where there is none that can be read."""
+def record_file(run: Path, field: str = FIRST) -> Path:
+    """data.json in the folder `run`, or that of another data field."""
+    return run / f"{field}.json"
+
+
+def _files(run: Path, field: str) -> Path:
+    return run / f"{field}-files.gz"
+
+
+def record_of(run: Path, field: str = FIRST) -> dict[str, Any] | None:
+    """What data.json in the folder `run` says, or that of another data field; None where there is none that can be read."""
     try:
-        tree = read_json(run / RECORD)
+        tree = read_json(record_file(run, field))
     except (UserError, OSError):
         return None
     return tree if tree and tree.get("format") == _FORMAT else None
 
 
-def place(run: Path, word: str) -> str:
-    """Where the data lie of the run in the folder `run`, whose definition calls them `word`."""
-    record = record_of(run)
+def place(run: Path, word: str, field: str = FIRST) -> str:
+    """Where the data lie of the run in the folder `run`, whose definition calls them `word` in `field`."""
+    record = record_of(run, field)
     return record["path"] if record else place_of(word, run)
 
 
 def hold(
     run: Path, definition: dict[str, Any], *, finished: bool = False, seen: dict[str, Contents] | None = None
 ) -> str:
-    """Record the pictures of a run that has no record yet; else see that they are the same. Returns a line to say, or "".
+    """Record the pictures of a run that has no record yet, of each of its data sets; else see that they are the same. Returns a line to
+    say, or "".
 
     `definition`: of the run, as it was launched now. `finished`: the run needs its pictures no more, so they may be gone. `seen`: keeps
     what was looked at, for several runs on the same pictures.
     Raises DataChanged where the pictures differ, UserError where there are none.
     """
     seen = {} if seen is None else seen
-    record = record_of(run)
-    typed = definition["data"]
+    lines = []
+    for field in data_fields(definition):
+        with flagged(field, definition):
+            lines.append(_hold(run, definition, field, finished, seen))
+    return "; ".join(filter(None, lines))
+
+
+def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, seen: dict[str, Contents]) -> str:
+    record, typed = record_of(run, field), definition[field]
     if record is None:
         path = place_of(typed, run)
         if not is_path(path):
@@ -124,7 +141,7 @@ def hold(
         contents = _contents(path, seen)
         if not contents:
             find(Path(path)).close()  # raises the sentence on what is there instead
-        _write(run, path, contents, definition)
+        _write(run, field, path, contents, definition)
         return "" if not _began(run) else (
             f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
         )  # fmt: skip
@@ -134,19 +151,25 @@ def hold(
             return f"its pictures are not in {printable(record['path'])} any more, and were not compared"
         raise UserError(
             f"--data {printable(record['path'])}: there is no such folder or zip any more, and the run {run.name} began with it. Put it "
-            "back; or type the command that began the run with --data and the new place: the same pictures are known again."
+            f"back; or type the command that began the run with {data_flag(field, definition)} and the new place: the same pictures are known again."
         )
     contents = _contents(paths[0], seen)
     if fingerprint(contents.items()) != record["fingerprint"]:
-        raise DataChanged(_sentence(run, record, paths[0], contents))
+        raise DataChanged(_sentence(run, field, record, paths[0], contents))
     if not exists(record["path"]):
-        write_json(run / RECORD, {**record, "path": paths[0]})
+        write_json(record_file(run, field), {**record, "path": paths[0]})
         return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
 
 
-def require(word: str, seen: dict[str, Contents]) -> None:
-    """Raise UserError where `word`, as a definition has it, is no data set, or a folder or zip without a picture; `seen` as in `hold`."""
+def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
+    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without a picture; `seen` as in `hold`."""
+    for field in data_fields(definition):
+        with flagged(field, definition):
+            _require(definition[field], seen)
+
+
+def _require(word: str, seen: dict[str, Contents]) -> None:
     if word in catalogue.names():
         return
     if not is_path(word):
@@ -159,27 +182,28 @@ def require(word: str, seen: dict[str, Contents]) -> None:
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:
     """As `hold`, of a run that has a record, and without a word where all is well."""
-    if record_of(run):
+    if any(record_of(run, field) for field in data_fields(definition)):
         hold(run, definition, finished=finished)
 
 
-def check(run: Path, path: str, found: str) -> None:
+def check(run: Path, path: str, found: str, field: str = FIRST) -> None:
     """Raise DataChanged where the pictures with the fingerprint `found`, read from `path`, are not those of the record."""
-    record = record_of(run)
+    record = record_of(run, field)
     if record and found and found != record["fingerprint"]:
-        raise DataChanged(_sentence(run, record, path, _contents(path, {})))
+        raise DataChanged(_sentence(run, field, record, path, _contents(path, {})))
 
 
 def shape_of(definition: dict[str, Any]) -> str:
     """A hash of a definition without its data: equal for runs that differ by nothing else."""
-    tree = {key: value for key, value in definition.items() if key != "data"}
+    tree = {key: value for key, value in definition.items() if key not in data_fields(definition)}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path | None:
     """The run that launching `definition` means: of its `attempts`, in their order, the last that began with the pictures there are
     now, or else the last; without any attempt a run in the folder `runs` on the same pictures, which lay elsewhere then."""
-    if len(attempts) == 1 or not is_path(definition["data"]):
+    fields = [field for field in data_fields(definition) if is_path(definition[field])]
+    if len(attempts) == 1 or not fields:
         return attempts[-1] if attempts else None
     shape = shape_of(definition)
     if not attempts:
@@ -189,10 +213,29 @@ def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path
             return None
     else:
         candidates = attempts
-    records = [(run, record) for run in candidates if (record := record_of(run)) and record["shape"] == shape]
-    now = _fingerprint_now(definition["data"]) if records else None
-    fitting = [run for run, record in records if record["fingerprint"] == now]
+    records = [(run, found) for run in candidates if (found := _of_shape(run, fields, shape))]
+    now = [_fingerprint_now(definition[field]) for field in fields] if records else None
+    others = {field: definition[field] for field in data_fields(definition) if field not in fields}
+    fitting = [run for run, found in records if found == now and _has_words(run, others)]
     return fitting[-1] if fitting else attempts[-1] if attempts else None
+
+
+def _of_shape(run: Path, fields: list[str], shape: str) -> list[str] | None:
+    """The fingerprints in the records of `fields`, or None where one is missing or the run differs by more than its data."""
+    records = [record_of(run, field) for field in fields]
+    found = [record["fingerprint"] for record in records if record and record["shape"] == shape]
+    return found if len(found) == len(fields) else None
+
+
+def _has_words(run: Path, words: dict[str, str]) -> bool:
+    """Whether the definition of the run in the folder `run` has these values: of the data sets that are no folder or zip."""
+    if not words:
+        return True
+    try:
+        definition = read_json(run / "experiment.json") or {}
+    except (UserError, OSError):
+        return False
+    return all(definition.get(field) == word for field, word in words.items())
 
 
 @functools.lru_cache(maxsize=8)
@@ -200,9 +243,9 @@ def _by_shape(runs: Path, changed: int) -> dict[str, list[Path]]:
     """The runs with a record in the folder `runs`, by their shapes; `changed` is the time of the folder's last change."""
     del changed
     found: dict[str, list[Path]] = {}
-    for path in sorted(runs.glob(f"*/{RECORD}")):
-        if record := record_of(path.parent):
-            found.setdefault(record["shape"], []).append(path.parent)
+    for path in sorted({each.parent for field in ("data", "data_b") for each in runs.glob(f"*/{field}.json")}):
+        if record := record_of(path) or record_of(path, "data_b"):
+            found.setdefault(record["shape"], []).append(path)
     return found
 
 
@@ -225,9 +268,9 @@ def _contents(path: str, seen: dict[str, Contents]) -> Contents:
     return seen[path]
 
 
-def _write(run: Path, path: str, contents: Contents, definition: dict[str, Any]) -> None:
+def _write(run: Path, field: str, path: str, contents: Contents, definition: dict[str, Any]) -> None:
     data = gzip.compress(json.dumps(contents).encode(), 6, mtime=0)
-    with atomic_open(run / FILES) as file:
+    with atomic_open(_files(run, field)) as file:
         file.write(data)
     tree = {
         "format": _FORMAT,
@@ -237,21 +280,21 @@ def _write(run: Path, path: str, contents: Contents, definition: dict[str, Any])
         "shape": shape_of(definition),
         "recorded": time.time(),
     }
-    write_json(run / RECORD, tree)
+    write_json(record_file(run, field), tree)
 
 
-def _before(run: Path) -> Contents:
+def _before(run: Path, field: str) -> Contents:
     """The pictures that the run began with; empty where the list is lost."""
     try:
-        with gzip.open(run / FILES) as file:
+        with gzip.open(_files(run, field)) as file:
             tree = json.load(file)
         return tree if isinstance(tree, dict) else {}
     except (OSError, EOFError, zlib.error, ValueError):
         return {}
 
 
-def _sentence(run: Path, record: dict[str, Any], path: str, now: Contents) -> str:
-    before = _before(run)
+def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents) -> str:
+    before = _before(run, field)
     what = str(difference(before, now)) if before else f"{record['pictures']:,} pictures then, {len(now):,} now"
     return (
         f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "

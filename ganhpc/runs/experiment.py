@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import slug
-from ganhpc.datasets.data_path import denoted
+from ganhpc.datasets.data_path import denoted, is_data_field
 from ganhpc.runs.options import Option, kind_of, option
 
 
@@ -175,7 +175,7 @@ class Experiment:
         for name, value in values.items():
             if name not in known:
                 raise UserError(f"{self.NAME} has no option {name!r}: {nearest(name, known)}.")
-            value = denoted(value) if name == "data" else value
+            value = denoted(value) if is_data_field(name) else value
             known[name].check(value)
             first, *rest = known[name].path
             if rest:
@@ -252,7 +252,9 @@ def _read_options(cls: type[Experiment]) -> list[Option]:
         for f in dataclasses.fields(owner):
             if f.metadata:
                 kind, optional, item = kind_of(hints[f.name])
-                found.append(Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item))
+                made = Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item)
+                places = [k for k, o in enumerate(found, 1) if o.name == made.after]
+                found.insert(places[0] if places else len(found), made)
     return found
 
 

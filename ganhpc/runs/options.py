@@ -9,7 +9,7 @@ from typing import Any
 
 from ganhpc.core import units
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.datasets.data_path import denoted
+from ganhpc.datasets.data_path import denoted, is_data_field
 
 _YES, _NO = ("true", "yes", "on", "1"), ("false", "no", "off", "0")
 
@@ -25,14 +25,15 @@ def option(
     high: float | None = None,
     metavar: str = "",
     flag: str = "",
+    after: str = "",
 ) -> Any:
     """A field of a definition that becomes an option of the command line.
 
     `kind`: "duration" or "count" where the text has a unit of its own, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
-    typed, where that is not the field's name.
+    typed, where that is not the field's name; `after`: the field behind which it stands, of a class above.
     """
     meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
-    return field(default=default, metadata={**meta, "word": flag})
+    return field(default=default, metadata={**meta, "word": flag, "after": after})
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Option:
     high: float | None = None
     metavar: str = ""
     word: str = ""
+    after: str = ""
     item: type = int  # of a tuple: int or float
 
     @property
@@ -92,7 +94,7 @@ class Option:
             if text.lower() not in _YES + _NO:
                 raise ValueError(text)
             return text.lower() in _YES
-        return denoted(text) if self.name == "data" else self.type(text)
+        return denoted(text) if is_data_field(self.name) else self.type(text)
 
     def check_type(self, value: Any) -> None:
         """Raise UserError where `value`, read from a file, is of another type than the option's."""
@@ -151,7 +153,7 @@ class Option:
 
     def label(self, value: Any) -> str:
         """`value` as a word of a variant's name: lr1e-05, time5m, layers6x16."""
-        if self.name == "data":
+        if is_data_field(self.name):
             return value.rstrip("/").rsplit("/", 1)[-1]
         word = self.flag[2:].replace("-", "")
         if isinstance(value, bool):

@@ -276,7 +276,7 @@ def test_a_damaged_or_lost_memory_only_costs_time(here):
 def test_a_lost_list_still_refuses_with_the_totals(here):
     folder = faces(here / "few")
     run = launched(here / "runs", "few")
-    (run.folder / held_data.FILES).unlink()
+    (run.folder / "data-files.gz").unlink()
     add_one(folder)
     with pytest.raises(held_data.DataChanged, match="of 10, 10 pictures then, 11 now"):
         launched(here / "runs", "few")
@@ -320,3 +320,12 @@ def test_difference_counts_each_picture_once():
     assert (found.added, found.removed) == (("f.jpg",), ("e.jpg",))
     assert str(held_data.difference(before, before)) == ""
     assert folder_index.fingerprint(before.items()) != folder_index.fingerprint(now.items())
+
+
+def test_second_set_that_is_not_there_is_refused_by_its_own_option(tmp_path: Path) -> None:
+    held_data.require({"data": "lines", "data_b": "negatives"}, {})
+    for word in (str(tmp_path / "none"), "negative"):
+        with pytest.raises(UserError, match=r"^--data-b "):
+            held_data.require({"data": "lines", "data_b": word}, {})
+    with pytest.raises(UserError, match=r"^--data-a "):
+        held_data.require({"data": "line", "data_b": "negatives"}, {})

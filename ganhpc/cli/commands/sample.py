@@ -1,9 +1,9 @@
-"""`sample RUN`: pictures by a run's generator, from its folder alone: no data, no GPU."""
+"""`sample RUN`: pictures by a run's generator, drawn or translated, from its folder alone: no data, no GPU."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 command = Sections(
     "sample",
     callback=lambda **values: sample(**values),
-    help="Draw pictures by the generator of a run, finished or not; RUN is its folder or its name.",
+    help="Draw or translate pictures by a generator of a run, finished or not; RUN is its folder or its name.",
 )
 command.params.append(click.Argument(["run"], metavar="RUN"))
 command.add(
@@ -41,8 +41,19 @@ command.add(
     click.Option(["--frames"], type=Whole(2, 500), default=24, show_default=True, help="pictures of a GIF, one way"),
 )
 command.add(
+    "Translation",
+    click.Option(["--input"], metavar="FOLDER|IMAGE", help="the pictures to translate: a picture, a folder or a zip"),
+    click.Option(
+        ["--direction"], metavar="a2b|b2a", help="the generator that translates: from A to B, or back  [default: a2b]"
+    ),
+)
+command.add(
     "Files",
-    click.Option(["--out"], metavar="PNG|GIF", help="where to  [default: <run>-seed<S>.png here]"),
+    click.Option(
+        ["--out"],
+        metavar="PNG|GIF|FOLDER",
+        help="where to; a folder takes one PNG for each translation  [default: <run>-seed<S>.png, <run>-a2b.png here]",
+    ),
     click.Option(["--onnx"], metavar="FILE", help="also write the generator as ONNX"),
     RUNS(),
 )
@@ -59,9 +70,16 @@ def sample(
     onnx: str | None,
     runs: str,
     network: str | None = None,
+    input: str | None = None,
+    direction: str | None = None,
 ) -> None:
-    """Write the picture, and say where it is."""
+    """Write the pictures, and say where they are."""
     found = find_run(run, Path(runs))
+    if network and direction and network != direction:
+        raise UserError(f"--network {network} and --direction {direction} name two generators: type one of them.")
+    if input is not None or direction:
+        _translate(found, network or direction, input, rows, columns, out, onnx)
+        return
     # Before torch is loaded, so that a mistake is told at once.
     number = _seed(found) if seed is None else seed
     path = Path(out or f"{slug(found.folder.resolve().name)}-seed{number}.png")
@@ -73,17 +91,100 @@ def sample(
 
     net, source = generator_io.load(found, network)
     if not hasattr(net, "latent_dim"):
-        raise UserError(f"{found} translates pictures, and draws none from latent vectors.")
+        if onnx:
+            _write_onnx(net, onnx)
+            return
+        raise UserError(f"{found} translates pictures: give some with --input FOLDER|IMAGE and --direction a2b or b2a.")
     if path.suffix.lower() == ".gif":
         _film(net, rows, columns, number, interpolate or "slerp", frames, path)
     else:
         _sheet(net, rows, columns, number, interpolate, path)
     say(f"{printable(path)}: {rows}x{columns} pictures, seed {number}, weights from {source}")
     if onnx:
-        from ganhpc.train.gan.onnx_export import write_onnx
+        _write_onnx(net, onnx)
 
-        write_onnx(net, Path(onnx))
-        say(f"{onnx}: the generator, from latent vectors [n, {net.latent_dim}] to images [n, C, H, W] in [-1, 1]")
+
+def _write_onnx(net: nn.Module, onnx: str) -> None:
+    from ganhpc.train.gan.onnx_export import write_onnx
+
+    write_onnx(net, Path(onnx))
+    latent, shape = getattr(net, "latent_dim", None), getattr(net, "image_shape", ())
+    given = f"latent vectors [n, {latent}]" if latent else f"images {['n', *shape]} in [-1, 1]".replace("'", "")
+    say(f"{onnx}: the generator, from {given} to images [n, C, H, W] in [-1, 1]")
+
+
+def _translate(
+    run: Run, name: str | None, given: str | None, rows: int, columns: int, out: str | None, onnx: str | None
+) -> None:
+    """Write translations of the pictures in `given`: a sheet of sources, translations and cycles, or a folder of PNGs."""
+    from ganhpc.train.gan import generator_io
+
+    names = generator_io.exported(run)
+    net, source = generator_io.load(run, name)
+    if hasattr(net, "latent_dim"):
+        raise UserError(f"{run} draws from latent vectors and translates nothing: leave out --input and --direction.")
+    if given is None:
+        raise UserError(f"--direction {name} needs the pictures to translate: add --input FOLDER|IMAGE.")
+    name = name or names[0]
+    path = Path(out or f"{slug(run.folder.resolve().name)}-{name}.png")
+    to_folder = path.is_dir() or str(out).endswith("/")
+    if not to_folder and path.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: translations are written as a .png or into a folder: type --out {path.name}/.")
+    if not path.absolute().parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {path.parent}: make it first.")
+    back = next((each for each in names if each == name[::-1]), None)
+    _write_translations(run, (name, net), back, given, (rows, columns), path, to_folder=to_folder)
+    say(f"weights from {source}")
+    if onnx:
+        _write_onnx(net, onnx)
+
+
+MOST = 10_000
+"""Translations that one call writes, at most."""
+
+
+def _write_translations(
+    run: Run,
+    there: tuple[str, nn.Module],
+    back: str | None,
+    given: str,
+    sheet: tuple[int, int],
+    path: Path,
+    *,
+    to_folder: bool,
+) -> None:
+    import torch
+
+    from ganhpc.datasets.picture_list import pictures
+    from ganhpc.train.gan import generator_io
+    from ganhpc.train.runtime import image_files
+
+    name, net = there
+    channels, side, _ = cast("tuple[int, int, int]", net.image_shape)
+    if channels != 3:
+        raise UserError(f"{run} translates pictures of {channels} channels, and --input reads colour pictures.")
+    found, skipped = pictures(given, side, MOST if to_folder else sheet[0] * sheet[1])
+    for line in skipped[:10]:
+        say(f"skipped: {printable(line)}")
+    sources = torch.stack([torch.tensor(pixels).permute(2, 0, 1) for _, pixels in found]).float() / 127.5 - 1
+    made = generator_io.draw(net, sources, 16)
+    if to_folder:
+        path.mkdir(exist_ok=True)
+        taken: set[str] = set()
+        for (original, _), image in zip(found, made, strict=True):
+            stem = slug(original.rpartition(".")[0].replace("/", "-")) or "picture"
+            word = stem if stem not in taken else f"{stem}-{len(taken)}"
+            taken.add(word)
+            image_files.save(image_files.plain(image), path / f"{word}.png")
+        say(f"{printable(path)}: {len(found)} translations by {name}, {side}x{side} pixels")
+        return
+    parts = [image_files.unit(sources), made]
+    if back:
+        parts.append(generator_io.draw(generator_io.load(run, back)[0], made * 2 - 1, 16))
+    columns = min(sheet[1], len(found)) * len(parts)
+    image_files.save(image_files.grid(torch.stack(parts, 1).flatten(0, 1), columns), path)
+    told = "source, translation and cycle" if back else "source and translation"
+    say(f"{printable(path)}: {told} of {len(found)} pictures by {name}")
 
 
 def _seed(run: Run) -> int:

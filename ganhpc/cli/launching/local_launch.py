@@ -26,6 +26,7 @@ from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import shell_word
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
+from ganhpc.datasets.data_path import data_fields
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.runs import cores, file_owner, last_words, stop_requests
 from ganhpc.runs import job_deadline as bounds
@@ -284,7 +285,7 @@ def again() -> str:
 def open_run(runs: Path, experiment: Experiment, seen: dict[str, held_data.Contents], *, new: bool) -> Run:
     """As Run.open, but makes no folder for a run whose pictures are not there. Raises UserError."""
     if not Run.planned(runs, experiment, new=new).experiment_json.exists():
-        held_data.require(experiment.data, seen)
+        held_data.require(experiment.definition, seen)
     return Run.open(runs, experiment, new=new)
 
 
@@ -293,7 +294,7 @@ def compare_data(run: Run, experiment: Experiment, seen: dict[str, held_data.Con
     if run.experiment_json.exists():
         held_data.compare(run.folder, experiment.definition, finished=run.result_json.exists())
     else:
-        held_data.require(experiment.data, seen)
+        held_data.require(experiment.definition, seen)
 
 
 def hold_data(
@@ -310,15 +311,18 @@ def hold_data(
 
 def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
     """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
-    place = held_data.place(run.folder, experiment.data)
-    hold_data(run, dataclasses.replace(experiment, data=place), console)
+    definition = experiment.definition
+    places: dict[str, Any] = {
+        field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)
+    }
+    hold_data(run, dataclasses.replace(experiment, **places), console)
 
 
 def ensure_data(experiment: Experiment, console: Console) -> None:
     """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
     from ganhpc.datasets.catalogue import SETS
 
-    found = next((each for each in SETS if each.name == experiment.data), None)
-    if found and found.fetched:
+    words = {experiment.definition[field] for field in data_fields(experiment.definition)}
+    for found in (each for each in SETS if each.name in words and each.fetched):
         root = experiment.resources.data_root
         found.module().ensure(Path(root) if root else None, console=console)

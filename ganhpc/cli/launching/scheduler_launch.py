@@ -19,6 +19,7 @@ from ganhpc.core.errors import Busy, UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
+from ganhpc.datasets.data_path import data_fields
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import Job, Scheduler
@@ -201,7 +202,11 @@ def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
     """Nodes have no way out to the internet, mostly: fetch here what can be fetched."""
     from ganhpc.cli.launching.local_launch import ensure_data
 
-    for experiment in {(w.experiment.data, w.experiment.resources.data_root): w.experiment for w in wanted}.values():
+    sets = {}
+    for experiment in (w.experiment for w in wanted):
+        words = tuple(experiment.definition[field] for field in data_fields(experiment.definition))
+        sets[words, experiment.resources.data_root] = experiment
+    for experiment in sets.values():
         ensure_data(experiment, console)
 
 

@@ -99,6 +99,16 @@ def load(request: DataRequest) -> ImageData:
     return ImageData("lines", images, None, tests, None, note=note, exact="lines")
 
 
+def load_negatives(request: DataRequest) -> ImageData:
+    """As `load`, of lines drawn from other streams of the seed, black and white and the colours exchanged: a second set for translations."""
+    size, number = request.image_size or SIZE, request.train_images or TRAIN_IMAGES
+    _check(size, number)
+    images = 255 - render(draw(number, size, request.seed, "negative train"), size)
+    tests = 255 - render(draw(TEST_IMAGES, size, request.seed, "negative test"), size)
+    note = f"negatives of other lines, {thickness(size)} pixels thick, drawn from seed {request.seed}"
+    return ImageData("negatives", images, None, tests, None, note=note)
+
+
 def _check(size: int, number: int) -> None:
     if not 8 <= size <= 1024:
         raise UserError(f"--image-size {size}: lines can be drawn at 8 to 1024 pixels.")

@@ -18,6 +18,7 @@ LOADERS: dict[str, Callable[[DataRequest], ImageData]] = {
     "celeba": celeba.load,
     "cifar10": source.load,
     "lines": lines.load,
+    "negatives": lines.load_negatives,
     "synthetic": synthetic.load,
 }
 """Name of a data set -> the function that loads it; the names are those of `set_list.SETS`."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._pytree import tree_map_only
 
+from ganhpc.datasets.data_path import FIRST, data_fields
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.network_description import Operations
@@ -80,7 +81,9 @@ def _task(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
         None if labels is None else labels[:2],
         tuple(map(str, range(classes))),
     )
-    task = module(experiment.TASK).build(experiment, Context(data, Distributed.start("cpu"), say=lambda line: None))  # noqa: ARG005
+    more = {field: data for field in data_fields(experiment.definition) if field != FIRST}
+    context = Context(data, Distributed.start("cpu"), say=lambda line: None, more=more)  # noqa: ARG005
+    task = module(experiment.TASK).build(experiment, context)
     task.wrap(lambda net: net)
     return task
 

@@ -15,7 +15,8 @@ import torch
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json, storage_errors, write_json
 from ganhpc.datasets import held_data
-from ganhpc.datasets.types import DataRequest
+from ganhpc.datasets.data_path import FIRST, data_fields, flagged
+from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run
@@ -47,15 +48,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     torch.backends.cudnn.benchmark = peers.device.type == "cuda"
     with storage_errors(run.folder):
         run.checkpoints.mkdir(exist_ok=True)
-    place = _data_place(run, experiment, peers, say)
-    images = registry.load(dataclasses.replace(request_of(experiment), name=place))
-    held_data.check(run.folder, place, images.fingerprint)
-    say(
-        f"data: {images.name}, {len(images.images):,} training and {len(images.test_images):,} test images ({images.note})"
-    )
-    for line in images.warnings:
-        say(f"data: {line}")
-    _say_skipped(images.skipped, say)
+    images = _load_all(run, experiment, peers, say)
     # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
     # for the others, which only rank 0 writes.
     importlib.import_module("torch._dynamo")
@@ -78,7 +71,7 @@ def _standing_at(
     restored: dict[str, Any] | None,
     run: Run,
     experiment: Experiment,
-    images: Any,
+    images: dict[str, ImageData],
     peers: Distributed,
     begun: float,
     say: Any,
@@ -104,21 +97,39 @@ def _standing_at(
         check_budget(torch.nn.ModuleDict(task.results), experiment.budget.budget_params)
     torch.manual_seed(experiment.seed + 1 + peers.rank)
     trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
-    trainer.choices, trainer.data_note, trainer.speed = choices, images.note, speed
+    trainer.choices, trainer.speed = choices, speed
+    trainer.data_note = "; ".join(each.note for each in images.values())
     trainer.progress.startup_seconds += startup
     if restored:
         say(f"resumed at step {trainer.progress.step:,} (epoch {trainer.progress.step / task.steps_per_epoch:.4g})")
     return trainer
 
 
-def _data_place(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> str:
-    """Where the run's data lie now. Raises DataChanged where they are not those that it began with."""
-    place = held_data.place(run.folder, experiment.data)
-    if peers.is_main or held_data.record_of(run.folder):
-        line = held_data.hold(run.folder, {**experiment.definition, "data": place})
+def _load_all(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> dict[str, ImageData]:
+    """The images of each data field, the first one in front. Raises DataChanged where they are not those that the run began with."""
+    found = {}
+    for field, place in _data_places(run, experiment, peers, say).items():
+        with flagged(field, experiment.definition):
+            images = registry.load(dataclasses.replace(request_of(experiment, field), name=place))
+            held_data.check(run.folder, place, images.fingerprint, field)
+        counts = f"{len(images.images):,} training and {len(images.test_images):,} test images"
+        say(f"data: {images.name}, {counts} ({images.note})")
+        for line in images.warnings:
+            say(f"data: {line}")
+        _say_skipped(images.skipped, say)
+        found[field] = images
+    return found
+
+
+def _data_places(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> dict[str, str]:
+    """Where the run's data lie now, by their fields. Raises DataChanged where they are not those that it began with."""
+    definition = experiment.definition
+    places = {field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)}
+    if peers.is_main or any(held_data.record_of(run.folder, field) for field in places):
+        line = held_data.hold(run.folder, {**definition, **places})
         if line:
             say(f"data: {line}")
-    return place
+    return places
 
 
 def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:
@@ -129,11 +140,11 @@ def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int =
         say(f"skipped: {len(names) - most} more")
 
 
-def request_of(experiment: Experiment) -> DataRequest:
-    """The images that `experiment` asks for."""
+def request_of(experiment: Experiment, field: str = FIRST) -> DataRequest:
+    """The images that `experiment` asks for by the data field `field`."""
     root = experiment.resources.data_root
     return DataRequest(
-        experiment.data,
+        getattr(experiment, field),
         root=Path(root) if root else None,
         train_images=experiment.train_images,
         image_size=getattr(experiment, "image_size", None),
@@ -143,11 +154,17 @@ def request_of(experiment: Experiment) -> DataRequest:
 
 
 def _context(
-    experiment: Experiment, images: Any, peers: Distributed, clock: Clock, choices: dict[str, Any], say: Any
+    experiment: Experiment,
+    images: dict[str, ImageData],
+    peers: Distributed,
+    clock: Clock,
+    choices: dict[str, Any],
+    say: Any,
 ) -> base.Context:
     time_budget = experiment.budget.time if experiment.budget.epochs is None else None
     return base.Context(
-        data=images,
+        data=images[FIRST],
+        more={field: each for field, each in images.items() if field != FIRST},
         peers=peers,
         phase=clock.phase,
         choices=choices,

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 
 from ganhpc.core.units import counted
+from ganhpc.datasets.types import ImageData
 from ganhpc.runs.cores import SHARED_FROM, Cores, Load
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.tasks.task import SPEED, Context, Task, precision_of
@@ -60,6 +61,12 @@ class Way:
 
     threads: int
     precision: str
+
+
+def _first(data: ImageData, n: int) -> ImageData:
+    """`data` with its first `n` training images."""
+    labels = None if data.labels is None else data.labels[:n]
+    return dataclasses.replace(data, images=data.images[:n], labels=labels)
 
 
 class Speed:
@@ -211,19 +218,17 @@ class Speed:
             growth = min(4.0, left() / ((compared + 2) * step))
             growth = 4.0 if not found and growth >= 2 else growth
             larger = int(min(full, growth * batch)) // world * world
-            if batch == full or larger < min(full, 2 * batch):
+            if batch >= full or larger < min(full, 2 * batch):
                 return found
             task = self._task(larger)
 
     def _task(self, batch: int) -> Task:
         """A task like the run's, for batches of `batch` images, with choices of its own."""
-        data = self.context.data
         n = max(batch, 4 * FEW * self.context.peers.world_size)
-        some = dataclasses.replace(
-            data, images=data.images[:n], labels=None if data.labels is None else data.labels[:n]
-        )
         choices = {**self.context.choices, SPEED: {"precision": "fp32"}}
-        context = Context(some, self.context.peers, choices=choices, say=lambda _: None)
+        more = {field: _first(data, n) for field, data in self.context.more.items()}
+        some = _first(self.context.data, n)
+        context = Context(some, self.context.peers, choices=choices, say=lambda _: None, more=more)
         with torch.random.fork_rng(devices=()):
             task = self.build(dataclasses.replace(self.experiment, batch_size=batch), context)
             task.wrap(self.context.peers.wrap)

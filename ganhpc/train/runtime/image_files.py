@@ -35,6 +35,11 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     return Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy())
 
 
+def plain(image: Tensor) -> Image.Image:
+    """`image` float [C, H, W] in [0, 1] by itself."""
+    return grid(image[None], 1).crop((GAP, GAP, GAP + image.shape[2], GAP + image.shape[1]))
+
+
 def save(image: Image.Image, path: Path) -> None:
     """Write a PNG in one step. Raises UserError where the disk is full."""
     # Through memory: Pillow's own writing to a file loses the reason of an error.

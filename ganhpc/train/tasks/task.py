@@ -35,6 +35,8 @@ class Context:
     """What the time budget still has, for a task that adapts itself to it (None: no bound)."""
     say: Callable[[str], None] = print
     """Tell the user one line."""
+    more: dict[str, ImageData] = field(default_factory=dict)
+    """The other data sets of a definition that has several, by their fields (data_b)."""
 
     @property
     def device(self) -> torch.device:

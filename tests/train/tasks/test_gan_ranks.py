@@ -12,9 +12,9 @@ import torch
 
 from tests.helpers import ROOT
 from tests.train.tasks import ranks
-from tests.train.tasks.tiny import VARIANTS
+from tests.train.tasks.tiny import TRANSLATORS, VARIANTS
 
-CASES = list(VARIANTS)
+CASES = [*VARIANTS, *TRANSLATORS]
 
 
 @pytest.fixture(scope="module")

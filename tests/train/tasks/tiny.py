@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from ganhpc.datasets.data_path import FIRST, data_fields
 from ganhpc.runs.experiment import Experiment, find
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.data import registry
@@ -19,7 +20,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "dcgan": {"base_channels": 4, "batch_size": 16, "lr": 1e-3, "lr_d": 5e-4},
     "began": {"base_channels": 8, "batch_size": 16, "lr": 1e-3},
     "wgan-gp": {"base_channels": 4, "depth": 2, "batch_size": 8, "lr": 1e-3},
-}
+    "cyclegan": {
+        "base_channels": 4, "blocks": 1, "patch_layers": 1, "batch_size": 8, "lr": 1e-3, "sample_columns": 1, "distance_images": 0,
+    },
+}  # fmt: skip
 VARIANTS = {
     "dcgan": ("dcgan", {}),
     "tutorial": ("dcgan", {"net": "tutorial", "real_label": (1.0, 1.0)}),
@@ -31,15 +35,19 @@ VARIANTS = {
     "strips": ("wgan-gp", {"generator": "strips", "lr": 2e-5}),
 }
 """Name of a test's case: (experiment, options)."""
+TRANSLATORS = {"cyclegan": ("cyclegan", {})}
+"""The same, of those without latent vectors."""
 
 
 def tiny(case: str, **values: Any) -> Experiment:
     """The definition of a case: 16x16 pixels, 80 images of lines, two epochs."""
-    name, options = VARIANTS[case]
+    name, options = (VARIANTS | TRANSLATORS)[case]
     common = {
         "time": None, "epochs": 2, "device": "cpu", "train_images": 80, "image_size": 16, "latent_dim": 6, "sample_rows": 2,
         "sample_columns": 3, "measure_images": 20,
     }  # fmt: skip
+    if case in TRANSLATORS:
+        common = {key: value for key, value in common.items() if key not in ("latent_dim", "measure_images")}
     return find(name).from_preset("default").replace(**{**common, **SIZES[name], **options, **values})
 
 
@@ -51,7 +59,8 @@ def made(tmp_path: Path, case: str, **values: Any) -> Run:
 def task_of(experiment: Experiment, peers: Distributed | None = None) -> Any:
     """The task of a definition, ready for steps, without the loop."""
     peers = peers or Distributed.start("cpu")
-    context = base.Context(data=registry.load(request_of(experiment)), peers=peers)
+    images = {name: registry.load(request_of(experiment, name)) for name in data_fields(experiment.definition)}
+    context = base.Context(data=images.pop(FIRST), more=images, peers=peers)
     task = base.module(experiment.TASK).build(experiment, context)
     assert isinstance(task, Gan)
     task.wrap(peers.wrap)

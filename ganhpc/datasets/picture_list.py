@@ -1,0 +1,68 @@
+"""The pictures of a file, folder or zip at one size, in memory: for what a user wants translated, and not for training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import open_regular
+from ganhpc.core.printable import printable
+from ganhpc.core.whoami import expand
+from ganhpc.datasets import image_decoding
+from ganhpc.datasets.data_path import exists
+from ganhpc.datasets.folder_index import find
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MOST_BYTES = 200_000_000
+
+
+def pictures(word: str, size: int, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+    """(name and uint8 [size, size, 3] of each picture, `most` at most; why others can't be used).
+
+    Raises UserError where `word` is nothing that holds a picture.
+    """
+    path = expand(word)
+    if not exists(path):
+        raise UserError(f"--input {printable(word)}: there is no such picture, folder or zip; check the path.")
+    try:
+        if path.is_file() and path.suffix.lower() != ".zip":
+            return _of_file(path, size), []
+        return _of_set(path, size, most)
+    except UserError as error:
+        raise UserError(str(error).replace("--data ", "--input ", 1)) from None
+
+
+def _of_file(path: Path, size: int) -> list[tuple[str, np.ndarray]]:
+    with open_regular(path, MOST_BYTES) as file:
+        data = file.read()
+    try:
+        made = image_decoding.decode(data, size)
+    except image_decoding.Skip as reason:
+        raise UserError(f"--input {printable(path)}: it can't be used: {reason}.") from None
+    assert isinstance(made, image_decoding.Picture), "a picture by itself decides its range"
+    return [(path.name, made.pixels)]
+
+
+def _of_set(path: Path, size: int, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+    source = find(path)
+    found: list[tuple[str, np.ndarray]] = []
+    skipped = [str(left) for left in source.others]
+    try:
+        for item in source.items:
+            if len(found) == most:
+                break
+            try:
+                made = image_decoding.decode(source.read(item, None), size)
+            except image_decoding.Skip as reason:
+                skipped.append(f"{item.shown}: {reason}")
+                continue
+            assert isinstance(made, image_decoding.Picture), "a picture by itself decides its range"
+            found.append((item.name, made.pixels))
+    finally:
+        source.close()
+    if not found:
+        raise UserError(f"--input {printable(path)}: none of its pictures can be used (first: {skipped[0]}).")
+    return found, skipped
