@@ -85,7 +85,7 @@ def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
     seen = user.see(run)
     assert (seen["state"], seen["jobs"]) == ("cancelled", [])
     assert seen["step"] >= step
-    assert user.run("resume", run.name, "--json").returncode == 0
+    assert user.run("resume", run.name, "--policy", "free.toml", "--json").returncode == 0
     assert user.trains(run)["step"] >= step
 
 

@@ -51,11 +51,13 @@ def test_the_users_file_lies_in_dot_config_by_default(tmp_path, monkeypatch):
 
 
 def test_folders_know_home_variables_and_the_files_own_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", "/home/ada")
+    home = tmp_path / "ada"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("SCRATCH", "/scratch/ada")
     path = write(tmp_path / "c.toml", 'data_root = "~/data"\nruns = "$SCRATCH/runs"')
     assert (settings.read(path).data_root, settings.read(path).runs) == (
-        Path("/home/ada/data"),
+        home / "data",
         Path("/scratch/ada/runs"),
     )
     write(path, 'runs = "mine"')

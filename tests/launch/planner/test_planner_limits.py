@@ -325,5 +325,5 @@ def test_the_gap_holds_across_an_edge_without_time_around_it() -> None:
 
 
 def test_a_scheduler_that_holds_jobs_back_without_reservations_is_not_bound_by_their_number() -> None:
-    made = laid(STUDENT, "2026-11-23T17:30", "2026-11-26T09:00", scheduler="oar")
+    made = laid(STUDENT, "2026-11-23T17:30", "2026-11-26T09:00", scheduler=Oar.able)
     assert made.slots[-1].end == paris("2026-11-26T08:59")
