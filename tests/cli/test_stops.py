@@ -50,7 +50,7 @@ def test_ctrl_c_ends_the_command_within_seconds(tmp_path: Path, phase: str, proc
     assert "Traceback" not in said + (run.log.read_text() if run.log.exists() else "")
     if phase == "training":
         assert run.standing().state is State.RESUMABLE
-        assert "a checkpoint of step" in said
+        assert "a checkpoint of step" in said or "everything up to now is saved" in said
 
 
 def _reached(runs: Path, phase: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ import torch
 
 from ganhpc.core.files import read_json, write_json
 from ganhpc.datasets.types import DataRequest
+from ganhpc.runs import job_deadline
 from ganhpc.runs.cores import Cores, Threads
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.data import registry
@@ -197,20 +199,18 @@ def test_measuring_leaves_the_random_numbers_and_the_choices_of_the_run_alone() 
 def test_a_run_goes_on_where_the_processor_has_no_bf16(tmp_path: Path, experiment: str) -> None:
     """Two segments of one run: as on a machine with bf16 units, then as on one without (oneDNN is told to use none)."""
     if experiment == "cifar":
-        run = made(tmp_path, net="compact", time=20.0, epochs=None, train_images=2000, batch_size=100)
+        run = made(tmp_path, net="compact", time=40.0, epochs=None, train_images=2000, batch_size=100)
     else:
         from jobs.dcgan import PRESETS
 
-        small = {"image_size": 32, "base_channels": 8, "batch_size": 16, "time": 20.0, "train_images": 200}
+        small = {"image_size": 32, "base_channels": 8, "batch_size": 16, "time": 40.0, "train_images": 200}
         run = Run.open(tmp_path / "runs", PRESETS["default"].replace(data="lines", device="cpu", **small))
-    # The first segment ends at once: a job that is over.
-    run.folder.mkdir(parents=True, exist_ok=True)
-    write_json(run.deadline_json, {"end": 0.0, "last": False})
-    assert train(run).returncode == 75
+    # The first segment ends with its job, some seconds after the choice.
+    job = job_deadline.environment("the test", job_deadline.Bound(time.time() + 20, last=False))
+    assert train(run, **job).returncode == 75
     first = (read_json(run.choices_json) or {})["speed"]
     assert first["precision"] in ("fp32", "bf16")
     write_json(run.choices_json, {**(read_json(run.choices_json) or {}), "speed": {**first, "precision": "bf16"}})
-    run.deadline_json.unlink()
     done = train(run, ONEDNN_MAX_CPU_ISA="AVX2")
     assert done.returncode == 0, done.stderr
     result = json.loads(run.result_json.read_text())
