@@ -42,12 +42,12 @@ class Held:
         self.tree = plan(self.user, "--time", "4m", policy=edge(self.user, 3, max_reservations=0))
 
 
-def edge(user: User, minutes: int, **rules: object) -> str:
+def edge(user: User, minutes: int, job: str = "2m", **rules: object) -> str:
     """A policy with an edge so many minutes from now; returns its name. It lets jobs run beside those of other tests."""
     there = dt.datetime.now() + dt.timedelta(minutes=minutes)
     lines = [
         f'edges = ["{there:%H:%M}"]', 'edge_days = "every"', 'end_before_edge = "60s"', 'start_after_edge = "60s"',
-        'max_job = "2m"', 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
+        f'max_job = "{job}"', 'gap = "61s"', 'min_slot = "30s"', *(f"{k} = {v}" for k, v in rules.items()),
     ]  # fmt: skip
     (user.folder / "edge.toml").write_text("\n".join(lines) + "\n")
     return "edge"

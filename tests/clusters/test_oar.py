@@ -91,7 +91,7 @@ def test_cancelling_saves_a_checkpoint_and_resuming_goes_on(user: User) -> None:
 
 def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User) -> None:
     """Two slots touch the edge: with three reservations allowed by the policy, OAR's own rule refuses the third."""
-    tree = plan(user, "--time", "12m", policy=edge(user, 10, max_reservations=3))
+    tree = plan(user, "--time", "25m", policy=edge(user, 10, job="5m", max_reservations=3))
     kinds = [slot["kind"] for slot in tree["slots"]]
     assert kinds.count("reservation") == 3
     states = [facts(user, id)["reservation"] for id in tree["sent"]]

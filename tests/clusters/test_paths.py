@@ -71,7 +71,7 @@ def trains(user: User) -> None:
     assert untagged(shown["command"]) == untagged(sent["command"])
     run = user.folder / "runs" / "cifar" / tree["slots"][0]["run"]
     user.wait(run, ("done",))
-    assert "done: 1 epochs in" in (run / "log.txt").read_text()
+    assert "done: 1 epoch in" in (run / "log.txt").read_text()
 
 
 def a_night_is_submitted_by_hand(user: User) -> None:
