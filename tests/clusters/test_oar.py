@@ -103,13 +103,13 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
     # One core, which no other job is foreseen to need: around the edge, where the plan has reservations.
     (user.folder / "config.toml").write_text('properties = "core = 8"\nresources = "/core=1"\n')
-    policy = edge(user, 10)
+    policy = edge(user, 10, job="5m")
     after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=8)
     request = ("-p", "core = 8", "-l", "/core=1,walltime=0:20:00", "-r", f"{after:%Y-%m-%d %H:%M:%S}")
     taken = ask(user, "oarsub", *request, "date")
     id = taken.rpartition("=")[2].split()[0]
     assert facts(user, id)["reservation"] == "Scheduled", taken
-    words = ("--time", "8m", "--on", "oar", "--policy", f"{policy}.toml")
+    words = ("--time", "25m", "--on", "oar", "--policy", f"{policy}.toml")
     said = " ".join(user.run(*SMALL, *words).stdout.split())
     assert "No reservation (the slot is taken" in said
     assert "OAR offers" in said
