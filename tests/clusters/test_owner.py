@@ -57,6 +57,8 @@ def test_a_run_whose_job_was_killed_goes_on_here_under_the_bound_of_nobody(user:
     assert read(run / "result.json")["train_seconds"] > 15, "it had all of its time"
 
 
+# A job that has just ended may be missing from the first answer of a busy server.
+@pytest.mark.flaky(reruns=3, reruns_delay=10)
 def test_an_ended_job_counts_against_the_quota_of_its_day(user: User) -> None:
     (user.folder / "quota.toml").write_text(QUOTA)
     run = user.launch("--time", "10s", policy="free")
