@@ -1,4 +1,4 @@
-"""What finished and running runs tell, read from run folders only: tables, reports, TensorBoard.
+"""Tables, reports and TensorBoard of finished and running runs, read from run folders only.
 
 Side: login. May import: core, runs, scans, datasets.
 """
