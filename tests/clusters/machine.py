@@ -98,6 +98,7 @@ def as_user(
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        errors="surrogateescape",  # names of jobs and folders may be any bytes
         timeout=timeout,
     )
     if check and done.returncode != 0:

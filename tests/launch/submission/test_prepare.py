@@ -53,7 +53,7 @@ def wanted(tmp_path: Path, **values: object) -> Wanted:
 def prepared(w: Wanted, policy: Policy = STUDENT, name: str = "oar", now: dt.datetime = EVENING) -> submit.Submission:
     return submit.prepare(
         [w],
-        {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python=None if name == "local" else "python3")),
+        {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python=None if name == "local" else sys.executable)),
         policy,
         now,
     )

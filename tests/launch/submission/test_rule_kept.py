@@ -7,6 +7,7 @@ import getopt
 import os
 import re
 import shlex
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_every_submission_and_every_check_keep_the_rule_or_refuse(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        site = Site(options=tuple(options), resources=resources, python="python3", gpus_per_node=0)
+        site = Site(options=tuple(options), resources=resources, python=sys.executable, gpus_per_node=0)
         scheduler: Scheduler = Oar(site) if oar else Slurm(site)
         words = 'printf "%s\\0" "$@" >"$0.words"; env -0 >"$0.env"'
         program(folder / "sbatch", f"{words}; echo Submitted batch job 7")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import sys
 import time
 from pathlib import Path
 
@@ -228,7 +229,7 @@ def test_no_more_is_submitted_than_the_site_allows(tmp_path: Path, there: int) -
     now = EVENING.timestamp()
     busy = [Job(str(k), JobState.WAITING, start=now, end=now + 60) for k in range(there)]
     w = wanted(tmp_path, time=5.0 * HOUR)
-    made = submit.prepare([w], Slurm(Site(python="python3")), policy, EVENING, busy)
+    made = submit.prepare([w], Slurm(Site(python=sys.executable)), policy, EVENING, busy)
     assert len(made.jobs) == 3 - there
     (left,) = made.plan.remaining
     assert "allows 3 submitted jobs at a time (max_submitted)" in left.reason and left.later
@@ -245,7 +246,9 @@ def test_an_array_of_the_users_own_counts_as_its_tasks(tmp_path: Path) -> None:
     policy = dataclasses.replace(PLAIN, max_submitted=5)
     now = EVENING.timestamp()
     array = Job("7", JobState.WAITING, start=now, end=now + 60, count=4)
-    made = submit.prepare([wanted(tmp_path, time=5.0 * HOUR)], Slurm(Site(python="python3")), policy, EVENING, [array])
+    made = submit.prepare(
+        [wanted(tmp_path, time=5.0 * HOUR)], Slurm(Site(python=sys.executable)), policy, EVENING, [array]
+    )
     assert len(made.jobs) == 1
     busy = [submit.busy_of(array, EVENING)]
     asked, policy = Request(EVENING, 600), dataclasses.replace(policy, max_jobs=None)
