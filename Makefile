@@ -14,7 +14,7 @@ run: $(VENV)/.run
 	$(BIN)/python launch.py cifar --budget-params 256k --time 5m
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n auto
 
 # Before every commit: format, lint, import rules, types and the quick tests, which share the cores.
 check: $(VENV)/.dev

@@ -23,6 +23,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """There is one Slurm and one OAR on a machine: one worker runs all of their tests, the others a file at a time beside it."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "clusters" if nodeid.startswith("tests/clusters/") else nodeid.split("::")[0]
+
+    return Files(config, log)
+
+
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -49,12 +49,6 @@ def takes_minutes(item: pytest.Item) -> bool:
     return item.path.name in LONG or item.get_closest_marker("slow") is not None
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """There is one Slurm and one OAR on a machine: one of pytest-xdist's workers runs all of their tests, beside the rest."""
-    if item.get_closest_marker("cluster"):
-        item.add_marker(pytest.mark.xdist_group("cluster"))
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if os.environ.get(SWITCH) == "1":
         kept = [item for item in items if not (item.get_closest_marker("cluster") and takes_minutes(item))]
