@@ -16,11 +16,11 @@ run: $(VENV)/.run
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n auto
 
-# Before every commit: format, lint, import rules, types and the quick tests, which share the cores.
+# Before every commit: format, lint, types, and the quick tests, which share the cores. Among them, tests/test_architecture.py looks for
+# imports against the layers (import-linter), dead code (vulture) and dependencies that nothing needs or that are missing (deptry).
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
-	$(BIN)/lint-imports --config setup.cfg
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto -m "not slow and not cluster"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import importlib.util
 import re
 import subprocess
@@ -98,3 +99,25 @@ def test_functions_stay_short() -> None:
     functions = [(path, node) for path, node in nodes if isinstance(node, ast.FunctionDef)]
     long = [f"{path}:{node.name}" for path, node in functions if (node.end_lineno or 0) - node.lineno + 1 > 60]
     assert not long
+
+
+def test_no_code_is_dead() -> None:
+    """Settings: [tool.vulture] of pyproject.toml."""
+    done = subprocess.run([sys.executable, "-m", "vulture"], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_imported_is_required_and_what_is_required_is_imported(tmp_path: Path) -> None:
+    """deptry does not read setup.cfg: it gets what is required as a requirements file."""
+    setup = configparser.ConfigParser(interpolation=None)
+    setup.read(ROOT / "setup.cfg")
+    wanted = [setup["options"]["install_requires"]]
+    wanted += [setup["options.extras_require"][extra] for extra in ("measures", "onnx", "report")]
+    lines = [line for text in wanted for line in text.splitlines() if not line.startswith("#")]
+    (tmp_path / "requirements.txt").write_text("\n".join(lines))
+    command = [sys.executable, "-m", "deptry", ".", "--requirements-files", str(tmp_path / "requirements.txt")]
+    command += ["--known-first-party", "ganhpc", "--known-first-party", "jobs", "--no-ansi"]
+    # zoneinfo reads tzdata.
+    command += ["--extend-exclude", "benchmarks", "--per-rule-ignores", "DEP002=tzdata"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr

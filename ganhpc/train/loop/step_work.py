@@ -42,7 +42,7 @@ class StepWork:
     def __init__(self, processes: int) -> None:
         self._processes = processes
         self.ops_of_a_step: float | None = None
-        self._total, self._known = 0.0, True
+        self._known = True
 
     def begin(self, step: Callable[[Any], Any], ordinary: Callable[[Any], Any] | None = None) -> Callable[[Any], Any]:
         """`step`, of which one call will be counted. `ordinary`: the step without the replays that `step` makes (None: it makes none)."""

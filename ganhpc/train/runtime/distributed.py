@@ -23,7 +23,6 @@ class Distributed:
 
     rank: int
     world_size: int
-    local_rank: int
     device: torch.device
     threads: Threads | None = None
     """Threads of this process on the CPU; None: torch's own number."""
@@ -49,7 +48,7 @@ class Distributed:
             dist.init_process_group(backend, timeout=timedelta(minutes=10))
         threads = threads or cores.settle(None)
         torch.set_num_threads(threads.now)
-        return Distributed(rank, world, local, chosen, threads)
+        return Distributed(rank, world, chosen, threads)
 
     @property
     def is_main(self) -> bool:

@@ -9,7 +9,6 @@ from typing import Any
 
 COLUMNS = ("resource_id", "network_address", "host", "cluster", "cpu", "core", "gpu", "gpu_count", "gpu_model")
 ALIASES = {"nodes": "network_address"}  # OARSUB_NODES_RESOURCES
-PER_HOST = ("network_address", "host", "cpu")  # one of each a host; the others are one each a core
 
 
 class BadRequest(Exception):

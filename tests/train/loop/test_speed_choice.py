@@ -59,7 +59,7 @@ class Machine:
     def run(self, choices: dict[str, Any], seconds: float | None = 300.0, typed: str = "", **options: Any) -> Speed:
         """What a segment of `cifar` settles, with `seconds` left."""
         threads = Threads(self.cores.limit, self.cores.free, typed, self.cores)
-        peers = Distributed(0, 1, 0, CPU, threads)
+        peers = Distributed(0, 1, CPU, threads)
         images = registry.load(DataRequest("synthetic", train_images=512))
         context = Context(images, peers, choices=choices, seconds_left=seconds, say=self.said.append)
         self.steps.clear()
@@ -182,9 +182,7 @@ def test_measuring_leaves_the_random_numbers_and_the_choices_of_the_run_alone() 
     images = registry.load(DataRequest("synthetic", train_images=64))
     threads = Threads(1, 1, "--threads", Cores(1))
     choices: dict[str, Any] = {}
-    context = Context(
-        images, Distributed(0, 1, 0, CPU, threads), choices=choices, seconds_left=60.0, say=lambda _: None
-    )
+    context = Context(images, Distributed(0, 1, CPU, threads), choices=choices, seconds_left=60.0, say=lambda _: None)
     experiment = Cifar().replace(batch_size=16, net="course", dropout=0.5)
     torch.manual_seed(5)
     expected = torch.rand(3)

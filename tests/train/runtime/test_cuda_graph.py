@@ -24,7 +24,7 @@ RECIPE = {
     "batch_size": 20,
     "epochs": 3,
 }
-GPU = Distributed(0, 1, 0, torch.device("cuda"))
+GPU = Distributed(0, 1, torch.device("cuda"))
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
 
 
@@ -33,8 +33,8 @@ def test_one_gpu_replays_unless_it_is_told_not_to() -> None:
     assert cuda_graph.wanted(run, GPU, True)
     assert not cuda_graph.wanted(run, GPU, False)
     assert not cuda_graph.wanted(run.replace(compile="off"), GPU, True)
-    assert not cuda_graph.wanted(run, Distributed(0, 2, 0, torch.device("cuda")), True)
-    assert not cuda_graph.wanted(run, Distributed(0, 1, 0, torch.device("cpu")), True)
+    assert not cuda_graph.wanted(run, Distributed(0, 2, torch.device("cuda")), True)
+    assert not cuda_graph.wanted(run, Distributed(0, 1, torch.device("cpu")), True)
 
 
 def _weights(trainer: Trainer) -> torch.Tensor:

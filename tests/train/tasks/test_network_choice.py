@@ -37,7 +37,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict
     images = dataclasses.replace(images, test_images=images.test_images[:100])
     said: list[str] = []
     # A hundredth of CIFAR-10 in a hundredth of the time: the same epochs.
-    peers = Distributed(0, 1, 0, torch.device("cuda" if "GPU" in device else "cpu"))
+    peers = Distributed(0, 1, torch.device("cuda" if "GPU" in device else "cpu"))
     context = Context(images, peers, seconds_left=seconds / 100, say=said.append)
     network_choice.settle(Cifar(), context)
     (line,) = said
