@@ -11,8 +11,8 @@ from ganhpc.runs.experiment import Budget, Experiment, Kind, share_of_batch
 from ganhpc.runs.options import option
 from ganhpc.scans.grid import Named
 
-CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
-CIFAR_STD = (0.2470, 0.2435, 0.2616)
+_CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
+_CIFAR_STD = (0.2470, 0.2435, 0.2616)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,8 +100,8 @@ class Cifar(Experiment):
     temperature: float = option(4.0, "teacher: softens the scores to learn from", low=0.1, high=100.0)
     distil: float = option(0.9, "teacher: weight of its scores against the labels", low=0.0, high=1.0)
 
-    mean: ClassVar[tuple[float, ...]] = CIFAR_MEAN
-    std: ClassVar[tuple[float, ...]] = CIFAR_STD
+    mean: ClassVar[tuple[float, ...]] = _CIFAR_MEAN
+    std: ClassVar[tuple[float, ...]] = _CIFAR_STD
 
     def check(self) -> None:
         if self.lr <= 0:

@@ -14,9 +14,9 @@ from rich.text import Text
 
 from ganhpc.runs.network_description import Description, Function, Operations
 
-WIDE = 150
+_WIDE = 150
 """Columns from which functions and operations share one table."""
-ROOMY = 110
+_ROOMY = 110
 """Columns from which the operations name the module too."""
 
 _NAMES = {
@@ -68,13 +68,13 @@ def render(description: Description, console: Console, title: str = "Network") -
     """Print `description`: its functions, tensors and weights; operations per image; fvcore's count beside ours."""
     console.print(_headline(description, title))
     operations = _operation_columns(description.ops)
-    if console.width >= WIDE:
+    if console.width >= _WIDE:
         console.print(
             _table(description, "Functions, tensors, weights; operations per image", [*_FUNCTION, *operations])
         )
     else:
         console.print(_table(description, "Functions, tensors and weights", _FUNCTION))
-        module = [_MODULE] if console.width >= ROOMY else []
+        module = [_MODULE] if console.width >= _ROOMY else []
         console.print(_table(description, "Operations per image", [*_LABEL, *module, *operations]))
     for line in _warnings(description):
         console.print(Padding(Text(line, style="yellow"), (0, 2)))

@@ -23,11 +23,11 @@ from ganhpc.runs.trainer_protocol import die_with_parent
 
 TRIES = 20
 """Ports that are looked at from the first one on."""
-LOCAL_PORT = 10_000
+_LOCAL_PORT = 10_000
 """What is added to the port at the laptop's end: 6006 is 16006 there, so that a TensorBoard on the laptop is not in the way."""
-GRID = "grid5000.fr"
+_GRID = "grid5000.fr"
 """The domain of its sites."""
-GATE = "access.grid5000.fr"
+_GATE = "access.grid5000.fr"
 """Through this host all of Grid'5000 is reached."""
 
 # -- what is shown ------------------------------------------------------------------------------------------------------
@@ -82,10 +82,10 @@ def columns_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], list[str]
     if not names and trees:
         names = dict.fromkeys(name for tree in trees for name in options_of(tree))
     options = {name: [fields_of(tree).get(name) for tree in trees if name in fields_of(tree)] for name in names}
-    return options, metrics_of(folders)
+    return options, _metrics_of(folders)
 
 
-def metrics_of(folders: Iterable[Path]) -> list[str]:
+def _metrics_of(folders: Iterable[Path]) -> list[str]:
     """The tags of metrics that any of the runs has."""
     found: set[str] = set()
     for folder in folders:
@@ -171,9 +171,9 @@ def tunnel(port: int, *, node: str | None = None, login: str | None = None) -> s
     `node`: the machine on which it runs, where that is not the one that is logged in to; `login`: USER@HOST of the latter. It listens
     on its own machine's loopback alone, so that the tunnel ends there: through other machines by -J, never by an open port.
     """
-    if node and "." not in node and (domain := _this_machine().partition(".")[2]).endswith(GRID):
+    if node and "." not in node and (domain := _this_machine().partition(".")[2]).endswith(_GRID):
         node = f"{node}.{domain}"  # as it is named on the site's own frontend and nodes
-    here = port + LOCAL_PORT if port + LOCAL_PORT < 65_536 else port
+    here = port + _LOCAL_PORT if port + _LOCAL_PORT < 65_536 else port
     user = user_name()
     place = node or _this_machine()
     user, host = login.rpartition("@")[::2] if login and "@" in login else (user, login or "")
@@ -192,13 +192,13 @@ def _this_machine() -> str:
 
 def _way(place: str, login: str) -> tuple[list[str], str]:
     """(machines to go through, the machine where the tunnel ends) from a laptop."""
-    name, _, rest = place.removesuffix(f".{GRID}").partition(".")
+    name, _, rest = place.removesuffix(f".{_GRID}").partition(".")
     if rest and place.endswith(
-        f".{GRID}"
+        f".{_GRID}"
     ):  # flille.lille.grid5000.fr is a frontend, chifflot-1.lille.grid5000.fr a node
         site = rest.rpartition(".")[2]
         short = f"{name}.{site}" if name not in ("frontend", f"f{site}") else site
-        return [GATE, *([site] if short != site else [])], short
+        return [_GATE, *([site] if short != site else [])], short
     if login and login.partition(".")[0] != place.partition(".")[0]:
         return [login], place
     return [], login or place

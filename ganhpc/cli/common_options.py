@@ -72,7 +72,7 @@ def _configured_runs() -> str:
     return str(configured) if configured else "runs"
 
 
-class JobType(click.ParamType):
+class _JobType(click.ParamType):
     """The name of a job type, completed from the settings."""
 
     name = "NAME"
@@ -94,7 +94,7 @@ def PLACE() -> tuple[click.Option, ...]:
         click.Option(["--constraint"], metavar="EXPR", help="Slurm: features of nodes; OAR: a further condition of -p"),
         click.Option(
             ["--type", "job_type"],
-            type=JobType(),
+            type=_JobType(),
             help="job type: besteffort, exotic, night, or one of job_types in the settings",
         ),
     )

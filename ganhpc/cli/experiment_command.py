@@ -39,7 +39,7 @@ class DefinitionType(click.ParamType):
         return [click.shell_completion.CompletionItem(c) for c in self.option.choices if c.startswith(incomplete)]
 
 
-class PresetType(click.ParamType):
+class _PresetType(click.ParamType):
     """A preset's name. Whether there is one is for the definition to say, with the nearest names."""
 
     name = "NAME"
@@ -57,18 +57,18 @@ def command(cls: type[Experiment]) -> click.Command:
     made = Sections(cls.NAME, callback=lambda **values: run(cls, values), help=_help(cls))
     common = {f.name for f in dataclasses.fields(Experiment)}
     preset_names = ", ".join(cls.presets())
-    made.add("Budget", *(click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
+    made.add("Budget", *(_click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
     made.add(
         "Common",
-        click.Option(["--preset"], metavar="NAME", type=PresetType(cls), help=f"exact, named variant: {preset_names}  [default: default]"),
-        *(click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
+        click.Option(["--preset"], metavar="NAME", type=_PresetType(cls), help=f"exact, named variant: {preset_names}  [default: default]"),
+        *(_click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
         click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
     )  # fmt: skip
     made.add("Scan", *scan_options(cls))
     made.add(
-        f"Of {cls.NAME}", *(click_option(o, cls) for o in options(cls) if o.name not in common and len(o.path) == 1)
+        f"Of {cls.NAME}", *(_click_option(o, cls) for o in options(cls) if o.name not in common and len(o.path) == 1)
     )
-    made.add("Machine", *(click_option(o, cls) for o in options(cls) if o.path[0] == "resources"))
+    made.add("Machine", *(_click_option(o, cls) for o in options(cls) if o.path[0] == "resources"))
     made.add(
         "Launcher",
         RUNS(),
@@ -103,7 +103,7 @@ def _help(cls: type[Experiment]) -> str:
     return f"{summary(cls.NAME)}\n\nThe same command again shows the finished run, or goes on with an interrupted one."
 
 
-def click_option(option: Option, cls: type[Experiment]) -> click.Option:
+def _click_option(option: Option, cls: type[Experiment]) -> click.Option:
     """`option` on the command line; None means that the preset decides. Defaults shown are those of the default preset."""
     shown = option.show(option.get(cls.presets()["default"]))
     unit = f" ({option.unit})" if option.unit else ""

@@ -16,7 +16,7 @@ from ganhpc.core.printable import say_error
 from ganhpc.core.storage_errors import fault
 from ganhpc.runs import experiment
 
-VERBS = {
+_VERBS = {
     "night": "Several experiments laid into the night, under the rules.",
     "status": "Where runs and their jobs stand, and what to type next.",
     "logs": "What a run says; -f reads along.",
@@ -37,16 +37,16 @@ VERBS = {
 """The verbs, one module of ganhpc.cli each, with their short help (so that the list imports none of them)."""
 
 
-class Program(click.Group):
+class _Program(click.Group):
     """Commands are modules, imported only when they are called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return [*experiment.names(), *VERBS]
+        return [*experiment.names(), *_VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        if cmd_name in VERBS:
+        if cmd_name in _VERBS:
             return importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
         if cmd_name in experiment.names():
             return importlib.import_module("ganhpc.cli.experiment_command").command(experiment.find(cmd_name))
@@ -64,10 +64,10 @@ class Program(click.Group):
         with formatter.section("Experiments (one file each in jobs/)"):
             formatter.write_dl([(name, experiment.summary(name)) for name in experiment.names()])
         with formatter.section("Verbs"):
-            formatter.write_dl(list(VERBS.items()))
+            formatter.write_dl(list(_VERBS.items()))
 
 
-@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=_Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="ganhpc")
 def program() -> None:
     """Train networks inside a budget of parameters and time, on this machine, on OAR or on Slurm.
@@ -85,26 +85,26 @@ def main() -> Any:
     try:
         return program(prog_name="python launch.py", standalone_mode=False)
     except UserError as error:
-        fail(str(error), error.exit_code)
+        _fail(str(error), error.exit_code)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "python launch.py"
-        fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what is allowed.", 2)
+        _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what is allowed.", 2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        fail("stopped.", 130)
+        _fail("stopped.", 130)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left; say nothing, and keep Python from complaining at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
     except OSError as error:
         refused = fault(error, doing="read or write")
-        fail(str(refused), refused.exit_code)
+        _fail(str(refused), refused.exit_code)
     except click.ClickException as error:
-        fail(error.format_message(), error.exit_code)
+        _fail(error.format_message(), error.exit_code)
 
 
-def fail(sentence: str, code: int) -> None:
+def _fail(sentence: str, code: int) -> None:
     """Print the sentence and leave."""
     say_error(sentence)
     sys.exit(code)

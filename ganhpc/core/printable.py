@@ -7,7 +7,7 @@ import shlex
 import sys
 from typing import Any
 
-MOST = 1000
+_MOST = 1000
 """Longest foreign text that is shown in full."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&$])")
@@ -18,7 +18,7 @@ _INVISIBLE = re.compile(
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\x1b": "\\e", "\x07": "\\a", "\x08": "\\b"}
 
 
-def printable(text: object, most: int = MOST) -> str:
+def printable(text: object, most: int = _MOST) -> str:
     """`text` (a path, a word from a file, what another program said) as one line that a terminal only prints.
 
     Control characters, line breaks, direction marks, invisible characters and bytes that are no UTF-8 are shown as escapes;

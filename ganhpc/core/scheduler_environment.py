@@ -17,19 +17,19 @@ TAKEN = (
     "I_MPI_HYDRA_", "I_MPI_PMI_", "GANHPC_LAUNCH", "GANHPC_SCHEDULER", "GANHPC_STARTED", "GANHPC_DIE_WITH_PARENT",
 )  # fmt: skip
 """Beginnings of names: requests to schedulers, and parts of a job."""
-OF_A_JOB = (
+_OF_A_JOB = (
     "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE",
     "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL",
 )  # fmt: skip
 """Whole names, of what a job is given: taken out of what is submitted from inside one."""
-JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID")
+_JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID")
 
 
 def taken(environment: Mapping[str, str]) -> list[str]:
     """The names in `environment` that a scheduler's command must not see."""
-    inside = any(name in environment for name in JOBS)
+    inside = any(name in environment for name in _JOBS)
     return sorted(
-        name for name in environment if name not in KEPT and (name.startswith(TAKEN) or (inside and name in OF_A_JOB))
+        name for name in environment if name not in KEPT and (name.startswith(TAKEN) or (inside and name in _OF_A_JOB))
     )
 
 

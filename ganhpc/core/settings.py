@@ -23,7 +23,7 @@ from ganhpc.core.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
 """The folder of launch.py."""
-VARIABLE = "GANHPC_CONFIG"
+_VARIABLE = "GANHPC_CONFIG"
 """Environment variable that names the file."""
 
 
@@ -37,7 +37,7 @@ def folder(value: Any) -> Path:
     return expand(path)
 
 
-def texts(example: str) -> Callable[[Any], tuple[str, ...]]:
+def _texts(example: str) -> Callable[[Any], tuple[str, ...]]:
     """A reader of lines of text, with an example of one."""
 
     def read(value: Any) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def job_types(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """A table of job types: name -> further words."""
     if not isinstance(value, dict):
         raise BadValue('a table such as\n[job_types]\nnight = ["-t night"]')
-    return tuple((name, texts("-t exotic")(words)) for name, words in value.items())
+    return tuple((name, _texts("-t exotic")(words)) for name, words in value.items())
 
 
 def whole(value: Any) -> int:
@@ -79,11 +79,11 @@ class Site:
     """Policy in force where --policy says nothing: a packaged one, or the path of a TOML file."""
     python: Annotated[str | None, text] = None
     """Python interpreter on the nodes, where it is not the one that runs the launcher."""
-    setup: Annotated[tuple[str, ...], texts("module load conda")] = ()
+    setup: Annotated[tuple[str, ...], _texts("module load conda")] = ()
     """Shell lines that every job begins with, such as export PATH="/srv/.../anaconda3/bin:$PATH"."""
     gpus_per_node: Annotated[int | None, whole] = None
     """GPUs that a job asks for where --gpus-per-node says nothing."""
-    options: Annotated[tuple[str, ...], texts("--exclude=node7")] = ()
+    options: Annotated[tuple[str, ...], _texts("--exclude=node7")] = ()
     """Further words for oarsub or sbatch; what the policy decides is refused (ganhpc.launch.schedulers.option_words)."""
     queue: Annotated[str | None, text] = None
     """OAR: queue (-q)."""
@@ -111,7 +111,7 @@ class Site:
     """Words before the command on the node, such as apptainer exec --nv image.sif."""
     conda: Annotated[str | None, text] = None
     """Conda environment, by name or folder, that every job activates."""
-    modules: Annotated[tuple[str, ...], texts("cuda/12")] = ()
+    modules: Annotated[tuple[str, ...], _texts("cuda/12")] = ()
     """Modules that every job loads."""
     job_types: Annotated[tuple[tuple[str, tuple[str, ...]], ...], job_types] = ()
     """Named types of jobs, chosen by --type: the further words of each, as in `options`."""
@@ -160,7 +160,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 
 def places() -> list[Path]:
     """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
-    if named := os.environ.get(VARIABLE):
+    if named := os.environ.get(_VARIABLE):
         return [expand(named)]
     home = os.environ.get("XDG_CONFIG_HOME") or (str(own / ".config") if (own := whoami.home()) else "")
     return [ROOT / "ganhpc.toml", *([expand(home) / "ganhpc" / "config.toml"] if home else [])]
@@ -184,8 +184,8 @@ def load() -> Site:
     """
     candidates = places()
     found = next((path for path in candidates if path.exists() and not path.is_dir()), None)
-    if found is None and VARIABLE in os.environ and os.environ[VARIABLE]:
-        raise UserError(f"${VARIABLE} names {candidates[0]}, which is not a file: write it, or `unset {VARIABLE}`.")
+    if found is None and _VARIABLE in os.environ and os.environ[_VARIABLE]:
+        raise UserError(f"${_VARIABLE} names {candidates[0]}, which is not a file: write it, or `unset {_VARIABLE}`.")
     return read(found) if found else Site()
 
 

@@ -14,28 +14,28 @@ from pathlib import Path
 
 from ganhpc.core.errors import StorageFault
 
-FREE = "free some space"
-ELSEWHERE = "choose another folder with --runs DIR"
-WAIT = "wait until it is back"
+_FREE = "free some space"
+_ELSEWHERE = "choose another folder with --runs DIR"
+_WAIT = "wait until it is back"
 
 _FAULTS: dict[int, tuple[bool, str]] = {
-    errno.ENOSPC: (True, f"the disk is full: {FREE}"),
-    errno.EDQUOT: (True, f"your disk quota is used up: {FREE}"),
-    errno.EIO: (True, f"the device reports an input/output error: wait a while or {ELSEWHERE}"),
-    errno.ESTALE: (True, f"the network file system lost the file: {WAIT}"),
-    errno.ETIMEDOUT: (True, f"the file server does not answer: {WAIT}"),
-    errno.ENOTCONN: (True, f"the file system is not connected: {WAIT}"),
-    errno.ECONNRESET: (True, f"the file server broke the connection: {WAIT}"),
-    errno.ECONNREFUSED: (True, f"the file server refuses connections: {WAIT}"),
-    errno.ECONNABORTED: (True, f"the file server broke the connection: {WAIT}"),
-    errno.EHOSTDOWN: (True, f"the file server is down: {WAIT}"),
-    errno.EHOSTUNREACH: (True, f"the file server can't be reached: {WAIT}"),
-    errno.ENETUNREACH: (True, f"the file server can't be reached: {WAIT}"),
-    errno.ENETDOWN: (True, f"the network is down: {WAIT}"),
-    errno.ESHUTDOWN: (True, f"the file server broke the connection: {WAIT}"),
-    errno.EREMOTEIO: (True, f"the file server reports an input/output error: {WAIT}"),
-    errno.ENXIO: (True, f"the device is not there: {WAIT}"),
-    errno.ENODEV: (True, f"the device is not there: {WAIT}"),
+    errno.ENOSPC: (True, f"the disk is full: {_FREE}"),
+    errno.EDQUOT: (True, f"your disk quota is used up: {_FREE}"),
+    errno.EIO: (True, f"the device reports an input/output error: wait a while or {_ELSEWHERE}"),
+    errno.ESTALE: (True, f"the network file system lost the file: {_WAIT}"),
+    errno.ETIMEDOUT: (True, f"the file server does not answer: {_WAIT}"),
+    errno.ENOTCONN: (True, f"the file system is not connected: {_WAIT}"),
+    errno.ECONNRESET: (True, f"the file server broke the connection: {_WAIT}"),
+    errno.ECONNREFUSED: (True, f"the file server refuses connections: {_WAIT}"),
+    errno.ECONNABORTED: (True, f"the file server broke the connection: {_WAIT}"),
+    errno.EHOSTDOWN: (True, f"the file server is down: {_WAIT}"),
+    errno.EHOSTUNREACH: (True, f"the file server can't be reached: {_WAIT}"),
+    errno.ENETUNREACH: (True, f"the file server can't be reached: {_WAIT}"),
+    errno.ENETDOWN: (True, f"the network is down: {_WAIT}"),
+    errno.ESHUTDOWN: (True, f"the file server broke the connection: {_WAIT}"),
+    errno.EREMOTEIO: (True, f"the file server reports an input/output error: {_WAIT}"),
+    errno.ENXIO: (True, f"the device is not there: {_WAIT}"),
+    errno.ENODEV: (True, f"the device is not there: {_WAIT}"),
     errno.EBUSY: (True, "the device is busy: wait a while"),
     errno.EAGAIN: (True, "the file system is busy: wait a while"),
     errno.EINTR: (True, "the file system was interrupted: wait a while"),
@@ -44,20 +44,20 @@ _FAULTS: dict[int, tuple[bool, str]] = {
     errno.ENOMEM: (True, "the machine has too little memory: wait until other programs have ended"),
     errno.ENFILE: (True, "this machine has too many open files: wait until other programs have ended"),
     errno.EMFILE: (True, "this process may not open more files: raise the limit (ulimit -n)"),
-    errno.EROFS: (True, f"the file system is read-only: wait until it can be written again or {ELSEWHERE}"),
+    errno.EROFS: (True, f"the file system is read-only: wait until it can be written again or {_ELSEWHERE}"),
     errno.ENOENT: (True, "the folder is gone: put it back, or launch again for a new one"),
     errno.EFBIG: (False, "the file would be larger than this system allows: raise the limit (ulimit -f)"),
-    errno.EACCES: (False, f"permission is denied: {ELSEWHERE}"),
-    errno.EPERM: (False, f"permission is denied: {ELSEWHERE}"),
+    errno.EACCES: (False, f"permission is denied: {_ELSEWHERE}"),
+    errno.EPERM: (False, f"permission is denied: {_ELSEWHERE}"),
     errno.ENAMETOOLONG: (False, "the name is longer than the file system takes: choose a shorter one"),
-    errno.ELOOP: (False, f"its links lead in a circle: {ELSEWHERE}"),
+    errno.ELOOP: (False, f"its links lead in a circle: {_ELSEWHERE}"),
     errno.EISDIR: (False, "a folder is in the way: move it away"),
-    errno.ENOTDIR: (False, f"a file is in the way where a folder must be: move it away or {ELSEWHERE}"),
+    errno.ENOTDIR: (False, f"a file is in the way where a folder must be: move it away or {_ELSEWHERE}"),
     errno.EEXIST: (False, "something of that name is in the way: move it away"),
-    errno.EXDEV: (False, f"its folder lies on two file systems: {ELSEWHERE}"),
-    errno.EMLINK: (False, f"the file system takes no more links: {ELSEWHERE}"),
-    errno.EINVAL: (False, f"the file system does not take it: {ELSEWHERE}"),
-    errno.EOPNOTSUPP: (False, f"the file system can't do that: {ELSEWHERE}"),
+    errno.EXDEV: (False, f"its folder lies on two file systems: {_ELSEWHERE}"),
+    errno.EMLINK: (False, f"the file system takes no more links: {_ELSEWHERE}"),
+    errno.EINVAL: (False, f"the file system does not take it: {_ELSEWHERE}"),
+    errno.EOPNOTSUPP: (False, f"the file system can't do that: {_ELSEWHERE}"),
 }
 """What each error of the system means: whether the same work may succeed later, and a clause with the way on."""
 
@@ -67,7 +67,7 @@ def fault(error: OSError, path: Path | str | None = None, doing: str = "write") 
     number = error.errno or 0
     name = errno.errorcode.get(number, type(error).__name__)
     words = error.strerror or str(error) or "no reason given"
-    passing, clause = _FAULTS.get(number, (False, f"{words} ({name}): {ELSEWHERE}"))
+    passing, clause = _FAULTS.get(number, (False, f"{words} ({name}): {_ELSEWHERE}"))
     what = path if path is not None else error.filename
     what = os.fsdecode(what) if isinstance(what, str | bytes | os.PathLike) else "a file"
     return StorageFault(
@@ -103,7 +103,7 @@ def temporary_name(name: str) -> str:
 
 
 def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
-    if time.time() - Path(path).stat().st_mtime > LEFTOVER_SECONDS:
+    if time.time() - Path(path).stat().st_mtime > _LEFTOVER_SECONDS:
         return True
     return host == _host() and not Path(f"/proc/{pid}").exists()
 
@@ -113,6 +113,6 @@ def _host() -> str:
     return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
 
 
-LEFTOVER_SECONDS = 86_400.0
+_LEFTOVER_SECONDS = 86_400.0
 """A half-written file of another machine is taken for abandoned after this long."""
 _TEMPORARY = re.compile(r"\..+?(?:\.(?P<host>[0-9a-f]{8}))?\.(?P<pid>\d{1,9})\.[0-9a-f]{6}\.tmp", re.DOTALL)

@@ -11,7 +11,7 @@ from ganhpc.core.errors import nearest
 from ganhpc.core.units import parse_duration
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-NO_LIMIT = "no limit"
+_NO_LIMIT = "no limit"
 
 
 class BadValue(ValueError):
@@ -41,11 +41,11 @@ def limit(read: Callable[[Any], int]) -> Callable[[Any], int | None]:
     """A reader of a limit above zero, or of the words that lift it (for a file that has a base)."""
 
     def read_limit(value: Any) -> int | None:
-        if value == NO_LIMIT:
+        if value == _NO_LIMIT:
             return None
         number = read(value)
         if number <= 0:
-            raise BadValue(f'more than zero, or "{NO_LIMIT}"')
+            raise BadValue(f'more than zero, or "{_NO_LIMIT}"')
         return number
 
     return read_limit

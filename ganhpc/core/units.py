@@ -23,14 +23,14 @@ _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, 
 _SPACES = " \u00a0\u2009\u202f"
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
 _GROUPED = re.compile(r"\d{1,3}(?:([,._' ])\d{3})(?:\1\d{3})*", re.ASCII)
-LONGEST = 60
+_LONGEST = 60
 """Most characters of a number."""
 
 DURATION_FORMS = "90s, 5m, 1h, 1h30 or 01:30:00"
 COUNT_FORMS = "256k (256,000), 256Ki (262,144), 0.25M or 250000"
 
 
-def parse_number(text: str, *, whole: bool = False) -> Fraction:
+def _parse_number(text: str, *, whole: bool = False) -> Fraction:
     """The number in `text`, exactly: 0.25, 0,25 (a decimal comma), 1e-4, 1 000 000, 1,000,000, 1_000_000, 1'000'000.
 
     A point is a decimal point. One comma with three digits behind it may mean either: it parts thousands where the number is `whole`,
@@ -40,8 +40,8 @@ def parse_number(text: str, *, whole: bool = False) -> Fraction:
     word = unicodedata.normalize("NFKC", text.strip()).replace("\u2212", "-").replace("\u2019", "'")
     for space in _SPACES:
         word = word.replace(space, " ")
-    if len(word) > LONGEST:
-        raise UserError(f"{text[:20]!r} and so on is no number of at most {LONGEST} characters.")
+    if len(word) > _LONGEST:
+        raise UserError(f"{text[:20]!r} and so on is no number of at most {_LONGEST} characters.")
     found = _NUMBER.fullmatch(_with_point(word, text, whole))
     if not found:
         raise UserError(f"{text!r} is not a number: write it as 0.25, 1e-4 or 1000000.")
@@ -63,7 +63,7 @@ def _is_held(value: Fraction) -> bool:
 
 def parse_float(text: str) -> float:
     """The same as a float; zero has no sign."""
-    return float(parse_number(text))
+    return float(_parse_number(text))
 
 
 def refuse_split_decimal(parts: Sequence[str], text: str) -> None:
@@ -79,7 +79,7 @@ def refuse_split_decimal(parts: Sequence[str], text: str) -> None:
 
 def parse_whole(text: str) -> int:
     """The same as a whole number."""
-    return int(parse_number(text, whole=True))
+    return int(_parse_number(text, whole=True))
 
 
 def _with_point(word: str, text: str, whole: bool) -> str:
@@ -136,7 +136,7 @@ def _duration_seconds(word: str) -> float | None:
         hours, minutes = map(int, short.groups())
         return None if minutes > 59 else float(hours * 3_600 + minutes * 60)
     if word and (parts := _PARTS.fullmatch(word)):
-        return float(sum(parse_number(value) * _SECONDS[unit] for unit, value in parts.groupdict().items() if value))
+        return float(sum(_parse_number(value) * _SECONDS[unit] for unit, value in parts.groupdict().items() if value))
     return None
 
 
@@ -161,7 +161,7 @@ def parse_count(text: str) -> int:
     try:
         if not match or re.search(r"[eE]", match[1]):
             raise UserError("no count")
-        value = parse_number(match[1], whole=not match[2]) * _FACTORS[match[2]]
+        value = _parse_number(match[1], whole=not match[2]) * _FACTORS[match[2]]
     except UserError as error:
         why = f" ({error})" if " may be " in str(error) else ""
         raise UserError(f"{text!r} is not a count{why}: write it as {COUNT_FORMS}.") from None

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-EVERY = 30.0
+_EVERY = 30.0
 """Seconds between two plain lines."""
 
 
-class Fetching:
+class _Fetching:
     """How far one fetch has come. `report` may be called as often as one likes."""
 
     def __init__(self, console: Console, what: str, bar: tuple[Progress, TaskID] | None) -> None:
@@ -27,7 +27,7 @@ class Fetching:
         if self._bar:
             progress, task = self._bar
             progress.update(task, completed=done or 0, total=total)
-        elif (now := time.monotonic()) - self._said >= EVERY:
+        elif (now := time.monotonic()) - self._said >= _EVERY:
             self._said = now
             amount = f"{done / 1e6:.0f} MB" if done else "working"
             share = f" of {total / 1e6:.0f} MB" if done and total else ""
@@ -35,18 +35,18 @@ class Fetching:
 
 
 @contextmanager
-def fetching(console: Console, what: str, *, measured: bool = True) -> Iterator[Fetching]:
+def fetching(console: Console, what: str, *, measured: bool = True) -> Iterator[_Fetching]:
     """Show that `what` is under way, until the block ends; `measured` False where nobody can say how many bytes have come."""
     if not console.is_terminal:
         say(console, what)
-        yield Fetching(console, what, None)
+        yield _Fetching(console, what, None)
         return
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
     amount = (DownloadColumn(), TransferSpeedColumn()) if measured else ()
     columns = (TextColumn("{task.description}"), BarColumn(), *amount, TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
-        yield Fetching(console, what, (progress, progress.add_task(what, total=None)))
+        yield _Fetching(console, what, (progress, progress.add_task(what, total=None)))
 
 
 def say(console: Console, text: str) -> None:

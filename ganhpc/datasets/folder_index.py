@@ -38,7 +38,7 @@ _SLOW = 3.0
 """Seconds after which a line says what takes so long."""
 _log = logging.getLogger(__name__)
 
-Known = dict[str, tuple[str, str, str]]
+_Known = dict[str, tuple[str, str, str]]
 """Name -> stamp, hash, and why it is no picture ("" where it is one)."""
 
 
@@ -78,7 +78,7 @@ def fingerprint_of(source: Source) -> str:
 def _judged(files: Source) -> Source:
     place = _place(files.path)
     before = _recalled(place)
-    now: Known = {}
+    now: _Known = {}
     todo = []
     for item in files.items:
         row = before.get(item.name)
@@ -98,7 +98,7 @@ def _judged(files: Source) -> Source:
     return replace(files, items=tuple(items), others=tuple(sorted(left, key=lambda each: each.name)))
 
 
-def _read(files: Source, todo: list[Item], now: Known) -> list[Left]:
+def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
     """Read the files of `todo` into `now`; those that can't be read are returned."""
     unreadable: list[Left] = []
     began, said = time.monotonic(), False
@@ -159,7 +159,7 @@ def _place(path: Path) -> Path:
     return cache_folder() / "contents" / f"{name}.json.gz"
 
 
-def _recalled(place: Path) -> Known:
+def _recalled(place: Path) -> _Known:
     try:
         with gzip.open(place) as file:
             tree = json.load(file)
@@ -170,7 +170,7 @@ def _recalled(place: Path) -> Known:
         return {}
 
 
-def _remember(place: Path, before: Known, now: Known) -> None:
+def _remember(place: Path, before: _Known, now: _Known) -> None:
     """Keep what is known for the next time. It saves reading and nothing else: where it can't be written, nothing is said."""
     settled = {name: row for name, row in now.items() if before.get(name) == row or _is_settled(row[0])}
     if settled == before:

@@ -38,7 +38,7 @@ class DataChanged(UserError):
 
 
 @dataclass(frozen=True)
-class Difference:
+class _Difference:
     """How many pictures differ between what a run began with and what there is now, and an example of each kind."""
 
     replaced: tuple[str, ...]
@@ -58,7 +58,7 @@ class Difference:
         return ", ".join(f"{len(names):,} {word} (first: {printable(names[0])})" for names, word in kinds if names)
 
 
-def difference(before: Contents, now: Contents) -> Difference:
+def difference(before: Contents, now: Contents) -> _Difference:
     """Each picture counts once: what kept its content but not its name is renamed, the same name with another ending converted."""
     old = {name: digest for name, digest in before.items() if now.get(name) != digest}
     new = {name: digest for name, digest in now.items() if before.get(name) != digest}
@@ -78,7 +78,7 @@ def difference(before: Contents, now: Contents) -> Difference:
     for name in converted:
         del new[name]
         old.pop(stems[_stem(name)], None)
-    return Difference(tuple(replaced), tuple(converted), tuple(renamed), tuple(sorted(new)), tuple(sorted(old)))
+    return _Difference(tuple(replaced), tuple(converted), tuple(renamed), tuple(sorted(new)), tuple(sorted(old)))
 
 
 def _stem(name: str) -> str:
@@ -88,7 +88,7 @@ def _stem(name: str) -> str:
 # -- the record of a run ------------------------------------------------------------------------------------------------
 
 
-def record_file(run: Path, field: str = FIRST) -> Path:
+def _record_file(run: Path, field: str = FIRST) -> Path:
     """data.json in the folder `run`, or that of another data field."""
     return run / f"{field}.json"
 
@@ -100,7 +100,7 @@ def _files(run: Path, field: str) -> Path:
 def record_of(run: Path, field: str = FIRST) -> dict[str, Any] | None:
     """What data.json in the folder `run` says, or that of another data field; None where there is none that can be read."""
     try:
-        tree = read_json(record_file(run, field))
+        tree = read_json(_record_file(run, field))
     except (UserError, OSError):
         return None
     return tree if tree and tree.get("format") == _FORMAT else None
@@ -157,7 +157,7 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
     if fingerprint(contents.items()) != record["fingerprint"]:
         raise DataChanged(_sentence(run, field, record, paths[0], contents))
     if not exists(record["path"]):
-        write_json(record_file(run, field), {**record, "path": paths[0]})
+        write_json(_record_file(run, field), {**record, "path": paths[0]})
         return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
 
@@ -193,7 +193,7 @@ def check(run: Path, path: str, found: str, field: str = FIRST) -> None:
         raise DataChanged(_sentence(run, field, record, path, _contents(path, {})))
 
 
-def shape_of(definition: dict[str, Any]) -> str:
+def _shape_of(definition: dict[str, Any]) -> str:
     """A hash of a definition without its data: equal for runs that differ by nothing else."""
     tree = {key: value for key, value in definition.items() if key not in data_fields(definition)}
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
@@ -205,7 +205,7 @@ def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path
     fields = [field for field in data_fields(definition) if is_path(definition[field])]
     if len(attempts) == 1 or not fields:
         return attempts[-1] if attempts else None
-    shape = shape_of(definition)
+    shape = _shape_of(definition)
     if not attempts:
         try:
             candidates = list(_by_shape(runs, runs.stat().st_mtime_ns).get(shape, ()))
@@ -277,10 +277,10 @@ def _write(run: Path, field: str, path: str, contents: Contents, definition: dic
         "path": path,
         "pictures": len(contents),
         "fingerprint": fingerprint(contents.items()),
-        "shape": shape_of(definition),
+        "shape": _shape_of(definition),
         "recorded": time.time(),
     }
-    write_json(record_file(run, field), tree)
+    write_json(_record_file(run, field), tree)
 
 
 def _before(run: Path, field: str) -> Contents:

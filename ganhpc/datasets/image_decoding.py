@@ -29,15 +29,15 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-MIN_SIDE = 16
+_MIN_SIDE = 16
 """Pictures with a shorter side, in pixels, are skipped as tiny. Larger ones are enlarged where the size asked for is larger still."""
-MAX_PIXELS = 80_000_000
+_MAX_PIXELS = 80_000_000
 """Pictures with more pixels are skipped undecoded: a small file can claim a size that fills memory."""
 SIZE = 64
 """Pixels where none are asked for."""
 VERSION = 3
 """Raised whenever the same files would give other bytes, so that old caches are left alone."""
-FLAT = 2.0
+_FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
 _WORKERS = 2
 _COLOURLESS = "grey, kept as RGB"
@@ -89,9 +89,9 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
     try:
         with Image.open(BytesIO(data), formats=_formats()) as image:
             width, height = image.size
-            if width * height > MAX_PIXELS:
+            if width * height > _MAX_PIXELS:
                 raise Skip(f"huge, {width} x {height} pixels")
-            if min(width, height) < MIN_SIDE:
+            if min(width, height) < _MIN_SIDE:
                 raise Skip(f"tiny, {width} x {height} pixels")
             pillow_corrections.before_load(image, data[:HEAD])
             image.draft(image.mode, (2 * size, 2 * size))  # big JPEGs are decoded at a fraction of their size
@@ -195,7 +195,7 @@ def _first_of(image: Image.Image) -> str:
     return "several pages, its first" if image.format in ("TIFF", "MPO") else "animated, its first frame"
 
 
-def decode_all(
+def _decode_all(
     source: Source, size: int, ranges: Mapping[Type, Range] | None = None
 ) -> Iterator[tuple[Item, Picture | Extent | str]]:
     """Each item in order with its picture, its extent where `ranges` lacks its type, or the sentence that says why it is skipped.
@@ -260,7 +260,7 @@ class _Survey:
             return ()
         mean = self.sum / self.count
         deviation = max(0.0, self.squares / self.count - mean * mean) ** 0.5
-        if deviation >= FLAT:
+        if deviation >= _FLAT:
             return ()
         return (
             f"the pictures are nearly constant: all their pixels lie at {mean:.1f} ± {deviation:.2f} of 255; look at the files, there is "
@@ -275,7 +275,7 @@ def survey(source: Source, size: int, keep: Callable[[np.ndarray], None]) -> Ins
     """
     began = time.perf_counter()
     sums = _Survey(source, keep)
-    for item, result in decode_all(source, size, {}):
+    for item, result in _decode_all(source, size, {}):
         sums.take(item, result)
     extents = pixel_range.merged(extent for _, extent in sums.open)
     wide = []
@@ -287,7 +287,7 @@ def survey(source: Source, size: int, keep: Callable[[np.ndarray], None]) -> Ins
             wide.append(item)
     if wide:
         ranges = pixel_range.settled(extents)
-        for item, result in decode_all(dataclasses.replace(source, items=tuple(wide)), size, ranges):
+        for item, result in _decode_all(dataclasses.replace(source, items=tuple(wide)), size, ranges):
             sums.take(item, result)
     seconds = time.perf_counter() - began
     told = [extent for kind, extent in extents.items() if kind is not Type.COLOUR]

@@ -44,13 +44,13 @@ from ganhpc.runs.trainer_protocol import (
     on_one_machine,
 )
 
-REREAD_SECONDS = 60.0
+_REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends."""
-WARNING_SECONDS = 200.0
+_WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
+_WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 ASKED = "the scheduler asked for it"
-PORT = 29_400
+_PORT = 29_400
 
 
 @click.command()
@@ -103,7 +103,7 @@ class Segment:
             last,
             again,
         )
-        self.scheduler = scheduler_module()
+        self.scheduler = _scheduler_module()
         job = self.scheduler.job_name() if self.scheduler else ""
         # Trainers on the other nodes of a job have the same owner.
         self.owner = (follower and os.environ.get(file_owner.OWNER)) or job or file_owner.process(os.getpid())
@@ -235,7 +235,7 @@ class Segment:
             time.sleep(0.2)
             if self.rank == 0:
                 self.claim.beat()
-            if self.rank == 0 and (self.warned or time.monotonic() - asked > REREAD_SECONDS):
+            if self.rank == 0 and (self.warned or time.monotonic() - asked > _REREAD_SECONDS):
                 asked = time.monotonic()
                 self._read_again()
         for child in children[1:]:
@@ -252,7 +252,7 @@ class Segment:
         the time up to it; at any other time, or where the end is not known, it is a wish that the job stops."""
         warned, self.warned = self.warned, False
         known = self._write_deadline()
-        if warned and (not known or self.hard_end - time.time() > WARNING_SECONDS):
+        if warned and (not known or self.hard_end - time.time() > _WARNING_SECONDS):
             self.passed_on = True
             self.run.ask_to_stop(ASKED, self.owner)
 
@@ -270,7 +270,7 @@ class Segment:
 
         for name in ("SIGINT", "SIGTERM", "SIGHUP"):
             signal.signal(getattr(signal, name), ask)
-        for number in WARNINGS:
+        for number in _WARNINGS:
             signal.signal(number, warn)
 
     def _command(self) -> list[str]:
@@ -281,7 +281,7 @@ class Segment:
         job = self.claim.job.id or "0"
         # A port of the job's own: two jobs may share a node.
         meeting = [
-            f"--rdzv-endpoint={self.first}:{PORT + int(re.sub(r'[^0-9]', '', job) or 0) % 1000}",
+            f"--rdzv-endpoint={self.first}:{_PORT + int(re.sub(r'[^0-9]', '', job) or 0) % 1000}",
             "--rdzv-backend=c10d",
             f"--rdzv-id=ganhpc-{job}",
         ]
@@ -330,7 +330,7 @@ class Segment:
 def _before_trainer() -> None:
     """In the child: it dies with this process, and warnings, which torchrun would die of, are not for it."""
     die_with_parent()
-    for number in WARNINGS:
+    for number in _WARNINGS:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -339,7 +339,7 @@ def _nobody_says(job: str) -> None:
     del job
 
 
-def scheduler_module() -> NodeSide | None:
+def _scheduler_module() -> NodeSide | None:
     """The node side of this job's scheduler, or None outside a cluster's job."""
     name = os.environ.get("GANHPC_SCHEDULER", "")
     return registry.node_side(name) if name in registry.CLUSTERS else None

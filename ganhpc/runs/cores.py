@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from ganhpc.core.units import counted
 from ganhpc.runs.trainer_protocol import OMP_TYPED
 
-BUSY_SECONDS = 0.2
+_BUSY_SECONDS = 0.2
 """How long other processes are watched: the kernel counts in hundredths of a second."""
 SHARED_FROM = 0.25
 """Cores in use by others from which the cores count as shared."""
@@ -63,7 +63,7 @@ class Cores:
         return ", ".join(words)
 
 
-def here(root: Path = Path("/"), environ: Mapping[str, str] = os.environ, seconds: float = BUSY_SECONDS) -> Cores:
+def here(root: Path = Path("/"), environ: Mapping[str, str] = os.environ, seconds: float = _BUSY_SECONDS) -> Cores:
     """The cores of this process. Watches other processes for `seconds` (0: not at all)."""
     mine = sorted(os.sched_getaffinity(0))
     return Cores(len(mine), quota(root), allocated(environ), busy(mine, root, seconds) if seconds else 0.0)
@@ -159,7 +159,7 @@ def allocated(environ: Mapping[str, str]) -> int | None:
     return None
 
 
-def busy(cores: list[int], root: Path = Path("/"), seconds: float = BUSY_SECONDS) -> float:
+def busy(cores: list[int], root: Path = Path("/"), seconds: float = _BUSY_SECONDS) -> float:
     """Cores' worth of processor time that is used on `cores` while this process sleeps for `seconds`."""
     before, begun = _ticks(cores, root), time.monotonic()
     time.sleep(seconds)
@@ -228,8 +228,8 @@ def settle(asked: int | None, environ: MutableMapping[str, str] = os.environ) ->
     """The threads of this process among those that torchrun started beside it, and how they wait for one another (see
     `wait_without_spinning`). `asked`: what --threads says. Other processes are not watched where one thread was typed."""
     processes = int(environ.get("LOCAL_WORLD_SIZE", "1"))
-    typed = asked or typed_threads(environ)
-    cores = here(environ=environ, seconds=0.0 if typed == 1 else BUSY_SECONDS)
+    typed = asked or _typed_threads(environ)
+    cores = here(environ=environ, seconds=0.0 if typed == 1 else _BUSY_SECONDS)
     wait_without_spinning(cores, processes, environ)
     return threads(asked, environ, processes, cores)
 
@@ -238,13 +238,13 @@ def threads(asked: int | None, environ: Mapping[str, str], processes: int, cores
     """The threads of each of `processes` on this machine: as asked for (--threads), as OMP_NUM_THREADS says, or a share of the cores."""
     if asked is not None:
         return Threads(asked, asked, "--threads", cores)
-    if (typed := typed_threads(environ)) is not None:
+    if (typed := _typed_threads(environ)) is not None:
         return Threads(typed, typed, "OMP_NUM_THREADS", cores)
     most, now = max(1, cores.limit // processes), max(1, cores.free // processes)
     return Threads(most, now, "", cores)
 
 
-def typed_threads(environ: Mapping[str, str]) -> int | None:
+def _typed_threads(environ: Mapping[str, str]) -> int | None:
     """What the user set OMP_NUM_THREADS to, or None. torchrun sets it to 1 for its children where nobody did, whatever there is."""
     text = environ.get(OMP_TYPED)
     if text is None:

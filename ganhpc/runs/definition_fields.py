@@ -15,7 +15,7 @@ _SPEED = {
     "threads": lambda value: is_count(value) and 0 < value < 10_000, "busy": is_amount, "precision": is_text, "processor": is_text,
     "why": is_text,
 }  # fmt: skip
-NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
+_NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
 """Words that name a run and don't change what it does."""
 
 
@@ -32,7 +32,7 @@ def fields_of(tree: dict[str, Any]) -> dict[str, Any]:
 def options_of(tree: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide the result: neither names nor the machine."""
     machine = tree.get("resources")
-    skipped = {*NAMES, *(machine if isinstance(machine, dict) else ())}
+    skipped = {*_NAMES, *(machine if isinstance(machine, dict) else ())}
     return {key: value for key, value in fields_of(tree).items() if key not in skipped}
 
 

@@ -15,7 +15,7 @@ from ganhpc.core.files import parse_json, read_bytes
 
 MOST = 5
 """Faults in a row without a new checkpoint in between after which the jobs of a launch are not repeated."""
-SIZE = 512
+_SIZE = 512
 
 
 def reserve(folder: Path) -> None:
@@ -32,7 +32,7 @@ def note(folder: Path, launch: str, step: int) -> int:
     """Count one more fault of `launch` whose newest checkpoint is that of `step`. Returns how many there were in a row."""
     count = 1
     with suppress(OSError, UserError, ValueError, KeyError, TypeError):
-        before = parse_json(read_bytes(_path(folder), SIZE))
+        before = parse_json(read_bytes(_path(folder), _SIZE))
         if before["launch"] == launch and before["step"] == step:
             count = int(before["count"]) + 1
     with suppress(OSError):
@@ -49,4 +49,4 @@ def _path(folder: Path) -> Path:
 
 
 def _bytes(launch: str, step: int, count: int) -> bytes:
-    return json.dumps({"launch": launch[:200], "step": step, "count": count}).encode().ljust(SIZE - 1) + b"\n"
+    return json.dumps({"launch": launch[:200], "step": step, "count": count}).encode().ljust(_SIZE - 1) + b"\n"

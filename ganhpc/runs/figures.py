@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import Any
 
 
-class Better(Enum):
+class _Better(Enum):
     """Which of two values is the better one."""
 
     HIGHER = auto()
@@ -43,7 +43,7 @@ SHARE = "share"
 
 
 @dataclass(frozen=True)
-class Figure:
+class _Figure:
     """One figure.
 
     Args:
@@ -58,7 +58,7 @@ class Figure:
     key: str
     label: str = ""
     unit: str = ""
-    better: Better | None = None
+    better: _Better | None = None
     places: frozenset[Place] = frozenset()
     table: int = 0
     beside: bool = False
@@ -72,9 +72,9 @@ class Figure:
         return key == self.key or (self.family and key.startswith((self.key, *filter(None, (self.prefix,)))))
 
 
-def _figure(key: str, label: str = "", unit: str = "", *places: Place, up: bool | None = None, **more: Any) -> Figure:
-    better = None if up is None else Better.HIGHER if up else Better.LOWER
-    return Figure(key, label, unit, better, frozenset(places), **more)
+def _figure(key: str, label: str = "", unit: str = "", *places: Place, up: bool | None = None, **more: Any) -> _Figure:
+    better = None if up is None else _Better.HIGHER if up else _Better.LOWER
+    return _Figure(key, label, unit, better, frozenset(places), **more)
 
 
 _P = Place
@@ -136,12 +136,12 @@ FIGURES = (
 _BY_KEY = {figure.key: figure for figure in FIGURES}
 
 
-def find(key: str) -> Figure | None:
+def find(key: str) -> _Figure | None:
     """The line of the figure called `key`: its own, else that of its family."""
     return _BY_KEY.get(key) or next((figure for figure in FIGURES if figure.fits(key)), None)
 
 
-def shown_in(place: Place) -> Iterator[Figure]:
+def shown_in(place: Place) -> Iterator[_Figure]:
     """The figures of a place, in order."""
     return (figure for figure in FIGURES if place in figure.places)
 
@@ -164,12 +164,12 @@ def named_in(place: Place, names: Any) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def columns() -> list[Figure]:
+def columns() -> list[_Figure]:
     """The columns of the table, in order."""
     return sorted((figure for figure in FIGURES if figure.table), key=lambda figure: figure.table)
 
 
-def judges() -> list[Figure]:
+def judges() -> list[_Figure]:
     """The figures that runs are judged by: the first one that they have."""
     return sorted((figure for figure in FIGURES if figure.judged), key=lambda figure: figure.judged)
 
@@ -177,7 +177,7 @@ def judges() -> list[Figure]:
 def lower_is_better(key: str) -> bool:
     """Whether the smaller of two values is the better one; of a figure without a line, the larger one is."""
     figure = find(key)
-    return figure is not None and figure.better is Better.LOWER
+    return figure is not None and figure.better is _Better.LOWER
 
 
 def is_share(key: str) -> bool:
@@ -194,21 +194,21 @@ def brief(key: str, value: float) -> str:
 WORK = frozenset(figure.key for figure in FIGURES if figure.work)
 """Numbers of a result that tell what it cost; the others are what its own evaluation measured."""
 
-UNCERTAIN = 1.5
+_UNCERTAIN = 1.5
 """A peak whose measurements differ by this factor says little."""
 
 
 def is_uncertain(spread: Any) -> bool:
     """Whether a peak with this `peak_spread` is to be doubted."""
-    return isinstance(spread, int | float) and spread >= UNCERTAIN
+    return isinstance(spread, int | float) and spread >= _UNCERTAIN
 
 
 # -- phases and states ----------------------------------------------------------------------------------------------------
 
-STEP_PHASES = ("data", "forward", "backward", "optimizer")
+_STEP_PHASES = ("data", "forward", "backward", "optimizer")
 BETWEEN = ("evaluation", "checkpoint", "logging")
 """Phases outside the training steps."""
-TIMED = (*STEP_PHASES, *BETWEEN)
+TIMED = (*_STEP_PHASES, *BETWEEN)
 """The phases that the training clock charges."""
 PHASES = (*TIMED, "other")
 """With what no phase was charged for."""

@@ -24,7 +24,7 @@ from ganhpc.runs.run_folder import STALE_SECONDS, Run
 
 BEAT_SECONDS = 10.0
 """How often a claim is touched."""
-FOLLOW_SECONDS = STALE_SECONDS + 60
+_FOLLOW_SECONDS = STALE_SECONDS + 60
 """How long the other nodes of a job wait for its first one to claim the run."""
 
 
@@ -82,7 +82,7 @@ class Claim:
 
     def follow(self) -> str:
         """On another node of the job: wait until the first one has claimed the run; else the sentence on why not."""
-        patience = time.monotonic() + FOLLOW_SECONDS
+        patience = time.monotonic() + _FOLLOW_SECONDS
         while time.monotonic() < patience:
             holder = self.holder()
             if holder and holder.owner == self.job.owner:

@@ -49,7 +49,7 @@ def _tree(bound: Bound, owner: str) -> dict[str, Any]:
     return {"end": bound.end, "last": bound.last, "owner": owner}
 
 
-def read(tree: Any, owner: str) -> Bound | None:
+def _read(tree: Any, owner: str) -> Bound | None:
     """The bound in `tree`; None where it is damaged, or not for trainers of `owner`."""
     if not isinstance(tree, dict) or tree.get("owner") != owner:
         return None
@@ -73,12 +73,12 @@ class Watched:
             given = parse_json(environ.get(BOUND) or "null")
         except ValueError:
             given = None
-        self._last = read(given, self.owner) or Bound()
+        self._last = _read(given, self.owner) or Bound()
 
     def now(self) -> Bound:
         """The newest bound that its owner gave; one that was given holds until it is replaced, whatever becomes of the file."""
         try:
-            self._last = read(read_json(self._path), self.owner) or self._last
+            self._last = _read(read_json(self._path), self.owner) or self._last
         except (UserError, OSError):
             pass
         return self._last

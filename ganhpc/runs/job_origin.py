@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from ganhpc.runs.run_files import Entry, Request
 
-INTENT_SECONDS = 600.0
+_INTENT_SECONDS = 600.0
 """A job of another origin without an id may be on its way to its scheduler for this long."""
 
 
@@ -61,18 +61,18 @@ def of_another_person(entry: Entry) -> bool:
     return entry.get("uid", os.getuid()) != os.getuid()
 
 
-def may_live(entry: Entry, record: Request) -> bool:
+def _may_live(entry: Entry, record: Request) -> bool:
     """Whether a job of another origin, which nobody asks here, has to be taken for living."""
     if entry.get("ended") or entry.get("forgotten"):
         return False
     if entry["job_id"]:
         return True
-    return time.time() - record.get("submitted", 0.0) < INTENT_SECONDS
+    return time.time() - record.get("submitted", 0.0) < _INTENT_SECONDS
 
 
 def elsewhere(record: Request, here: Origin) -> list[Entry]:
     """The jobs in a record that may live at another place, or are of another person."""
-    return [e for e in record["jobs"] if not here.may_ask(e) and may_live(e, record)]
+    return [e for e in record["jobs"] if not here.may_ask(e) and _may_live(e, record)]
 
 
 def said(entries: Iterable[Entry], place: Callable[[str, str], str]) -> str:

@@ -11,7 +11,7 @@ from ganhpc.runs.run_folder import State
 
 VARIABLE = "GANHPC_LAST_WORDS"
 """The pipe's path in /proc: torchrun closes what its children could inherit."""
-LONGEST = 3000
+_LONGEST = 3000
 """A line of at most PIPE_BUF bytes is written whole or not at all."""
 
 
@@ -61,10 +61,10 @@ def say(state: State, reason: str) -> None:
     path = os.environ.get(VARIABLE)
     if not path:
         return
-    words = LastWords(int(os.environ.get("RANK", "0")), state, reason[:LONGEST])
+    words = LastWords(int(os.environ.get("RANK", "0")), state, reason[:_LONGEST])
     line = json.dumps(asdict(words), default=str)
-    if len(line) > LONGEST:  # escapes of other scripts
-        line = json.dumps(asdict(LastWords(words.rank, state, reason[: LONGEST // 12])), default=str)
+    if len(line) > _LONGEST:  # escapes of other scripts
+        line = json.dumps(asdict(LastWords(words.rank, state, reason[: _LONGEST // 12])), default=str)
     with suppress(OSError):
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         try:

@@ -17,9 +17,9 @@ from ganhpc.core.files import LARGE, Damaged, is_copy, parse_json, read_bytes, r
 
 Check = Callable[[Any], bool]
 
-LATEST = 4e9
+_LATEST = 4e9
 """Seconds since 1970 of the latest moment that is taken for one (in 2096)."""
-MOST_JOBS = 10_000
+_MOST_JOBS = 10_000
 _JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:+,\[\]-]{0,99}")
 
 
@@ -37,7 +37,7 @@ class StopCause(str, Enum):
     ASKED = "asked"
 
 
-OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
+_OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
                 ("the queue of this machine", RefusalSource.SCHEDULER))  # fmt: skip
 """How sentences began that versions without `refused_by` wrote."""
 OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
@@ -52,7 +52,7 @@ def refusal_source(request: Request) -> RefusalSource | None:
     said = request.get("refused_by")
     if said is not None:
         return RefusalSource(said) if said in tuple(RefusalSource) else None
-    return next((source for words, source in OLD_REFUSALS if sentence.startswith(words)), None)
+    return next((source for words, source in _OLD_REFUSALS if sentence.startswith(words)), None)
 
 
 class Status(TypedDict, total=False):
@@ -122,7 +122,7 @@ class Request(TypedDict, total=False):
     jobs: list[Entry]
 
 
-def last_end(request: Request) -> str:
+def _last_end(request: Request) -> str:
     """What a scheduler said of the last job that is over; empty where none is, or where nobody knows."""
     over = (job for job in reversed(request.get("jobs", [])) if job.get("ended") or job.get("forgotten"))
     return next((job.get("ended") or "" for job in over), "")
@@ -139,17 +139,17 @@ _ENDS = {
 
 def end_in_words(request: Request, unknown: str = "killed") -> str:
     """What became of the last job that is over, as far as the scheduler has said."""
-    return _ENDS.get(last_end(request), unknown)
+    return _ENDS.get(_last_end(request), unknown)
 
 
 def job_failed(request: Request) -> bool:
     """Whether the last job that is over failed."""
-    return last_end(request) == "failed"
+    return _last_end(request) == "failed"
 
 
 def stop_reason(status: Status, request: Request) -> str:
     """Why a trainer has stopped with a checkpoint: its own word, with what became of its job where that says more."""
-    reason, end = status.get("reason", ""), last_end(request)
+    reason, end = status.get("reason", ""), _last_end(request)
     if end == "preempted" and status.get("cause") != StopCause.OUT_OF_TIME:
         return f"{_ENDS[end]}; the last checkpoint is whole"
     if end in ("preempted", "failed"):
@@ -180,10 +180,10 @@ def is_count(value: Any) -> bool:
 
 def is_moment(value: Any) -> bool:
     """Seconds since 1970."""
-    return is_number(value) and 0 <= value <= LATEST
+    return is_number(value) and 0 <= value <= _LATEST
 
 
-def is_iso(value: Any) -> bool:
+def _is_iso(value: Any) -> bool:
     """A moment as text, with its offset or without."""
     if not isinstance(value, str) or len(value) > 40:
         return False
@@ -193,11 +193,11 @@ def is_iso(value: Any) -> bool:
         return False
 
 
-def is_flag(value: Any) -> bool:
+def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def is_job_id(value: Any) -> bool:
+def _is_job_id(value: Any) -> bool:
     """What a scheduler may have called a job: a word that no command takes for an option."""
     return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
 
@@ -255,12 +255,12 @@ def _object(line: bytes) -> dict[str, Any] | None:
 # -- request.json -------------------------------------------------------------------------------------------------------
 
 _REQUEST: Mapping[str, Check] = {
-    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or is_flag(value),
+    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or _is_flag(value),
     "refused": is_text, "refused_by": is_text,
 }  # fmt: skip
 _ENTRY: Mapping[str, Check] = {
-    "tag": is_text, "job_id": is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": is_iso,
-    "end": is_iso, "work": is_amount, "seconds": is_amount, "last": is_flag, "launch": is_text, "command": is_text,
+    "tag": is_text, "job_id": _is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": _is_iso,
+    "end": _is_iso, "work": is_amount, "seconds": is_amount, "last": _is_flag, "launch": is_text, "command": is_text,
     "ended": is_text, "forgotten": is_moment, "scheduler": is_text, "cluster": is_text, "uid": is_count, "user": is_text,
     "folder": is_text,
 }  # fmt: skip
@@ -275,7 +275,7 @@ def read_request(path: Path) -> Request:
     """
     tree = read_json(path) or {}
     jobs = tree.get("jobs", [])
-    if not isinstance(jobs, list) or len(jobs) > MOST_JOBS or not all(isinstance(job, dict) for job in jobs):
+    if not isinstance(jobs, list) or len(jobs) > _MOST_JOBS or not all(isinstance(job, dict) for job in jobs):
         raise _wrong(path, "jobs")
     _check(path, tree, _REQUEST, "")
     for number, job in enumerate(jobs):

@@ -43,7 +43,7 @@ from ganhpc.runs.run_files import (
 
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
-AHEAD_SECONDS = 90.0
+_AHEAD_SECONDS = 90.0
 """A status from further in the future than two machines' clocks may differ says nothing of now."""
 WATCH_SECONDS = 6.0
 """How long a status with an impossible time is watched, before a trainer starts: one that lives writes it every second or so."""
@@ -253,7 +253,7 @@ class Run:
         Its time is of another clock: one that is too old or too far ahead says nothing.
         """
         age = time.time() - status.get("time", 0.0)
-        return _says_running_elsewhere(status) and -AHEAD_SECONDS < age < STALE_SECONDS
+        return _says_running_elsewhere(status) and -_AHEAD_SECONDS < age < STALE_SECONDS
 
     def _is_written(self, status: Status) -> bool:
         """Whether another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the

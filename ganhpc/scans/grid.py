@@ -19,7 +19,7 @@ from ganhpc.runs.options import Option
 from ganhpc.scans import scan_record
 from ganhpc.scans.scan_syntax import find_option, shown, values_of
 
-MOST_RUNS = 1000
+_MOST_RUNS = 1000
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Named:
 
 
 @dataclass(frozen=True)
-class Axis:
+class _Axis:
     """One scanned option and its values."""
 
     option: Option
@@ -49,7 +49,7 @@ class Grid:
     name: str
     mode: str
     """product, zip or named, as the record has it."""
-    axes: tuple[Axis, ...]
+    axes: tuple[_Axis, ...]
     zipped: bool
     preset: str | None = None
     """The preset of the named scan, if any."""
@@ -64,9 +64,9 @@ class Grid:
     def experiments(self, base: Experiment, seeds: int) -> list[Experiment]:
         """Every combination with the first seed, then with the next one, so that the whole scan is seen early. Raises UserError."""
         count = seeds * (len(self.axes[0].values) if self.zipped else _product(len(axis.values) for axis in self.axes))
-        if count > MOST_RUNS:
+        if count > _MOST_RUNS:
             raise UserError(
-                f"this scan makes {count:,} runs, more than {MOST_RUNS:,}: give fewer values, or type --zip."
+                f"this scan makes {count:,} runs, more than {_MOST_RUNS:,}: give fewer values, or type --zip."
             )
         made = [self._variant(base, point) for point in self.points()]
         return [e.replace(seed=base.seed + k) for k in range(seeds) for e in made]
@@ -103,13 +103,13 @@ def read(cls: type[Experiment], texts: Sequence[str], *, zipped: bool) -> Grid:
 
     Raises UserError for a word that is neither, an option typed twice, or lists of different lengths with --zip.
     """
-    axes: list[Axis] = []
+    axes: list[_Axis] = []
     used: dict[str, Named] = {}
     for text in texts:
         if "=" in text:
             word, _, values = text.partition("=")
             option = find_option(cls, word)
-            axes.append(Axis(option, values_of(option, values)))
+            axes.append(_Axis(option, values_of(option, values)))
         else:
             used[text] = found = _named(cls, text)
             axes += [_axis(cls, word, values) for word, values in found.values.items()]
@@ -148,11 +148,11 @@ def _named(cls: type[Experiment], name: str) -> Named:
     raise UserError(f"{cls.NAME} has no scan {name!r}: {has} write --scan FIELD=V1,V2.")
 
 
-def _axis(cls: type[Experiment], word: str, values: Sequence[Any]) -> Axis:
+def _axis(cls: type[Experiment], word: str, values: Sequence[Any]) -> _Axis:
     option = find_option(cls, word)
     for value in values:
         option.check(value)
-    return Axis(option, tuple(values))
+    return _Axis(option, tuple(values))
 
 
 def _product(sizes: Iterator[int]) -> int:

@@ -30,9 +30,9 @@ from ganhpc.runs.definition_fields import fields_of
 from ganhpc.runs.find_run import fitting
 from ganhpc.runs.run_folder import Run
 
-FORMAT = 1
-ENDING = ".scan.json"
-MODES = ("product", "zip", "named")
+_FORMAT = 1
+_ENDING = ".scan.json"
+_MODES = ("product", "zip", "named")
 _ATTEMPT = re.compile(r"(?P<stem>.+-[0-9a-f]{10})(-\d+)?")
 
 
@@ -65,11 +65,11 @@ class Scan:
     updated: str = ""
 
     def __post_init__(self) -> None:
-        assert self.mode in MODES, self.mode
+        assert self.mode in _MODES, self.mode
 
     @property
     def path(self) -> Path:
-        return self.folder / f"{self.name}{ENDING}"
+        return self.folder / f"{self.name}{_ENDING}"
 
     @property
     def key(self) -> str:
@@ -113,7 +113,7 @@ class Scan:
 
     def to_json(self) -> dict[str, Any]:
         tree = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "folder"}
-        return {"format": FORMAT, **tree, "fields": [dataclasses.asdict(field) for field in self.fields]}
+        return {"format": _FORMAT, **tree, "fields": [dataclasses.asdict(field) for field in self.fields]}
 
 
 # -- writing ------------------------------------------------------------------------------------------------------------
@@ -125,10 +125,10 @@ def named(new: Scan) -> Scan:
     Where that name is taken by a scan of another base or other options, the name gets a suffix.
     """
     for name in (f"{new.name}-{new.key}", new.name):
-        path = new.folder / f"{name}{ENDING}"
+        path = new.folder / f"{name}{_ENDING}"
         if path.exists() and (old := read(path)).key == new.key:
             return old.merged(new)
-    if (new.folder / f"{new.name}{ENDING}").exists():
+    if (new.folder / f"{new.name}{_ENDING}").exists():
         new = dataclasses.replace(new, name=f"{new.name}-{new.key}")
     return new
 
@@ -152,19 +152,19 @@ def read(path: Path) -> Scan:
     tree = read_json(path)
     if tree is None:
         raise UserError(f"there is no scan in {path}: `--scan FIELD=V1,V2` of an experiment makes one.")
-    if tree.get("format") != FORMAT:
+    if tree.get("format") != _FORMAT:
         raise UserError(
-            f"{path} was written in format {tree.get('format')!r} and this version reads format {FORMAT}: use the version that made it."
+            f"{path} was written in format {tree.get('format')!r} and this version reads format {_FORMAT}: use the version that made it."
         )
     try:
         fields = tuple(Field(str(f["name"]), str(f["flag"]), tuple(f["values"])) for f in tree["fields"])
         text = {key: str(tree[key]) for key in ("experiment", "mode", "created", "updated")}
-        if tree["mode"] not in MODES or not isinstance(tree["base"], dict):
+        if tree["mode"] not in _MODES or not isinstance(tree["base"], dict):
             raise ValueError(tree["mode"])
         runs = tuple(map(str, tree["runs"]))
         if any("/" in run or run in ("", ".", "..") for run in runs):
             raise ValueError("a run that is not in its folder")
-        name = path.name.removesuffix(ENDING)  # The file may have been renamed.
+        name = path.name.removesuffix(_ENDING)  # The file may have been renamed.
         return Scan(path.parent, name, base=tree["base"], fields=fields, seeds=int(tree["seeds"]), runs=runs, **text)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} is not the record of a scan ({error!r}): move it away.") from None
@@ -173,7 +173,7 @@ def read(path: Path) -> Scan:
 def scans(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Scan]:
     """Every scan recorded below `runs`, in the order of their paths; `warn` hears of files that can't be read."""
     found = []
-    for path in sorted([*runs.glob(f"*/*{ENDING}"), *runs.glob(f"*{ENDING}")]):
+    for path in sorted([*runs.glob(f"*/*{_ENDING}"), *runs.glob(f"*{_ENDING}")]):
         try:
             if not path.name.startswith("."):
                 found.append(read(path))
@@ -184,11 +184,11 @@ def scans(runs: Path, warn: Callable[[str], None] = lambda _: None) -> list[Scan
 
 def exact(text: str, runs: Path) -> Scan | None:
     """The scan whose file, name, or experiment/name `text` is, or None. Raises UserError where several have it, or it can't be read."""
-    if text.endswith(ENDING) and Path(text).is_file():
+    if text.endswith(_ENDING) and Path(text).is_file():
         return read(Path(text))
-    word = text.removesuffix(ENDING)
-    paths = [*runs.glob(f"*/*{ENDING}"), *runs.glob(f"*{ENDING}")]
-    names = {path: path.name.removesuffix(ENDING) for path in sorted(paths) if not path.name.startswith(".")}
+    word = text.removesuffix(_ENDING)
+    paths = [*runs.glob(f"*/*{_ENDING}"), *runs.glob(f"*{_ENDING}")]
+    names = {path: path.name.removesuffix(_ENDING) for path in sorted(paths) if not path.name.startswith(".")}
     found = [path for path, name in names.items() if word in (name, f"{path.parent.name}/{name}")]
     if len(found) > 1:
         several = ", ".join(f"{path.parent.name}/{names[path]}" for path in found)
@@ -203,7 +203,7 @@ def load(text: str, runs: Path) -> Scan:
     """
     if found := exact(text, runs):
         return found
-    word = text.removesuffix(ENDING)
+    word = text.removesuffix(_ENDING)
     known = {f"{scan.experiment}/{scan.name}": scan for scan in scans(runs)}
     begun = [known[path] for path in fitting(word, {path: (path, scan.name) for path, scan in known.items()})]
     if len(begun) == 1:

@@ -11,10 +11,10 @@ from ganhpc.core.errors import UserError, nearest
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.options import Option
 
-ALIASES = {"b1": "beta1", "b2": "beta2"}
+_ALIASES = {"b1": "beta1", "b2": "beta2"}
 """Words of the literature that no field's name or part of it is."""
 
-MOST = 1000
+_MOST = 1000
 """Values of one range, at most."""
 
 _RANGE = re.compile(r"(?P<first>[^:]+):(?P<last>[^:]+):(?P<kind>lin|log)?(?P<n>\d+)")
@@ -37,7 +37,7 @@ def find_option(cls: type[Experiment], word: str) -> Option:
         )
     exact = [option for option in known if typed in (_bare(option.name), _bare(option.flag))]
     part = exact or [option for option in known if typed in option.name.lower().split("_")]
-    part = part or [option for option in known if option.name == ALIASES.get(typed)]
+    part = part or [option for option in known if option.name == _ALIASES.get(typed)]
     if len(part) == 1:
         return part[0]
     if part:
@@ -85,9 +85,9 @@ def _range(option: Option, text: str) -> list[Any]:
     if not match:
         raise UserError(f"--scan {option.name}={text} is no range: {_SHAPE}.")
     first, last, n = float(option.parse(match["first"])), float(option.parse(match["last"])), int(match["n"])
-    if not 2 <= n <= MOST or first == last:
+    if not 2 <= n <= _MOST or first == last:
         raise UserError(
-            f"--scan {option.name}={text}: a range has two different ends and 2 to {MOST:,} values: {_SHAPE}."
+            f"--scan {option.name}={text}: a range has two different ends and 2 to {_MOST:,} values: {_SHAPE}."
         )
     if match["kind"] == "log":
         if min(first, last) <= 0:

@@ -47,7 +47,7 @@ def main(argv: list[str]) -> int:
         return _refused(error)
 
 
-def shown(code: int) -> int:
+def _shown(code: int) -> int:
     """The exit code to end with: torchrun takes any but 0 for a failure, and the launcher has the last words of a polite stop."""
     several = os.environ.get("WORLD_SIZE", "1") != "1" and last_words.VARIABLE in os.environ
     return 0 if several and code == EXIT_RESUMABLE else code
@@ -173,7 +173,7 @@ class Process:
         if _is_main():
             self._status(state, f"{reason}; {kept}", {})
             print(f"stopped: {reason}; {kept}", flush=True)
-        leave_now(shown(EXIT_RESUMABLE))
+        leave_now(_shown(EXIT_RESUMABLE))
 
     def _finish(self, state: State, reason: str) -> None:
         """Say the last words, through the pipe and into status.json."""
@@ -251,4 +251,4 @@ def _out_of_memory(error: BaseException) -> str | None:
 
 if __name__ == "__main__":
     streams.settle()
-    sys.exit(shown(main(sys.argv[1:])))
+    sys.exit(_shown(main(sys.argv[1:])))

@@ -15,7 +15,7 @@ from ganhpc.analysis.report.sections.variants import sections as variant_section
 from ganhpc.analysis.report.selection import Subject
 from ganhpc.analysis.report.translation import Words, is_finite
 
-AIMS = ("cifar", "dcgan", "began", "wgan-gp")
+_AIMS = ("cifar", "dcgan", "began", "wgan-gp")
 
 
 def document(subjects: Sequence[Subject], words: Words, say: Callable[[str], None]) -> Document:
@@ -89,7 +89,7 @@ def _aim(subject: Subject, variants: Variants, words: Words) -> Section:
     """What was asked, and under which bounds."""
     name = subject.experiment
     first = variants.final.definition if variants.final else {}
-    aim = words(f"aim.{name}") if name in AIMS else words("aim.other", experiment=name)
+    aim = words(f"aim.{name}") if name in _AIMS else words("aim.other", experiment=name)
     blocks: list[Block] = [Paragraph(aim)]
     times = sorted({r for m in variants.found if is_finite(r := m.row.get("budget_seconds"))})
     params = sorted({r for m in variants.found if is_finite(r := m.row.get("budget_params"))})

@@ -22,13 +22,13 @@ from ganhpc.core.printable import printable_tree
 from ganhpc.runs.figures import is_share
 from ganhpc.runs.run_folder import Run
 
-SIDE = 220
-MOST_PICTURES = 120
+_SIDE = 220
+_MOST_PICTURES = 120
 """So many runs have a picture, finished ones and the newest first: a page of all would be too heavy to open."""
 
 
 @dataclass(frozen=True)
-class Card:
+class _Card:
     """What the page shows of one run."""
 
     title: str
@@ -46,9 +46,9 @@ def page(runs: Path, out: Path, words: Words, warn: Callable[[str], None]) -> tu
     """(the gallery of the runs below `runs` as HTML, how many there are). Links are relative to the file `out`."""
     found = results.rows(runs, warn)
     order = sorted(found, key=lambda row: (row["state"] != "done", -_changed(row)))
-    pictured = {row["folder"] for row in order[:MOST_PICTURES]}
+    pictured = {row["folder"] for row in order[:_MOST_PICTURES]}
     cards = [_card(row, out.absolute().parent, words, pictured=row["folder"] in pictured) for row in order]
-    left = max(0, len(found) - MOST_PICTURES)
+    left = max(0, len(found) - _MOST_PICTURES)
     made = words("report.made", date=words.date(datetime.now().isoformat(timespec="minutes")), version=__version__)
     doc = Document(words("gallery.title"), words.several("gallery.runs", len(found)), words.lang, (), (), made, words)
     more = words.several("gallery.more", left) if left else ""
@@ -62,7 +62,7 @@ def _changed(row: Row) -> float:
         return 0.0
 
 
-def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> Card:
+def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> _Card:
     row = {**printable_tree(row), "folder": row["folder"]}
     each = Material(Run(Path(row["folder"])), row)
     name = f"{row['experiment']}/{row['run']}"
@@ -80,14 +80,14 @@ def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> Card:
     picture = _samples(each, name, words) if pictured else None
     plot = _curve(each, headline, name, words) if pictured and picture is None else None
     report = beside / f"report-{Path(row['folder']).name}.html"
-    return Card(
+    return _Card(
         name, words.name("state", str(row["state"])), str(row.get("reason") or ""), facts, picture, plot,
         quote(os.fsencode(os.path.relpath(row["folder"], beside))) + "/", quote(os.fsencode(report.name)) if os.path.isfile(report) else "",  # noqa: PTH113 (a name may be too long)
     )  # fmt: skip
 
 
 def _samples(each: Material, name: str, words: Words) -> Picture | None:
-    return small(each.grids[-1], SIDE, "samples", "", words("gallery.alt", run=name)) if each.grids else None
+    return small(each.grids[-1], _SIDE, "samples", "", words("gallery.alt", run=name)) if each.grids else None
 
 
 def _curve(each: Material, headline: str, name: str, words: Words) -> Plot | None:

@@ -9,10 +9,10 @@ from typing import Any
 from ganhpc.analysis.report.elements import Plot
 from ganhpc.analysis.report.translation import Words
 
-COLOURS = ("#1d5fa6", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be185d", "#475569")
+_COLOURS = ("#1d5fa6", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be185d", "#475569")
 """Of curves on white; each keeps a contrast of more than 4.5 to 1. The page has brighter ones for black."""
 INK, GRID = "#1a1c20", "#c9ced6"
-INCHES = (5.0, 3.0)
+_INCHES = (5.0, 3.0)
 """Small, so that the letters can still be read where a phone makes the plot smaller."""
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -31,7 +31,7 @@ def svg(plot: Plot, words: Words) -> str:
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
-    for number, colour in enumerate(COLOURS):
+    for number, colour in enumerate(_COLOURS):
         text = text.replace(colour, f"var(--c{number})")
     # Ids are the plot's own: a page holds several.
     text = re.sub(r'(id="|url\(#|href="#)', rf"\1{plot.name}-", text)
@@ -52,7 +52,7 @@ def _saved(plot: Plot, words: Words, form: str, **options: Any) -> bytes:
     settings: Any = {**_SETTINGS, "svg.hashsalt": plot.name}
     with matplotlib.rc_context(settings):
         rows = 0.28 * max(0, len(plot.places) - 6) if plot.kind == "bars" else 0.0
-        figure = Figure(figsize=(INCHES[0], INCHES[1] + rows), layout="constrained")
+        figure = Figure(figsize=(_INCHES[0], _INCHES[1] + rows), layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         {"lines": _lines, "bars": _bars, "parallel": _parallel}[plot.kind](axes, plot, words)
@@ -87,7 +87,7 @@ def _lines(axes: Any, plot: Plot, words: Words) -> None:
             xs,
             ys,
             style,
-            color=COLOURS[number % len(COLOURS)],
+            color=_COLOURS[number % len(_COLOURS)],
             marker=marker,
             markersize=4,
             label=line.label,
@@ -113,7 +113,7 @@ def _bars(axes: Any, plot: Plot, words: Words) -> None:
     places = range(len(plot.places))
     ends = [0.0] * len(plot.places)
     for number, (name, heights) in enumerate(plot.bars):
-        axes.barh(places, heights, left=ends, label=name, color=COLOURS[number % len(COLOURS)], height=0.75)
+        axes.barh(places, heights, left=ends, label=name, color=_COLOURS[number % len(_COLOURS)], height=0.75)
         ends = [end + height for end, height in zip(ends, heights, strict=True)]
     axes.set_yticks(places, plot.places)
     axes.invert_yaxis()
@@ -130,7 +130,7 @@ def _parallel(axes: Any, plot: Plot, words: Words) -> None:
     del words
     for heights, good in sorted(plot.paths, key=lambda path: path[1]):
         best = good >= 1
-        colour = COLOURS[1] if best else COLOURS[0]
+        colour = _COLOURS[1] if best else _COLOURS[0]
         axes.plot(
             range(len(heights)),
             heights,

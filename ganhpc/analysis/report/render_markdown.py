@@ -28,7 +28,7 @@ from ganhpc.core.printable import in_markdown, visible
 _BEGINS_A_LIST = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")
 
 
-def escaped(text: str) -> str:
+def _escaped(text: str) -> str:
     """`text` so that Markdown shows it as it is, in one line."""
     one = " ".join(text.split("\n"))
     return _BEGINS_A_LIST.sub(lambda m: m[1] + ("\\" + m[2] if m[2] in "-+" else m[2] + "\u200b"), in_markdown(one))
@@ -41,20 +41,20 @@ def write(doc: Document, path: Path) -> None:
         raise UserError(f"{folder} is a file, and the pictures would go there: choose another name with --out.")
     with storage_errors(folder):
         folder.mkdir(exist_ok=True)
-    parts = [f"# {escaped(doc.title)}", escaped(doc.subtitle)]
+    parts = [f"# {_escaped(doc.title)}", _escaped(doc.subtitle)]
     if doc.figures:
         parts.append(
-            "\n".join(f"- {escaped(name)}{doc.words.colon}**{escaped(value)}**" for name, value in doc.figures)
+            "\n".join(f"- {_escaped(name)}{doc.words.colon}**{_escaped(value)}**" for name, value in doc.figures)
         )
     for section in doc.sections:
         parts += _section(section, 2, folder, doc)
-    parts.append(f"---\n\n{escaped(doc.made)}")
+    parts.append(f"---\n\n{_escaped(doc.made)}")
     with atomic_open(path, durable=False) as file:
         file.write(visible("\n\n".join(parts) + "\n").encode())  # names of files may hold any bytes
 
 
 def _section(section: Section, level: int, folder: Path, doc: Document) -> Iterator[str]:
-    yield f"{'#' * level} {escaped(section.title)}"
+    yield f"{'#' * level} {_escaped(section.title)}"
     for block in section.blocks:
         yield from _block(block, folder, doc)
     for part in section.parts:
@@ -63,14 +63,14 @@ def _section(section: Section, level: int, folder: Path, doc: Document) -> Itera
 
 def _block(block: Block, folder: Path, doc: Document) -> Iterator[str]:
     if isinstance(block, Paragraph):
-        yield escaped(block.text)
+        yield _escaped(block.text)
     elif isinstance(block, Note):
-        yield f"> **{escaped(block.text)}**"
+        yield f"> **{_escaped(block.text)}**"
     elif isinstance(block, Code):
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
-        yield f"{escaped(block.caption)}\n\n{fence}text\n{block.text}\n{fence}"
+        yield f"{_escaped(block.caption)}\n\n{fence}text\n{block.text}\n{fence}"
     elif isinstance(block, Facts):
-        yield "\n".join(f"- {escaped(name)}{doc.words.colon}{escaped(value)}" for name, value in block.rows)
+        yield "\n".join(f"- {_escaped(name)}{doc.words.colon}{_escaped(value)}" for name, value in block.rows)
     elif isinstance(block, Table):
         yield _table(block)
     elif isinstance(block, Plot):
@@ -89,14 +89,14 @@ def _picture(picture: Picture, folder: Path) -> str:
     there = "".join(
         c if c.isalnum() or c in "._-" else "".join(f"%{b:02X}" for b in os.fsencode(c)) for c in folder.name
     )
-    return f"![{escaped(picture.alt)}]({there}/{name})\n\n*{escaped(picture.caption)}*"
+    return f"![{_escaped(picture.alt)}]({there}/{name})\n\n*{_escaped(picture.caption)}*"
 
 
 def _table(table: Table) -> str:
     marks = ["---:" if column.number else "---" for column in table.columns]
-    rows = [[escaped(column.title) for column in table.columns], marks]
+    rows = [[_escaped(column.title) for column in table.columns], marks]
     rows += [
-        [f"**{escaped(c.text)}**" if c.best and c.text else escaped(c.text) for c in row]
+        [f"**{_escaped(c.text)}**" if c.best and c.text else _escaped(c.text) for c in row]
         for row in (*table.rows, *([table.foot] if table.foot else []))
     ]
-    return f"{escaped(table.caption)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{_escaped(table.caption)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows)

@@ -11,9 +11,9 @@ from ganhpc.analysis.report.elements import Block, Code, Document, Facts, Galler
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
 
-HEADING = {1: 18, 2: 13.5, 3: 11.5}
+_HEADING = {1: 18, 2: 13.5, 3: 11.5}
 TEXT, SMALL = 9.5, 7.5
-WIDE = 7
+_WIDE = 7
 """A table of more columns is printed smaller."""
 
 
@@ -68,7 +68,7 @@ def _heading(pdf: Any, text: str, level: int) -> None:
     with pdf.local_context():
         if level > 1:
             pdf.start_section(_printable(text), level=level - 2)
-    _words(pdf, text, HEADING[level], "B")
+    _words(pdf, text, _HEADING[level], "B")
 
 
 def _section(pdf: Any, section: Section, level: int, doc: Document) -> None:
@@ -129,7 +129,7 @@ def _table(pdf: Any, block: Table) -> None:
     from fpdf.fonts import FontFace
 
     _words(pdf, block.caption, SMALL + 1, "B")
-    size = SMALL if len(block.columns) <= WIDE else SMALL - 1.5
+    size = SMALL if len(block.columns) <= _WIDE else SMALL - 1.5
     pdf.set_font("text", "", size)
     aligned = tuple("RIGHT" if column.number else "LEFT" for column in block.columns)
     titles = FontFace(emphasis="BOLD", fill_color=(243, 245, 248))

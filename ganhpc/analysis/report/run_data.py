@@ -24,10 +24,10 @@ from ganhpc.runs.network_description import Description
 from ganhpc.runs.run_files import read_metrics
 from ganhpc.runs.run_folder import Run
 
-DESCRIBE_SECONDS = 180
+_DESCRIBE_SECONDS = 180
 """Longest wait for the networks of a run that has no description."""
 
-Tree = dict[str, Any]
+_Tree = dict[str, Any]
 Points = list[tuple[float, float]]
 
 
@@ -71,7 +71,7 @@ class Material:
     def networks_named(self) -> list[str]:
         return list(_tree(self._stored.get("networks")))
 
-    def _read(self, path: Path) -> Tree:
+    def _read(self, path: Path) -> _Tree:
         try:
             return _tree(printable_tree(read_json(path, LARGE) or {}))
         except Damaged as error:
@@ -79,37 +79,37 @@ class Material:
             return {}
 
     @cached_property
-    def definition(self) -> Tree:
+    def definition(self) -> _Tree:
         return self._read(self.run.experiment_json)
 
     @cached_property
-    def choices(self) -> Tree:
+    def choices(self) -> _Tree:
         return self._read(self.run.choices_json)
 
     @cached_property
-    def evaluation(self) -> Tree:
+    def evaluation(self) -> _Tree:
         return self._read(self.run.evaluation_json)
 
     @cached_property
-    def status(self) -> Tree:
+    def status(self) -> _Tree:
         return self._read(self.run.status_json)
 
     @cached_property
-    def _stored(self) -> Tree:
+    def _stored(self) -> _Tree:
         return self._read(self.run.description_json)
 
     @property
-    def step_operations(self) -> Tree:
+    def step_operations(self) -> _Tree:
         """add, mul, max, other and total of one training step over all processes, or {}."""
         return _tree(_tree(self._stored.get("step")).get("ops"))
 
     @property
-    def peak(self) -> Tree:
+    def peak(self) -> _Tree:
         """How the device's peak was measured, or {}."""
         return _tree(self._stored.get("peak"))
 
     @cached_property
-    def lines(self) -> list[Tree]:
+    def lines(self) -> list[_Tree]:
         """The objects of metrics.jsonl; a line that is not whole is left out."""
         try:
             whole, broken = read_metrics(self.run.metrics_jsonl)
@@ -121,7 +121,7 @@ class Material:
         return [printable_tree(line) for line in whole]
 
     @cached_property
-    def curve(self) -> list[Tree]:
+    def curve(self) -> list[_Tree]:
         """The evaluations, before the first epoch and after each."""
         stored = self.evaluation.get("curve")
         found = stored if isinstance(stored, list) else [line for line in self.lines if line.get("kind") == "epoch"]
@@ -170,18 +170,18 @@ class Material:
             self.problems.append(f"{self.run.description_json.name}: {error!r}")
             return {}
 
-    def _described_anew(self, say: Callable[[str], None]) -> Tree:
+    def _described_anew(self, say: Callable[[str], None]) -> _Tree:
         if not self.definition:
             return {}
         say(f"{self.run}: its networks are not described in the folder; building them anew ..")
         command = [sys.executable, "-m", "ganhpc.train.describe", str(self.run.folder.resolve())]
         try:
             done = subprocess.run(
-                command, cwd=ROOT, capture_output=True, text=True, timeout=DESCRIBE_SECONDS, check=False
+                command, cwd=ROOT, capture_output=True, text=True, timeout=_DESCRIBE_SECONDS, check=False
             )
             return _tree(parse_json(done.stdout))
         except subprocess.TimeoutExpired:
-            reason = f"{DESCRIBE_SECONDS} s"
+            reason = f"{_DESCRIBE_SECONDS} s"
         except (OSError, ValueError):
             reason = done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "?"
         self.problems.append(f"{self.run.description_json.name}: {reason}")
@@ -222,10 +222,10 @@ def all_of(runs: Iterable[Run]) -> list[Material]:
     return found
 
 
-def _tree(value: Any) -> Tree:
+def _tree(value: Any) -> _Tree:
     return value if isinstance(value, dict) else {}
 
 
-def _points(found: Iterable[Tree], key: str) -> Points:
+def _points(found: Iterable[_Tree], key: str) -> Points:
     pairs = [(line.get("epoch"), line.get(key)) for line in found]
     return sorted((float(x), float(y)) for x, y in pairs if is_finite(x) and is_finite(y))

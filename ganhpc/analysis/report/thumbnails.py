@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ganhpc.analysis.report.elements import Picture
 
-LARGEST_BYTES = 60_000_000
+_LARGEST_BYTES = 60_000_000
 """A larger file is no grid of samples, and is not opened."""
 
 
@@ -17,7 +17,7 @@ def small(path: Path, side: int, name: str, caption: str, alt: str, link: str = 
     from PIL import Image
 
     try:
-        if path.stat().st_size > LARGEST_BYTES:
+        if path.stat().st_size > _LARGEST_BYTES:
             return None
         with Image.open(path) as opened:
             image = opened.convert("RGB")

@@ -32,7 +32,7 @@ class Words:
         self._signs = _SIGNS[lang]
         self.colon = self._signs["colon"]
         """What stands between a name and its value."""
-        self.catalogue = {key: typeset(lang, text) for key, text in read(lang).items()}
+        self.catalogue = {key: _typeset(lang, text) for key, text in read(lang).items()}
 
     def __call__(self, key: str, **values: Any) -> str:
         """The text `key`, its places filled in."""
@@ -143,7 +143,7 @@ def _flat(tree: dict[str, Any], above: str = "") -> list[tuple[str, str]]:
     return found
 
 
-def typeset(lang: str, text: str) -> str:
+def _typeset(lang: str, text: str) -> str:
     """`text`, typed with plain spaces and apostrophes, as it is printed: in French, no line begins with a colon."""
     text = text.replace("'", "’").replace(" %", NARROW + "%" if lang == "fr" else " %")
     if lang == "fr":

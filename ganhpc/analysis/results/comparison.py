@@ -73,10 +73,10 @@ def compare(first: Row, second: Row) -> dict[str, Any]:
             gap = other["mean"] - one["mean"]
             relative = gap / abs(one["mean"]) if one["mean"] else None
             measures[name] = {"a": one, "b": other, "difference": gap, "relative": relative}
-    return {"runs": [name_of(first), name_of(second)], "definition": fields, "measures": measures}
+    return {"runs": [_name_of(first), _name_of(second)], "definition": fields, "measures": measures}
 
 
-def name_of(row: Row) -> str:
+def _name_of(row: Row) -> str:
     """What a row is called: the run, or the variant with the number of its seeds."""
     n = row.get("n")
     return f"{row['experiment']}/{row['run'] or row['variant'] or row['group']}" + (

@@ -52,7 +52,7 @@ class Filter:
                 f"--filter {text!r} can't be read: write FIELD OPERATOR VALUE between quotes, such as 'test_accuracy>0.6' "
                 f"(operators: {' '.join(_COMPARE)})."
             )
-        return Filter(field_name(match[1]), match[2].replace("==", "="), match[3])
+        return Filter(_field_name(match[1]), match[2].replace("==", "="), match[3])
 
     @staticmethod
     def parse_all(text: str) -> list[Filter]:
@@ -102,7 +102,7 @@ def _per_cent(text: str) -> float:
     return parse_float(text[:-1]) / 100
 
 
-def field_name(text: str) -> str:
+def _field_name(text: str) -> str:
     """A field as it was typed: `weight-decay` and `--weight-decay` are weight_decay."""
     return text.removeprefix("--").replace("-", "_")
 
@@ -153,7 +153,7 @@ def ordered(found: list[Row], field: str, *, largest_first: bool = False) -> lis
 def sort_field(text: str, option: str = "--sort") -> tuple[str, bool]:
     """(field, whether the largest comes first) of `test_accuracy` or `-test_accuracy`. Raises UserError where it is empty."""
     down = text.startswith("-") and not text.startswith("--")
-    field = field_name(text[1:] if down else text).strip()
+    field = _field_name(text[1:] if down else text).strip()
     if not field:
         raise UserError(f"{option} {text!r} names no field: write {option} -test_accuracy for the best first.")
     return field, down

@@ -19,7 +19,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, SMALL, atomic_open, open_regular, parse_json, read_bytes, too_deep
 from ganhpc.core.whoami import expand
 
-FORMAT = 1
+_FORMAT = 1
 SMALLEST = 200
 """Below so many files, reading them is as quick."""
 SETTLED = 2.0
@@ -28,8 +28,8 @@ SETTLED = 2.0
 _MANY = 40
 """A file with no more brackets needs no look at its depth."""
 
-Tree = dict[str, Any]
-Stamp = list[int]
+_Tree = dict[str, Any]
+_Stamp = list[int]
 
 
 def place(runs: str, kind: str) -> Path:
@@ -58,19 +58,19 @@ class Index:
         self._root = os.path.realpath(runs) if os.path.islink(runs) else os.path.abspath(runs)  # noqa: PTH100, PTH114
         self._typed = len(runs.rstrip("/")) + 1
         self._known = self._load()
-        self._fresh: dict[str, tuple[Stamp, Tree]] = {}
-        self._used: dict[str, tuple[Stamp, Tree]] = {}
+        self._fresh: dict[str, tuple[_Stamp, _Tree]] = {}
+        self._used: dict[str, tuple[_Stamp, _Tree]] = {}
 
     def _load(self) -> dict[str, Any]:
         """What was kept; nothing where that is not whole, of another version, or not readable."""
         try:
             tree = orjson.loads(read_bytes(self._file, LARGE))
-            files = tree["files"] if tree["format"] == FORMAT and tree["runs"] == self._root else {}
+            files = tree["files"] if tree["format"] == _FORMAT and tree["runs"] == self._root else {}
             return files if isinstance(files, dict) else {}
         except (OSError, UserError, ValueError, KeyError, TypeError):
             return {}
 
-    def read(self, folder: str) -> Tree:
+    def read(self, folder: str) -> _Tree:
         """The object in the file of the run `folder`; the caller must not change it. Raises FileNotFoundError and Damaged as
         reading does, ValueError where it is no JSON and TypeError where it is no object."""
         path, key = folder + self._name, folder[self._typed :]
@@ -99,12 +99,12 @@ class Index:
             return
         try:
             self._file.parent.mkdir(parents=True, exist_ok=True)
-            data = orjson.dumps({"format": FORMAT, "runs": self._root, "files": {**self._used, **self._fresh}})
+            data = orjson.dumps({"format": _FORMAT, "runs": self._root, "files": {**self._used, **self._fresh}})
             with atomic_open(self._file, durable=False) as file:
                 file.write(data)
         except (OSError, UserError, TypeError, ValueError):
             return
 
 
-def _stamp(stat: os.stat_result) -> Stamp:
+def _stamp(stat: os.stat_result) -> _Stamp:
     return [stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino]

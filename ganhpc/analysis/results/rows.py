@@ -28,7 +28,7 @@ KEYS = (
 )  # fmt: skip
 """Every row has these; None where it is not known. A finished run's row has all of result.json besides."""
 
-DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_params", "batch_size", "network", "precision",
+_DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_params", "batch_size", "network", "precision",
            "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
 """What the runs of a variant share (None where they differ); not measures, so without a mean."""
 
@@ -203,7 +203,7 @@ def grouped(found: Iterable[Row], shared: Iterable[str] = (), only: Collection[s
     for each in found:
         key = (str(each["experiment"]), str(each["group"])) if each["group"] else ("", each["folder"])
         groups.setdefault(key, []).append(each)
-    common = dict.fromkeys((*DEFINED, *shared))
+    common = dict.fromkeys((*_DEFINED, *shared))
     return [_group(members, common, only) for members in groups.values()]
 
 

@@ -24,11 +24,11 @@ from ganhpc.runs import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans import scan_record
 
-REFRESH = 10.0
+_REFRESH = 10.0
 """Seconds between two looks for new runs."""
 PATIENCE = 60.0
 """Seconds for TensorBoard to begin to listen."""
-ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT too: a shell in the background has it ignored
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # SIGINT too: a shell in the background has it ignored
 
 command = Sections(
     "board",
@@ -108,7 +108,7 @@ def _serve(
         _say_tunnel(port, None, login)
         say("Ctrl-C ends it")
         while child.poll() is None:
-            time.sleep(REFRESH if child.poll() is None else 0)
+            time.sleep(_REFRESH if child.poll() is None else 0)
             shown.update(find())
         raise UserError(f"TensorBoard ended by itself (exit code {child.returncode}): type the command again.")
     except KeyboardInterrupt:
@@ -133,7 +133,7 @@ def _ended_politely() -> Iterator[None]:
         del number, frame
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in ENDS}
+    before = {number: signal.signal(number, stop) for number in _ENDS}
     try:
         yield
     finally:

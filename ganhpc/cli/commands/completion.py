@@ -37,7 +37,7 @@ SHELLS = {
 @click.argument("shell", required=False, type=click.Choice(sorted(SHELLS)))
 @click.option("--answer", is_flag=True, hidden=True, help="for those lines: what may follow the words typed so far")
 def command(shell: str | None, answer: bool) -> None:
-    shell = shell or own_shell()
+    shell = shell or _own_shell()
     if answer:
         # A mistake in the words typed so far leaves nothing to propose; a sentence would land in the line being typed.
         with contextlib.suppress(UserError, click.ClickException):
@@ -60,7 +60,7 @@ def _click(shell: str) -> ShellComplete:
     return made(program, {}, NAME, "_GANHPC_COMPLETE")
 
 
-def own_shell() -> str:
+def _own_shell() -> str:
     """The user's shell. Raises UserError where it is none of those known."""
     name = Path(os.environ.get("SHELL", "bash")).name
     if name not in SHELLS:

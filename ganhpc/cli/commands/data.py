@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-INDENT = 13
+_INDENT = 13
 """Columns before what is said of a set: a mark and its name."""
 
 
@@ -157,7 +157,7 @@ def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
         for number, way in enumerate(told["ways"], start=1):
             numbered = Table.grid(padding=(0, 1))
             numbered.add_row(f"{number}.", Text(way))
-            console.print(Padding(numbered, (0, 0, 0, INDENT)))
+            console.print(Padding(numbered, (0, 0, 0, _INDENT)))
 
 
 def _lines(told: dict[str, Any]) -> Iterator[Table]:
@@ -186,7 +186,7 @@ def _row(mark: str, style: str, name: str, text: Text) -> Table:
 
     line = Table.grid(padding=(0, 1))
     line.add_column(width=1)
-    line.add_column(width=INDENT - 3)
+    line.add_column(width=_INDENT - 3)
     line.add_column(overflow="fold")
     line.add_row(Text(mark, style), Text(name, "bold"), text)
     return line

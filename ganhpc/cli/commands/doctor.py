@@ -17,8 +17,8 @@ from ganhpc.launch.doctor.finding import Finding, Level
 if TYPE_CHECKING:
     from rich.table import Table
 
-MARKS = {Level.GOOD: ("✓", "green"), Level.NOTE: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
-PLAIN_MARKS = {Level.GOOD: "ok", Level.NOTE: "!", Level.BAD: "XX"}
+_MARKS = {Level.GOOD: ("✓", "green"), Level.NOTE: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
+_PLAIN_MARKS = {Level.GOOD: "ok", Level.NOTE: "!", Level.BAD: "XX"}
 """For terminals that can't write the others."""
 
 
@@ -60,9 +60,9 @@ def _line(finding: Finding, encoding: str) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    mark, style = MARKS[finding.level]
+    mark, style = _MARKS[finding.level]
     if not encoding.lower().startswith("utf"):
-        mark = PLAIN_MARKS[finding.level]
+        mark = _PLAIN_MARKS[finding.level]
     line = Table.grid(padding=(0, 1))
     line.add_column(width=2)
     line.add_column(width=13)

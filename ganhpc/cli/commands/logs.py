@@ -23,7 +23,7 @@ from ganhpc.runs.run_folder import Run, State
 
 MOST_BYTES = 8 * 2**20
 """Only so much of a log's end is looked at."""
-ASK_SECONDS = 10.0
+_ASK_SECONDS = 10.0
 """How often a follower asks the scheduler whether more is to come."""
 
 
@@ -67,7 +67,7 @@ def _follow(run: Run, offset: int) -> None:
         if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
             say(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
             return
-        if time.monotonic() - asked > ASK_SECONDS or run.result_json.exists():
+        if time.monotonic() - asked > _ASK_SECONDS or run.result_json.exists():
             view, asked = _look(run), time.monotonic()
             waits = view.standing.reason if view.standing.state is State.WAITING else ""
             if waits and waits != said:

@@ -24,8 +24,8 @@ from ganhpc.core.units import counted
 from ganhpc.runs.figures import of_family
 from ganhpc.scans.scan_record import load as load_scan
 
-TABLE_ROWS = 50
-EVERY = 5.0
+_TABLE_ROWS = 50
+_EVERY = 5.0
 """Seconds between two looks of --watch."""
 
 command = Sections(
@@ -46,7 +46,7 @@ command.add(
     ),
     click.Option(["--scan"], metavar="NAME", help="only the runs of this scan"),
     click.Option(["--sort"], metavar="FIELD", help="smallest first; -FIELD: largest first"),
-    click.Option(["--limit"], type=Whole(1), metavar="N", help=f"at most N rows  [default: {TABLE_ROWS} in the table, else all]"),
+    click.Option(["--limit"], type=Whole(1), metavar="N", help=f"at most N rows  [default: {_TABLE_ROWS} in the table, else all]"),
 )  # fmt: skip
 command.add(
     "As what",
@@ -100,7 +100,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
         elif found:
             from ganhpc.cli.views.results_table import print_table
 
-            print_table(found, limit or TABLE_ROWS, [*(test.field for test in tests), by])
+            print_table(found, limit or _TABLE_ROWS, [*(test.field for test in tests), by])
 
 
 def _compare(read: list[Row], words: tuple[str, str], as_json: bool) -> None:
@@ -123,8 +123,8 @@ def _watch(filters: tuple[str, ...], sort: str | None, limit: int | None, how: d
         show(filters, sort, limit, **how)
         if not sys.stdout.isatty():
             return
-        say(f"{time.strftime('%H:%M:%S')}, again in {EVERY:.0f} s; Ctrl-C ends")
-        time.sleep(EVERY)
+        say(f"{time.strftime('%H:%M:%S')}, again in {_EVERY:.0f} s; Ctrl-C ends")
+        time.sleep(_EVERY)
 
 
 def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]) -> list[Row]:

@@ -28,7 +28,7 @@ from ganhpc.runs import find_run
 from ganhpc.runs.figures import STATE_COLOURS, brief
 from ganhpc.runs.run_folder import Run, State
 
-SHOWN_DONE = 5
+_SHOWN_DONE = 5
 """Finished runs that the table shows, the newest ones; `results` lists them all."""
 
 
@@ -58,11 +58,11 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     views, trouble = job_status.look(chosen, answering)
     done = [view for view in views if view.standing.state is State.DONE]
     if not all_runs:
-        newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-SHOWN_DONE:]
+        newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-_SHOWN_DONE:]
         views = [view for view in views if view not in done or view in newest]
     notes = [Text(printable(sentence), style="yellow") for sentence in trouble]
-    if not all_runs and len(done) > SHOWN_DONE:
-        notes.append(Text(f"and {len(done) - SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
+    if not all_runs and len(done) > _SHOWN_DONE:
+        notes.append(Text(f"and {len(done) - _SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
     if not views:
         notes.append(Text(f"no runs in {runs}: `python launch.py cifar --budget-params 256k --time 5m` makes one."))
     return Group(*(block(view) for view in views), *notes)
@@ -133,6 +133,6 @@ command.add(
     RUNS(),
     click.Option(["--watch", "-w"], is_flag=True, help="look again and again, until Ctrl-C"),
     click.Option(["--every"], type=Number(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"),
-    click.Option(["--all", "all_runs"], is_flag=True, help=f"all finished runs too, not only the newest {SHOWN_DONE}"),
+    click.Option(["--all", "all_runs"], is_flag=True, help=f"all finished runs too, not only the newest {_SHOWN_DONE}"),
     click.Option(["--json", "as_json"], is_flag=True, help="everything as JSON"),
 )  # fmt: skip

@@ -44,13 +44,13 @@ from ganhpc.runs.trainer_protocol import (
     on_one_machine,
 )
 
-REREAD_SECONDS = 60.0
+_REREAD_SECONDS = 60.0
 """How often the scheduler is asked again when the job ends in which this is typed."""
-POLITE_SECONDS = 75.0
+_POLITE_SECONDS = 75.0
 """How long a trainer that was asked to stop may take, before it gets SIGTERM; a second request ends the time at once."""
-TERM_SECONDS = 5.0
+_TERM_SECONDS = 5.0
 """The time from SIGTERM to SIGKILL."""
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def processes(experiment: Experiment) -> int:
@@ -145,7 +145,7 @@ def train(
                 view.update(tail.lines())
                 heard.escalate(child.pid)
                 time.sleep(0.1)
-                if job and time.monotonic() - asked > REREAD_SECONDS:
+                if job and time.monotonic() - asked > _REREAD_SECONDS:
                     asked, bound = time.monotonic(), _tell(run, job, bound)
             view.update(tail.lines())
         _end_group(child.pid)
@@ -190,7 +190,7 @@ def _start(
     return child, tail
 
 
-class Heard:
+class _Heard:
     """The polite signals that came while a trainer ran, and what is done where it does not end."""
 
     def __init__(self, run: Run, console: Console) -> None:
@@ -210,13 +210,13 @@ class Heard:
         self.numbers.append(number)
         if now - self._last > 0.5:  # a person's; a terminal and a program may both send the first
             self._last = now
-            self._first = min(self._first, now - POLITE_SECONDS)
+            self._first = min(self._first, now - _POLITE_SECONDS)
         self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
 
     def escalate(self, group: int) -> None:
         """Send SIGTERM, then SIGKILL to all processes of the trainer where it has not ended in time."""
-        late = time.monotonic() - self._first - POLITE_SECONDS
-        for number, after in ((signal.SIGTERM, 0.0), (signal.SIGKILL, TERM_SECONDS)):
+        late = time.monotonic() - self._first - _POLITE_SECONDS
+        for number, after in ((signal.SIGTERM, 0.0), (signal.SIGKILL, _TERM_SECONDS)):
             if late >= after and number not in self._sent:
                 self._sent.append(number)
                 with suppress(ProcessLookupError):
@@ -230,13 +230,13 @@ def _end_group(group: int) -> None:
 
 
 @contextmanager
-def _stop_signals(run: Run, console: Console) -> Iterator[Heard]:
+def _stop_signals(run: Run, console: Console) -> Iterator[_Heard]:
     """While the block runs, polite signals ask the trainer to save and stop."""
-    heard = Heard(run, console)
+    heard = _Heard(run, console)
     mine = file_owner.process(os.getpid())
     stop_requests.forget(run.folder, mine)  # to the trainer of this launcher that was before this one
     before: dict[int, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, heard.take) for number in STOP_SIGNALS
+        number: signal.signal(number, heard.take) for number in _STOP_SIGNALS
     }
     try:
         yield heard

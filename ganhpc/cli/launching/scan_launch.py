@@ -154,7 +154,7 @@ def _remote(plan: Planned, place: LaunchContext, values: dict[str, Any], console
         _print_dry(plan, place, values, console)
         return
     kept = record(plan, runs)
-    opened, failed = opened_all(plan, runs, console, new=new, segments=values["segments"])
+    opened, failed = _opened_all(plan, runs, console, new=new, segments=values["segments"])
     if opened:
         scheduler_launch.send(opened, place, console, as_json=values["json"], part=True)
     say(f"scan {kept.name}: `python launch.py results --scan {kept.name}` shows how far it is.", err=True)
@@ -162,7 +162,7 @@ def _remote(plan: Planned, place: LaunchContext, values: dict[str, Any], console
         raise UserError(f"not submitted: {'; '.join(failed)}.")
 
 
-def opened_all(
+def _opened_all(
     plan: Planned, runs: Path, console: Console, *, new: bool, segments: int | None = None
 ) -> tuple[list[submit.Wanted], list[str]]:
     """(the runs with their folders made and their data here, what could not be). One that fails keeps no other from running."""

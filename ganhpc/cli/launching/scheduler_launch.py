@@ -31,7 +31,7 @@ from ganhpc.launch.submission.submit import Sent
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run
 
-MOST_ROUNDS = 20
+_MOST_ROUNDS = 20
 """Plans that one launch makes anew, at most, since submitting took its time."""
 
 
@@ -121,7 +121,7 @@ def _submit(
     Under the lock, and the clock is read behind all that may have taken time. Where submitting itself takes so long that what is left
     of the plan lies in the past, that part is planned again.
     """
-    for _ in range(MOST_ROUNDS):
+    for _ in range(_MOST_ROUNDS):
         queue = place.scheduler.queue()
         todo, living = sending.survey(wanted, queue, place.scheduler.origin)
         made.said += [] if made.parts else living
@@ -152,7 +152,7 @@ def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None
         console.print(sentence, markup=False, soft_wrap=True)
     if submission and made.sent:
         console.print(timeline(submission, made.sent))
-        console.print(asks(submission), soft_wrap=True)
+        console.print(_asks(submission), soft_wrap=True)
         say_remaining(submission, console)
         where = site.runs_option(runs)
         console.print(
@@ -221,13 +221,13 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
         say(json.dumps(submission.to_json(), indent=1))
         return
     console.print(timeline(submission))
-    console.print(asks(submission), soft_wrap=True)
+    console.print(_asks(submission), soft_wrap=True)
     say_remaining(submission, console)
     for job in submission.jobs:
         say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
 
 
-def asks(submission: submit.Submission) -> str:
+def _asks(submission: submit.Submission) -> str:
     """What each job asks for, in a sentence."""
     if not submission.scheduler.command or not submission.jobs:
         return ""

@@ -21,12 +21,12 @@ def print_comparison(found: dict[str, Any]) -> None:
     if not found["definition"]:
         console.print("the definitions are the same" if found["measures"] else "nothing is known of either")
     else:
-        lines = [[name, *(shown(value) for value in values)] for name, values in found["definition"].items()]
+        lines = [[name, *(_shown(value) for value in values)] for name, values in found["definition"].items()]
         console.print(_table(["option", "a", "b"], lines))
     console.print()
     if found["measures"]:
         lines = [
-            [name, figure(m["a"]), figure(m["b"]), f"{m['difference']:+.5g}", _share(m["relative"])]
+            [name, _figure(m["a"]), _figure(m["b"]), f"{m['difference']:+.5g}", _share(m["relative"])]
             for name, m in found["measures"].items()
         ]
         console.print(_table(["measure", "a", "b", "b - a", "of a"], lines))
@@ -34,7 +34,7 @@ def print_comparison(found: dict[str, Any]) -> None:
         console.print("no measure is known of both yet")
 
 
-def figure(value: dict[str, Any]) -> str:
+def _figure(value: dict[str, Any]) -> str:
     """mean ± deviation (n) of a measure."""
     mean = (
         f"{value['mean']:,.0f}"
@@ -44,7 +44,7 @@ def figure(value: dict[str, Any]) -> str:
     return mean if value["std"] is None else f"{mean} ± {value['std']:.2g} (n {value['n']})"
 
 
-def shown(value: Any) -> str:
+def _shown(value: Any) -> str:
     """A value of a definition."""
     return "unset" if value is None else ("yes" if value else "no") if isinstance(value, bool) else plain(word(value))
 

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
 
     from ganhpc.datasets.image_folder import Source
 
-MOST = 10
+_MOST = 10
 """Lines of one kind that are listed; --all lists every one."""
-SHEET = 64
+_SHEET = 64
 """Most pictures on a sheet."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Preview:
+class _Preview:
     """A folder or zip as training would take it."""
 
     seen: image_decoding.Inspection
@@ -43,7 +43,7 @@ class Preview:
     shown: list[np.ndarray]
 
 
-def look(path: Path, size: int, most: int = SHEET) -> Preview:
+def _look(path: Path, size: int, most: int = _SHEET) -> _Preview:
     """Decode every picture. Raises UserError where `path` is no folder or zip of pictures."""
     source = find(path)
     try:
@@ -57,7 +57,7 @@ def look(path: Path, size: int, most: int = SHEET) -> Preview:
             hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
         seen = image_decoding.survey(source, size, keep)
-        return Preview(seen, fingerprint_of(source), len(hashes) - len(set(hashes)), _folders(source), shown)
+        return _Preview(seen, fingerprint_of(source), len(hashes) - len(set(hashes)), _folders(source), shown)
     finally:
         source.close()
 
@@ -71,7 +71,7 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
     """Print what is in `path`, and write the sheet of pictures."""
     if sheet and sheet.suffix.lower() != ".png":
         raise UserError(f"--sheet {printable(sheet)}: the sheet is a PNG picture; give a name that ends in .png.")
-    found = look(path, size)
+    found = _look(path, size)
     if sheet:
         _write_sheet(found.shown, sheet)
     if as_json:
@@ -119,10 +119,10 @@ def _list(say: Any, word: str, lines: tuple[str, ...], *, everything: bool) -> N
 
 
 def _cut(say: Any, lines: list[str], *, everything: bool) -> None:
-    for line in lines if everything else lines[:MOST]:
+    for line in lines if everything else lines[:_MOST]:
         say(line)
-    if len(lines) > MOST and not everything:
-        say(f"  and {len(lines) - MOST:,} more: --all names them")
+    if len(lines) > _MOST and not everything:
+        say(f"  and {len(lines) - _MOST:,} more: --all names them")
 
 
 def _kind(line: str) -> str:

@@ -17,7 +17,7 @@ from ganhpc.runs.figures import brief
 from ganhpc.runs.run_files import Status
 from ganhpc.runs.run_folder import Run
 
-MOST_BYTES = 8 * 2**20
+_MOST_BYTES = 8 * 2**20
 """Of a log, read at once."""
 
 
@@ -31,7 +31,7 @@ class LogTail:
         try:
             with open_regular(self._path) as file:
                 file.seek(self._offset)
-                data = file.read(MOST_BYTES)
+                data = file.read(_MOST_BYTES)
         except (OSError, Damaged):  # removed or replaced while the run goes on
             return []
         whole = data[: data.rfind(b"\n") + 1]
@@ -68,10 +68,10 @@ class View:
             self._read_at = time.monotonic()
             status = self._run.status()
             if "step" in status:
-                self._live.update(self._task, completed=share(status), description=escape(describe(status)))
+                self._live.update(self._task, completed=_share(status), description=escape(_describe(status)))
 
 
-def share(status: Status) -> float:
+def _share(status: Status) -> float:
     """How much of the run's plan is done, in [0, 1]: by time where time bounds it, else by epochs."""
     if budget := status.get("budget_seconds"):
         return min(1.0, status.get("seconds", 0.0) / budget)
@@ -79,7 +79,7 @@ def share(status: Status) -> float:
     return min(1.0, status.get("epoch", 0.0) / planned) if planned else 0.0
 
 
-def describe(status: Status) -> str:
+def _describe(status: Status) -> str:
     """The state of a run in one line."""
     words = [f"epoch {status.get('epoch', 0.0):.2f} of {status.get('epochs_planned') or 0:.1f}"]
     if budget := status.get("budget_seconds"):

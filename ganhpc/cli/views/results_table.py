@@ -24,12 +24,12 @@ from ganhpc.runs.definition_fields import differing, fields_of
 from ganhpc.runs.figures import STATE_COLOURS, of_family
 from ganhpc.runs.tensorboard_hparams import word
 
-REASONS = 10
+_REASONS = 10
 """Explained below the table are at most so many runs that did not go well."""
 
 
 @dataclass(frozen=True)
-class Column:
+class _Column:
     """A figure of the table. `part` picks the number from a measure of several seeds."""
 
     title: str
@@ -51,7 +51,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Used(Column):
+class _Used(_Column):
     """How much of a budget was used."""
 
     bound: str = ""
@@ -73,34 +73,34 @@ def seconds(value: float) -> str:
     return format_duration(round(value, 1 if value < 10 else None))
 
 
-FORMS: dict[str, Callable[[float], str]] = {
+_FORMS: dict[str, Callable[[float], str]] = {
     "params": lambda v: f"{v:,.0f}",
     "macs": human_number,
     "epochs": lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}",
     "gflops_per_second": lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}",
 }
 """How single figures read, where their unit does not say it."""
-UNITS: dict[str, Callable[[float], str]] = {
+_UNITS: dict[str, Callable[[float], str]] = {
     figures.SHARE: per_cent,
     "s": seconds,
     "operations": human_number,
     "images/s": lambda v: f"{v:,.0f}",
 }
-BOUNDS = {"params": ("%params", "budget_params"), "train_seconds": ("%time", "budget_seconds")}
+_BOUNDS = {"params": ("%params", "budget_params"), "train_seconds": ("%time", "budget_seconds")}
 """Figures that a budget bounds: the title of the share that was used, and the bound."""
 
 
-def _columns() -> Iterator[Column]:
+def _columns() -> Iterator[_Column]:
     """The columns of the catalogue, those for several seeds and for budgets beside them."""
     for each in figures.columns():
-        form = FORMS.get(each.key) or UNITS.get(each.unit, figure)
-        yield Column(each.label, each.key, form, beside_name=each.beside)
+        form = _FORMS.get(each.key) or _UNITS.get(each.unit, figure)
+        yield _Column(each.label, each.key, form, beside_name=each.beside)
         if each.spread:
-            yield Column("± std", each.key, form, "std", beside_name=True)
-            yield Column("cv", each.key, per_cent, "cv", beside_name=True)
-        if each.key in BOUNDS:
-            title, bound = BOUNDS[each.key]
-            yield Used(title, each.key, per_cent, beside_name=True, bound=bound)
+            yield _Column("± std", each.key, form, "std", beside_name=True)
+            yield _Column("cv", each.key, per_cent, "cv", beside_name=True)
+        if each.key in _BOUNDS:
+            title, bound = _BOUNDS[each.key]
+            yield _Used(title, each.key, per_cent, beside_name=True, bound=bound)
 
 
 COLUMNS = tuple(_columns())
@@ -108,14 +108,14 @@ OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
 """Shown in columns of their own."""
 NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss")
 """What columns are worked out from, or the best is found by."""
-SCANNED = 6
+_SCANNED = 6
 """Options that differ get at most so many columns."""
 
 
 def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
     """Print at most `limit` rows, with a column for each field in `asked` that has none yet."""
     shown = found[:limit]
-    columns = columns_of(found, shown, asked)
+    columns = _columns_of(found, shown, asked)
     titles, lines = _whole_lines(shown, columns)
     widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
     console = screen(highlight=False)
@@ -131,22 +131,22 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
         console.print(f"{len(found) - limit:,} more: --limit N, --filter TEST or --json", style="dim", soft_wrap=True)
 
 
-def columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[Column]:
+def _columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[_Column]:
     """The columns that have anything to show: options in which the rows differ, measures (the best one marked, with the way that is
     better in the title), and what was asked for."""
     ways, marked = best(found)
     options = _differing(shown)
-    columns: list[Column] = [*options]
+    columns: list[_Column] = [*options]
     for column in (*_with_distances(shown), *_asked_for([f for f in asked if f not in {c.key for c in options}])):
-        if column.part == "mean" and column.key in ways and type(column) is Column:
+        if column.part == "mean" and column.key in ways and type(column) is _Column:
             titled = replace(column, title=f"{column.title} {'↑' if ways[column.key] else '↓'}")
-            column = Marked(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
+            column = _Marked(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
         columns.append(column)
     return [c for c in columns if any(c.cell(row) for row in shown)]
 
 
 @dataclass(frozen=True)
-class Marked(Column):
+class _Marked(_Column):
     """A measure by which the best is known: it has a star."""
 
     best: frozenset[int] = frozenset()
@@ -156,16 +156,16 @@ class Marked(Column):
         return text and text + (" ★" if id(row) in self.best else "  ")
 
 
-def _with_distances(shown: list[Row]) -> list[Column]:
+def _with_distances(shown: list[Row]) -> list[_Column]:
     """The columns, with the Frechet distance by the name that it has (it says by which network)."""
     names = of_family((key for row in shown for key in row), "frechet")
-    made: list[Column] = []
+    made: list[_Column] = []
     for column in COLUMNS:
         made += [replace(column, key=name) for name in names] if column.key == "frechet" else [column]
     return made
 
 
-def _differing(shown: list[Row]) -> list[Column]:
+def _differing(shown: list[Row]) -> list[_Column]:
     """A column for each option in which the shown runs of one experiment differ, and its value in their rows."""
     kinds = {row.get("experiment") for row in shown}
     trees = [_definition(row) for row in shown] if len(kinds) == 1 and len(shown) > 1 else []
@@ -175,11 +175,11 @@ def _differing(shown: list[Row]) -> list[Column]:
         row |= {name: fields.get(name) for name in names if name not in row}
     titles = {column.key for column in COLUMNS}.union(OTHERS)
     kept = [name for name in names if name not in titles]
-    return [Option(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:SCANNED]]
+    return [_Option(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:_SCANNED]]
 
 
 @dataclass(frozen=True)
-class Option(Column):
+class _Option(_Column):
     """An option of the definition."""
 
     def cell(self, row: Row) -> str:
@@ -197,17 +197,19 @@ def _definition(row: Row) -> Row:
 
 def print_markdown(found: list[Row], asked: list[str]) -> None:
     """All rows as a table in Markdown."""
-    titles, lines = _whole_lines(found, columns_of(found, found, asked))
+    titles, lines = _whole_lines(found, _columns_of(found, found, asked))
     for cells in (titles, ["---"] * len(titles), *lines):
         print("| " + " | ".join(in_markdown(cell.strip()) if cell != "---" else cell for cell in cells) + " |")
 
 
-def _asked_for(fields: list[str]) -> list[Column]:
+def _asked_for(fields: list[str]) -> list[_Column]:
     known = {column.key for column in COLUMNS}.union(OTHERS)
-    return [Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in dict.fromkeys(fields) if f and f not in known]
+    return [
+        _Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in dict.fromkeys(fields) if f and f not in known
+    ]
 
 
-def _whole_lines(shown: list[Row], columns: list[Column]) -> tuple[list[str], list[list[str]]]:
+def _whole_lines(shown: list[Row], columns: list[_Column]) -> tuple[list[str], list[list[str]]]:
     """Titles, and the cells of each row."""
     titles = ["experiment", "variant", "seed", "state", *(column.title for column in columns), "device"]
     lines = [
@@ -228,7 +230,7 @@ def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table
     return table
 
 
-def _print_narrow(console: Console, shown: list[Row], columns: list[Column]) -> None:
+def _print_narrow(console: Console, shown: list[Row], columns: list[_Column]) -> None:
     """Two lines a row: all that has no fixed width above, figures in columns below."""
     below = [column for column in columns if not column.beside_name]
     titles = ["state", *(column.title for column in below)]
@@ -256,12 +258,12 @@ def _line(cells: list[str], widths: list[int], gap: str) -> str:
 def _print_reasons(console: Console, shown: list[Row]) -> None:
     """Why runs did not end well."""
     reasons = [row for row in shown if row.get("reason") and row["state"] in ("crashed", "refused", "lost")]
-    for row in reasons[:REASONS]:
+    for row in reasons[:_REASONS]:
         console.print(
             Text(f"{row['state']}  {plain(row['folder'])}: {plain(row['reason'])}"), style="dim", soft_wrap=True
         )
-    if len(reasons) > REASONS:
-        console.print(f"the reasons of {len(reasons) - REASONS} more: --json", style="dim")
+    if len(reasons) > _REASONS:
+        console.print(f"the reasons of {len(reasons) - _REASONS} more: --json", style="dim")
 
 
 def _seed(row: Row) -> str:

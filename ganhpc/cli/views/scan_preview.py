@@ -23,7 +23,7 @@ from ganhpc.scans import scan_record
 from ganhpc.scans.grid import Grid
 from ganhpc.scans.scan_syntax import shown
 
-ROWS = 16
+_ROWS = 16
 """Runs that the table lists; of more, the first ones and the last."""
 
 
@@ -77,16 +77,16 @@ def show(plan: Planned, place: LaunchContext, console: Console) -> None:
         table.add_column(name, justify="right" if name in ("", "seed") else "left", overflow="fold")
     count = len(plan.runs)
     for k in range(count):
-        if count > ROWS and ROWS - 4 <= k < count - 4:
-            if k == ROWS - 4:
-                table.add_row("", f".. {count - ROWS} more ..", *[""] * (len(names) + several))
+        if count > _ROWS and _ROWS - 4 <= k < count - 4:
+            if k == _ROWS - 4:
+                table.add_row("", f".. {count - _ROWS} more ..", *[""] * (len(names) + several))
             continue
         cells = plan.values(k)[: len(names) + several]
         state = str(plan.states[k])
         table.add_row(str(k + 1), *cells, Text(state, style=STATE_COLOURS.get(state, "")))
     console.print(_title(plan), style="bold", soft_wrap=True, markup=False)
     console.print(table)
-    console.print(length(plan, place), soft_wrap=True, markup=False)
+    console.print(_length(plan, place), soft_wrap=True, markup=False)
 
 
 def _title(plan: Planned) -> str:
@@ -98,7 +98,7 @@ def _title(plan: Planned) -> str:
     return f"scan {plan.record.name} of {plan.base.NAME}, preset {plan.base.preset}: {shape} = {counted(n, 'run')}"
 
 
-def length(plan: Planned, place: LaunchContext) -> str:
+def _length(plan: Planned, place: LaunchContext) -> str:
     """The sentence on what is done already, how long the rest takes, and how many nights that is under the policy."""
     counts = collections.Counter(map(str, plan.states))
     told = ", ".join(f"{n} {state}" for state, n in counts.items())

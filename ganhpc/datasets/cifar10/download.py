@@ -18,7 +18,7 @@ ANSWER = 6.0
 """Seconds until the page must have answered."""
 PATIENCE = 15.0
 """Seconds until the speed is judged."""
-SLOWEST = 100_000
+_SLOWEST = 100_000
 """Bytes a second, on average: slower than this, the other source is tried."""
 _BLOCK = 1 << 18
 
@@ -36,7 +36,7 @@ def download(url: str, target: Path, report: Callable[[int, int | None], None]) 
             file.write(block)
             done += len(block)
             report(done, total)
-            if (seconds := time.monotonic() - start) > PATIENCE and done / seconds < SLOWEST:
+            if (seconds := time.monotonic() - start) > PATIENCE and done / seconds < _SLOWEST:
                 raise Unavailable(f"it is too slow ({done / seconds / 1000:.0f} kB/s)")
     if total is not None and done < total:
         raise Unavailable(f"it broke off after {done:,} of {total:,} bytes")

@@ -22,10 +22,10 @@ from ganhpc.launch.submission import readiness
 
 LITTLE, TOO_LITTLE = 2_000_000_000, 200_000_000
 """Free bytes below which a disk is worth a note, and below which a run can't be kept."""
-LITTLE_FILES = 2_000
+_LITTLE_FILES = 2_000
 """Free places for files (inodes) that a few runs take."""
 SCHEDULER_SECONDS = 10.0
-GRID5000 = "Europe/Paris"
+_GRID5000 = "Europe/Paris"
 
 
 def check_configuration() -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def check_disk(name: str, folder: Path) -> Iterator[Finding]:
     usage, files = shutil.disk_usage(there), os.statvfs(there)
     facts["free_bytes"] = usage.free
     text = f"{folder}{'' if folder.exists() else ' (not made yet)'}, {usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.1f}"
-    few_files = files.f_files > 0 and files.f_favail < LITTLE_FILES
+    few_files = files.f_files > 0 and files.f_favail < _LITTLE_FILES
     if usage.free < TOO_LITTLE:
         yield bad(name, text, "Free some space, or choose a folder on another disk.", **facts)
     elif usage.free < LITTLE or few_files:
@@ -174,7 +174,7 @@ def check_time_zone(configured: str | None) -> Iterator[Finding]:
         return
     local = now.astimezone(_zone(zone))
     text = f"{zone}, now {local:%A %H:%M}"
-    write = f'Write time_zone = "{GRID5000}" in {site.places()[-1]}.'
+    write = f'Write time_zone = "{_GRID5000}" in {site.places()[-1]}.'
     if configured is None and own and system and not _agree(own, system, now):
         yield note(
             "time zone",
@@ -182,9 +182,9 @@ def check_time_zone(configured: str | None) -> Iterator[Finding]:
             f"`unset TZ`. {write}",
             **facts,
         )
-    elif shutil.which("oarsub") and not _agree(zone, GRID5000, now):
+    elif shutil.which("oarsub") and not _agree(zone, _GRID5000, now):
         yield note(
-            "time zone", f"{text}; on Grid'5000 it is {GRID5000}", f"There: {write[0].lower()}{write[1:]}", **facts
+            "time zone", f"{text}; on Grid'5000 it is {_GRID5000}", f"There: {write[0].lower()}{write[1:]}", **facts
         )
     else:
         aside = f" (the system is on {system})" if configured and system and not _agree(zone, system, now) else ""

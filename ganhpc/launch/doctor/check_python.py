@@ -19,13 +19,13 @@ from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.units import counted
 from ganhpc.launch.doctor.finding import Finding, bad, good, note
 
-OLDEST = (3, 11)
+_OLDEST = (3, 11)
 TORCH_SECONDS = 180.0
 """Longest import of torch that is waited for: a first one over a network file system takes minutes."""
-PIP = f"{shlex.quote(sys.executable)} -m pip install"
-TORCH_PAIR = f"`{PIP} --upgrade torch torchvision` lets pip choose two that fit"
+_PIP = f"{shlex.quote(sys.executable)} -m pip install"
+_TORCH_PAIR = f"`{_PIP} --upgrade torch torchvision` lets pip choose two that fit"
 
-MISSING = "missing"
+_MISSING = "missing"
 
 _PROBE = """
 import json, time, warnings
@@ -66,8 +66,8 @@ def check_python() -> Iterator[Finding]:
     """The interpreter."""
     version = platform.python_version()
     where = f"{sys.executable}{' (virtual environment)' if sys.prefix != sys.base_prefix else ''}"
-    if sys.version_info < OLDEST:
-        wanted = ".".join(map(str, OLDEST))
+    if sys.version_info < _OLDEST:
+        wanted = ".".join(map(str, _OLDEST))
         yield bad(
             "python", f"{version} at {where}", f"ganhpc needs {wanted} or newer: `make setup PYTHON=python{wanted}`."
         )
@@ -80,7 +80,7 @@ def check_packages() -> Iterator[Finding]:
     try:
         from packaging.requirements import Requirement
     except ImportError:
-        yield bad("packages", "packaging is missing", f"`{PIP} packaging`.", wrong={"packaging": MISSING})
+        yield bad("packages", "packaging is missing", f"`{_PIP} packaging`.", wrong={"packaging": _MISSING})
         return
     wrong, names = [], 0
     for line in requirements():
@@ -91,17 +91,17 @@ def check_packages() -> Iterator[Finding]:
         try:
             there = importlib.metadata.version(wanted.name)
         except importlib.metadata.PackageNotFoundError:
-            wrong.append((wanted, MISSING))
+            wrong.append((wanted, _MISSING))
             continue
         if not wanted.specifier.contains(there, prereleases=True):
             wrong.append((wanted, there))
     if wrong:
         said = ", ".join(
-            f"{w.name} {there}{f' (needs {w.specifier})' if there != MISSING else ''}" for w, there in wrong
+            f"{w.name} {there}{f' (needs {w.specifier})' if there != _MISSING else ''}" for w, there in wrong
         )
-        mend = f"`{PIP} {shlex.join(str(w) for w, _ in wrong)}`."
+        mend = f"`{_PIP} {shlex.join(str(w) for w, _ in wrong)}`."
         # Another version may well work; none at all never does.
-        made = bad if any(there == MISSING for _, there in wrong) else note
+        made = bad if any(there == _MISSING for _, there in wrong) else note
         yield made("packages", said, mend, wrong={w.name: there for w, there in wrong})
     else:
         yield good("packages", f"{names} of {names} in versions that fit", wrong={})
@@ -145,8 +145,8 @@ def _no_answer(answer: Answer) -> Finding:
     if answer.code < 0:
         name = signal.Signals(-answer.code).name
         why = "this build does not suit this processor, or its files are damaged"
-        return bad("torch", f"its import was killed by {name}: {why}", f"`{PIP} --force-reinstall torch torchvision`.")
-    return bad("torch", f"its import ended with exit code {answer.code}: {answer.last_words}", TORCH_PAIR + ".")
+        return bad("torch", f"its import was killed by {name}: {why}", f"`{_PIP} --force-reinstall torch torchvision`.")
+    return bad("torch", f"its import ended with exit code {answer.code}: {answer.last_words}", _TORCH_PAIR + ".")
 
 
 def torch_findings(found: dict[str, Any]) -> Iterator[Finding]:
@@ -155,13 +155,15 @@ def torch_findings(found: dict[str, Any]) -> Iterator[Finding]:
     if "error" in torch:
         missing = "No module named 'torch'" in torch["error"]
         yield bad(
-            "torch", "is not installed" if missing else f"can't be imported: {_short(torch['error'])}", TORCH_PAIR + "."
+            "torch",
+            "is not installed" if missing else f"can't be imported: {_short(torch['error'])}",
+            _TORCH_PAIR + ".",
         )
         return
     facts = {"version": torch["version"], "seconds": round(torch["seconds"], 2), "cuda": found.get("cuda")}
     build = f"CUDA {found['cuda']}" if found.get("cuda") else f"ROCm {found['hip']}" if found.get("hip") else "CPU only"
     if found.get("cpu_error"):
-        yield bad("torch", f"{torch['version']}: {_short(found['cpu_error'])}", TORCH_PAIR + ".", **facts)
+        yield bad("torch", f"{torch['version']}: {_short(found['cpu_error'])}", _TORCH_PAIR + ".", **facts)
     else:
         yield good("torch", f"{torch['version']} ({build}), imported in {torch['seconds']:.1f} s", **facts)
     yield _torchvision(vision, torch["version"])
@@ -178,7 +180,7 @@ def _torchvision(vision: dict[str, Any], torch_version: str) -> Finding:
         text = f"{version} was built for another torch than {torch_version}: {_short(error)}"
     else:
         text = f"{version} can't be imported: {_short(error)}"
-    return note("torchvision", text, f"{TORCH_PAIR}. Only --data celeba needs it.", version=version)
+    return note("torchvision", text, f"{_TORCH_PAIR}. Only --data celeba needs it.", version=version)
 
 
 def _installed(name: str) -> str:
@@ -236,6 +238,6 @@ def _why_not(found: dict[str, Any]) -> str:
     if visible is not None:
         return f"CUDA_VISIBLE_DEVICES={shlex.quote(visible)} hides it: `unset CUDA_VISIBLE_DEVICES`."
     if found.get("torch", {}).get("version") and not found.get("cuda"):
-        return f"This torch is a build without CUDA: {TORCH_PAIR}."
+        return f"This torch is a build without CUDA: {_TORCH_PAIR}."
     said = f" ({_short(found['warnings'][0])})" if found.get("warnings") else ""
     return f"The driver may be too old for CUDA {found.get('cuda') or '?'}{said}: ask for a newer one, or install an older torch."

@@ -15,10 +15,10 @@ from ganhpc.launch.doctor import check_machine
 from ganhpc.launch.doctor import check_python as doctor_python
 from ganhpc.launch.doctor.finding import Finding
 
-Check = Callable[[], Iterator[Finding]]
+_Check = Callable[[], Iterator[Finding]]
 
 
-def checks(runs: Path | None = None, data_root: Path | None = None) -> list[Check]:
+def checks(runs: Path | None = None, data_root: Path | None = None) -> list[_Check]:
     """The checks, in the order in which they are shown."""
     try:
         settings = site.load()
@@ -38,7 +38,7 @@ def checks(runs: Path | None = None, data_root: Path | None = None) -> list[Chec
     ]
 
 
-def examine(todo: list[Check]) -> Iterator[Finding]:
+def examine(todo: list[_Check]) -> Iterator[Finding]:
     """What the checks find. They run side by side, since some wait for another program; the order stays theirs."""
     with ThreadPoolExecutor(len(todo)) as pool:
         for findings in pool.map(lambda check: list(check()), todo):

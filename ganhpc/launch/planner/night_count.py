@@ -14,7 +14,7 @@ from ganhpc.launch.policy.policy import Policy
 MOST = 60
 """Nights that are planned, at most."""
 
-WEEK = 7
+_WEEK = 7
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def nights(
             first, last = first or laid.slots[0].start, laid.slots[-1].end
         else:
             empty += 1
-            if empty > WEEK:
+            if empty > _WEEK:
                 break  # No night of a whole week had a place, and the next week is like it.
         rest = [Work(left.run, left.seconds) for left in laid.remaining]
         if not rest:

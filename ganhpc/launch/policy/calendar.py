@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 ONE_DAY = dt.timedelta(days=1)
 KEPT = PACKAGED / "holidays" / "FR.json"
 """The French holidays of some decades, as the `holidays` library has them (a test compares): to ask it takes too long."""
-LONGEST_REST = 60
+_LONGEST_REST = 60
 """Days without a working day after which a policy's calendar is taken for a mistake."""
 
 
@@ -114,7 +114,7 @@ class Calendar:
 
     def next_working(self, date: dt.date, step: int = 1) -> dt.date:
         """The first working day after `date` (before it, with step -1)."""
-        for _ in range(LONGEST_REST):
+        for _ in range(_LONGEST_REST):
             date += step * ONE_DAY
             if self.working(date):
                 return date

@@ -11,7 +11,7 @@ from ganhpc.launch.policy.calendar import seconds_of
 from ganhpc.launch.policy.constraints import Busy, Rules, Span
 from ganhpc.launch.policy.policy import Policy, say_seconds
 
-SEARCHED = 14 * 86_400
+_SEARCHED = 14 * 86_400
 """Seconds around the request in which the nearest one that passes is looked for."""
 
 
@@ -26,7 +26,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Violation:
+class _Violation:
     """A rule that a request breaks, in words, and the nearest request that breaks none (None: there is none near)."""
 
     rule: str
@@ -43,14 +43,14 @@ class Violation:
 
 def check(
     request: Request, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[Busy] = ()
-) -> list[Violation]:
+) -> list[_Violation]:
     """Every rule that `request`, submitted at `now` beside the jobs in `busy`, breaks; empty: it may be submitted."""
     rules = Rules(policy, tz, now, busy)
     broken = list(_broken(request, rules))
     if not broken:
         return []
-    best = nearest_request(request, rules)
-    return [Violation(rule, sentence, best) for rule, sentence in broken]
+    best = _nearest_request(request, rules)
+    return [_Violation(rule, sentence, best) for rule, sentence in broken]
 
 
 def _broken(request: Request, rules: Rules) -> Iterator[tuple[str, str]]:
@@ -99,7 +99,7 @@ def _over_allowance(request: Request, rules: Rules, start: int, end: int) -> Ite
         yield room.rule, f"a job from {rules.calendar.say(start)} to {rules.calendar.say(end)} must end {room.closes}"
 
 
-def nearest_request(request: Request, rules: Rules) -> Request | None:
+def _nearest_request(request: Request, rules: Rules) -> Request | None:
     """The request that passes every rule with the fewest seconds changed, of start and length together.
 
     It has at least the policy's shortest slot. Of two that are equally near, the longer.
@@ -122,8 +122,8 @@ def _candidates(request: Request, rules: Rules, start: int) -> Iterator[tuple[in
     """Starts and lengths that touch the request or the sides of the free time around it."""
     least = max(1, min(rules.policy.min_slot, request.seconds, rules.policy.max_job or request.seconds))
     wanted = min(request.seconds, rules.policy.max_job or request.seconds) if request.seconds > 0 else least
-    first = max(rules.now, start - SEARCHED)
-    for span in rules.spans(first, max(first, start) + SEARCHED):
+    first = max(rules.now, start - _SEARCHED)
+    for span in rules.spans(first, max(first, start) + _SEARCHED):
         begins = {min(max(start, span.start), span.end - least), span.end - wanted, span.start}
         for begin in begins:
             yield from _fitting(max(begin, span.start), span, rules, request.cores, wanted, least)

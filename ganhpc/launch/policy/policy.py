@@ -27,7 +27,7 @@ from ganhpc.core.toml_readers import (
 )
 from ganhpc.core.units import format_duration
 
-EDGE_DAYS = ("working", "every")
+_EDGE_DAYS = ("working", "every")
 PACKAGED = Path(__file__).with_name("policies")
 
 
@@ -70,7 +70,7 @@ class Policy:
 
     edges: Annotated[tuple[dt.time, ...], walls] = ()
     """Times of day that no job may cross."""
-    edge_days: Annotated[str, one_of(*EDGE_DAYS)] = "working"
+    edge_days: Annotated[str, one_of(*_EDGE_DAYS)] = "working"
     """The days on which the edges stand: working or every."""
     end_before_edge: Annotated[int, seconds] = 0
     """A job ends at least this long before an edge, seconds (60: 8:59)."""

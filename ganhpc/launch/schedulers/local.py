@@ -70,7 +70,7 @@ class Local(Scheduler):
         }
         # Jobs run in the order of their numbers.
         number = local_queue_jobs.add(queue_folder(), tree)
-        start_runner()
+        _start_runner()
         return str(number)
 
     def queue(self) -> list[Job]:
@@ -104,7 +104,7 @@ def queue_folder() -> Path:
     return state_folder() / f"queue-{os.uname().nodename}"
 
 
-def start_runner() -> None:
+def _start_runner() -> None:
     """Start the process that runs the queue, away from this one; where it lives already, the new one ends at once."""
     with storage_errors(queue_folder()), (queue_folder() / "runner.log").open("ab") as log:
         subprocess.Popen(
@@ -118,14 +118,14 @@ def start_runner() -> None:
         )
 
 
-def runner_lives() -> bool:
+def _runner_lives() -> bool:
     """Whether a runner holds the queue."""
     return locks.is_held(queue_folder() / RUNNER_LOCK)
 
 
 def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:
     state = queued.state
-    if state is JobState.RUNNING and not queued.alive and not runner_lives():
+    if state is JobState.RUNNING and not queued.alive and not _runner_lives():
         state = JobState.FAILED  # the machine went down, or the runner was killed with it
     now = time.time()
     start, end = queued.started, queued.ended

@@ -23,7 +23,7 @@ from ganhpc.core.locks import Held, file_lock
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.runs.run_files import Check, is_amount, is_count, is_moment, is_text
 
-LOCK = "queue.lock"
+_LOCK = "queue.lock"
 """Held for an instant by whoever adds, changes or cancels a job."""
 PATIENCE_SECONDS = 30.0
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json")
@@ -148,14 +148,14 @@ def jobs(folder: Path) -> dict[int, QueuedJob]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """One process at a time reads and writes the queue. Raises Busy where another does so for long."""
     try:
-        with file_lock(folder / LOCK, PATIENCE_SECONDS):
+        with file_lock(folder / _LOCK, PATIENCE_SECONDS):
             yield
     except Held:
         raise Busy(
-            f"another process has held {folder / LOCK} for {PATIENCE_SECONDS:.0f} s: type the command again."
+            f"another process has held {folder / _LOCK} for {PATIENCE_SECONDS:.0f} s: type the command again."
         ) from None
 
 
@@ -163,7 +163,7 @@ def add(folder: Path, tree: Mapping[str, Any]) -> int:
     """A new job behind all others; returns its number."""
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with locked(folder):
+    with _locked(folder):
         number = 1 + max((int(path.stem) for path in files(folder)), default=0)
         write_json(folder / f"{number}.json", {**tree, "state": JobState.WAITING.value})
     return number
@@ -171,7 +171,7 @@ def add(folder: Path, tree: Mapping[str, Any]) -> int:
 
 def change(job: QueuedJob, only_in: JobState, **values: Any) -> QueuedJob | None:
     """Change the job's file where it still is in the state `only_in`; returns the job as it is then, None where it is not changed."""
-    with locked(job.path.parent):
+    with _locked(job.path.parent):
         now = read(job.path)
         if now is None or now.state is not only_in:
             return None

@@ -22,21 +22,21 @@ from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.local import RUNNER_LOCK
 from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob, change
 
-LOOK_SECONDS = 1.0
-KEPT_SECONDS = 7 * 86_400
+_LOOK_SECONDS = 1.0
+_KEPT_SECONDS = 7 * 86_400
 """How long the file of an ended job is kept."""
-GRACE_SECONDS = 30.0
+_GRACE_SECONDS = 30.0
 """Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
 
 
 def main(folder: Path) -> int:
     """Run the queue in `folder` until nothing waits."""
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
-    while first_waiting(folder) is not None:
+    while _first_waiting(folder) is not None:
         try:
             # `status` asks for the lock, and has it for an instant.
             with locks.held(folder / RUNNER_LOCK, tries=3):
-                take_over(folder)
+                _take_over(folder)
                 _drain(folder)
         except locks.Held:
             return 0
@@ -44,22 +44,22 @@ def main(folder: Path) -> int:
 
 
 def _drain(folder: Path) -> None:
-    while (job := first_waiting(folder)) is not None:
+    while (job := _first_waiting(folder)) is not None:
         if job.until and time.time() >= job.until:
             change(job, JobState.WAITING, state=JobState.TIMEOUT.value, ended=time.time())
         elif job.not_before and time.time() < job.not_before:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(_LOOK_SECONDS)
         else:
             run(job)
 
 
-def first_waiting(folder: Path) -> QueuedJob | None:
+def _first_waiting(folder: Path) -> QueuedJob | None:
     """The job that is next, or None; files of long-ended jobs are removed."""
     first = None
     for job in local_queue_jobs.jobs(folder).values():
         if job.state is JobState.WAITING:
             first = first or job
-        elif not job.state.alive and job.ended and time.time() - job.ended > KEPT_SECONDS:
+        elif not job.state.alive and job.ended and time.time() - job.ended > _KEPT_SECONDS:
             local_queue_jobs.forget(job)
     return first
 
@@ -102,12 +102,12 @@ def stop(pid: int, lives: Callable[[], bool]) -> None:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, number)
-        patience = time.monotonic() + GRACE_SECONDS
+        patience = time.monotonic() + _GRACE_SECONDS
         while lives() and time.monotonic() < patience:
             time.sleep(0.1)
 
 
-def take_over(folder: Path) -> None:
+def _take_over(folder: Path) -> None:
     """Go on with what a killed runner has left behind: a job that has begun is waited for (how it ended only its run knows), one
     that was about to begin begins anew."""
     for job in local_queue_jobs.jobs(folder).values():

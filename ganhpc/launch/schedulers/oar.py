@@ -35,12 +35,12 @@ from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
 """How long one of OAR's commands may take before we say that it hangs."""
-CHECKPOINT_SECONDS = 120
+_CHECKPOINT_SECONDS = 120
 """OAR's signal comes about ten seconds late, then again every ten: less than two minutes leaves too little."""
-SETTINGS = Path("/etc/oar/oar.conf")
+_SETTINGS = Path("/etc/oar/oar.conf")
 SECURITY = dt.timedelta(seconds=60)
 """What OAR keeps free behind a job: a deadline must leave it."""
-AGAIN_CODE = 99
+_AGAIN_CODE = 99
 """The exit code after which OAR sends an idempotent job again."""
 
 
@@ -89,7 +89,7 @@ class Oar(Scheduler):
             return domain
         try:
             found = re.search(
-                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', SETTINGS.read_text(errors="replace"), re.MULTILINE
+                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', _SETTINGS.read_text(errors="replace"), re.MULTILINE
             )
         except OSError:  # on most machines it is for OAR itself to read
             found = None
@@ -144,8 +144,8 @@ class Oar(Scheduler):
         # What OAR itself says goes into the log, where OAR takes its name; the script writes to the log whatever its name is.
         log = str(request.log) if script_text.plain(request.log, " ") else "/dev/null"
         yield from ("-O", log, "-E", log)
-        if request.seconds > 2 * CHECKPOINT_SECONDS:
-            yield from ("--checkpoint", str(CHECKPOINT_SECONDS))
+        if request.seconds > 2 * _CHECKPOINT_SECONDS:
+            yield from ("--checkpoint", str(_CHECKPOINT_SECONDS))
         if request.again:
             yield from ("-t", "idempotent")
         if request.kind == "reservation":
@@ -237,7 +237,7 @@ class Oar(Scheduler):
         if "BESTEFFORT_KILL" in events:
             return dataclasses.replace(job, state=JobState.PREEMPTED)
         if job.state is JobState.ENDED:
-            if job.exit_code not in (None, 0, AGAIN_CODE):
+            if job.exit_code not in (None, 0, _AGAIN_CODE):
                 return dataclasses.replace(job, state=JobState.FAILED)
             # A besteffort job with --checkpoint is asked to save first, and is not killed where it ends within that time.
             asked = "(metasched) requested a checkpoint" in events
@@ -320,4 +320,4 @@ def node_rank() -> int:
 
 def go_on() -> int:
     """The exit code that makes OAR send this job again."""
-    return AGAIN_CODE
+    return _AGAIN_CODE

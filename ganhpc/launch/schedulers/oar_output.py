@@ -85,14 +85,14 @@ def trees(text: str) -> list[dict[str, Any]]:
 def ended_in_gantt(text: str, user: str) -> list[Job]:
     """The jobs of `user` in the JSON of `oarstat --gantt` that have run and ended; none where it can't be read."""
     try:
-        found = trees_by_key(text, "jobs")
+        found = _trees_by_key(text, "jobs")
     except ValueError:
         return []
     jobs = [job_of({"id": id, **tree}) for id, tree in found.items() if tree.get("user") in (user, None)]
     return [job for job in jobs if not job.state.alive and job.start]
 
 
-def trees_by_key(text: str, key: str) -> dict[str, dict[str, Any]]:
+def _trees_by_key(text: str, key: str) -> dict[str, dict[str, Any]]:
     """The objects by id below `key` of the first object in `text`. Raises ValueError where there is none."""
     tree, _ = json.JSONDecoder().raw_decode(text[max(0, text.find("{")) :])
     found = tree.get(key) if isinstance(tree, dict) else None
@@ -141,8 +141,8 @@ def job_of(tree: dict[str, Any]) -> Job:
 def _why(native: str, message: str, reservation: bool, behind: bool, start: float | None) -> str:
     """Why a job waits or stands still, in plain words; OAR's message says it only where something is wrong."""
     said = "" if re.match(r"(FIFO scheduling OK|R=\d+,W=|$)", message) else f" (OAR: {message.strip()})"
-    if native in STANDS_STILL:
-        return STANDS_STILL[native] + said
+    if native in _STANDS_STILL:
+        return _STANDS_STILL[native] + said
     if native != "Waiting":
         return ""
     if behind:
@@ -156,7 +156,7 @@ def _why(native: str, message: str, reservation: bool, behind: bool, start: floa
     return said.strip(" ()")
 
 
-STANDS_STILL = {
+_STANDS_STILL = {
     "Hold": "it is held: `oarresume` lets it go on",
     "Suspended": "it is suspended, and does not go on before OAR resumes it",
     "Resuming": "it is being resumed",

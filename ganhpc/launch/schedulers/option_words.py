@@ -51,9 +51,9 @@ class Grammar:
         return [name] if name in self.takes else [each for each in self.takes if each.startswith(name)]
 
 
-DECIDED = "the policy and the plan decide it"
-_TIME = f"{DECIDED}: type --time, or name another --policy"
-_START = f"{DECIDED}: `night --from` names a moment to start"
+_DECIDED = "the policy and the plan decide it"
+_TIME = f"{_DECIDED}: type --time, or name another --policy"
+_START = f"{_DECIDED}: `night --from` names a moment to start"
 _ONE = "one job is one segment of a run: --seeds and --scan make several runs"
 _OURS = "the launcher finds its jobs and their logs by it"
 _TYPED = "type --nodes, --gpus-per-node and --tasks-per-node, or set gpus_per_node"
@@ -82,8 +82,8 @@ SLURM = Grammar(
     {
         **dict.fromkeys(("time", "time-min"), _TIME),
         **dict.fromkeys(("begin", "deadline", "hold", "immediate"), _START),
-        "reservation": f"a reservation of the site begins and ends when the plan doesn't know, and {DECIDED}",
-        "dependency": f"{DECIDED}: jobs follow one another as it says",
+        "reservation": f"a reservation of the site begins and ends when the plan doesn't know, and {_DECIDED}",
+        "dependency": f"{_DECIDED}: jobs follow one another as it says",
         "array": _ONE,
         **dict.fromkeys(("job-name", "comment", "output", "error", "open-mode"), _OURS),
         **dict.fromkeys(("signal", "requeue", "no-requeue"), "the trainer saves and goes on by it"),
@@ -113,7 +113,7 @@ OAR = Grammar(
     {
         "resource": 'the walltime is the policy\'s: write resources = "/host=1/gpu=1" for the rest',
         **dict.fromkeys(("reservation", "hold"), _START),
-        "anterior": f"{DECIDED}: jobs follow one another as it says",
+        "anterior": f"{_DECIDED}: jobs follow one another as it says",
         **dict.fromkeys(("array", "array-param-file"), _ONE),
         **dict.fromkeys(("name", "stdout", "stderr"), _OURS),
         **dict.fromkeys(("checkpoint", "signal"), "the trainer saves and goes on by it"),
@@ -124,11 +124,11 @@ OAR = Grammar(
     ignores_case=True,
 )  # fmt: skip
 
-BY_TYPE = "--type"
+_BY_TYPE = "--type"
 """The key of words that were chosen on the command line: who types --type night wants the night's rules beside the plan's."""
-TIMED_TYPES = ("deadline", "postpone", "expire", "day", "night", "state")
+_TIMED_TYPES = ("deadline", "postpone", "expire", "day", "night", "state")
 """Types of OAR's jobs that say when a job may run or must end."""
-NO_TRAINING_TYPES = (
+_NO_TRAINING_TYPES = (
     "noop",
     "cosystem",
     "container",
@@ -147,7 +147,7 @@ def read(grammar: Grammar, options: Sequence[str], by_type: Sequence[str] = ()) 
     Raises UserError for what the policy decides.
     """
     words: list[Word] = []
-    for key, lines in (("options", options), (BY_TYPE, by_type)):
+    for key, lines in (("options", options), (_BY_TYPE, by_type)):
         for line in lines:
             words += _checked(grammar, _words(line, key), line, key)
     return words
@@ -184,9 +184,9 @@ def _checked(grammar: Grammar, words: Sequence[str], line: str, key: str) -> Ite
 def check_type(value: str, line: str, key: str) -> None:
     """Raise UserError for a type of an OAR job that decides when it runs, or in which no training runs."""
     kind = value.partition("=")[0].strip().lower()
-    if kind in TIMED_TYPES and not (key == BY_TYPE and kind in ("day", "night")):
-        raise UserError(f"{key} has {line!r}: -t {kind} says when a job may run, and {DECIDED}; take it out of {key}.")
-    if kind in NO_TRAINING_TYPES:
+    if kind in _TIMED_TYPES and not (key == _BY_TYPE and kind in ("day", "night")):
+        raise UserError(f"{key} has {line!r}: -t {kind} says when a job may run, and {_DECIDED}; take it out of {key}.")
+    if kind in _NO_TRAINING_TYPES:
         raise UserError(
             f"{key} has {line!r}: in a job of -t {kind} no training goes on as planned; take it out of {key}."
         )

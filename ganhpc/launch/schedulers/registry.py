@@ -9,14 +9,14 @@ from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.settings import Site
 from ganhpc.launch.schedulers.base import NodeSide, Scheduler
 
-SCHEDULERS = {
+_SCHEDULERS = {
     "local": "Local",
     "slurm": "Slurm",
     "oar": "Oar",
 }
 """Module of this folder, which is the word for --on -> its class. Modules are imported when they are asked for."""
-CHOICES = ("auto", *SCHEDULERS)
-CLUSTERS = tuple(name for name in reversed(SCHEDULERS) if name != "local")
+CHOICES = ("auto", *_SCHEDULERS)
+CLUSTERS = tuple(name for name in reversed(_SCHEDULERS) if name != "local")
 """Those of clusters, in the order in which `auto` looks for them."""
 
 
@@ -25,10 +25,10 @@ def scheduler_class(name: str) -> type[Scheduler]:
 
     Raises UserError for any other word: it may come from a run's record, and must not name a module.
     """
-    if name not in SCHEDULERS:
-        raise UserError(f"there is no scheduler {name!r}: {nearest(name, SCHEDULERS)}.")
+    if name not in _SCHEDULERS:
+        raise UserError(f"there is no scheduler {name!r}: {nearest(name, _SCHEDULERS)}.")
     module = importlib.import_module(f"ganhpc.launch.schedulers.{name}")
-    return cast(type[Scheduler], getattr(module, SCHEDULERS[name]))
+    return cast(type[Scheduler], getattr(module, _SCHEDULERS[name]))
 
 
 def named(name: str, site: Site) -> Scheduler:
@@ -49,7 +49,7 @@ def title(name: str) -> str:
 
 def place(name: str, cluster: str) -> str:
     """A scheduler's server or cluster in a sentence; both words come from a record, and may be of another version or empty."""
-    if name in SCHEDULERS:
+    if name in _SCHEDULERS:
         return scheduler_class(name).place(cluster)
     return f"{name or 'a scheduler'}{f' ({cluster})' if cluster else ''}"
 

@@ -23,7 +23,7 @@ class ScriptText(str):
     __slots__ = ()
 
 
-def one_line(text: str) -> bool:
+def _one_line(text: str) -> bool:
     """Whether `text` is one line of printable text: no line break, tab, control character or invalid byte."""
     return text.isprintable()
 
@@ -87,7 +87,7 @@ def raw_directive(text: str, key: str) -> ScriptText:
 
 def argument(text: str, key: str) -> str:
     """A word for a scheduler. Raises UserError, which names `key`, where it is not one line of printable text."""
-    if not one_line(text):
+    if not _one_line(text):
         raise UserError(
             f"{key} is {text!r}, with a line break, tab or other character that can't be printed, which no scheduler "
             f"takes: write {key} as one line of printable text."
@@ -97,7 +97,7 @@ def argument(text: str, key: str) -> str:
 
 def setup_line(text: str) -> ScriptText:
     """A line of shell from the settings, as it is. Raises UserError where it is not one line."""
-    if not one_line(text.replace("\t", " ")):
+    if not _one_line(text.replace("\t", " ")):
         raise UserError(
             f"setup has the entry {text!r}, which is more than one line or has control characters: write every line "
             'as an entry of its own, setup = ["first line", "second line"].'

@@ -34,15 +34,15 @@ from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
 """How long one of Slurm's commands may take before we say that it hangs."""
-SIGNAL_SECONDS = 120
+_SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
 
 SEPARATOR = "\x1f"
-FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", "%o"))
+_FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", "%o"))
 """Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment, script."""
 
-ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
-MARK = JOB_NAME + ":"
+_ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
+_MARK = JOB_NAME + ":"
 """What the comment of our jobs begins with; their tag follows."""
 
 STATES = Stated(
@@ -143,7 +143,7 @@ class Slurm(Scheduler):
         # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
         minutes = max(1, request.seconds // 60)
         yield "job-name", JOB_NAME
-        yield "comment", f"{MARK}{request.tag}"
+        yield "comment", f"{_MARK}{request.tag}"
         yield "time", f"{minutes // 60}:{minutes % 60:02d}:00"
         yield "output", _output(request.log)
         yield "open-mode", "append"
@@ -153,7 +153,7 @@ class Slurm(Scheduler):
         yield "requeue", ""
         yield (
             "signal",
-            f"USR2@{SIGNAL_SECONDS if request.seconds > 2 * SIGNAL_SECONDS else max(1, request.seconds // 4)}",
+            f"USR2@{_SIGNAL_SECONDS if request.seconds > 2 * _SIGNAL_SECONDS else max(1, request.seconds // 4)}",
         )
         if request.start and request.kind in ("begin", "reservation"):
             yield "begin", _local(request.start)
@@ -231,9 +231,9 @@ class Slurm(Scheduler):
         lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
         if lost and shutil.which("sacct"):
             command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o"]
-            answer = ask([*command, f"{ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            answer = ask([*command, f"{_ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
             if answer.code != 0:  # before 21.08 it keeps no line
-                answer = ask([*command, ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+                answer = ask([*command, _ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
             # Without accounting sacct says so on standard error and ends with 1: the run folders then tell.
             found |= {job.id: job for line in answer.out.splitlines() if (job := _accounted(line)) and job.id in wanted}
         return found
@@ -260,7 +260,7 @@ class Slurm(Scheduler):
         # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        return ask(["squeue", "-h", *words, "-o", FIELDS], SECONDS, env)
+        return ask(["squeue", "-h", *words, "-o", _FIELDS], SECONDS, env)
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -343,8 +343,8 @@ def _accounted(line: str) -> Job | None:
 def _tag(comment: str, script: str) -> str:
     """Our tag of a job. Users and plugins of a site may write a comment of their own, and most accounts keep none; but the script, the
     last word of the line that submitted it, is named after the tag."""
-    if comment.startswith(MARK):
-        return comment.removeprefix(MARK)
+    if comment.startswith(_MARK):
+        return comment.removeprefix(_MARK)
     named = re.search(r"([\w-]+)\.sh'?$", script)
     return named[1] if named else ""
 

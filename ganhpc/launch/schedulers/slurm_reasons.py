@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-REASONS = {
+_REASONS = {
     "Priority": "jobs of higher priority are before it",
     "Resources": "no resources are free for it yet",
     "Dependency": "it waits for the job before it, or for the user's other job",
@@ -37,7 +37,7 @@ REASONS = {
 }
 """By Slurm's word."""
 
-KINDS = (
+_KINDS = (
     (r"^(QOS|MaxQOS)", "a limit of its quality of service (QOS) is reached"),
     (r"^(Assoc|MaxAssoc|MaxAccount|MaxUser|AssociationJobLimit)", "a limit of the user's account is reached"),
     (r"^Partition", "a limit of its partition is in the way"),
@@ -46,7 +46,7 @@ KINDS = (
 )
 """By what is in it, where the word itself is not known."""
 
-NO_START = re.compile(
+_NO_START = re.compile(
     r"Held|held|Hold|Limit|Never|Down|Inactive|Invalid|NotAllowed|NotAvail|BadConstraints|DRAINED|Deleted|^(QOS|Assoc|Max)"
 )
 """Reasons under which a start that Slurm once foresaw means nothing."""
@@ -59,10 +59,10 @@ def in_words(reason: str, native: str = "") -> str:
     word = reason.strip("()").partition(",")[0].strip()
     if word in ("", "None", "N/A"):
         return ""
-    plain = REASONS.get(word) or next((words for pattern, words in KINDS if re.search(pattern, word)), "")
+    plain = _REASONS.get(word) or next((words for pattern, words in _KINDS if re.search(pattern, word)), "")
     return f"{plain} (Slurm: {reason.strip('()')})" if plain else f"Slurm says {reason.strip('()')}"
 
 
 def names_start(reason: str) -> bool:
     """Whether a start that Slurm gives beside this reason is to be believed."""
-    return NO_START.search(reason) is None
+    return _NO_START.search(reason) is None

@@ -69,7 +69,7 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
 
-class OurSlurm(_Ours, SlurmExecutor):
+class _OurSlurm(_Ours, SlurmExecutor):
     """submitit's Slurm executor."""
 
     @classmethod
@@ -89,13 +89,13 @@ class OurSlurm(_Ours, SlurmExecutor):
         return str(found[0])
 
 
-class OurOar(_Ours, OarExecutor):
+class _OurOar(_Ours, OarExecutor):
     """submitit_oar's executor. Its own way of making the argv splits on blanks, so `-r "date time"` breaks."""
 
 
 def submit_slurm(prepared: Prepared, seconds: float) -> str:
     """Submit through sbatch. Raises Refused."""
-    executor = OurSlurm(prepared.script_path.parent)
+    executor = _OurSlurm(prepared.script_path.parent)
     executor.prepared, executor.seconds = prepared, seconds
     try:
         return executor.send()
@@ -106,7 +106,7 @@ def submit_slurm(prepared: Prepared, seconds: float) -> str:
 
 def submit_oar(prepared: Prepared, seconds: float) -> str:
     """Submit through oarsub. Raises Refused."""
-    executor = OurOar(prepared.script_path.parent)
+    executor = _OurOar(prepared.script_path.parent)
     executor.prepared, executor.seconds = prepared, seconds
     return executor.send()
 

@@ -10,7 +10,7 @@ from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.settings import Site
 from ganhpc.launch.schedulers.base import Scheduler
 
-FLAGS = {
+_FLAGS = {
     "queue": "--queue",
     "account": "--account",
     "qos": "--qos",
@@ -24,19 +24,19 @@ FLAGS = {
 
 def asked(scheduler: Scheduler | None, values: Mapping[str, Any]) -> None:
     """Put what is typed into the settings of `scheduler`. Raises UserError for what it does not have; None is this machine."""
-    typed = {name: value for name in FLAGS if (value := values.get(name)) is not None}
+    typed = {name: value for name in _FLAGS if (value := values.get(name)) is not None}
     if not typed:
         return
     if scheduler is None or not scheduler.command:
-        flag = FLAGS[next(iter(typed))]
+        flag = _FLAGS[next(iter(typed))]
         raise UserError(
             f"{flag} is for OAR and Slurm, and this machine trains itself: leave it out, or type --on oar or --on slurm."
         )
     for name, value in typed.items():
         if why := scheduler.lacks.get(name):
-            raise UserError(f"{FLAGS[name]} {value}: {why}.")
+            raise UserError(f"{_FLAGS[name]} {value}: {why}.")
         if not value.strip() or not value.isprintable() or value.startswith("-"):
-            raise UserError(f"{FLAGS[name]} {value!r} is no name: write it as {scheduler.title} has it.")
+            raise UserError(f"{_FLAGS[name]} {value!r} is no name: write it as {scheduler.title} has it.")
     scheduler.site = _replaced(scheduler, typed)
 
 

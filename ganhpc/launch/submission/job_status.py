@@ -21,7 +21,7 @@ from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import RefusalSource
 from ganhpc.runs.run_folder import Run, Standing, State, shown
 
-LATE_SECONDS = 60.0
+_LATE_SECONDS = 60.0
 """A start that a scheduler has named and that is past for longer means nothing any more."""
 
 NEXT = {
@@ -54,7 +54,7 @@ class Known:
         if self.job.state is not JobState.WAITING:
             return self.job.start
         named = self.job.named_start
-        return named if named and named > time.time() - LATE_SECONDS else None
+        return named if named and named > time.time() - _LATE_SECONDS else None
 
     def to_json(self) -> dict[str, Any]:
         job = self.job

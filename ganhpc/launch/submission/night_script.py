@@ -16,11 +16,11 @@ from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Submission, Wanted
 from ganhpc.launch.submission.submit import Sent
 
-SENT = """\
+_SENT = """\
 # Submitted already, as jobs {}. To submit them once more, delete the next line.
 exit 0
 """
-NOTHING = script_text.comment("")
+_NOTHING = script_text.comment("")
 
 
 def write(
@@ -57,7 +57,7 @@ def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str
         count=script_text.number(len(pairs)),
         place=script_text.comment(submission.scheduler.title),
         policy=script_text.comment(submission.policy.name),
-        sent=script_text.shell(SENT, script_text.comment(ids)) if sent else NOTHING,
+        sent=script_text.shell(_SENT, script_text.comment(ids)) if sent else _NOTHING,
         steps=script_text.lines(_step(k, slot, job, submission) for k, (slot, job) in enumerate(pairs, start=1)),
         left=script_text.lines(script_text.shell("# {}", script_text.comment(line)) for line in left),
     )
@@ -73,7 +73,7 @@ def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> ScriptTe
     command = submission.scheduler.by_hand(job, before)
     return script_text.lines(
         [
-            *([NOTHING] if k > 1 else []),
+            *([_NOTHING] if k > 1 else []),
             script_text.shell("# {}", title),
             script_text.comment_lines(slot.reason, "#    "),
             script_text.shell("job{}=$(submit {} {})", script_text.number(k), script_text.word(request.tag), command),

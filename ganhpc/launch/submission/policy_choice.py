@@ -34,7 +34,7 @@ class Choice:
     note: str = ""
 
 
-def of_place(site: Site, scheduler: Scheduler) -> str:
+def _of_place(site: Site, scheduler: Scheduler) -> str:
     """The name of the policy in force where nothing is typed."""
     return site.policy or scheduler.default_policy
 
@@ -49,7 +49,7 @@ def choose(typed: str | None, site: Site, scheduler: Scheduler, run: Run | None 
     """The policy for a launch on `scheduler`, of `run` where it goes on. Raises UserError for what can't be read."""
     if typed:
         return load(typed)
-    place = load(of_place(site, scheduler))
+    place = load(_of_place(site, scheduler))
     asked = submission_record.read(run) if run else {}
     recorded = asked.get("policy")
     if run is None or not recorded or asked.get("scheduler") != scheduler.name or recorded == place.name:

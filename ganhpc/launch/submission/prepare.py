@@ -38,7 +38,7 @@ LEAST_WALLTIME = 60
 SLACK_SECONDS = 90
 """How late a scheduler may start a job that is free to start, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
 
-SAME_SECONDS = 60
+_SAME_SECONDS = 60
 """A plan whose slots have moved by no more than this is the one that was shown."""
 
 STARTUP_SECONDS = 90
@@ -174,7 +174,7 @@ def differs(submission: Submission, shown: Submission) -> bool:
 
 
 def _apart(a: dt.datetime, b: dt.datetime) -> bool:
-    return abs(a.timestamp() - b.timestamp()) > SAME_SECONDS
+    return abs(a.timestamp() - b.timestamp()) > _SAME_SECONDS
 
 
 def without(submission: Submission, sent: int) -> Submission:
@@ -242,7 +242,7 @@ class _Requests:
             typed_nodes=resources.nodes if resources.nodes > 1 else None,
             typed_gpus=resources.gpus_per_node,
             threads=resources.threads or 1,
-            folder=typed_in(),
+            folder=_typed_in(),
         )
 
     def _gpus(self, resources: Resources) -> int:
@@ -283,7 +283,7 @@ class _Requests:
         return slot.deadline if real else None
 
 
-def typed_in() -> Path | None:
+def _typed_in() -> Path | None:
     """The folder in which the command was typed, by the name that the shell has for it; None where it is gone."""
     try:
         here = Path.cwd()

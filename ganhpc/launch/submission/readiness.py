@@ -17,14 +17,14 @@ from ganhpc.launch.schedulers.script_text import comment
 
 NEEDED = ("torch", "numpy", "click", "safetensors")
 """Packages without which no training begins; found, not imported: torch alone takes seconds."""
-OLDEST = (3, 11)
+_OLDEST = (3, 11)
 SECONDS = 20.0
 """An interpreter on a slow disk that says nothing for this long is left to the node."""
-MARK = "ganhpc-python"
-PROBE = f"""
+_MARK = "ganhpc-python"
+_PROBE = f"""
 import sys
 sys.path.pop(0)
-sys.stdout.write("{MARK} %d %d" % tuple(sys.version_info[:2]))
+sys.stdout.write("{_MARK} %d %d" % tuple(sys.version_info[:2]))
 sys.stdout.flush()
 from importlib.util import find_spec
 sys.stdout.write("".join(" " + name for name in {NEEDED!r} if find_spec(name) is None))
@@ -70,15 +70,15 @@ def own_problem(site: Site = Site()) -> str:  # noqa: B008
 @functools.lru_cache
 def _asked(path: str, site: Site) -> str:
     # A job has this folder, and nothing else, on its PYTHONPATH.
-    answer = ask([path, "-c", PROBE], SECONDS, {"PYTHONPATH": str(ROOT)})
+    answer = ask([path, "-c", _PROBE], SECONDS, {"PYTHONPATH": str(ROOT)})
     if answer.code is None:
         return ""
-    _, mark, said = answer.out.partition(MARK)
+    _, mark, said = answer.out.partition(_MARK)
     if not mark:
         return f"{comment(path)}, the jobs' python, can't be run ({comment(answer.last_words) or f'exit code {answer.code}'}): correct python in {_settings(site)}"
     major, minor, *missing = said.split()
-    if (int(major), int(minor)) < OLDEST:
-        return f"{comment(path)}, the jobs' python, is Python {major}.{minor}, and ganhpc needs {OLDEST[0]}.{OLDEST[1]} or newer: {_way(site)}"
+    if (int(major), int(minor)) < _OLDEST:
+        return f"{comment(path)}, the jobs' python, is Python {major}.{minor}, and ganhpc needs {_OLDEST[0]}.{_OLDEST[1]} or newer: {_way(site)}"
     return _missing(path, missing, site)
 
 

@@ -18,7 +18,7 @@ from ganhpc.launch.policy.constraints import Busy
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Job, Scheduler
 
-KEPT_SECONDS = 3 * 86_400
+_KEPT_SECONDS = 3 * 86_400
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Submitted:
 
 def add(scheduler: str, job: Submitted) -> None:
     """Note a job; older ones than some days are forgotten. A full disk is no reason to give a job up."""
-    kept = [each for each in _read(_file(scheduler)) if each.start > time.time() - KEPT_SECONDS]
+    kept = [each for each in _read(_file(scheduler)) if each.start > time.time() - _KEPT_SECONDS]
     with suppress(UserError, OSError), atomic_open(_file(scheduler), durable=False) as file:
         file.write("".join(json.dumps([each.id, each.start, each.seconds]) + "\n" for each in (*kept, job)).encode())
 

@@ -21,7 +21,7 @@ from ganhpc.train.tasks import network_choice
 from ganhpc.train.tasks.task import precision_of
 from jobs.cifar import PRESETS
 
-HOUR = 3600.0
+_HOUR = 3600.0
 
 
 @click.command()
@@ -60,7 +60,7 @@ def measure(peers: Distributed, *, quick: bool, compiled: bool) -> dict[str, Any
         "peaks": found.to_json(),
         "rows": [{**row, "seconds_to_90": seconds_to_90(row)} for row in rows],
         "input": inputs,
-        "chosen": {word: chosen(rows, seconds) for word, seconds in (("1h", HOUR), ("5m", HOUR / 12))},
+        "chosen": {word: chosen(rows, seconds) for word, seconds in (("1h", _HOUR), ("5m", _HOUR / 12))},
         "seconds": time.perf_counter() - begun,
     }
 

@@ -11,10 +11,10 @@ import torch
 from ganhpc.train.bench.timing import Spread, calls_for, in_turn, seconds_each
 from ganhpc.train.flops.peak_flops import as_convolutions_compute
 
-SIDES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
+_SIDES = {"cpu": (512, 1024), "cuda": (4096, 8192)}
 """Sides of the square matrices that are tried; the faster product counts."""
 
-COPIED = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
+_COPIED = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
 """Bytes of the tensor that is copied: more than the caches hold."""
 
 
@@ -56,10 +56,10 @@ def measure(device: torch.device, precision: str, *, repeats: int, seconds: floa
         return lambda: amount / seconds_each(work, calls, synchronize)
 
     with as_convolutions_compute():
-        products = {side: rate(_product(side, device, dtype), 2 * side**3) for side in SIDES[device.type]}
+        products = {side: rate(_product(side, device, dtype), 2 * side**3) for side in _SIDES[device.type]}
         found = in_turn({str(side): piece for side, piece in products.items()}, repeats, warmups=0)
         best = max(found, key=lambda side: sum(found[side]))
-    (copied,) = in_turn({"copy": rate(_copy(device), 2 * COPIED[device.type])}, repeats, warmups=0).values()
+    (copied,) = in_turn({"copy": rate(_copy(device), 2 * _COPIED[device.type])}, repeats, warmups=0).values()
     return Peaks(precision, int(best), Spread.of(found[best]), Spread.of(copied))
 
 
@@ -71,6 +71,6 @@ def _product(side: int, device: torch.device, dtype: torch.dtype) -> Callable[[]
 
 def _copy(device: torch.device) -> Callable[[], object]:
     # One and not zero: untouched pages of zeros are read from one place.
-    source = torch.ones(COPIED[device.type] // 4, device=device)
+    source = torch.ones(_COPIED[device.type] // 4, device=device)
     target = torch.ones_like(source)
     return lambda: target.copy_(source)

@@ -29,7 +29,7 @@ from ganhpc.datasets.types import DataRequest, ImageData
 
 PALETTE = ((255, 255, 255), (224, 184, 7), (185, 33, 19), (54, 79, 179))
 """RGB of white, yellow, red and blue, in the order of the course."""
-COLOURS = ("white", "yellow", "red", "blue")
+_COLOURS = ("white", "yellow", "red", "blue")
 TRAIN_IMAGES, TEST_IMAGES, SIZE = 10_000, 1_000, 128
 _CHUNK = 512  # images drawn at a time
 

@@ -14,7 +14,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import say_error
 
 
-def describe_run(folder: Path) -> dict[str, Any]:
+def _describe_run(folder: Path) -> dict[str, Any]:
     """{"networks": {name: description}}, as description.json has it. Raises UserError where this version can't build them."""
     import torch
 
@@ -37,7 +37,7 @@ def describe_run(folder: Path) -> dict[str, Any]:
 def main(argv: list[str]) -> int:
     """Print the description of the run in the folder that `argv` names. Returns the exit code."""
     try:
-        print(json.dumps(describe_run(Path(argv[0]))))
+        print(json.dumps(_describe_run(Path(argv[0]))))
     except UserError as error:
         say_error(error)
         return error.exit_code

@@ -57,7 +57,7 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
 
     Raises UserError where the options don't fit one another, or the data set's shape can't be known without loading it.
     """
-    watched, reads = recorded(experiment)
+    watched, reads = _recorded(experiment)
     shape, classes = shape_and_classes(experiment)
     # What is said where the task chooses nothing; one that does writes its own words over them.
     choices: dict[str, Any] = {"network": "", "why": ""}
@@ -79,7 +79,7 @@ def _step(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
         return {"error": str(error)}
 
 
-def recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:
+def _recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:
     """A copy of `experiment`, and the set in which it notes the names of the fields that are read from it."""
     reads: set[str] = set()
     cls = type(experiment)

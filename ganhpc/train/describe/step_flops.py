@@ -27,7 +27,7 @@ from ganhpc.train.flops.fvcore_check import PAIRED
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks.task import Context, Task, module
 
-LEAVES_OUT = (
+_LEAVES_OUT = (
     "fvcore has rules for forward passes only; a convolution's gradient is charged as one convolution of the same size for the inputs "
     "and one for the weights, as far as each is asked for.",
     "Without a rule of fvcore's, and left out of its figure: losses, activations and their gradients, the optimizer.",
@@ -62,7 +62,7 @@ def training_step(experiment: Experiment, shape: tuple[int, int, int], classes: 
             "macs": sum(n for name, n in by_operator.items() if name in PAIRED),
             "by_operator": by_operator,
             "unsupported": dict(sorted(counter.unsupported.items())),
-            "leaves_out": list(LEAVES_OUT),
+            "leaves_out": list(_LEAVES_OUT),
         },
     }
 
@@ -159,7 +159,7 @@ class _Value:
         return self._value
 
 
-Rule = Callable[[Sequence[Any], Sequence[Any]], Any]
+_Rule = Callable[[Sequence[Any], Sequence[Any]], Any]
 _NAMES = {
     "addmm": "linear", "mm": "matmul", "bmm": "bmm", "native_batch_norm": "batch_norm",
     "upsample_nearest2d": "upsample_nearest2d", "_adaptive_avg_pool2d": "adaptive_avg_pool2d", "native_layer_norm": "layer_norm",
@@ -167,7 +167,7 @@ _NAMES = {
 """Executed operators that fvcore has a rule for, under the name of the rule."""
 
 
-def _fvcore_rules() -> dict[str, Rule]:
+def _fvcore_rules() -> dict[str, _Rule]:
     """fvcore's rules for the operators that a step executes; the traced operators have other names, and the same arguments in front."""
     from fvcore.nn import jit_handles as rules
 

@@ -13,7 +13,7 @@ from torch import nn
 from ganhpc.runs.network_description import Function, Operations, Tensor, Weight
 from ganhpc.train.flops import MOVEMENT, Call, CountingMode, tensors
 
-Key = tuple[Any, ...]
+_Key = tuple[Any, ...]
 """What makes two tensor objects the same values: PyTorch hands out new objects for the same view."""
 
 _SILENT = {"detach", "alias", "lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "item", "is_same_size"}
@@ -40,7 +40,7 @@ class _Step:
 
     type: str
     settings: dict[str, Any]
-    reads: list[Key]
+    reads: list[_Key]
     writes: list[torch.Tensor]
     ops: Operations
     uncounted: tuple[str, ...]
@@ -52,11 +52,11 @@ class _Frame:
 
     name: str
     module: nn.Module
-    reads: list[Key]
+    reads: list[_Key]
     steps: list[_Step] | None
 
 
-def _key(x: torch.Tensor) -> Key:
+def _key(x: torch.Tensor) -> _Key:
     return x.untyped_storage()._cdata, x.storage_offset(), tuple(x.shape), x.stride()
 
 
@@ -67,10 +67,10 @@ class Tracer(CountingMode):
         super().__init__()
         self.functions: list[Function] = []
         self._frames: list[_Frame] = []
-        self._labels: dict[Key, str] = {}
+        self._labels: dict[_Key, str] = {}
         self._parameters = {_key(p): (name, p) for name, p in module.named_parameters()}
         self._buffers = {_key(b): name for name, b in module.named_buffers()}
-        self._sources: dict[Key, Key] = {}
+        self._sources: dict[_Key, _Key] = {}
         """Views of a parameter (its transpose), and the parameter itself."""
         self._weights: dict[str, str] = {}
         """Labels of the parameters used so far, by name."""
@@ -119,7 +119,7 @@ class Tracer(CountingMode):
             )
             self._collect(step)
 
-    def _is_weight(self, key: Key) -> bool:
+    def _is_weight(self, key: _Key) -> bool:
         return key in self._parameters or key in self._sources
 
     def _collect(self, step: _Step) -> None:

@@ -53,7 +53,7 @@ def batch_norm_backward(call: Call) -> Operations:
 
 
 @rule("native_layer_norm_backward", "native_group_norm_backward", "_fused_layer_norm_backward")
-def norm_backward(call: Call) -> Operations:
+def _norm_backward(call: Call) -> Operations:
     n = call.elements
     return _normalised_backward(n) + Operations(mul=n)
 
@@ -65,46 +65,46 @@ def _normalised_backward(n: int) -> Operations:
 
 
 @rule("max_pool2d_with_indices_backward", "max_pool3d_with_indices_backward", "adaptive_max_pool2d_backward")
-def max_pool_backward(call: Call) -> Operations:
+def _max_pool_backward(call: Call) -> Operations:
     return Operations(add=call["grad_output"].numel())
 
 
 @rule("avg_pool2d_backward", "avg_pool3d_backward")
-def avg_pool_backward(call: Call) -> Operations:
+def _avg_pool_backward(call: Call) -> Operations:
     n, axes = call["grad_output"].numel(), call["self"].dim() - 2
     window = list(call["kernel_size"])
     return Operations(add=n * prod(window * axes if len(window) == 1 else window), mul=n)
 
 
 @rule("_adaptive_avg_pool2d_backward", "_adaptive_avg_pool3d_backward")
-def adaptive_avg_pool_backward(call: Call) -> Operations:
+def _adaptive_avg_pool_backward(call: Call) -> Operations:
     return Operations(add=call.elements, mul=call["grad_output"].numel())
 
 
 @rule("upsample_nearest2d_backward", "_upsample_nearest_exact2d_backward", "embedding_dense_backward")
 @rule("constant_pad_nd_backward", "reflection_pad2d_backward", "replication_pad2d_backward", "index_add")
-def accumulate(call: Call) -> Operations:
+def _accumulate(call: Call) -> Operations:
     """Gradients of values that were copied: one addition for each copy."""
     source = call.get("grad_output", call.get("source"))
     return Operations(add=source.numel() if source is not None else call.elements)
 
 
 @rule("_log_softmax_backward_data")
-def log_softmax_backward(call: Call) -> Operations:
+def _log_softmax_backward(call: Call) -> Operations:
     n = call.elements
     rows = n // call["output"].shape[call["dim"]]
     return Operations(add=2 * n - rows, mul=n, other=n)
 
 
 @rule("_softmax_backward_data")
-def softmax_backward(call: Call) -> Operations:
+def _softmax_backward(call: Call) -> Operations:
     n = call.elements
     rows = n // call["output"].shape[call["dim"]]
     return Operations(add=2 * n - rows, mul=2 * n)
 
 
 @rule("nll_loss_forward", "nll_loss2d_forward")
-def nll_loss(call: Call) -> Operations:
+def _nll_loss(call: Call) -> Operations:
     n = call["target"].numel()
     return Operations(add=n, mul=1)
 
@@ -117,36 +117,36 @@ def mse_loss(call: Call) -> Operations:
 
 
 @rule("binary_cross_entropy_with_logits")
-def bce_with_logits(call: Call) -> Operations:
+def _bce_with_logits(call: Call) -> Operations:
     """max(x, 0) - x t + log(1 + exp(-|x|)), then the mean."""
     n = call["self"].numel()
     return Operations(add=4 * n, mul=n, max=n, other=3 * n)
 
 
-def per_value(names: str, *, add: int, mul: int, max: int = 0, other: int = 0) -> None:
+def _per_value(names: str, *, add: int, mul: int, max: int = 0, other: int = 0) -> None:
     """Register losses that cost the same for each value, and are then averaged."""
     once = Operations(add, mul, max, other)
     rule(*names.split())(lambda call: once * call["self"].numel())
 
 
-per_value("smooth_l1_loss huber_loss", add=3, mul=2, max=1, other=1)
-per_value("smooth_l1_loss_backward huber_loss_backward", add=1, mul=2, max=2)
-per_value("soft_margin_loss", add=2, mul=1, other=2)
-per_value("soft_margin_loss_backward", add=1, mul=2, other=2)
-per_value("binary_cross_entropy", add=4, mul=2, other=2)
-per_value("binary_cross_entropy_backward", add=2, mul=2, other=1)
-per_value("xlogy", add=0, mul=1, other=1)
+_per_value("smooth_l1_loss huber_loss", add=3, mul=2, max=1, other=1)
+_per_value("smooth_l1_loss_backward huber_loss_backward", add=1, mul=2, max=2)
+_per_value("soft_margin_loss", add=2, mul=1, other=2)
+_per_value("soft_margin_loss_backward", add=1, mul=2, other=2)
+_per_value("binary_cross_entropy", add=4, mul=2, other=2)
+_per_value("binary_cross_entropy_backward", add=2, mul=2, other=1)
+_per_value("xlogy", add=0, mul=1, other=1)
 
 
 @rule("native_dropout")
-def dropout(call: Call) -> Operations:
+def _dropout(call: Call) -> Operations:
     n = call.elements
     return Operations(mul=2 * n)
 
 
 @rule("_scaled_dot_product_flash_attention_for_cpu_backward", "_scaled_dot_product_flash_attention_backward")
 @rule("_scaled_dot_product_efficient_attention_backward")
-def attention_backward(call: Call) -> Operations:
+def _attention_backward(call: Call) -> Operations:
     """Five products of matrices of the forward's two sizes (the scores are calculated again), and the softmax's."""
     query, key, value = call["query"], call["key"], call["value"]
     rows, keys = prod(query.shape[:-1]), key.shape[-2]
@@ -157,14 +157,14 @@ def attention_backward(call: Call) -> Operations:
 
 
 @rule("_fused_sgd")
-def fused_sgd(call: Call) -> Operations:
+def _fused_sgd(call: Call) -> Operations:
     n = sum(x.numel() for x in call["self"])
     steps = 1 + bool(call["weight_decay"]) + bool(call["momentum"]) + bool(call["nesterov"])
     return Operations(add=steps, mul=steps) * n
 
 
 @rule("_fused_adam", "_fused_adamw")
-def fused_adam(call: Call) -> Operations:
+def _fused_adam(call: Call) -> Operations:
     """Two moving averages (2 additions, 5 multiplications), a root, a division and the step (2 and 2)."""
     n = sum(x.numel() for x in call["self"])
     decay = Operations(add=1, mul=1) if call["weight_decay"] else Operations()

@@ -73,14 +73,14 @@ class StepCounter(CountingMode):
         self.uncounted: Counter[str] = Counter()
 
     def seen(self, call: Call, ops: Operations | None) -> None:
-        self.bytes += moved_bytes(call)
+        self.bytes += _moved_bytes(call)
         if ops is None:
             self.uncounted[call.operator] += 1
         else:
             self.ops += ops
 
 
-def moved_bytes(call: Call) -> int:
+def _moved_bytes(call: Call) -> int:
     """Bytes of the tensors that one call reads and of those that it writes; none where it only makes another view of a storage."""
     read, written = list(tensors(dict(call))), list(tensors(call.out))
     storages = {x.untyped_storage().data_ptr() for x in read if x.numel()}
@@ -100,7 +100,7 @@ def training_step_ops(step: Callable[[], object]) -> dict[str, Any]:
         `ops`: add, mul, max, other and total of one step on the whole batch, by the convention of
         `ganhpc/train/flops/forward.py`, so that total / seconds stands beside the forward's operations a second;
         `macs`: multiply-accumulates of its convolutions and matrix products, forward and backward;
-        `bytes`: what its operators read and write, each for itself, as an uncompiled step does (`moved_bytes`);
+        `bytes`: what its operators read and write, each for itself, as an uncompiled step does (`_moved_bytes`);
         `uncounted`: calls of operators that no rule knows, by name, whose operations are missing above.
     """
     counter = StepCounter()

@@ -58,13 +58,13 @@ per_element("upsample_bicubic2d _upsample_bicubic2d_aa", add=15, mul=16)
 
 
 @rule("add", "sub", "rsub")
-def sum_of_two(call: Call) -> Operations:
+def _sum_of_two(call: Call) -> Operations:
     n = call.elements
     return Operations(add=n, mul=0 if call.get("alpha", 1) == 1 else n)
 
 
 @rule("div", "true_divide")
-def quotient(call: Call) -> Operations:
+def _quotient(call: Call) -> Operations:
     n = call.elements
     divisor = call["other"] if "other" in call else call.get("scalars", call.get("scalar"))
     computed = isinstance(divisor, torch.Tensor) and divisor.dim() > 0
@@ -72,19 +72,19 @@ def quotient(call: Call) -> Operations:
 
 
 @rule("addcmul")
-def sum_with_product(call: Call) -> Operations:
+def _sum_with_product(call: Call) -> Operations:
     n = call.elements
     return Operations(add=n, mul=n if call.get("value", 1) == 1 else 2 * n)
 
 
 @rule("addcdiv")
-def sum_with_quotient(call: Call) -> Operations:
+def _sum_with_quotient(call: Call) -> Operations:
     n = call.elements
     return Operations(add=n, mul=0 if call.get("value", 1) == 1 else n, other=n)
 
 
 @rule("pow")
-def power(call: Call) -> Operations:
+def _power(call: Call) -> Operations:
     n, exponent = call.elements, call["exponent"]
     if isinstance(exponent, int | float) and exponent in (1, 2, 3, 4):
         return Operations(mul=n * (int(exponent) - 1))
@@ -101,19 +101,19 @@ def gelu(call: Call) -> Operations:
 
 @rule("_native_batch_norm_legit_no_training", "native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm")
 @rule("_native_batch_norm_legit", "_batch_norm_no_update")
-def batch_norm(call: Call) -> Operations:
+def _batch_norm(call: Call) -> Operations:
     x = call["input"]
     if call.get("training", False):
-        return normalised(x.numel(), groups=x.shape[1])
+        return _normalised(x.numel(), groups=x.shape[1])
     return Operations(add=x.numel(), mul=x.numel())
 
 
 @rule("_batch_norm_with_update", "_batch_norm_with_update_functional")
-def batch_norm_in_training(call: Call) -> Operations:
-    return normalised(call["input"].numel(), groups=call["input"].shape[1])
+def _batch_norm_in_training(call: Call) -> Operations:
+    return _normalised(call["input"].numel(), groups=call["input"].shape[1])
 
 
-def normalised(n: int, groups: int, own_scale: bool = False) -> Operations:
+def _normalised(n: int, groups: int, own_scale: bool = False) -> Operations:
     """Statistics of `groups` groups of values, n in all, and the values normalised by them.
 
     An element takes part in the mean (1 addition), the variance (2 additions, 1 multiplication) and is scaled and
@@ -124,23 +124,23 @@ def normalised(n: int, groups: int, own_scale: bool = False) -> Operations:
 
 
 @rule("native_layer_norm", "_fused_layer_norm")
-def layer_norm(call: Call) -> Operations:
+def _layer_norm(call: Call) -> Operations:
     n = call["input"].numel()
-    return normalised(n, n // prod(call["normalized_shape"]), own_scale=call.get("weight") is not None)
+    return _normalised(n, n // prod(call["normalized_shape"]), own_scale=call.get("weight") is not None)
 
 
 @rule("native_group_norm")
-def group_norm(call: Call) -> Operations:
-    return normalised(call["input"].numel(), call["N"] * call["group"])
+def _group_norm(call: Call) -> Operations:
+    return _normalised(call["input"].numel(), call["N"] * call["group"])
 
 
 @rule("sum", "nansum")
-def total(call: Call) -> Operations:
+def _total(call: Call) -> Operations:
     return Operations(add=call["self"].numel() - call.elements)
 
 
 @rule("cumsum")
-def running_total(call: Call) -> Operations:
+def _running_total(call: Call) -> Operations:
     x = call["self"]
     return Operations(add=x.numel() - x.numel() // x.shape[call["dim"]])
 
@@ -152,14 +152,14 @@ def mean(call: Call) -> Operations:
 
 
 @rule("var", "var_mean")
-def variance(call: Call) -> Operations:
+def _variance(call: Call) -> Operations:
     n, groups = call["self"].numel(), call.elements
     return Operations(add=3 * n - 2 * groups, mul=n + 2 * groups)
 
 
 @rule("std", "std_mean")
-def deviation(call: Call) -> Operations:
-    return variance(call) + Operations(other=call.elements)
+def _deviation(call: Call) -> Operations:
+    return _variance(call) + Operations(other=call.elements)
 
 
 @rule("linalg_vector_norm", "norm")
@@ -169,26 +169,26 @@ def norm(call: Call) -> Operations:
 
 
 @rule("_weight_norm_interface")
-def weight_norm(call: Call) -> Operations:
+def _weight_norm(call: Call) -> Operations:
     """v g / |v|, a norm and a gain for each row."""
     n, rows = call["v"].numel(), call["g"].numel()
     return Operations(add=n - rows, mul=2 * n, other=2 * rows)
 
 
 @rule("amax", "amin", "max", "min", "argmax", "argmin")
-def maximum(call: Call) -> Operations:
+def _maximum(call: Call) -> Operations:
     if isinstance(call.get("other"), torch.Tensor):
         return Operations(max=call.elements)
     return Operations(max=call["self"].numel() - call.elements)
 
 
 @rule("max_pool2d_with_indices", "max_pool3d_with_indices", "max_pool1d", "max_pool2d", "max_pool3d")
-def max_pool(call: Call) -> Operations:
+def _max_pool(call: Call) -> Operations:
     return Operations(max=call.elements * (_window(call) - 1))
 
 
 @rule("avg_pool1d", "avg_pool2d", "avg_pool3d")
-def avg_pool(call: Call) -> Operations:
+def _avg_pool(call: Call) -> Operations:
     n = call.elements
     return Operations(add=n * (_window(call) - 1), mul=n)
 
@@ -201,13 +201,13 @@ def _window(call: Call) -> int:
 
 
 @rule("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d")
-def adaptive_max_pool(call: Call) -> Operations:
+def _adaptive_max_pool(call: Call) -> Operations:
     y = call.first
     return Operations(max=_regions(call["self"], y) - y.numel())
 
 
 @rule("_adaptive_avg_pool2d", "_adaptive_avg_pool3d", "adaptive_avg_pool1d")
-def adaptive_avg_pool(call: Call) -> Operations:
+def _adaptive_avg_pool(call: Call) -> Operations:
     y = call.first
     return Operations(add=_regions(call["self"], y) - y.numel(), mul=y.numel())
 

@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
-FVCORE = (
+_FVCORE = (
     "fvcore counts a multiplication and the addition that follows it as one operation, in convolutions and matrix "
     "products alike.",
     "fvcore leaves out biases, activations, pooling by maximum, and all else that it has no rule for.",
 )
-FVCORE_OWN_RULES = "fvcore charges some layers ({}) by rules of its own, in single operations and not in pairs."
-OURS = (
+_FVCORE_OWN_RULES = "fvcore charges some layers ({}) by rules of its own, in single operations and not in pairs."
+_OURS = (
     "Ours counts additions, multiplications and maximums apart, biases included, and each exponential, root or "
     "division by a computed value as one other operation.",
     "Ours leaves out the moving and copying of values, and calculations on integers.",
@@ -49,14 +49,14 @@ def fvcore_count(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> dict[st
         "macs": sum(n for name, n in by_operator.items() if name in PAIRED),
         "by_operator": by_operator,
         "unsupported": unsupported,
-        "fvcore_leaves_out": [*FVCORE, *_in_this_network(by_operator, unsupported)],
-        "ours_leaves_out": list(OURS),
+        "fvcore_leaves_out": [*_FVCORE, *_in_this_network(by_operator, unsupported)],
+        "ours_leaves_out": list(_OURS),
     }
 
 
 def _in_this_network(by_operator: dict[str, int], unsupported: dict[str, int]) -> Iterator[str]:
     if own := [name for name in by_operator if name not in PAIRED]:
-        yield FVCORE_OWN_RULES.format(", ".join(own))
+        yield _FVCORE_OWN_RULES.format(", ".join(own))
     if unsupported:
         listed = ", ".join(f"{name.removeprefix('aten::')} ({n})" for name, n in unsupported.items())
         yield f"In this network fvcore has no rule for: {listed}."

@@ -12,11 +12,11 @@ import torch
 
 from ganhpc.train.flops.counters import undisturbed
 
-SECONDS = {"cpu": 0.08, "cuda": 0.15}
+_SECONDS = {"cpu": 0.08, "cuda": 0.15}
 """The measure takes about so long, first calls left out."""
-FIRST_SIDE = {"cpu": 384, "cuda": 1024}
-LARGEST_SIDE = 8192
-LONG_ENOUGH = 0.001
+_FIRST_SIDE = {"cpu": 384, "cuda": 1024}
+_LARGEST_SIDE = 8192
+_LONG_ENOUGH = 0.001
 """Matrices grow until their product takes so many seconds: smaller ones leave units of a large device idle."""
 
 
@@ -27,17 +27,17 @@ def peak(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     A device does less in anything else, so this is what a training's own rate is held against; the rate on the data sheet is higher
     still. The machine may be busy with other work, or clock down: the fastest try suffers least from both.
     """
-    side, begun = FIRST_SIDE[device.type], time.perf_counter()
+    side, begun = _FIRST_SIDE[device.type], time.perf_counter()
     with undisturbed(), torch.no_grad(), as_convolutions_compute():
         while True:
             pair = _matrices(side, device, dtype)
             took = [_seconds(*pair)]
-            if took[0] < SECONDS[device.type]:  # the first call of a size also chooses and loads a kernel
+            if took[0] < _SECONDS[device.type]:  # the first call of a size also chooses and loads a kernel
                 took = [min(took[0], _seconds(*pair))]
-            if took[0] >= LONG_ENOUGH or side >= LARGEST_SIDE:
+            if took[0] >= _LONG_ENOUGH or side >= _LARGEST_SIDE:
                 break
             side *= 2
-        while time.perf_counter() - begun < SECONDS[device.type]:
+        while time.perf_counter() - begun < _SECONDS[device.type]:
             took.append(_seconds(*pair))
     return {
         "gflops_per_second": 2 * side**3 / min(took) / 1e9,

@@ -51,12 +51,12 @@ def linear(call: Call) -> Operations:
 
 
 @rule("mm", "bmm", "matmul", "mv", "dot", "vdot")
-def matrix_product(call: Call) -> Operations:
+def _matrix_product(call: Call) -> Operations:
     return products(call.elements, call["self"].shape[-1], bias=False)
 
 
 @rule("addmm", "baddbmm", "addmv", "_addmm_activation")
-def matrix_product_and_sum(call: Call) -> Operations:
+def _matrix_product_and_sum(call: Call) -> Operations:
     left = next(call[key] for key in ("mat1", "batch1", "mat") if key in call)
     n = call.elements
     scaled = sum(n for key in ("alpha", "beta") if call.get(key, 1) != 1)
@@ -66,7 +66,7 @@ def matrix_product_and_sum(call: Call) -> Operations:
 
 @rule("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention")
 @rule("_scaled_dot_product_efficient_attention", "_scaled_dot_product_cudnn_attention")
-def attention(call: Call) -> Operations:
+def _attention(call: Call) -> Operations:
     query, key, value = call["query"], call["key"], call["value"]
     rows, keys = prod(query.shape[:-1]), key.shape[-2]
     scores = products(rows * keys, query.shape[-1], bias=False) + Operations(mul=rows * keys)

@@ -22,7 +22,7 @@ class Call(dict[str, Any]):
         super().__init__(self.defaults)
         self.update(zip((a.name for a in schema), args, strict=False))
         self.update(kwargs)
-        self.operator = operator_name(func)
+        self.operator = _operator_name(func)
         self.in_order = [self[a.name] for a in schema]
         self.out = out
 
@@ -48,17 +48,17 @@ class Call(dict[str, Any]):
             yield single
 
 
-Rule = Callable[[Call], Operations]
+_Rule = Callable[[Call], Operations]
 
-RULES: dict[str, Rule] = {}
+RULES: dict[str, _Rule] = {}
 MOVEMENT: set[str] = {"prim.device"}
 """Operators that only move, view, choose or create values, or ask a tensor without values for its device: no operation."""
 
 
-def rule(*names: str) -> Callable[[Rule], Rule]:
+def rule(*names: str) -> Callable[[_Rule], _Rule]:
     """Register a rule for the aten operators `names` (their in-place forms included)."""
 
-    def register(counter: Rule) -> Rule:
+    def register(counter: _Rule) -> _Rule:
         RULES.update(dict.fromkeys(names, counter))
         return counter
 
@@ -80,7 +80,7 @@ def tensors(tree: Any) -> Iterator[torch.Tensor]:
     return (leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor))
 
 
-def operator_name(func: torch._ops.OpOverload) -> str:
+def _operator_name(func: torch._ops.OpOverload) -> str:
     """`relu` for aten::relu, its in-place and out forms; `namespace.name` outside aten."""
     namespace, _, name = func._schema.name.partition("::")
     if name.endswith("_") and not name.startswith("__"):
@@ -88,13 +88,13 @@ def operator_name(func: torch._ops.OpOverload) -> str:
     return name if namespace == "aten" else f"{namespace}.{name}"
 
 
-def is_known(func: torch._ops.OpOverload) -> bool:
+def _is_known(func: torch._ops.OpOverload) -> bool:
     """Whether operations of `func` can be counted, be they none."""
-    name = operator_name(func)
+    name = _operator_name(func)
     return name in RULES or name in MOVEMENT or name.removeprefix("_foreach_") in RULES
 
 
-def count(call: Call) -> Operations | None:
+def _count(call: Call) -> Operations | None:
     """Operations of one call, or None where no rule knows the operator.
 
     Calls without a floating-point tensor (step counters, indices) are no floating-point operations.
@@ -121,11 +121,11 @@ class CountingMode(TorchDispatchMode):
 
     def counted(self, call: Call) -> Operations | None:
         """Operations of one call, None if no rule knows it."""
-        return count(call)
+        return _count(call)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if not is_known(func):
+        if not _is_known(func):
             with self:
                 out = func.decompose(*args, **kwargs)
             if out is not NotImplemented:

@@ -17,9 +17,9 @@ from ganhpc.core.units import counted
 
 LOW_DIVERSITY = 0.1
 """Below this share of real images' deviation, pictures are taken for the same."""
-SURE = 0.99
+_SURE = 0.99
 """A discriminator that scores real images above this, and generated ones below 1 - this, is saturated."""
-PATIENCE = 3
+_PATIENCE = 3
 """Epochs in a row before the watch speaks."""
 LEARNING_STEPS = 2000
 """Steps in which a generator that has never been diverse may still be learning to draw anything at all."""
@@ -43,11 +43,11 @@ class Watch:
         self.best = max(self.best, diversity)
         learnt = self.best >= 2 * LOW_DIVERSITY or step >= LEARNING_STEPS
         self.same = self.same + 1 if learnt and diversity < LOW_DIVERSITY else 0
-        apart = score_real is not None and score_fake is not None and score_real > SURE and score_fake < 1 - SURE
+        apart = score_real is not None and score_fake is not None and score_real > _SURE and score_fake < 1 - _SURE
         self.sure = self.sure + 1 if apart else 0
-        if self.same >= PATIENCE:
+        if self.same >= _PATIENCE:
             return f"the generator has collapsed: for {counted(self.same, 'epoch')} its pictures have varied by {diversity:.1%} of what real ones do"
-        if self.sure >= PATIENCE:
+        if self.sure >= _PATIENCE:
             return (
                 f"the discriminator is saturated: for {counted(self.sure, 'epoch')} it has scored real images {score_real:.3f} and generated ones "
                 f"{score_fake:.3f}, so that the generator learns hardly anything"

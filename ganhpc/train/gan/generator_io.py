@@ -24,7 +24,7 @@ from ganhpc.train.runtime import checkpoint
 from ganhpc.train.runtime.image_files import unit
 from ganhpc.train.runtime.step_random import generator_of
 
-FORMAT = 1
+_FORMAT = 1
 
 
 @functools.cache
@@ -48,7 +48,7 @@ MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
 def definition(net: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """How to build the generator `net` again: JSON values."""
     given = {"latent": "normal"} if _takes_latents(net, arguments) else {"input": "images"}
-    return {"format": FORMAT, "net": net, "arguments": arguments, **given, "images": "[-1, 1]"}
+    return {"format": _FORMAT, "net": net, "arguments": arguments, **given, "images": "[-1, 1]"}
 
 
 def _takes_latents(net: str, arguments: dict[str, Any]) -> bool:
@@ -67,9 +67,9 @@ def build(tree: Any, source: Path) -> nn.Module:
     """The generator of a definition, untrained. Raises UserError where this version can't build it."""
     if not isinstance(tree, dict) or not isinstance(tree.get("arguments"), dict):
         raise UserError(f"{source} does not describe a generator: it is none of ours, or it is damaged.")
-    if tree.get("format") != FORMAT or not isinstance(tree.get("net"), str) or tree["net"] not in kinds():
+    if tree.get("format") != _FORMAT or not isinstance(tree.get("net"), str) or tree["net"] not in kinds():
         raise UserError(
-            f"{source} describes a generator {tree.get('net')!r} in format {tree.get('format')!r}; this version knows format {FORMAT} "
+            f"{source} describes a generator {tree.get('net')!r} in format {tree.get('format')!r}; this version knows format {_FORMAT} "
             f"and {', '.join(kinds())}: use the version that made it."
         )
     arguments = tree.get("arguments")
@@ -125,7 +125,7 @@ def _has_definition(path: Path) -> bool:
         return False
 
 
-def choose(run: Run, name: str | None) -> str:
+def _choose(run: Run, name: str | None) -> str:
     """The exported generator of `run` that is called `name`; without one, the only one or the first. Raises UserError."""
     names = exported(run)
     if name is not None and name not in names:
@@ -139,7 +139,7 @@ def load(run: Run, name: str | None = None) -> tuple[nn.Module, str]:
 
     From the file exported at the end of training, or else the newest checkpoint that holds one. Raises UserError where there is none.
     """
-    name = choose(run, name)
+    name = _choose(run, name)
     path = run.export(name)
     if path.exists():
         return load_file_of(path), path.name

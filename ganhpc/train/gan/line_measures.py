@@ -16,19 +16,19 @@ from torch import Tensor
 
 from ganhpc.train.data.lines import PALETTE, Layouts, footprint, thickness
 
-TOLERANCE = 60.0
+_TOLERANCE = 60.0
 """Largest Euclidean distance, in RGB levels of 0..255, at which a pixel has a colour. Black and the four colours lie at least 154 apart, so
 that below 77 no pixel has two colours."""
-SLACK = 0.25
+_SLACK = 0.25
 """Pixels that may be wrong in a valid image, in image sides. A line one pixel too thick, or shifted at one end, has one side wrong."""
-BINS = 16
+_BINS = 16
 """Bins of positions in `coverage`."""
 _NONE, _BLACK = 5, 4  # labels of pixels: 0..3 are the colours of PALETTE
 _CHUNK = 256
 
 
 @dataclass(frozen=True)
-class Fit:
+class _Fit:
     """The nearest picture to each of N images: its layout, the pixels in which the image differs from it (int64 [N]), and the image's mean
     distance to the palette (float [N], RGB levels)."""
 
@@ -38,7 +38,7 @@ class Fit:
 
 
 @dataclass(frozen=True)
-class LineMeasures:
+class _LineMeasures:
     """What `measure` found on `n` images of `size` pixels. Shares are in 0..1."""
 
     n: int
@@ -67,7 +67,9 @@ class LineMeasures:
         return asdict(self)
 
 
-def measure(images: Tensor, *, tolerance: float = TOLERANCE, slack: float = SLACK, bins: int = BINS) -> LineMeasures:
+def measure(
+    images: Tensor, *, tolerance: float = _TOLERANCE, slack: float = _SLACK, bins: int = _BINS
+) -> _LineMeasures:
     """The measures of `images`, uint8 or float in [-1, 1], [N, 3, S, S]. On held-out real images they are the ceiling."""
     if images.ndim != 4 or not len(images) or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
         raise ValueError(f"expected [N, 3, S, S] with N of at least 1, got {tuple(images.shape)}")
@@ -81,7 +83,7 @@ def measure(images: Tensor, *, tolerance: float = TOLERANCE, slack: float = SLAC
     ok = found.wrong <= slack * size
     good = _canonical(found.layouts[ok], size)
     gap = (good.position[:, 1] - good.position[:, 2]).abs()
-    return LineMeasures(
+    return _LineMeasures(
         n=n,
         size=size,
         tolerance=tolerance,
@@ -97,7 +99,7 @@ def measure(images: Tensor, *, tolerance: float = TOLERANCE, slack: float = SLAC
     )
 
 
-def label(images: Tensor, *, tolerance: float = TOLERANCE) -> tuple[Tensor, Tensor]:
+def label(images: Tensor, *, tolerance: float = _TOLERANCE) -> tuple[Tensor, Tensor]:
     """(labels uint8 [N, S, S], distances float [N, S, S]): the nearest colour of each pixel (4: black, 5: none within `tolerance`) and how
     far it is, in RGB levels."""
     levels = images.float() if images.dtype == torch.uint8 else (images.float() + 1) * 127.5
@@ -116,7 +118,7 @@ def label(images: Tensor, *, tolerance: float = TOLERANCE) -> tuple[Tensor, Tens
     return labels, distance
 
 
-def fit(images: Tensor, *, tolerance: float = TOLERANCE) -> Fit:
+def fit(images: Tensor, *, tolerance: float = _TOLERANCE) -> _Fit:
     """The nearest picture to each image, by pixels of the wrong colour.
 
     The vertical is read off the most frequent colour of each column, since the horizontals hide a small part of it; given the vertical, the
@@ -126,9 +128,9 @@ def fit(images: Tensor, *, tolerance: float = TOLERANCE) -> Fit:
     return _join([_fit(*label(chunk, tolerance=tolerance)) for chunk in images.split(_CHUNK)])
 
 
-def _join(parts: Sequence[tuple[Tensor, ...]]) -> Fit:
+def _join(parts: Sequence[tuple[Tensor, ...]]) -> _Fit:
     position, colour, wrong, distance = (torch.cat(values) for values in zip(*parts, strict=True))
-    return Fit(Layouts(position, colour), wrong, distance)
+    return _Fit(Layouts(position, colour), wrong, distance)
 
 
 def _fit(labels: Tensor, distances: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -22,7 +22,7 @@ class _TooSlow(Exception):
 
 
 @dataclass(frozen=True)
-class Exact:
+class _Exact:
     """An exact measure of pictures of one made data set.
 
     Args:
@@ -37,7 +37,7 @@ class Exact:
 
 
 EXACT = {
-    "lines": Exact(
+    "lines": _Exact(
         "lines",
         "valid",
         lambda images: line_measures.measure(images.cpu()).valid,
@@ -47,7 +47,7 @@ EXACT = {
 """By the word in `ImageData.exact`."""
 
 
-def exact(data: ImageData) -> Exact | None:
+def exact(data: ImageData) -> _Exact | None:
     """The exact measure of pictures such as those of `data`, or None where there is none."""
     return EXACT.get(data.exact)
 
@@ -78,7 +78,7 @@ def measure(
     return found
 
 
-def images_of(net: nn.Module, n: int, seed: int, end: float) -> Tensor:
+def _images_of(net: nn.Module, n: int, seed: int, end: float) -> Tensor:
     """`n` generated images in [0, 1] on the CPU. Raises _TooSlow as soon as they can't be ready by `end`."""
     z = generator_io.latents(n, int(net.latent_dim), seed, "measures")  # type: ignore[arg-type]
     begun, parts = time.monotonic(), []
@@ -90,8 +90,8 @@ def images_of(net: nn.Module, n: int, seed: int, end: float) -> Tensor:
     return torch.cat(parts)
 
 
-def _exact(net: nn.Module, data: ImageData, by: Exact, n: int, seed: int, end: float) -> dict[str, Any]:
-    fakes = images_of(net, n, seed, end)
+def _exact(net: nn.Module, data: ImageData, by: _Exact, n: int, seed: int, end: float) -> dict[str, Any]:
+    fakes = _images_of(net, n, seed, end)
     found, real = by.full(fakes * 2 - 1), by.full(data.test_images[:n])
     return {**{f"{by.prefix}_{name}": value for name, value in found.items()}, f"{by.prefix}_real": real}
 
@@ -99,7 +99,7 @@ def _exact(net: nn.Module, data: ImageData, by: Exact, n: int, seed: int, end: f
 def _distances(net: nn.Module, data: ImageData, n: int, seed: int, end: float) -> dict[str, Any]:
     device = next(net.parameters()).device
     extractor = frechet.efflite0(device)
-    fakes = images_of(net, n, seed, end)
+    fakes = _images_of(net, n, seed, end)
     sets = {"fake": fakes * 2 - 1, "real": data.test_images[:n], "train": data.images[:n]}
     features: dict[str, Tensor] = {}
     for name, images in sets.items():

@@ -25,10 +25,10 @@ from ganhpc.train.gan import frechet
 from ganhpc.train.runtime.image_files import unit
 from ganhpc.train.runtime.step_random import generator_of
 
-NOISE = 3 / 255
+_NOISE = 3 / 255
 """Deviation of the noise, of images in [0, 1]."""
-JPEG_QUALITY = 75
-PAIRED = 128
+_JPEG_QUALITY = 75
+_PAIRED = 128
 """Images whose pairwise distances are taken."""
 _CHUNK = 16
 
@@ -104,7 +104,7 @@ class _Pair:
             "translated": translated,
             "floor": self.train,
             "nothing": self.source,
-            "colour": colour_transfer(self.source, self.target[order]),
+            "colour": _colour_transfer(self.source, self.target[order]),
             "untrained": self._apply(self.untrained, self.source),
         }
         real = self._features(extractor, self.target)
@@ -112,14 +112,14 @@ class _Pair:
             name: frechet.distances(extractor, real, self._features(extractor, images))
             for name, images in candidates.items()
         }
-        cycles = {"plain": translated, "noise": noisy(translated, self.random), "jpeg": jpeg(translated)}
+        cycles = {"plain": translated, "noise": _noisy(translated, self.random), "jpeg": jpeg(translated)}
         return {
             "frechet": {name: each[extractor.frechet] for name, each in found.items()},
             "kernel": {name: each[extractor.kernel] for name, each in found.items()},
             "cycle": {name: _error(self._apply(self.back, images), self.source) for name, images in cycles.items()},
             "identity": _error(self._apply(self.there, self.target), self.target),
-            "content": {"kept": content_kept(self.source, translated), "chance": 1 / len(self.source)},
-            "diversity": {"translated": pairwise(translated), "target": pairwise(self.target)},
+            "content": {"kept": _content_kept(self.source, translated), "chance": 1 / len(self.source)},
+            "diversity": {"translated": _pairwise(translated), "target": _pairwise(self.target)},
         }
 
     @torch.no_grad()
@@ -147,7 +147,7 @@ def _error(images: Tensor, wanted: Tensor) -> float:
     return float((images - wanted).abs().mean())
 
 
-def colour_transfer(images: Tensor, others: Tensor) -> Tensor:
+def _colour_transfer(images: Tensor, others: Tensor) -> Tensor:
     """`images` with the mean and the deviation of each channel of `others`, one for one; both [n, C, H, W] in [-1, 1]."""
     dims = (2, 3)
     mean, std = images.mean(dims, keepdim=True), images.std(dims, keepdim=True)
@@ -155,9 +155,9 @@ def colour_transfer(images: Tensor, others: Tensor) -> Tensor:
     return ((images - mean) * wanted + others.mean(dims, keepdim=True)).clamp(-1, 1)
 
 
-def noisy(images: Tensor, random: torch.Generator) -> Tensor:
+def _noisy(images: Tensor, random: torch.Generator) -> Tensor:
     """`images` in [-1, 1] with normal noise of NOISE."""
-    return (images + 2 * NOISE * torch.randn(images.shape, generator=random)).clamp(-1, 1)
+    return (images + 2 * _NOISE * torch.randn(images.shape, generator=random)).clamp(-1, 1)
 
 
 def jpeg(images: Tensor) -> Tensor:
@@ -167,13 +167,13 @@ def jpeg(images: Tensor) -> Tensor:
     for picture in levels:
         pixels = picture.permute(1, 2, 0).squeeze(2) if len(picture) == 1 else picture.permute(1, 2, 0)
         file = io.BytesIO()
-        Image.fromarray(pixels.contiguous().numpy()).save(file, "JPEG", quality=JPEG_QUALITY)
+        Image.fromarray(pixels.contiguous().numpy()).save(file, "JPEG", quality=_JPEG_QUALITY)
         data = torch.frombuffer(bytearray(Image.open(file).tobytes()), dtype=torch.uint8)
         read.append(data.view(*picture.shape[1:], len(picture)).permute(2, 0, 1))
     return torch.stack(read).float() / 127.5 - 1
 
 
-def edges(images: Tensor) -> Tensor:
+def _edges(images: Tensor) -> Tensor:
     """Where the outlines of `images` [n, C, H, W] are: [n, pixels], each of mean 0 and length 1, blind to colours and their order."""
     grey = F.avg_pool2d(images.mean(1, keepdim=True), max(1, images.shape[-1] // 32))
     down, across = grey.diff(dim=2)[:, :, :, 1:], grey.diff(dim=3)[:, :, 1:]
@@ -181,14 +181,14 @@ def edges(images: Tensor) -> Tensor:
     return F.normalize(strength - strength.mean(1, keepdim=True), dim=1)
 
 
-def content_kept(sources: Tensor, translations: Tensor) -> float:
+def _content_kept(sources: Tensor, translations: Tensor) -> float:
     """The share of translations whose outlines are most like those of their own source, of all sources."""
-    likeness = edges(translations) @ edges(sources).T
+    likeness = _edges(translations) @ _edges(sources).T
     return float((likeness.argmax(1) == torch.arange(len(sources))).float().mean())
 
 
-def pairwise(images: Tensor) -> float:
+def _pairwise(images: Tensor) -> float:
     """The mean distance of two of `images` (at most PAIRED of them): the root of the mean squared difference of a value."""
-    flat = images[:PAIRED].flatten(1)
+    flat = images[:_PAIRED].flatten(1)
     distances = torch.cdist(flat, flat) / flat.shape[1] ** 0.5
     return float(distances.sum() / (len(flat) * (len(flat) - 1)))

@@ -10,7 +10,7 @@ from typing import Any
 
 from ganhpc.core.files import atomic_open
 
-Keep = Callable[[Any], bool]
+_Keep = Callable[[Any], bool]
 """Whether an event (a protocol buffer `Event`) stays."""
 
 
@@ -27,7 +27,7 @@ def named_plainly(folder: Path) -> str:
     return f"/proc/self/fd/{os.open(folder, os.O_RDONLY | os.O_DIRECTORY)}"
 
 
-def cut(folder: Path, keep: Keep) -> None:
+def cut(folder: Path, keep: _Keep) -> None:
     """Leave only the events in `folder` that `keep` wants, and no half record that a kill left at the end of a file.
 
     A marker for a restart (SummaryWriter's purge_step) alone would leave that to each reader: readers differ, they look at files in
@@ -56,12 +56,12 @@ def _events(path: Path) -> list[tuple[bytes, Any]]:
     return found
 
 
-FRAME = 16
+_FRAME = 16
 """Bytes around a record: its length and two checksums."""
 
 
 def _size(records: list[bytes]) -> int:
-    return sum(len(record) + FRAME for record in records)
+    return sum(len(record) + _FRAME for record in records)
 
 
 def _write(path: Path, records: list[bytes]) -> None:

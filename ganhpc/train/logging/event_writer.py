@@ -19,13 +19,13 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard import FileWriter, SummaryWriter
 
-FLUSH_SECONDS = 10.0
-MOST_WAITING = 32 * 2**20
+_FLUSH_SECONDS = 10.0
+_MOST_WAITING = 32 * 2**20
 """Bytes that wait in memory for a file system that fails; what comes on top of them is lost."""
 _numbers = count()
 
 
-class EventFile:
+class _EventFile:
     """One event file. What can't be written stays in memory and is tried again; a record is never left half-written behind others."""
 
     def __init__(self, folder: str, say: Callable[[str], None]) -> None:
@@ -43,9 +43,9 @@ class EventFile:
         return self._folder
 
     def add_event(self, event: Any) -> None:
-        if self._waiting.tell() < MOST_WAITING:
+        if self._waiting.tell() < _MOST_WAITING:
             self._records.write(event.SerializeToString())
-        if time.monotonic() - self._flushed_at > FLUSH_SECONDS:
+        if time.monotonic() - self._flushed_at > _FLUSH_SECONDS:
             self.flush()
 
     def flush(self) -> None:
@@ -99,7 +99,7 @@ class Summaries(SummaryWriter):
 
     def _get_file_writer(self) -> Any:
         if self._mine is None:
-            self._mine = _Writer(EventFile(str(self.log_dir), self._say))
+            self._mine = _Writer(_EventFile(str(self.log_dir), self._say))
             self.file_writer: Any = self._mine
             self.all_writers: Any = {self._mine.get_logdir(): self._mine}
             if self.purge_step is not None:
@@ -110,5 +110,5 @@ class Summaries(SummaryWriter):
 
 
 class _Writer(FileWriter):
-    def __init__(self, file: EventFile) -> None:
+    def __init__(self, file: _EventFile) -> None:
         self.event_writer = file

@@ -14,8 +14,8 @@ from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import is_number, read_metrics
 from ganhpc.runs.run_folder import Run
 
-MOST_FRAMES = 60
-LAST_FRAME_SECONDS = 2.0
+_MOST_FRAMES = 60
+_LAST_FRAME_SECONDS = 2.0
 _NOT_CURVES = {"kind", "step", "epoch"}
 
 
@@ -25,29 +25,29 @@ def make(run: Run, say: Callable[[str], None]) -> None:
     if not grids:
         return
     try:
-        animate(grids, run.samples / "samples.gif")
+        _animate(grids, run.samples / "samples.gif")
         plot(run.metrics_jsonl, run.samples / "converge.png", title=f"{experiment_of(run.folder)} {run.name}")
     except (OSError, ImportError, UserError) as error:
         say(f"warning: the pictures of the whole run could not be made ({error})")
 
 
-def animate(grids: Sequence[Path], path: Path) -> None:
+def _animate(grids: Sequence[Path], path: Path) -> None:
     """The grids one after the other, at most MOST_FRAMES of them evenly chosen, as a GIF that repeats."""
     from PIL import Image
 
     last = len(grids) - 1
     chosen = sorted(
-        {round(k * last / max(1, MOST_FRAMES - 1)) for k in range(MOST_FRAMES)}
-        if last >= MOST_FRAMES
+        {round(k * last / max(1, _MOST_FRAMES - 1)) for k in range(_MOST_FRAMES)}
+        if last >= _MOST_FRAMES
         else range(last + 1)
     )
     frames = [Image.open(grids[k]).convert("RGB") for k in chosen]
-    durations = [max(60, min(500, 6000 // len(frames)))] * (len(frames) - 1) + [int(1000 * LAST_FRAME_SECONDS)]
+    durations = [max(60, min(500, 6000 // len(frames)))] * (len(frames) - 1) + [int(1000 * _LAST_FRAME_SECONDS)]
     with atomic_open(path, durable=False) as file:
         frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
 
 
-def curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
+def _curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
     """The training figures in metrics.jsonl by name: (epochs, values).
 
     Single steps where at least ten were logged, else the means of epochs. Values that are not finite are left out.
@@ -70,7 +70,7 @@ def curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
     return found
 
 
-def summary(name: str, values: Sequence[float]) -> str:
+def _summary(name: str, values: Sequence[float]) -> str:
     """The mean, standard deviation and coefficient of variation (deviation / |mean|) of `values`, and how many they are."""
     mean = statistics.fmean(values)
     deviation = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -85,7 +85,7 @@ def plot(metrics: Path, path: Path, title: str = "") -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    found = curves(metrics)
+    found = _curves(metrics)
     groups = [{n: c for n, c in found.items() if n.startswith("loss") is wanted} for wanted in (True, False)]
     groups = [group for group in groups if group]
     if not groups:
@@ -102,7 +102,7 @@ def plot(metrics: Path, path: Path, title: str = "") -> None:
 
 def _panel(axes: Any, group: dict[str, tuple[list[float], list[float]]]) -> None:
     for name, (epochs, values) in group.items():
-        axes.plot(epochs, values, linewidth=0.9, label=printable(summary(name, values)))
+        axes.plot(epochs, values, linewidth=0.9, label=printable(_summary(name, values)))
     axes.set_xlabel("epoch")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="upper right")

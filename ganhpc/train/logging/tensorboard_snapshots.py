@@ -14,9 +14,9 @@ from ganhpc.train.logging.run_logger import Metrics
 from ganhpc.train.runtime.training_clock import Clock
 from ganhpc.train.tasks.task import Task
 
-SHARE = 100
+_SHARE = 100
 """Between two looks at the weights, at least this many times what the last one cost passes on the training clock: at most 1 %."""
-CELL = 8
+_CELL = 8
 """Pixels of one cell of a confusion matrix."""
 
 
@@ -43,7 +43,7 @@ class Looks:
         if not self._active or step % self._task.steps_per_epoch:
             return
         begun = self._clock.sync()
-        if self._taken_at is None or begun - self._taken_at >= SHARE * self._cost:
+        if self._taken_at is None or begun - self._taken_at >= _SHARE * self._cost:
             with self._clock.whole("logging"):
                 self._draw(step)
             self._taken_at = self._clock.sync()
@@ -59,7 +59,7 @@ class Looks:
             shares = torch.tensor(figures["confusion"], dtype=torch.float32)
             shares = shares / shares.sum(1, keepdim=True).clamp(min=1)
             self._metrics.images(
-                "confusion", step, shares.repeat_interleave(CELL, 0).repeat_interleave(CELL, 1)[None, None]
+                "confusion", step, shares.repeat_interleave(_CELL, 0).repeat_interleave(_CELL, 1)[None, None]
             )
 
     def _draw(self, step: int) -> None:

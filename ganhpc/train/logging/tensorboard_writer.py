@@ -17,11 +17,11 @@ from ganhpc.runs.definition_fields import options_of
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.logging import event_file_trim
 
-UNDRAWN = ("epoch", "step")
+_UNDRAWN = ("epoch", "step")
 """Figures that are the horizontal axis already."""
-OF_THE_END = (tensorboard_hparams.SESSION_END, "final/", "confusion")
+_OF_THE_END = (tensorboard_hparams.SESSION_END, "final/", "confusion")
 """Tags that a run has when it is over: one that goes on is not."""
-PICTURES = 64
+_PICTURES = 64
 """Pictures of one image, at most."""
 
 
@@ -53,7 +53,7 @@ class Curves:
 
         def keep(event: Any) -> bool:
             tags = [value.tag for value in event.summary.value]
-            if step is None or event.step > step or any(tag.startswith(OF_THE_END) for tag in tags):
+            if step is None or event.step > step or any(tag.startswith(_OF_THE_END) for tag in tags):
                 return False
             if event.step > evaluated and any(tag.startswith("epoch/") for tag in tags):
                 return False
@@ -65,14 +65,14 @@ class Curves:
     def scalars(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
         """Add the numbers in `figures` as kind/name."""
         for name, value in figures.items():
-            drawn = isinstance(value, int | float) and not isinstance(value, bool) and name not in UNDRAWN
+            drawn = isinstance(value, int | float) and not isinstance(value, bool) and name not in _UNDRAWN
             if drawn and self._is_new(f"{kind}/{name}", step):
                 self._writer.add_scalar(f"{kind}/{name}", value, step)
 
     def images(self, name: str, step: int, images: Tensor) -> None:
         """Show `images` (float [N, C, H, W] in [0, 1]) as a grid."""
         if self._is_new(name, step):
-            self._writer.add_images(name, images.detach().float().cpu()[:PICTURES], step)
+            self._writer.add_images(name, images.detach().float().cpu()[:_PICTURES], step)
 
     def histogram(self, name: str, step: int, values: Tensor, bins: int = 64) -> None:
         """Add the distribution of the finite ones of `values` (any shape, any device)."""

@@ -43,10 +43,10 @@ def epoch_line(
         parts.append(f"{name.replace('_', ' ')} {brief(name, figure)}")
     if images_per_second:
         parts.append(f"{images_per_second:,.0f} images/s")
-    return " | ".join([*parts, *pass_words(work)])
+    return " | ".join([*parts, *_pass_words(work)])
 
 
-def pass_words(work: Mapping[str, float]) -> list[str]:
+def _pass_words(work: Mapping[str, float]) -> list[str]:
     """What a pass took and did, for people."""
     words = []
     if "epoch_seconds" in work:

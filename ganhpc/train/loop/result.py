@@ -48,11 +48,11 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     rest = {key: value for key, value in figures.items() if key not in numbers}
     result = {
         **_identity(run, trainer),
-        **last_losses(trainer),
+        **_last_losses(trainer),
         **numbers,
         **_work(trainer, described, step_ops, peak_found),
         **_time(trainer),
-        **environment(trainer),
+        **_environment(trainer),
     }
     result["weights_sha256"] = checkpoint.weights_sha256(weights)
     if trainer.peers.is_main:
@@ -65,7 +65,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     return result
 
 
-def last_losses(trainer: Trainer) -> dict[str, float]:
+def _last_losses(trainer: Trainer) -> dict[str, float]:
     """The means of the last epoch's training figures (losses, BEGAN's k and M), as train_<name>."""
     points = [{k: v for k, v in point.items() if k.startswith("train_")} for point in trainer.progress.curve]
     return next((figures for figures in reversed(points) if figures), {})
@@ -179,7 +179,7 @@ def _epoch_seconds(trainer: Trainer) -> float | None:
     return seconds / steps * trainer.task.steps_per_epoch if steps else None
 
 
-def environment(trainer: Trainer) -> dict[str, Any]:
+def _environment(trainer: Trainer) -> dict[str, Any]:
     """The device, the versions and the commit that made a number."""
     device = trainer.peers.device
     return {"processes": trainer.peers.world_size, **environment_of(device, _precision(trainer))}

@@ -23,36 +23,36 @@ from ganhpc.runs.cores import SHARED_FROM, Cores, Load
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.tasks.task import SPEED, Context, Task, precision_of
 
-SHARE = 0.02
+_SHARE = 0.02
 """Share of the time budget that all measurements of a run may take."""
 FIRST = 0.75
 """Share of that which the first one may take."""
-LEAST_SECONDS = 0.3
+_LEAST_SECONDS = 0.3
 """A measurement that may take less than this is not begun."""
-FEW = 16
+_FEW = 16
 """Images of a first, rough measurement, for each process."""
-FEWEST = 64
+_FEWEST = 64
 """With fewer images, what is measured is not the arithmetic."""
-ROUNDS = (2, 7)
+_ROUNDS = (2, 7)
 """Rounds of a comparison, at least and at most."""
-GAIN = 1.05
+_GAIN = 1.05
 """How many times as fast bf16, or more threads, must be to be taken."""
-SLOWER = 1.3
+_SLOWER = 1.3
 """All threads that are so many times slower than one with few images are not tried with many."""
-FAR = 2.0
+_FAR = 2.0
 """A precision that is so many times slower with few images is not tried with many."""
-WORTH_IMAGES = 100_000
+_WORTH_IMAGES = 100_000
 """Runs with a fixed number of epochs that see fewer images are over before a measurement pays."""
-LOOK_SECONDS = 5.0
+_LOOK_SECONDS = 5.0
 """Time between two looks at the load of the machine."""
-OTHER_LOAD = 0.6
+_OTHER_LOAD = 0.6
 """Cores' worth of change in what others use, seen twice in a row, after which the choice is looked at again."""
 
-FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
+_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "bf16")
 """Of a processor's flags, those that decide which arithmetic is fast (the last one is Arm's)."""
 
-Build = Callable[[Experiment, Context], Task]
-Clock = Callable[[], float]
+_Build = Callable[[Experiment, Context], Task]
+_Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Speed:
     """
 
     def __init__(
-        self, experiment: Experiment, context: Context, build: Build, keep: Callable[[], None] = lambda: None
+        self, experiment: Experiment, context: Context, build: _Build, keep: Callable[[], None] = lambda: None
     ) -> None:
         self.experiment, self.context, self.build, self.keep = experiment, context, build, keep
         given = context.peers.threads
@@ -92,7 +92,7 @@ class Speed:
         self.timed = context.seconds_left is not None
         self.precisions: tuple[str, ...] = ("fp32", "bf16") if experiment.precision == "auto" and self.timed else ()
         self.spent, self.load, self._changed, self._looked = 0.0, Load(), 0, time.monotonic()
-        self._budget = SHARE * context.seconds_left if context.seconds_left is not None else 0.0
+        self._budget = _SHARE * context.seconds_left if context.seconds_left is not None else 0.0
 
     # -- when ---------------------------------------------------------------------------------------------------------
 
@@ -116,12 +116,12 @@ class Speed:
         """Measure again where other processes have begun or ceased to use the cores; costs next to nothing else. One process only."""
         now = time.monotonic()
         known = self.context.choices.get(SPEED)
-        if known is None or not self.timed or self.context.peers.world_size > 1 or now - self._looked < LOOK_SECONDS:
+        if known is None or not self.timed or self.context.peers.world_size > 1 or now - self._looked < _LOOK_SECONDS:
             return
         self._looked, others = now, self.load.others()
-        differs = others is not None and abs(others - known["busy"]) >= OTHER_LOAD
+        differs = others is not None and abs(others - known["busy"]) >= _OTHER_LOAD
         self._changed = self._changed + 1 if differs else 0
-        if self._changed < 2 or self._budget - self.spent < LEAST_SECONDS:
+        if self._changed < 2 or self._budget - self.spent < _LEAST_SECONDS:
             return
         self._changed = 0
         assert others is not None
@@ -159,15 +159,15 @@ class Speed:
         way, words = Way(ladder[-1] if ladder else self.start, self._precision()), []
         allowed = self._agreed(allowed if self.timed else self._worth())
         tried = bool(self._open(ladder) or self._open(self.precisions))
-        if tried and allowed >= LEAST_SECONDS:
-            task = self._task(min(self.experiment.batch_size, FEW * self.context.peers.world_size))
+        if tried and allowed >= _LEAST_SECONDS:
+            task = self._task(min(self.experiment.batch_size, _FEW * self.context.peers.world_size))
             ladder, way, said = self._few(task, way, ladder)
             words += said
             if larger := self._sized(task, way, left, self._open(ladder) + self._open(self.precisions)):
                 if self._open(self.precisions):
                     way, said = self._choose_precision(larger, way, left() / (1 + self._open(ladder)))
                     words += said
-                if self._open(ladder) and left() >= 2 * (1 + ROUNDS[0]) * self._step(larger, way):
+                if self._open(ladder) and left() >= 2 * (1 + _ROUNDS[0]) * self._step(larger, way):
                     way, said = self._choose_threads(larger, way, ladder, left())
                     words += said
         self._apply(way)
@@ -180,12 +180,12 @@ class Speed:
         words = []
         if self._open(ladder):
             one, all_ = (self._rough(task, dataclasses.replace(way, threads=n)) for n in (1, ladder[-1]))
-            if self._agreed(all_ > SLOWER * one):
+            if self._agreed(all_ > _SLOWER * one):
                 words.append(f"1 thread: {self._agreed(all_ / one):.2g} times {ladder[-1]} here")
                 ladder, way = [1], dataclasses.replace(way, threads=1)
         if self._open(self.precisions):
             full, half = (self._rough(task, dataclasses.replace(way, precision=p)) for p in ("fp32", "bf16"))
-            if self._agreed(half > FAR * full):
+            if self._agreed(half > _FAR * full):
                 words.append(f"fp32: {self._agreed(half / full):.2g} times bf16 here")
                 self.precisions, way = ("fp32",), dataclasses.replace(way, precision="fp32")
         return ladder, way, words
@@ -193,7 +193,7 @@ class Speed:
     def _worth(self) -> float:
         """Seconds for a run with a fixed number of epochs: none for a short one."""
         images = (self.experiment.budget.epochs or 0) * len(self.context.data.images)
-        return 3.0 if images >= WORTH_IMAGES else 0.0
+        return 3.0 if images >= _WORTH_IMAGES else 0.0
 
     def _now(self) -> int:
         """Threads that the cores have room for at this moment."""
@@ -208,12 +208,12 @@ class Speed:
         if not comparisons:
             return None
         world, full = self.context.peers.world_size, self.experiment.batch_size
-        found, compared = None, 2 * (1 + ROUNDS[0])
+        found, compared = None, 2 * (1 + _ROUNDS[0])
         while True:
             batch, step = task.batch_size, self._agreed(self._rough(task, way))
             if compared * step > left():
                 return found
-            found = task if batch >= min(full, FEWEST * world) else None
+            found = task if batch >= min(full, _FEWEST * world) else None
             # The cost of a step does not grow faster than its batch, and far slower with few images.
             growth = min(4.0, left() / ((compared + 2) * step))
             growth = 4.0 if not found and growth >= 2 else growth
@@ -224,7 +224,7 @@ class Speed:
 
     def _task(self, batch: int) -> Task:
         """A task like the run's, for batches of `batch` images, with choices of its own."""
-        n = max(batch, 4 * FEW * self.context.peers.world_size)
+        n = max(batch, 4 * _FEW * self.context.peers.world_size)
         choices = {**self.context.choices, SPEED: {"precision": "fp32"}}
         more = {field: _first(data, n) for field, data in self.context.more.items()}
         some = _first(self.context.data, n)
@@ -239,7 +239,7 @@ class Speed:
         self._step(task, way)
         return self._step(task, way)
 
-    def _step(self, task: Task, way: Way, clock: Clock = time.perf_counter) -> float:
+    def _step(self, task: Task, way: Way, clock: _Clock = time.perf_counter) -> float:
         """Seconds of one training step."""
         self._choices[SPEED]["precision"] = way.precision
         torch.set_num_threads(way.threads)
@@ -249,11 +249,11 @@ class Speed:
             return clock() - begun
 
     def _in_turn(
-        self, task: Task, ways: Sequence[Way], allowed: float, clock: Clock = time.perf_counter
+        self, task: Task, ways: Sequence[Way], allowed: float, clock: _Clock = time.perf_counter
     ) -> list[list[float]]:
         """Seconds of steps of each way, in as many rounds as fit into `allowed` seconds after one that warms up."""
         whole = sum(self._step(task, way) for way in ways)
-        rounds = int(self._agreed(min(ROUNDS[1], max(ROUNDS[0], allowed / max(whole, 1e-9) - 1))))
+        rounds = int(self._agreed(min(_ROUNDS[1], max(_ROUNDS[0], allowed / max(whole, 1e-9) - 1))))
         found = [[self._step(task, way, clock) for way in ways] for _ in range(rounds)]
         return [[row[k] for row in found] for k in range(len(ways))]
 
@@ -268,7 +268,7 @@ class Speed:
             slow, fast = (statistics.mean(t) for t in self._in_turn(task, pair, allowed / 2))
             ratio = self._agreed(slow / fast)
             words = [f"{_threads(more)}: {ratio:.2g} times {fewer} here"]
-            if ratio >= GAIN:
+            if ratio >= _GAIN:
                 break
             best -= 1
         return dataclasses.replace(way, threads=ladder[best]), words
@@ -282,7 +282,7 @@ class Speed:
         full, half = (min(each) for each in times)
         ratio = self._agreed(full / half)
         words = f"bf16: {ratio:.2g} times fp32 here" if ratio >= 1 else f"fp32: {1 / ratio:.2g} times bf16 here"
-        return dataclasses.replace(way, precision="bf16" if ratio >= GAIN else "fp32"), [words]
+        return dataclasses.replace(way, precision="bf16" if ratio >= _GAIN else "fp32"), [words]
 
     # -- the choice -----------------------------------------------------------------------------------------------------
 
@@ -332,7 +332,7 @@ def processor() -> str:
     known = {key.strip(): value.strip() for key, value in fields.items()}
     has = set((known.get("flags") or known.get("Features") or "").split())
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "")
-    flags = [flag for flag in FLAGS if flag in has] + ([f"at most {limit}"] if limit else [])
+    flags = [flag for flag in _FLAGS if flag in has] + ([f"at most {limit}"] if limit else [])
     return f"{known.get('model name', 'a processor')} [{' '.join(flags)}]"
 
 

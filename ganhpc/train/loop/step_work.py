@@ -13,12 +13,12 @@ from ganhpc.runs.progress import Progress
 from ganhpc.train.flops import Call
 from ganhpc.train.flops.counters import StepCounter
 
-JUMP = 3.0
+_JUMP = 3.0
 """A learning rate that changes by this factor in one step has jumped."""
 
 
 @dataclass(frozen=True)
-class PassWork:
+class _PassWork:
     """One pass through the training images: seconds of its steps (evaluation left out), and operations where they were counted."""
 
     seconds: float
@@ -70,15 +70,17 @@ class StepWork:
         done.pass_step, done.pass_seconds = done.step, done.step_seconds
         return self.of(steps, seconds).figures() if known and steps else {}
 
-    def of(self, steps: int, seconds: float) -> PassWork:
+    def of(self, steps: int, seconds: float) -> _PassWork:
         """The work of `steps` steps of the present stage, which took `seconds`."""
         each = self.ops_of_a_step
-        return PassWork(seconds, None if each is None else each * steps)
+        return _PassWork(seconds, None if each is None else each * steps)
 
 
 def jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
     """Whether a learning rate has left one level for another, and did not slide there."""
-    return any(rate > JUMP * was or was > JUMP * rate for was, rate in zip(before.values(), now.values(), strict=False))
+    return any(
+        rate > _JUMP * was or was > _JUMP * rate for was, rate in zip(before.values(), now.values(), strict=False)
+    )
 
 
 class _Careful(StepCounter):

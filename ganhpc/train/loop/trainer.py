@@ -32,15 +32,15 @@ from ganhpc.train.runtime.training_clock import Clock, Plan
 from ganhpc.train.tasks.stage import within
 from ganhpc.train.tasks.task import Task
 
-BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
+_BLOCK_SECONDS = {"cpu": 0.2, "cuda": 1.0}
 """Seconds of steps between two looks at the clock and the stop file. A look makes a GPU's queue run empty."""
 
-LOG_EVERY = 50
+_LOG_EVERY = 50
 """Steps between two lines of training figures in metrics.jsonl."""
 
 
 @dataclass(frozen=True)
-class Decision:
+class _Decision:
     """The next block of steps, as rank 0 decides it for all ranks."""
 
     steps: int = 0
@@ -52,10 +52,10 @@ class Decision:
     stop: bool = False
     """Whether to save and stop instead."""
 
-    def of_main(self, peers: Distributed) -> Decision:
+    def of_main(self, peers: Distributed) -> _Decision:
         """Rank 0's decision, on every rank; the others begin with an empty one, since a sum with zeros changes nothing."""
         steps, left, schedule, stop = peers.agree([float(value) for value in astuple(self)])
-        return Decision(int(steps), left, schedule, bool(stop))
+        return _Decision(int(steps), left, schedule, bool(stop))
 
 
 class Trainer:
@@ -168,17 +168,17 @@ class Trainer:
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
-        reason, mine = None, Decision()
+        reason, mine = None, _Decision()
         if self.peers.is_main:
             used = self.clock.sync()
             left = self._steps_left()
-            reason = self._must_stop(BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation)
+            reason = self._must_stop(_BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation)
             if self.progress.first < 0:
                 self.progress.first = used
             schedule = self.plan.by_time(
                 self.progress.schedule, used, self.progress.first, self._costs(), self._last_job_left()
             )
-            mine = Decision(self._block_steps(left), left, schedule, reason is not None)
+            mine = _Decision(self._block_steps(left), left, schedule, reason is not None)
         decision = mine.of_main(self.peers)
         self.progress.schedule = decision.schedule
         if decision.stop:
@@ -197,7 +197,7 @@ class Trainer:
         if left < 1:
             return 0
         each = self.paces.step.seconds
-        wanted = BLOCK_SECONDS[self.peers.device.type] / each if each else 1
+        wanted = _BLOCK_SECONDS[self.peers.device.type] / each if each else 1
         to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
         to_samples = self.sampler.steps_until_due(self.progress.step)
         return max(1, int(min(wanted, to_epoch_end, to_samples, math.ceil(left / 2))))
@@ -229,11 +229,11 @@ class Trainer:
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
         self.counted += 1
         done.schedule = self.plan.progress(done.step + 1, done.schedule, left)
-        if (jumps := jumped(before, self.rates)) and done.step % LOG_EVERY:
+        if (jumps := jumped(before, self.rates)) and done.step % _LOG_EVERY:
             # Both ends of a jump, so that it is drawn as one.
             self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **before})
         done.step += 1
-        if done.step % LOG_EVERY == 0 or jumps:
+        if done.step % _LOG_EVERY == 0 or jumps:
             last = {name: float(value) for name, value in figures.items()}
             self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last} | self.rates)
 

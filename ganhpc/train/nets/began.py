@@ -18,7 +18,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.train.nets.gan_init import activation as find_activation
 from ganhpc.train.nets.gan_init import doublings, positive, xavier_normal
 
-VARIANTS = ("began", "abegan", "sabegan")
+_VARIANTS = ("began", "abegan", "sabegan")
 _SIDE = 8  # pixels, of the smallest map
 
 
@@ -165,8 +165,8 @@ def _convolutions(width: int, number: int, activation: str) -> list[nn.Module]:
 
 def _check(variant: str, **sizes: int) -> None:
     positive(**sizes)
-    if variant not in VARIANTS:
-        raise UserError(f"--variant {variant!r}: choose one of {', '.join(VARIANTS)}.")
+    if variant not in _VARIANTS:
+        raise UserError(f"--variant {variant!r}: choose one of {', '.join(_VARIANTS)}.")
 
 
 EXPORTED: dict[str, type[nn.Module]] = {"began": Generator}

@@ -21,7 +21,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }
-PADDINGS = ("valid", "same")
+_PADDINGS = ("valid", "same")
 
 
 class Inception(nn.Module):
@@ -172,8 +172,8 @@ def _check_choices(
 ) -> None:
     if kernel < 1:
         raise UserError(f"kernel is {kernel}: give a whole number of at least 1, for example 5.")
-    if padding not in PADDINGS:
-        raise UserError(f"unknown padding {padding!r}: {nearest(padding, PADDINGS)}.")
+    if padding not in _PADDINGS:
+        raise UserError(f"unknown padding {padding!r}: {nearest(padding, _PADDINGS)}.")
     for option, used, least in (
         ("padding same", padding == "same", 1),
         ("split_conv", split_conv, 5),

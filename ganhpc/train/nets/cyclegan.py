@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ganhpc.core.errors import UserError
 from ganhpc.train.nets.gan_init import multiple, positive
 
-UPSAMPLINGS = ("transposed", "resize")
-LEAST_MAP = 2
+_UPSAMPLINGS = ("transposed", "resize")
+_LEAST_MAP = 2
 """Least side of the map of patches: a discriminator of one position judges no patches, and can't be normalised before."""
 
 
@@ -55,8 +55,8 @@ class Generator(nn.Module):
         super().__init__()
         positive(channels=channels, base_channels=base_channels, blocks=blocks, init_gain=init_gain)
         multiple(image_size, 4)
-        if upsampling not in UPSAMPLINGS:
-            raise UserError(f"--upsampling {upsampling!r}: choose one of {', '.join(UPSAMPLINGS)}.")
+        if upsampling not in _UPSAMPLINGS:
+            raise UserError(f"--upsampling {upsampling!r}: choose one of {', '.join(_UPSAMPLINGS)}.")
         self.image_shape = (channels, image_size, image_size)
         f = base_channels
         layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(channels, f, 7), nn.InstanceNorm2d(f), nn.ReLU()]
@@ -66,7 +66,7 @@ class Generator(nn.Module):
         for width in (4 * f, 2 * f):
             layers += [*_doubling(width, width // 2, upsampling), nn.InstanceNorm2d(width // 2), nn.ReLU()]
         self.layers = nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh())
-        normal(self, init_gain)
+        _normal(self, init_gain)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -96,13 +96,13 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         positive(channels=channels, base_channels=base_channels, layers=layers, init_gain=init_gain)
-        if (side := map_side(image_size, layers)) < LEAST_MAP:
-            most = max((n for n in range(1, layers) if map_side(image_size, n) >= LEAST_MAP), default=0)
+        if (side := map_side(image_size, layers)) < _LEAST_MAP:
+            most = max((n for n in range(1, layers) if map_side(image_size, n) >= _LEAST_MAP), default=0)
             way_on = f"type --patch-layers {most}, or a larger --image-size" if most else "type a larger --image-size"
             left = "one position" if side == 1 else "no position"
             raise UserError(
                 f"--patch-layers {layers} at --image-size {image_size} leaves {left} of the map of patches, which needs "
-                f"{LEAST_MAP}x{LEAST_MAP}: {way_on}."
+                f"{_LEAST_MAP}x{_LEAST_MAP}: {way_on}."
             )
         f = base_channels
         parts: list[nn.Module] = [nn.Conv2d(channels, f, 4, 2, 1), nn.LeakyReLU(0.2)]
@@ -116,7 +116,7 @@ class Discriminator(nn.Module):
             ]
             width = wider
         self.layers = nn.Sequential(*parts, nn.Conv2d(width, 1, 4, 1, 1))
-        normal(self, init_gain)
+        _normal(self, init_gain)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
@@ -139,7 +139,7 @@ def receptive_field(layers: int) -> int:
 
 
 @torch.no_grad()
-def normal(net: nn.Module, gain: float) -> None:
+def _normal(net: nn.Module, gain: float) -> None:
     """Weights N(0, gain) (deviation), biases 0."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-NAMES = ("sgd", "adam", "adamw", "muon")
+_NAMES = ("sgd", "adam", "adamw", "muon")
 REPLAYABLE = ("adam", "adamw", "muon")
 """Those whose learning rate can be a tensor on the device."""
 

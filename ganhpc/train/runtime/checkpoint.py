@@ -17,7 +17,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, read_bytes, read_json, write_json
 from ganhpc.core.printable import printable
 
-KEEP = 2
+_KEEP = 2
 FORMAT = 1
 MOST_BYTES = 2**36
 """No larger file is read as a checkpoint: 64 GiB."""
@@ -38,7 +38,7 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     write_json(
         path.with_suffix(".json"), {"step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     )
-    for old in _newest_first(folder)[KEEP:]:
+    for old in _newest_first(folder)[_KEEP:]:
         old.unlink(missing_ok=True)
         old.with_suffix(".pt").unlink(missing_ok=True)
     return path
@@ -49,7 +49,7 @@ class Unusable(Exception):
 
 
 @dataclass(frozen=True)
-class Loaded:
+class _Loaded:
     """The newest checkpoint that could be read, and a sentence for each newer one that could not."""
 
     tree: dict[str, Any] | None
@@ -66,7 +66,7 @@ def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, lis
     return found.tree, found.notes
 
 
-def newest(folder: Path, device: torch.device, without: Collection[str] = ()) -> Loaded:
+def newest(folder: Path, device: torch.device, without: Collection[str] = ()) -> _Loaded:
     """The newest whole checkpoint below `folder` that is not one of `without`, by their names. Raises UserError as `load` does."""
     notes: list[str] = []
     for sidecar in _newest_first(folder):
@@ -83,10 +83,10 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = ()) ->
                 f"{sidecar.with_suffix('.pt')} is of format {tree['format']!r} and this version reads format {FORMAT}: "
                 "use the version that made it, or launch again with --new."
             )
-        return Loaded(tree, sidecar.stem, notes)
+        return _Loaded(tree, sidecar.stem, notes)
     if notes or without:
         notes.append("no whole checkpoint is left: starting over")
-    return Loaded(None, "", notes)
+    return _Loaded(None, "", notes)
 
 
 def _newest_first(folder: Path) -> list[Path]:

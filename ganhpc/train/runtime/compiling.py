@@ -11,7 +11,7 @@ from torch import nn
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 
-PAYS_FROM = 600.0
+_PAYS_FROM = 600.0
 """Seconds of training from which `auto` compiles on a GPU: it costs a minute or so, which a short run would not win back."""
 
 
@@ -35,7 +35,7 @@ def wanted(experiment: Experiment, device: torch.device, possible: bool) -> bool
             )
         return True
     seconds = experiment.budget.time or 0.0
-    return possible and device.type == "cuda" and seconds >= PAYS_FROM
+    return possible and device.type == "cuda" and seconds >= _PAYS_FROM
 
 
 def compiled(module: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ from ganhpc.train.runtime.training_clock import Clock
 
 Batch = tuple[Tensor, ...]
 Figures = dict[str, Tensor]
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+_Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 """Takes a function of no arguments, records what it does without doing it, and returns what does it."""
 
 
@@ -52,7 +52,7 @@ def set_rate(group: dict[str, object], rate: float) -> None:
         group["lr"] = rate
 
 
-class Replayable(Protocol):
+class _Replayable(Protocol):
     """The part of a task that a replay needs."""
 
     replayable: bool
@@ -62,7 +62,7 @@ class Replayable(Protocol):
         """One step on `batch`."""
 
 
-def begin(experiment: Experiment, task: Replayable, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
+def begin(experiment: Experiment, task: _Replayable, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
     """What makes the training steps of the task's present stage."""
     replayed = wanted(experiment, peers, task.replayable)
     settle(task.optimizers.values(), replayed=replayed)
@@ -78,7 +78,7 @@ class Steps:
         record: makes a replay of a function; `cuda_graph` on a GPU.
     """
 
-    def __init__(self, step: Callable[[Batch], Figures], clock: Clock, record: Recorder) -> None:
+    def __init__(self, step: Callable[[Batch], Figures], clock: Clock, record: _Recorder) -> None:
         self._step, self._clock, self._record = step, clock, record
         self._replay: Callable[[], None] | None = None
         self._inputs: Batch = ()

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ganhpc.core.files import atomic_open
 
-GAP = 2
+_GAP = 2
 """Black pixels between the pictures of a grid."""
 
 
@@ -25,11 +25,11 @@ def grid(images: Tensor, columns: int) -> Image.Image:
     """`images` float [N, C, H, W] in [0, 1], C of 1 or 3, side by side, `columns` in a row; each value to the nearest of 0..255."""
     n, _, height, width = images.shape
     rows = -(-n // columns)
-    sheet = torch.zeros(3, rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, dtype=torch.uint8)
+    sheet = torch.zeros(3, rows * (height + _GAP) + _GAP, columns * (width + _GAP) + _GAP, dtype=torch.uint8)
     levels = (images.detach().float().cpu().clamp(0, 1) * 255).round().to(torch.uint8).expand(n, 3, height, width)
     for index, picture in enumerate(levels):
         top, left = (
-            GAP + place * (side + GAP) for place, side in zip(divmod(index, columns), (height, width), strict=True)
+            _GAP + place * (side + _GAP) for place, side in zip(divmod(index, columns), (height, width), strict=True)
         )
         sheet[:, top : top + height, left : left + width] = picture
     return Image.fromarray(sheet.permute(1, 2, 0).contiguous().numpy())
@@ -37,7 +37,7 @@ def grid(images: Tensor, columns: int) -> Image.Image:
 
 def plain(image: Tensor) -> Image.Image:
     """`image` float [C, H, W] in [0, 1] by itself."""
-    return grid(image[None], 1).crop((GAP, GAP, GAP + image.shape[2], GAP + image.shape[1]))
+    return grid(image[None], 1).crop((_GAP, _GAP, _GAP + image.shape[2], _GAP + image.shape[1]))
 
 
 def save(image: Image.Image, path: Path) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import NoReturn
 
-LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.2
 
 
 class Doing(Enum):
@@ -48,11 +48,11 @@ class StopWatch(threading.Thread):
 
     def run(self) -> None:
         while self.reason is None:
-            if self._over.wait(LOOK_SECONDS):
+            if self._over.wait(_LOOK_SECONDS):
                 return
             self.reason = self._asked()
         since = time.monotonic()
-        while not self._over.wait(LOOK_SECONDS if self._interrupting else 0):
+        while not self._over.wait(_LOOK_SECONDS if self._interrupting else 0):
             doing = self._doing()
             if not self._interrupting and doing in (Doing.NOTHING_TO_LOSE, Doing.EVALUATION):
                 since, self._interrupting = time.monotonic(), True
@@ -60,7 +60,7 @@ class StopWatch(threading.Thread):
             patience = min(doing.value, 3.0) if self.hurry else doing.value
             if time.monotonic() - since > patience and not self._over.is_set():
                 self._leave(self.reason)
-            time.sleep(LOOK_SECONDS / 2)
+            time.sleep(_LOOK_SECONDS / 2)
 
     def heard(self) -> None:
         """In the main thread's signal handler: raise Interrupted where this watch has sent the signal."""

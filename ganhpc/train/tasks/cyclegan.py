@@ -34,9 +34,9 @@ from ganhpc.train.tasks.task import Context, Task
 
 Batch = tuple[Tensor, Tensor]
 
-EPOCHS = 200
+_EPOCHS = 200
 """Parts of a run in which the learning rate stays the same: the published training has so many epochs."""
-WATCHED_PIXELS = 64 * 64**2
+_WATCHED_PIXELS = 64 * 64**2
 """Pixels of held-out images of each set that an evaluation looks at; there are 4 to 64 images."""
 
 
@@ -65,7 +65,7 @@ class CycleGan(Gan):
         self.batch_size = 2 * experiment.batch_size
         self.pools = {name: ImagePool(experiment.pool, "pool", name, experiment.seed) for name in ("a", "b")}
         self.sample_columns = 6 * experiment.sample_columns
-        n = max(4, min(64, WATCHED_PIXELS // experiment.image_size**2))
+        n = max(4, min(64, _WATCHED_PIXELS // experiment.image_size**2))
         self._watched = {name: self.normalised(data.test_images[:n]) for name, data in self.sets.items()}
         self._spread = {
             name: max(collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
@@ -127,8 +127,8 @@ class CycleGan(Gan):
         else:
             fake_b, fake_a = a2b(a), b2a(b)
         parts = {
-            "loss_g_a2b": least_squares(self.wrapped["discriminator_b"](fake_b), 1.0),
-            "loss_g_b2a": least_squares(self.wrapped["discriminator_a"](fake_a), 1.0),
+            "loss_g_a2b": _least_squares(self.wrapped["discriminator_b"](fake_b), 1.0),
+            "loss_g_b2a": _least_squares(self.wrapped["discriminator_a"](fake_a), 1.0),
             "loss_cycle_a": absolute(b2a(fake_b), a),
             "loss_cycle_b": absolute(a2b(fake_a), b),
         }
@@ -179,7 +179,7 @@ class CycleGan(Gan):
     def schedule(self, progress: float) -> dict[str, float]:
         """The published schedule, a two-hundredth of the run being an epoch: see `rate_factor`."""
         if self.experiment.decay:
-            factor = rate_factor(min(EPOCHS - 1, int(progress * EPOCHS)))
+            factor = rate_factor(min(_EPOCHS - 1, int(progress * _EPOCHS)))
             for name, (_, rate) in self.updates().items():
                 for group in self.optimizers[name].param_groups:
                     group["lr"] = rate * factor
@@ -243,7 +243,7 @@ class CycleGan(Gan):
             pool.load(state["pools"][name], self.context.device)
 
 
-def least_squares(scores: Tensor, target: float) -> Tensor:
+def _least_squares(scores: Tensor, target: float) -> Tensor:
     """mean (scores - target)^2 in single precision."""
     return (scores.float() - target).square().mean()
 
@@ -256,12 +256,12 @@ def absolute(images: Tensor, wanted: Tensor) -> Tensor:
 def discriminator_loss(net: nn.Module, real: Tensor, fakes: Tensor) -> Tensor:
     """Half of the sum of both least squares; both batches in one pass, since each image is normalised by itself."""
     of_real, of_fakes = net(torch.cat([real, fakes])).chunk(2)
-    return 0.5 * (least_squares(of_real, 1.0) + least_squares(of_fakes, 0.0))
+    return 0.5 * (_least_squares(of_real, 1.0) + _least_squares(of_fakes, 0.0))
 
 
 def rate_factor(epoch: int) -> float:
     """The share of the learning rate in `epoch` (from 0) of the published 200: 1 for a hundred, then falling, never 0."""
-    return 1 - max(0, epoch + 1 - EPOCHS // 2) / (EPOCHS // 2 + 1)
+    return 1 - max(0, epoch + 1 - _EPOCHS // 2) / (_EPOCHS // 2 + 1)
 
 
 def _refuse_unfit(experiment: Any, sets: Mapping[str, ImageData]) -> None:

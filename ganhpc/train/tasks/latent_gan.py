@@ -12,7 +12,7 @@ from ganhpc.train.gan import collapse_detector, generator_io, quality_measures
 from ganhpc.train.tasks.gan_base import HELD_OUT, Gan
 from ganhpc.train.tasks.task import Context
 
-WATCHED = 64
+_WATCHED = 64
 """Pictures, from fixed latent vectors, that every evaluation looks at."""
 
 
@@ -34,7 +34,7 @@ class LatentGan(Gan):
         data = context.data
         self._held_out = self.normalised(data.test_images[:HELD_OUT])
         self._real_spread = max(collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
-        self._fixed = generator_io.latents(WATCHED, self.latent_dim, experiment.seed).to(context.device)
+        self._fixed = generator_io.latents(_WATCHED, self.latent_dim, experiment.seed).to(context.device)
 
     def look(self) -> dict[str, float | Tensor]:
         """diversity of pictures from fixed latent vectors, the GAN's own figures on held-out images, and where the data set can be

@@ -25,7 +25,7 @@ from ganhpc.train.optim import optimizers
 from ganhpc.train.tasks import tta
 from ganhpc.train.tasks.task import Context
 
-COURSE_FIELDS = (
+_COURSE_FIELDS = (
     "conv", "kernel", "padding", "linear", "extra_conv", "split_conv", "inception", "dropout", "batch_norm", "activation",
 )  # fmt: skip
 
@@ -36,7 +36,7 @@ SHAPE = ("channels", "depths", "stem", "stem_kernel", "stem_stride")
 """The fields that make a compact network."""
 
 FAMILIES: dict[str, tuple[type[nn.Module], dict[str, str]]] = {
-    "course": (CourseNet, {name: name for name in COURSE_FIELDS}),
+    "course": (CourseNet, {name: name for name in _COURSE_FIELDS}),
     "compact": (CompactNet, {name: name for name in SHAPE}),
     "recurrent": (RecurrentNet, {"channels": "widths", "blocks": "blocks", "iterations": "iterations", "stem": "stem"}),
     "convmixer": (
@@ -89,10 +89,10 @@ FAMILY = (
 )
 """The heaviest first. Narrower forms of the last serve smaller budgets."""
 
-WIDTHS = tuple(width / 20 for width in range(20, 1, -1))
+_WIDTHS = tuple(width / 20 for width in range(20, 1, -1))
 """Shares of the full width that are tried, the widest first."""
 
-NARROWEST = 0.7
+_NARROWEST = 0.7
 """Time alone makes the network no narrower than this; parameters may."""
 
 
@@ -102,7 +102,7 @@ def make(experiment: Any, shape: tuple[int, int, int], classes: int, choices: di
         _, arguments = FAMILIES[experiment.net]
         return _built(experiment.net, {f: getattr(experiment, f) for f in arguments.values()}, shape, classes)
     if "network" not in choices or not choices["network"]:
-        by_parameters(experiment, shape, classes, choices)
+        _by_parameters(experiment, shape, classes, choices)
     return _built(choices.get("net", "compact"), choices, shape, classes)
 
 
@@ -138,7 +138,7 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
 
 def _candidates() -> list[Member]:
     """All networks that `auto` may stand for, the heaviest first."""
-    return [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in WIDTHS)]
+    return [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in _WIDTHS)]
 
 
 @functools.cache
@@ -173,7 +173,7 @@ def settle(experiment: Any, context: Context) -> None:
         context.say(f"network: {context.choices['network']}: {context.choices['why']}")
 
 
-def by_parameters(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> None:
+def _by_parameters(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> None:
     """Write into `choices` the network that a CPU would train, by the budget of parameters alone."""
     member, params = next(pair for pair in within(experiment, shape, classes) if pair[0].name == "base")
     _choose(experiment, member, params, choices, "")
@@ -206,7 +206,7 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     if fits < members[index].least_epochs:
         widest = members[index].fields["channels"][-1]
         # Operations go with the square of the width: take the one that should fit.
-        share = max(NARROWEST, (fits / members[index].least_epochs) ** 0.5)
+        share = max(_NARROWEST, (fits / members[index].least_epochs) ** 0.5)
         narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
         index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
     n = len(context.data.images)
@@ -218,7 +218,7 @@ def _epochs_that_fit(seconds: float, speed: float, experiment: Any, context: Con
     """Epochs that fit into `seconds` at `speed` training images a second, each with its evaluation, and the last evaluation besides."""
     recipe_tta = experiment.tta if experiment.tta != "auto" else "flip"
     evaluation = EVALUATION * len(context.data.test_images)
-    return max(0.0, OF_STEPS * seconds * speed - tta.PASSES[recipe_tta] * evaluation) / (
+    return max(0.0, _OF_STEPS * seconds * speed - tta.PASSES[recipe_tta] * evaluation) / (
         len(context.data.images) + evaluation
     )
 
@@ -238,29 +238,29 @@ def _heaviest(
     light_fits = epochs(light, few)
     for index, member in enumerate(members[:last]):
         share = light.macs / member.macs
-        if HOPE * light_fits * share < member.least_epochs:
+        if _HOPE * light_fits * share < member.least_epochs:
             continue
         if (fits := epochs(member, few and few * share)) >= member.least_epochs:
             return index, fits
     return last, light_fits
 
 
-HOPE = 2.0
+_HOPE = 2.0
 """A heavier network may make at most so many times the operations a second of a lighter one (seen: 1.3 times)."""
 EVALUATION = 0.3
 """What a test image costs, in training images (seen: 0.25 to 0.33)."""
-OF_STEPS = 0.95
+_OF_STEPS = 0.95
 """Share of the time that is left for steps and evaluations by batches, records, pictures and checkpoints (seen: 0.94 to 0.97)."""
-FEW = 8
+_FEW = 8
 """Images of a first, rough measurement."""
-MEASURED = 0.002
+_MEASURED = 0.002
 """Share of the time that one pass of a fair measurement may take."""
 
 
 def _speed_of_few(member: Member, context: Context, experiment: Any) -> float:
     """Images a second of a few images: they tell how many a fair measurement may take."""
     net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
-    few = experiment.replace(batch_size=FEW * context.peers.world_size)
+    few = experiment.replace(batch_size=_FEW * context.peers.world_size)
     return images_per_second(net, context, few, seconds=0.0)
 
 
@@ -269,7 +269,7 @@ def _affordable(experiment: Any, context: Context, few: float | None) -> Any:
     if few is None:
         return experiment
     assert context.seconds_left is not None
-    most = max(FEW * context.peers.world_size, int(MEASURED * context.seconds_left * few))
+    most = max(_FEW * context.peers.world_size, int(_MEASURED * context.seconds_left * few))
     return experiment.replace(batch_size=min(experiment.batch_size, most))
 
 
@@ -290,7 +290,7 @@ def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds
 
     step()
     if context.device.type != "cuda":
-        seconds = min(seconds, 5 * MEASURED * (context.seconds_left or math.inf))
+        seconds = min(seconds, 5 * _MEASURED * (context.seconds_left or math.inf))
     begun, best, done = time.perf_counter(), math.inf, 0
     while done < 2 or (time.perf_counter() - begun < seconds and done < 50):
         best, done = min(best, step()), done + 1

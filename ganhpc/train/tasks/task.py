@@ -18,7 +18,7 @@ from ganhpc.datasets.types import ImageData
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks.stage import WHOLE, Stage
 
-Phase = Callable[[str], AbstractContextManager[None]]
+_Phase = Callable[[str], AbstractContextManager[None]]
 
 
 @dataclass
@@ -27,7 +27,7 @@ class Context:
 
     data: ImageData
     peers: Distributed
-    phase: Phase = lambda name: nullcontext()  # noqa: ARG005
+    phase: _Phase = lambda name: nullcontext()  # noqa: ARG005
     """`with context.phase("forward"):` charges the block to that phase of the step."""
     choices: dict[str, Any] = field(default_factory=dict)
     """What was settled by measuring in the first segment; it holds in all later ones. A task may add to it."""

@@ -98,7 +98,7 @@ class WganGp(LatentGan):
                 # The critic has no batch normalisation: one pass serves both batches.
                 real_scores, fake_scores = critic(torch.cat([given.images, fakes])).float().chunk(2)
             loss_real, loss_fake = -real_scores.mean(), fake_scores.mean()
-            penalty = gradient_penalty(critic, torch.lerp(fakes, given.images.float(), given.alpha))
+            penalty = _gradient_penalty(critic, torch.lerp(fakes, given.images.float(), given.alpha))
             loss = loss_real + loss_fake + self.experiment.penalty * penalty
         with self.context.phase("backward"):
             optimizer.zero_grad(set_to_none=True)
@@ -122,7 +122,7 @@ class WganGp(LatentGan):
         return _generator_arguments(self.experiment, self.context.data.shape)
 
 
-def gradient_penalty(critic: nn.Module, points: Tensor) -> Tensor:
+def _gradient_penalty(critic: nn.Module, points: Tensor) -> Tensor:
     """mean (|grad C| - 1)^2 at `points` [B, C, H, W], in single precision."""
     points = points.detach().float().requires_grad_()
     with torch.autocast(points.device.type, enabled=False):

@@ -28,7 +28,7 @@ from ganhpc.runs.experiment import Kind
 from ganhpc.runs.figures import Place, keys_of, named_in
 
 GRIDS, GRID_SIDE = 6, 420
-LOG_LINES = 40
+_LOG_LINES = 40
 
 
 def sections(each: Material, words: Words) -> list[Section]:
@@ -118,8 +118,8 @@ def _log(each: Material) -> str:
         words = point.get("words") or _plain(point)
         if words and point["epoch"]:
             lines.append(f"{point['epoch']:g}{beside} {words}")
-    if len(lines) > LOG_LINES:
-        half = LOG_LINES // 2
+    if len(lines) > _LOG_LINES:
+        half = _LOG_LINES // 2
         lines = [*lines[:half], "...", *lines[-half:]]
     return "\n".join(lines)
 

@@ -11,7 +11,7 @@ from ganhpc.analysis.report.translation import Words, is_finite
 from ganhpc.runs.figures import is_uncertain
 from ganhpc.runs.network_description import Description, Function
 
-OPERATIONS = ("add", "mul", "max", "other", "total")
+_OPERATIONS = ("add", "mul", "max", "other", "total")
 
 
 def sections(each: Material, words: Words, say: Callable[[str], None]) -> list[Section]:
@@ -83,7 +83,7 @@ def operations(each: Material, networks: Mapping[str, Description], words: Words
     if step := each.step_operations:
         cells = [
             Cell(words("operations.step")),
-            *(Cell(words.count(step.get(name)), step.get(name)) for name in OPERATIONS),
+            *(Cell(words.count(step.get(name)), step.get(name)) for name in _OPERATIONS),
         ]
         blocks.append(Table(words("operations.step_caption"), _columns(words), [cells]))
     blocks += _speed(each, words)
@@ -91,15 +91,15 @@ def operations(each: Material, networks: Mapping[str, Description], words: Words
 
 
 def _columns(words: Words) -> list[Column]:
-    return [Column(words("column.function")), *(Column(words(f"operations.{name}"), True) for name in OPERATIONS)]
+    return [Column(words("column.function")), *(Column(words(f"operations.{name}"), True) for name in _OPERATIONS)]
 
 
 def _by_layer(described: Description, label: str, words: Words) -> Table:
     rows = []
     for layer in described.layers:
-        counts = [getattr(layer.ops, name) for name in OPERATIONS]
+        counts = [getattr(layer.ops, name) for name in _OPERATIONS]
         rows.append([Cell(f"{layer.label} {layer.type}", layer.n), *(Cell(words.count(n), n) for n in counts)])
-    foot = [Cell(words("column.total")), *(Cell(words.count(getattr(described.ops, name))) for name in OPERATIONS)]
+    foot = [Cell(words("column.total")), *(Cell(words.count(getattr(described.ops, name))) for name in _OPERATIONS)]
     return Table(
         words("operations.caption", label=label), _columns(words), rows, sortable=True, folded=len(rows) > 12, foot=foot
     )

@@ -62,7 +62,7 @@ def sections(variants: Variants, words: Words, scans: Sequence[Scan]) -> list[Se
     blocks: list[Block] = [Paragraph(words("variants.intro")), table(variants, words)]
     if lost := unfinished(variants, words):
         blocks += [Note(words.several("variants.unfinished", len(lost.rows))), lost]
-    return [Section("variants", words("variants.title"), blocks), *(scan_section(variants, s, words) for s in scans)]
+    return [Section("variants", words("variants.title"), blocks), *(_scan_section(variants, s, words) for s in scans)]
 
 
 def table(variants: Variants, words: Words) -> Table:
@@ -134,7 +134,7 @@ def unfinished(variants: Variants, words: Words) -> Table | None:
 # -- scans ------------------------------------------------------------------------------------------------------------
 
 
-def scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
+def _scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
     """The values of the scan's options, their figures, and how they go together."""
     folders = {run.folder.resolve() for run in scan.run_folders()}
     own = Variants([m for m in variants.found if m.run.folder.resolve() in folders])
@@ -147,7 +147,7 @@ def scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
     scored = [(values, mean) for values, g in points if (mean := own.mean(g)) is not None]
     if scored:
         # Of two options the map shows all there is; of more (or one), the lines do.
-        blocks += [heat_map(own, scan, points, names, words)] if len(scan.fields) == 2 else []
+        blocks += [_heat_map(own, scan, points, names, words)] if len(scan.fields) == 2 else []
         blocks.append(parallel(own, scan, scored, names, words))
     blocks.append(_scan_table(own, points, names, words))
     return Section(f"scan-{scan.name}", words("scan.title", name=scan.name), blocks)
@@ -186,7 +186,7 @@ def _ordered(values: Sequence[Any]) -> list[Any]:
     return sorted(unique) if all(is_finite(v) for v in unique) else unique
 
 
-def heat_map(
+def _heat_map(
     own: Variants, scan: Scan, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Words
 ) -> Table:
     """The mean for each pair of values of a scan of two options, shaded by it."""
