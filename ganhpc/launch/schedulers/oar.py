@@ -210,21 +210,32 @@ class Oar(Scheduler):
         return foreseen(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        found = {id: Job(id, JobState.UNKNOWN) for id in ids}
-        if ids:
-            answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS)
-            try:
-                known = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else []
-            except ValueError:
-                known = []
-            found |= {job.id: self._judged(job) for job in known if job.id in found}
-        return found
+        known = {id: self._judged(job) for id, job in self._known(ids).items()}
+        return {id: known.get(id, Job(id, JobState.UNKNOWN)) for id in ids}
+
+    def _known(self, ids: Sequence[str]) -> dict[str, Job]:
+        """What oarstat tells of the jobs `ids`; none that it does not know."""
+        answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS) if ids else None
+        try:
+            known = [job_of(tree) for tree in trees(answer.out)] if answer and answer.code == 0 else []
+        except ValueError:
+            known = []
+        return {job.id: job for job in known if job.id in ids}
 
     def ended_since(self, moment: float) -> list[Job]:
         begin, end = (local(dt.datetime.fromtimestamp(t, dt.UTC)) for t in (moment, time.time() + 60))
         answer = ask(["oarstat", "--gantt", f"{begin}, {end}", "-J"], SECONDS)
-        jobs = ended_in_gantt(answer.out, user_name()) if answer.code == 0 else []
-        return [job for job in jobs if (job.end or moment + 1) > moment]
+        try:
+            if answer.code != 0:
+                raise ValueError(_why(answer))
+            jobs = ended_in_gantt(answer.out, user_name())
+        except ValueError as why:
+            raise UserError(
+                f"OAR doesn't say which of your jobs ended today ({why}), and the day quota counts them: try again in a minute."
+            ) from None
+        exact = self._known([job.id for job in jobs if job.end == (job.start or 0.0) + (job.walltime or 0.0)])
+        jobs = [exact.get(job.id, job) for job in jobs]
+        return [job for job in jobs if job.start and (job.end or moment + 1) > moment]
 
     def _judged(self, job: Job) -> Job:
         """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""

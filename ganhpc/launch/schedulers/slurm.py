@@ -249,11 +249,14 @@ class Slurm(Scheduler):
                 SECONDS,
                 {"SLURM_TIME_FORMAT": "%s"},
             )
+            if answer.code != 0 and not re.search("accounting storage is disabled", answer.err, re.I):
+                raise UserError(_NO_ENDED.format(_why(answer)))
             found = {job.id: job for line in answer.out.splitlines() if (job := _accounted(line))}
         # Accounting hears of an end a little later than the controller.
         answer = self._squeue("-t", "all", "-u", user_name())
-        if answer.code == 0:
-            found |= {job.id: job for line in answer.out.splitlines() if (job := _job(line))}
+        if answer.code != 0:
+            raise UserError(_NO_ENDED.format(_why(answer)))
+        found |= {job.id: job for line in answer.out.splitlines() if (job := _job(line))}
         return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
 
     def _squeue(self, *words: str) -> Answer:
@@ -266,6 +269,11 @@ class Slurm(Scheduler):
         answer = ask(["scancel", job], SECONDS)
         if answer.code != 0 and "Invalid job id" not in answer.err:
             raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+_NO_ENDED = (
+    "Slurm doesn't say which of your jobs ended today ({}), and the day quota counts them: try again in a minute."
+)
 
 
 def _conditions(request: JobRequest) -> str:

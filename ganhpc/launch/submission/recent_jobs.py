@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +24,28 @@ _KEPT_SECONDS = 3 * 86_400
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job as it was planned: its id, start (seconds since 1970) and walltime."""
+    """A job as it was planned: its id, start (seconds since 1970) and walltime, its cluster and its tag.
+
+    Numbers are given again: by another cluster, and by the same one once its database was made anew.
+    """
 
     id: str
     start: float
     seconds: float
+    cluster: str = ""
+    tag: str = ""
+
+    def is_told(self, known: Mapping[str, Job]) -> bool:
+        """Whether it is one of the jobs that the scheduler tells of, by their numbers."""
+        job = known.get(self.id)
+        return job is not None and (not job.tag or not self.tag or job.tag == self.tag)
 
 
 def add(scheduler: str, job: Submitted) -> None:
     """Note a job; older ones than some days are forgotten. A full disk is no reason to give a job up."""
     kept = [each for each in _read(_file(scheduler)) if each.start > time.time() - _KEPT_SECONDS]
     with suppress(UserError, OSError), atomic_open(_file(scheduler), durable=False) as file:
-        file.write("".join(json.dumps([each.id, each.start, each.seconds]) + "\n" for each in (*kept, job)).encode())
+        file.write("".join(json.dumps(dataclasses.astuple(each)) + "\n" for each in (*kept, job)).encode())
 
 
 def ended_today(
@@ -44,16 +55,20 @@ def ended_today(
     if policy.day_quota is None or not scheduler.found.here:
         return []
     midnight = dt.datetime.combine(now.astimezone(tz).date(), dt.time(), tz).timestamp()
-    found = {job.id: job for job in scheduler.ended_since(midnight)}
-    known = {*found, *(job.id for job in queue)}
-    noted = {each.id: each for each in _read(_file(scheduler.name)) if each.id not in known}
-    for id, job in scheduler.jobs(list(noted)).items() if noted else ():
-        planned = noted[id]
-        if job.start is None and not job.native and planned.start + planned.seconds > midnight:
-            found[id] = Job(id, job.state, start=planned.start, end=planned.start + planned.seconds)
+    ended = list(scheduler.ended_since(midnight))
+    known = {job.id: job for job in (*queue, *ended)}
+    here = scheduler.origin.cluster
+    mine = (each for each in _read(_file(scheduler.name)) if not each.cluster or not here or each.cluster == here)
+    noted = [each for each in mine if not each.is_told(known)]
+    told = scheduler.jobs([each.id for each in noted]) if noted else {}
+    for each in noted:
+        job = told[each.id]
+        # One that is forgotten, or whose number is another job's by now, counts as planned.
+        if not job.native or not each.is_told(told):
+            ended.append(Job(each.id, job.state, start=each.start, end=each.start + each.seconds))
         elif job.start is not None and not job.state.alive:
-            found[id] = job
-    return [busy for job in found.values() if (busy := _busy(job, now.timestamp(), midnight))]
+            ended.append(job)
+    return [busy for job in ended if (busy := _busy(job, now.timestamp(), midnight))]
 
 
 def _busy(job: Job, now: float, midnight: float) -> Busy | None:
@@ -75,6 +90,8 @@ def _read(path: Path) -> Iterator[Submitted]:
         return
     for line in lines:
         with suppress(ValueError, TypeError, OverflowError):
-            id, start, seconds = parse_json(line)
-            if isinstance(id, str) and 0 < float(start) < 4e9 and 0 < float(seconds) < 1e8:
-                yield Submitted(id, float(start), float(seconds))
+            id, start, seconds, *more = parse_json(line)
+            cluster, tag = more or ("", "")  # older versions wrote neither
+            texts = all(isinstance(text, str) for text in (id, cluster, tag))
+            if texts and 0 < float(start) < 4e9 and 0 < float(seconds) < 1e8:
+                yield Submitted(id, float(start), float(seconds), cluster, tag)

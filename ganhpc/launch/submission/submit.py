@@ -140,7 +140,9 @@ def send(
             raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
         sent.append(taken)
         submission_record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
-        recent_jobs.add(submission.scheduler.name, Submitted(taken.id, slot.start.timestamp(), job.seconds))
+        cluster = submission.scheduler.origin.cluster
+        noted = Submitted(taken.id, slot.start.timestamp(), job.seconds, cluster, job.tag)
+        recent_jobs.add(submission.scheduler.name, noted)
     return sent
 
 

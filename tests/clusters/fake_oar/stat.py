@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from tests.clusters.fake_oar import resources, simulate
-from tests.clusters.fake_oar.state import ENDED, Job, State, date
+from tests.clusters.fake_oar.state import ENDED, Job, State, date, instant
 from tests.clusters.fake_oar.words import NotImitated, Refused
 
 LETTERS = {"Waiting": "W", "Hold": "H", "Running": "R", "Terminated": "T", "Error": "E"}
@@ -24,6 +24,8 @@ def main(state: State, words: list[str]) -> int:
     if "V" in flags:
         print("OAR version : 2.5.9 (Canicule)")
         return 0
+    if span := next((flag.removeprefix("gantt ") for flag in flags if flag.startswith("gantt ")), ""):
+        return _gantt(state, span)
     if name := next((flag.removeprefix("sql ") for flag in flags if flag.startswith("sql ")), ""):
         jobs = [job for job in state.all_jobs() if job["name"] == name]
     elif numbers:
@@ -53,6 +55,24 @@ def _named(condition: str) -> str:
     return found[1]
 
 
+def _gantt(state: State, span: str) -> int:
+    """The jobs of everybody that hold resources between two moments."""
+    bounds = [moment.strip() for moment in span.split(",")]
+    if len(bounds) != 2 or not all(re.fullmatch(r"[\d-]+ [\d:]+", bound) for bound in bounds):
+        raise Refused(1, "Bad syntax for --gantt")
+    begin, end = map(instant, bounds)
+    jobs = {
+        str(job["id"]): {
+            "job_id": job["id"], "job_name": job["name"], "state": job["state"], "user": job["user"], "walltime": job["walltime"],
+            "start_time": job["start"], "stop_time": job["stop"] or job["start"] + job["walltime"], "resource_id": job["resources"],
+        }
+        for job in state.all_jobs()
+        if job["begun"] and job["start"] < end and (not job["stop"] or job["stop"] >= begin)
+    }  # fmt: skip
+    _dump({"jobs": jobs, "resources": [], "dead_resources": {}}, 2)
+    return 0
+
+
 def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
     """Flags, job numbers and user; short options may be joined, and -j and -u take a value or none."""
     names = {"full": "f", "state": "s", "events": "e", "json": "J", "version": "V", "job": "j", "user": "u"}
@@ -63,6 +83,9 @@ def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
             name, _, given = word[2:].partition("=")
             if name == "sql":
                 flags.add(f"sql {_named(given or rest.pop(0))}")
+                continue
+            if name == "gantt":
+                flags.add(f"gantt {given or rest.pop(0)}")
                 continue
             if name not in names:
                 raise Refused(1, f"Unknown option: {name}")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Site, state_folder
+from ganhpc.core.subprocesses import Answer
+from ganhpc.core.whoami import user_name
 from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.schedulers import oar, slurm
 from ganhpc.launch.schedulers.base import Found, Job, JobState
 from ganhpc.launch.schedulers.oar_output import ended_in_gantt
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -101,6 +107,24 @@ def test_without_accounting_the_launchers_own_notes_count(cluster: Cluster, tmp_
     assert first_minutes(cluster, tmp_path) == 240, "counted once"
 
 
+def test_a_number_that_was_given_again_is_not_the_noted_job(cluster: Cluster, tmp_path: Path) -> None:
+    """After the scheduler's database was made anew, or on another cluster, the same number is another job's."""
+    (tmp_path / "quota.toml").write_text(QUOTA + 'min_slot = "1m"\n')
+    here = cluster.origin.cluster
+    recent_jobs.add("slurm", Submitted("5", at("23T11:00"), 120.0, here, "mine"))
+    other = Job("5", JobState.ENDED, "COMPLETED", tag="other", start=at("23T10:00"), end=at("23T10:01"))
+    cluster.told = (other,)
+    assert first_minutes(cluster, tmp_path) == 120, "both count"
+    cluster.told, cluster.known = (), (other,)
+    assert first_minutes(cluster, tmp_path) == 180, "the noted one as planned"
+    with (state_folder() / "submitted-slurm.jsonl").open("a") as file:
+        file.write(json.dumps(["6", at("23T11:00"), 60.0, f"not {here}", "mine"]) + "\n")
+    cluster.__dict__["origin"] = dataclasses.replace(cluster.origin, cluster=here or "here")
+    assert first_minutes(cluster, tmp_path) == 180, "a quota is one cluster's"
+    cluster.__dict__["origin"] = dataclasses.replace(cluster.origin, cluster="")
+    assert first_minutes(cluster, tmp_path) == 120, "where the cluster can't be told, all that is noted counts"
+
+
 def test_damaged_notes_count_for_nothing(cluster: Cluster, tmp_path: Path) -> None:
     file = state_folder() / "submitted-slurm.jsonl"
     file.write_text('[]\nx\n["1", "a", 2]\n["1", 1e400, 60]\n[1, 2, 3]\n{"a": 1}\n["1", [], {}]\n')
@@ -117,4 +141,61 @@ def test_oars_gantt_is_read_with_the_users_own_jobs_only() -> None:
     assert [(job.id, job.start, job.end) for job in found] == [("1", 1000, 1060)]
     listed = json.dumps({"jobs": [{"id": 1, **one}]})
     assert [job.id for job in ended_in_gantt(listed, "me")] == ["1"]
-    assert ended_in_gantt("nonsense", "me") == [] and ended_in_gantt("{", "me") == []
+    assert ended_in_gantt('{"jobs" : {}, "resources" : []}', "me") == []
+    for unsure in ("", "nonsense", "{", "{}", '{"jobs" : {"1"', '{"jobs" : 3}'):
+        with pytest.raises(ValueError, match="JSON"):
+            ended_in_gantt(unsure, "me")
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, module: ModuleType, found: dict[str, Answer]) -> None:
+    """Answer the scheduler's commands; each by the first key that is part of its words."""
+
+    def ask(words: list[str], seconds: float, env: object = None) -> Answer:
+        return next((answer for key, answer in found.items() if key in " ".join(words)), Answer(0, "", ""))
+
+    monkeypatch.setattr(module, "ask", ask)
+
+
+def test_a_job_that_has_just_ended_counts_for_what_it_took_and_not_for_its_walltime(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Until OAR's scheduler has looked again, its drawing has the foreseen end."""
+    me = user_name()
+    drawn = {"state": "Terminated", "start_time": 1000, "stop_time": 1300, "walltime": 300, "user": me}
+    exact = {"state": "Terminated", "startTime": 1000, "stopTime": 1005, "walltime": 300, "job_user": me}
+    gantt, full = json.dumps({"jobs": {"7": drawn}}), json.dumps({"7": exact})
+    answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(0, full, "")})
+    assert [(job.id, job.start, job.end) for job in oar.Oar(Site()).ended_since(500.0)] == [("7", 1000, 1005)]
+    answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(None, "", "")})
+    assert [job.end for job in oar.Oar(Site()).ended_since(500.0)] == [1300], "unsure: never less than it took"
+
+
+@pytest.mark.parametrize(
+    "answer", [Answer(None, "", ""), Answer(1, "", "no database"), Answer(0, "", ""), Answer(0, '{"jobs" : {', "")]
+)
+def test_oars_unsure_answer_is_not_read_as_nothing_used(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    answers(monkeypatch, oar, {"--gantt": answer})
+    with pytest.raises(UserError, match="doesn't say which of your jobs ended today .*day quota.*try again"):
+        oar.Oar(Site()).ended_since(500.0)
+
+
+@pytest.mark.parametrize(
+    ("sacct", "squeue", "sure"),
+    [
+        (Answer(1, "", "sacct: error: slurm_persist_conn_open: failed to open persistent connection: Connection refused"), Answer(0, "", ""), False),
+        (Answer(None, "", ""), Answer(0, "", ""), False),
+        (Answer(0, "", ""), Answer(1, "", "slurm_load_jobs error: Unable to contact slurm controller"), False),
+        (Answer(1, "", "Slurm accounting storage is disabled"), Answer(0, "", ""), True),
+        (Answer(0, "", ""), Answer(0, "", ""), True),
+    ],
+)  # fmt: skip
+def test_slurms_unsure_answer_is_not_read_as_nothing_used(
+    monkeypatch: pytest.MonkeyPatch, sacct: Answer, squeue: Answer, sure: bool
+) -> None:
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    answers(monkeypatch, slurm, {"sacct": sacct, "squeue": squeue})
+    if sure:
+        assert Slurm(Site()).ended_since(500.0) == []
+        return
+    with pytest.raises(UserError, match="doesn't say which of your jobs ended today .*day quota.*try again"):
+        Slurm(Site()).ended_since(500.0)
