@@ -24,11 +24,15 @@ class Hung:
 
 
 class Again:
-    """A training of unknown length, which OAR is to send again."""
+    """A training of unknown length, which OAR is to send again.
+
+    Its job is longer than a session of tests: one that ends by itself every few minutes ends the chain where a busy machine saves late.
+    """
 
     def __init__(self, cluster: Oar, checkout: Path):
         self.user = User("oar", cluster, checkout, "again")
-        self.run = self.user.launch(*ENDLESS, policy="free")
+        (self.user.folder / "long.toml").write_text('max_job = "2h"\ngap = "2s"\nmin_slot = "10s"\n')
+        self.run = self.user.launch("--epochs", "20000", policy="long")
         self.user.trains(self.run)
 
 

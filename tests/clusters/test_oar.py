@@ -16,7 +16,7 @@ import pytest
 from tests.clusters import oar
 from tests.clusters.chain import Chain
 from tests.clusters.early import Again, Held, Hung, edge, plan
-from tests.clusters.machine import wait_until
+from tests.clusters.machine import ClusterError, wait_until
 from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, gone, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hung", "oar_again", "oar_held")]
@@ -140,16 +140,21 @@ def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(oar_again: Again) -
     job = user.jobs(run)[0]["job_id"]
     started = facts(user, job)["startTime"]
     wait_until(lambda: time.time() - started > 75, 120, "more than a minute of the job", pause=1)
-    ask(user, "oardel", "-c", job)  # its walltime may have been first, with the same effect
+    assert "resumed at step" not in (run / "log.txt").read_text()
+    ask(user, "oardel", "-c", job)
 
     def resumed() -> bool:
         user.cluster.nudge()  # type: ignore[union-attr]
         return "resumed at step" in (run / "log.txt").read_text()
 
-    wait_until(resumed, 600, "the job that OAR sent again", pause=1)
-    assert facts(user, job)["exit_code"] == 99 << 8
-    seen = user.wait(run, ("running",))
-    assert [known["id"] for known in seen["jobs"]] != [job]
+    try:
+        wait_until(resumed, 600, "the job that OAR sent again", pause=1)
+        assert facts(user, job)["exit_code"] == 99 << 8
+        seen = user.wait(run, ("running",))
+    except ClusterError as error:
+        raise ClusterError(f"{error}\n{ask(user, 'oarstat', '-f')}\n{(run / 'log.txt').read_text()[-3000:]}") from None
+    (known,) = seen["jobs"]
+    assert int(known["id"]) > int(job)
     user.run("cancel", run.name)  # or OAR would send it again and again, in the way of those who want to be alone
 
 

@@ -150,7 +150,7 @@ def test_oars_gantt_is_read_with_the_users_own_jobs_only() -> None:
 def answers(monkeypatch: pytest.MonkeyPatch, module: ModuleType, found: dict[str, Answer]) -> None:
     """Answer the scheduler's commands; each by the first key that is part of its words."""
 
-    def ask(words: list[str], seconds: float, env: object = None) -> Answer:
+    def ask(words: list[str], *_: object) -> Answer:
         return next((answer for key, answer in found.items() if key in " ".join(words)), Answer(0, "", ""))
 
     monkeypatch.setattr(module, "ask", ask)
@@ -175,7 +175,7 @@ def test_a_job_that_has_just_ended_counts_for_what_it_took_and_not_for_its_wallt
 )
 def test_oars_unsure_answer_is_not_read_as_nothing_used(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     answers(monkeypatch, oar, {"--gantt": answer})
-    with pytest.raises(UserError, match="doesn't say which of your jobs ended today .*day quota.*try again"):
+    with pytest.raises(UserError, match=r"doesn't say which of your jobs ended today .*day quota.*try again"):
         oar.Oar(Site()).ended_since(500.0)
 
 
@@ -197,5 +197,5 @@ def test_slurms_unsure_answer_is_not_read_as_nothing_used(
     if sure:
         assert Slurm(Site()).ended_since(500.0) == []
         return
-    with pytest.raises(UserError, match="doesn't say which of your jobs ended today .*day quota.*try again"):
+    with pytest.raises(UserError, match=r"doesn't say which of your jobs ended today .*day quota.*try again"):
         Slurm(Site()).ended_since(500.0)
