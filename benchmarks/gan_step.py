@@ -111,8 +111,8 @@ def ours(task: Any) -> Iterator[None]:
 @click.option("--precision", default="auto", help="auto, fp32 or bf16, of ours")
 def main(repeats: int, steps: int, batch_size: int, precision: str) -> None:
     """Measure in turn and print the ratio."""
-    peers = Distributed.start("auto")
-    cuda = peers.device.type == "cuda"
+    process_group = Distributed.start("auto")
+    cuda = process_group.device.type == "cuda"
     steps, batch_size = steps or (100 if cuda else 2), batch_size or (128 if cuda else 16)
     with tempfile.TemporaryDirectory() as folder:
         os.environ[VARIABLE] = str(Path(folder) / "cache")
@@ -120,11 +120,11 @@ def main(repeats: int, steps: int, batch_size: int, precision: str) -> None:
         make_pictures(pictures)
         experiment = PRESETS["tutorial"].replace(data=str(pictures), batch_size=batch_size, precision=precision)
         images = registry.load(DataRequest(str(pictures), image_size=64))
-        task: Any = dcgan.build(experiment, base.Context(images, peers))
-        task.wrap(peers.wrap)
-        theirs = tutorial(pictures, batch_size, copy.deepcopy(task.modules), peers.device)
+        task: Any = dcgan.build(experiment, base.Context(images, process_group))
+        task.wrap(process_group.wrap)
+        theirs = tutorial(pictures, batch_size, copy.deepcopy(task.modules), process_group.device)
         loops = {"tutorial": theirs, "ours": ours(task)}
-        wait = synchronizer(peers.device)
+        wait = synchronizer(process_group.device)
         pieces = {
             name: lambda loop=loop: 1000 * seconds_each(lambda: next(loop), steps, wait) for name, loop in loops.items()
         }

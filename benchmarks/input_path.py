@@ -25,8 +25,8 @@ from ganhpc.train.runtime.distributed import Distributed
 def main(repeats: int, batch_size: int, images: int, device: str) -> None:
     """Measure in turn and print the ratio."""
     data = load(DataRequest("synthetic", train_images=images))
-    peers = Distributed.start(device)
-    found = input_path.compare(data, peers.device, batch_size=batch_size, repeats=repeats, passes=5)
+    process_group = Distributed.start(device)
+    found = input_path.compare(data, process_group.device, batch_size=batch_size, repeats=repeats, passes=5)
     print(f"{machine()}, batches of {batch_size}, n = {repeats}; images/s:")
     for name, value in found["images_per_second"].items():
         print(f"  {name:<22} {value['mean']:,.0f} ± {value['std'] or 0:,.0f}")

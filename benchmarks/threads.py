@@ -43,10 +43,10 @@ def measure(way: str, steps: int, batch_size: int) -> dict[str, float]:
     from jobs.cifar import Cifar
 
     keep_freed_memory()
-    peers = Distributed(0, 1, torch.device("cpu"))
+    process_group = Distributed(0, 1, torch.device("cpu"))
     torch.set_num_threads(found.now if found else 1 if way == "one" else len(os.sched_getaffinity(0)))
     images = registry.load(DataRequest("synthetic", train_images=2 * batch_size))
-    step = steps_of(Cifar().replace(net="compact", batch_size=batch_size, precision="fp32"), images, peers)
+    step = steps_of(Cifar().replace(net="compact", batch_size=batch_size, precision="fp32"), images, process_group)
     step()
     took = []
     for _ in range(steps):

@@ -112,23 +112,25 @@ def forever(steps: Any) -> Iterator[None]:
 @click.option("--compile", "compiled", is_flag=True, help="compile ours, as runs of ten minutes on a GPU do")
 def main(repeats: int, steps: int, batch_size: int, images: int, net: str, device: str, compiled: bool) -> None:
     """Measure in turn and print the ratios."""
-    peers = Distributed.start(device)
-    cuda = peers.device.type == "cuda"
+    process_group = Distributed.start(device)
+    cuda = process_group.device.type == "cuda"
     if not cuda:
         keep_freed_memory()  # for all three loops: they share this process
     steps = steps or (100 if cuda else 4)
     pictures = registry.load(DataRequest("synthetic", train_images=images))
     member = next(m for m in network_choice.FAMILY if m.name == net)
     experiment = Cifar().replace(net=member.net, batch_size=batch_size, **member.fields)
-    ours = steps_of(experiment, pictures, peers, compile=compiled)
+    ours = steps_of(experiment, pictures, process_group, compile=compiled)
     same = copy.deepcopy(ours.task.modules["net"]).to(memory_format=torch.contiguous_format)
-    workers = best_workers(pictures, peers.device, batch_size)
+    workers = best_workers(pictures, process_group.device, batch_size)
     loops = {
-        "plain": plain(copy.deepcopy(same), endless(pictures, batch_size, workers, pin=False), peers.device),
-        "reference": reference(copy.deepcopy(same), endless(pictures, batch_size, workers, pin=cuda), peers.device),
+        "plain": plain(copy.deepcopy(same), endless(pictures, batch_size, workers, pin=False), process_group.device),
+        "reference": reference(
+            copy.deepcopy(same), endless(pictures, batch_size, workers, pin=cuda), process_group.device
+        ),
         "ours": forever(ours),
     }
-    wait = synchronizer(peers.device)
+    wait = synchronizer(process_group.device)
     pieces = {
         name: lambda loop=loop: 1000 * seconds_each(lambda: next(loop), steps, wait) for name, loop in loops.items()
     }

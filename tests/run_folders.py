@@ -49,12 +49,12 @@ def stopped(runs: Path, state: str, reason: str = "", **fields: Any) -> Run:
     """A run whose trainer last said that it is in `state`, half of the way."""
     run = Run.open(runs, Cifar.from_preset("default").replace(**fields))
     last = {"epoch": 6.0, "test_accuracy": 0.25, "lr": 1e-9}
-    standing = {
+    run_status = {
         "seconds": 150.0,
         "epoch": 6.0,
         "epochs_planned": 12.0,
         "images_per_second": 1000.0,
         "headline": "test_accuracy",
     }
-    write_json(run.status_json, {"state": state, "reason": reason, **standing, "last": last}, durable=False)
+    write_json(run.status_json, {"state": state, "reason": reason, **run_status, "last": last}, durable=False)
     return run

@@ -55,7 +55,7 @@ _LENGTHS = {"stride", "padding", "dilation", "output_padding", "output_size"}
 
 
 @dataclass(frozen=True)
-class _Column:
+class _NetworkColumn:
     header: str
     cell: Callable[[Function], Text | str]
     total: Callable[[Description], str] = lambda _: ""
@@ -92,7 +92,7 @@ def _headline(description: Description, title: str) -> Text:
     )
 
 
-def _table(description: Description, title: str, columns: Sequence[_Column]) -> Table:
+def _table(description: Description, title: str, columns: Sequence[_NetworkColumn]) -> Table:
     table = Table(title=title, box=box.SIMPLE, padding=(0, 1, 0, 0), title_justify="left", title_style="bold cyan")
     table.show_footer = True
     for column in columns:
@@ -132,15 +132,18 @@ def _weight_cell(layer: Function) -> Text:
     return Text("\n".join(f"{label} {', '.join(shapes) or 'again'}" for label, shapes in by_label.items()))
 
 
-_LABEL = [_Column("Fn", lambda layer: layer.label), _Column("function", lambda layer: layer.type, lambda _: "total")]
-_MODULE = _Column("module", lambda layer: layer.name, style="dim")
+_LABEL = [
+    _NetworkColumn("Fn", lambda layer: layer.label),
+    _NetworkColumn("function", lambda layer: layer.type, lambda _: "total"),
+]
+_MODULE = _NetworkColumn("module", lambda layer: layer.name, style="dim")
 _FUNCTION = [
     _LABEL[0],
-    _Column("function", _function_cell, lambda _: "total"),
-    _Column("reads", lambda layer: " ".join(layer.inputs), at_most=11),
-    _Column("gives Xn", _output_cell, style="cyan"),
-    _Column("weights Wn", _weight_cell),
-    _Column("parameters", lambda layer: _count(layer.params), lambda d: f"{_all_parameters(d):,}", number=True),
+    _NetworkColumn("function", _function_cell, lambda _: "total"),
+    _NetworkColumn("reads", lambda layer: " ".join(layer.inputs), at_most=11),
+    _NetworkColumn("gives Xn", _output_cell, style="cyan"),
+    _NetworkColumn("weights Wn", _weight_cell),
+    _NetworkColumn("parameters", lambda layer: _count(layer.params), lambda d: f"{_all_parameters(d):,}", number=True),
 ]
 
 
@@ -148,11 +151,11 @@ def _all_parameters(description: Description) -> int:
     return sum(layer.params for layer in description.layers)
 
 
-def _operation_columns(total: Operations) -> Iterator[_Column]:
+def _operation_columns(total: Operations) -> Iterator[_NetworkColumn]:
     for header, name in (("additions", "add"), ("multiplies", "mul"), ("maximums", "max"), ("other", "other")):
         if name != "other" or total.other:
-            yield _Column(header, *_cells(name), number=True)
-    yield _Column("total", *_cells("total"), number=True)
+            yield _NetworkColumn(header, *_cells(name), number=True)
+    yield _NetworkColumn("total", *_cells("total"), number=True)
 
 
 def _cells(name: str) -> tuple[Callable[[Function], Text | str], Callable[[Description], str]]:

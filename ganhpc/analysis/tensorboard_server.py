@@ -17,7 +17,7 @@ from ganhpc.core.files import read_json
 from ganhpc.core.whoami import user_name
 from ganhpc.runs import tensorboard_hparams
 from ganhpc.runs.definition_fields import differing, fields_of, options_of
-from ganhpc.runs.figures import Place, keys_of, named_in
+from ganhpc.runs.figures import ShownIn, keys_of, named_in
 from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_protocol import die_with_parent
 
@@ -91,9 +91,9 @@ def _metrics_of(folders: Iterable[Path]) -> list[str]:
     for folder in folders:
         last = _read(folder / "status.json").get("last")
         found |= {f"epoch/{name}" for name in last} if isinstance(last, dict) else set()
-        measured = named_in(Place.HPARAMS_END, _read(folder / "result.json"))
+        measured = named_in(ShownIn.HPARAMS_END, _read(folder / "result.json"))
         found |= {f"final/{name}" for name in measured}
-    order = [f"epoch/{name}" for name in keys_of(Place.HPARAMS) if f"epoch/{name}" in found]
+    order = [f"epoch/{name}" for name in keys_of(ShownIn.HPARAMS) if f"epoch/{name}" in found]
     return order + sorted(tag for tag in found if tag.startswith("final/"))
 
 

@@ -16,7 +16,7 @@ class UserError(Exception):
     exit_code = 2
 
 
-class Busy(UserError):
+class BusyError(UserError):
     """Another live process holds what was asked for (a run folder, the submission lock)."""
 
     exit_code = 3

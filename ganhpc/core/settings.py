@@ -64,7 +64,7 @@ def whole(value: Any) -> int:
 
 
 @dataclass(frozen=True)
-class Site:
+class Settings:
     """The settings, a field a key of the file, with the reader of its value. None: the file doesn't say."""
 
     path: Path | None = None
@@ -152,7 +152,7 @@ class Site:
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     key: hint.__metadata__[0]
-    for key, hint in get_type_hints(Site, include_extras=True).items()
+    for key, hint in get_type_hints(Settings, include_extras=True).items()
     if hasattr(hint, "__metadata__")
 }
 """Key of the file -> reader of its value."""
@@ -177,7 +177,7 @@ def runs_option(runs: Path) -> str:
     return "" if usual.resolve() == runs.resolve() else f" --runs {shell_word(runs)}"
 
 
-def load() -> Site:
+def load() -> Settings:
     """The settings of the first file that exists; none of them where there is no file.
 
     Raises UserError where $GANHPC_CONFIG names no file, or a file can't be read, has an unknown key or a bad value.
@@ -186,10 +186,10 @@ def load() -> Site:
     found = next((path for path in candidates if path.exists() and not path.is_dir()), None)
     if found is None and _VARIABLE in os.environ and os.environ[_VARIABLE]:
         raise UserError(f"${_VARIABLE} names {candidates[0]}, which is not a file: write it, or `unset {_VARIABLE}`.")
-    return read(found) if found else Site()
+    return read(found) if found else Settings()
 
 
-def read(path: Path) -> Site:
+def read(path: Path) -> Settings:
     """The settings in `path`. A folder that is not absolute counts from the file's own. Raises UserError (see `load`)."""
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -199,7 +199,7 @@ def read(path: Path) -> Site:
         raise UserError(
             f'the configuration {path} is not valid TOML: {error}. A line reads: runs = "~/runs"'
         ) from error
-    return dataclasses.replace(Site(path), **{key: _value(path, key, value) for key, value in table.items()})
+    return dataclasses.replace(Settings(path), **{key: _value(path, key, value) for key, value in table.items()})
 
 
 def _value(path: Path, key: str, value: Any) -> Any:

@@ -33,7 +33,7 @@ from ganhpc.runs import job_deadline as bound
 from ganhpc.runs.job_claim import Claim, Job
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
-from ganhpc.runs.run_folder import STALE_SECONDS, Run, Standing, State
+from ganhpc.runs.run_folder import STALE_SECONDS, Run, RunStatus, State
 from ganhpc.runs.trainer_protocol import (
     DIE_WITH_PARENT,
     EXIT_FAULT,
@@ -165,9 +165,9 @@ class Segment:
     def _go_on(self, step: int, *, fault: bool = False) -> int:
         """End a segment whose run is not done. Where nothing else is submitted for it, the scheduler is to send this job again,
         unless it got nowhere or was asked to stop."""
-        standing = self.run.standing()
-        wanted = self.again and self.rank == 0 and self.scheduler and standing.state is State.RESUMABLE
-        further = self._ran_out(standing) and (standing.status.get("step") or 0) > step
+        run_status = self.run.run_status()
+        wanted = self.again and self.rank == 0 and self.scheduler and run_status.state is State.RESUMABLE
+        further = self._ran_out(run_status) and (run_status.status.get("step") or 0) > step
         # The trainer counts faults that get nowhere, and calls the run crashed after some.
         if wanted and (further or fault):
             assert self.scheduler
@@ -175,11 +175,11 @@ class Segment:
             return int(self.scheduler.go_on())
         return 0
 
-    def _ran_out(self, standing: Standing) -> bool:
+    def _ran_out(self, run_status: RunStatus) -> bool:
         """Whether the trainer stopped since its job ends, and for no other reason."""
-        cause = standing.status.get("cause")
+        cause = run_status.status.get("cause")
         if cause is None:  # of a version that wrote none
-            return standing.reason.startswith((OLD_OUT_OF_TIME, OLD_ASKED))
+            return run_status.reason.startswith((OLD_OUT_OF_TIME, OLD_ASKED))
         return cause == StopCause.OUT_OF_TIME or (cause == StopCause.ASKED and self.passed_on and not self.told_to_end)
 
     def _wait_for_the_one_before(self) -> None:
@@ -191,13 +191,13 @@ class Segment:
 
     def _nothing_to_do(self) -> str:
         """Why this job of a chain has nothing to train, or an empty text."""
-        standing = self.run.standing()
-        if standing.state is State.DONE:
+        run_status = self.run.run_status()
+        if run_status.state is State.DONE:
             return "the run is done already: nothing to do"
-        mine = os.environ.get(LAUNCH) and standing.status.get("launch") == os.environ.get(LAUNCH)
-        if mine and standing.state in (State.CRASHED, State.REFUSED):
-            return f"an earlier job of this launch {standing.state} ({standing.reason}): not repeated"
-        if standing.state is State.CANCELLED:
+        mine = os.environ.get(LAUNCH) and run_status.status.get("launch") == os.environ.get(LAUNCH)
+        if mine and run_status.state in (State.CRASHED, State.REFUSED):
+            return f"an earlier job of this launch {run_status.state} ({run_status.reason}): not repeated"
+        if run_status.state is State.CANCELLED:
             return "the run was cancelled: nothing to do"
         if self._is_written_off():
             return "this job was written off elsewhere (`cancel --elsewhere`): nothing to do"

@@ -19,7 +19,7 @@ class _Better(Enum):
     LOWER = auto()
 
 
-class Place(Enum):
+class ShownIn(Enum):
     """Where a figure shows beside `results --json` and the table, which have all."""
 
     ROW = auto()
@@ -59,7 +59,7 @@ class _Figure:
     label: str = ""
     unit: str = ""
     better: _Better | None = None
-    places: frozenset[Place] = frozenset()
+    places: frozenset[ShownIn] = frozenset()
     table: int = 0
     beside: bool = False
     spread: bool = False
@@ -72,12 +72,14 @@ class _Figure:
         return key == self.key or (self.family and key.startswith((self.key, *filter(None, (self.prefix,)))))
 
 
-def _figure(key: str, label: str = "", unit: str = "", *places: Place, up: bool | None = None, **more: Any) -> _Figure:
+def _figure(
+    key: str, label: str = "", unit: str = "", *places: ShownIn, up: bool | None = None, **more: Any
+) -> _Figure:
     better = None if up is None else _Better.HIGHER if up else _Better.LOWER
     return _Figure(key, label, unit, better, frozenset(places), **more)
 
 
-_P = Place
+_P = ShownIn
 FIGURES = (
     _figure("test_accuracy", "accuracy", SHARE, _P.ROW, _P.COMPARED, _P.HPARAMS, up=True, table=1, spread=True, judged=1),
     _figure("test_accuracy_no_tta", "no TTA", SHARE, _P.ROW, _P.COMPARED, up=True, table=2, beside=True),
@@ -141,12 +143,12 @@ def find(key: str) -> _Figure | None:
     return _BY_KEY.get(key) or next((figure for figure in FIGURES if figure.fits(key)), None)
 
 
-def shown_in(place: Place) -> Iterator[_Figure]:
+def shown_in(place: ShownIn) -> Iterator[_Figure]:
     """The figures of a place, in order."""
     return (figure for figure in FIGURES if place in figure.places)
 
 
-def keys_of(place: Place, *, families: bool = False) -> tuple[str, ...]:
+def keys_of(place: ShownIn, *, families: bool = False) -> tuple[str, ...]:
     """Their keys: those of single figures, or the beginnings of names."""
     return tuple(figure.key for figure in shown_in(place) if figure.family is families)
 
@@ -157,7 +159,7 @@ def of_family(names: Iterable[str], key: str) -> list[str]:
     return [name for name in dict.fromkeys(names) if line.fits(name) and not name.endswith("deviation")]
 
 
-def named_in(place: Place, names: Any) -> list[str]:
+def named_in(place: ShownIn, names: Any) -> list[str]:
     """Of `names`, the figures of a place: in the catalogue's order, a family's in the order of `names`."""
     own = list(names)
     found = [name for figure in shown_in(place) for name in own if figure.fits(name)]

@@ -22,7 +22,7 @@ from enum import Enum
 from pathlib import Path
 
 from ganhpc.core import locks
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable
@@ -76,7 +76,7 @@ class State(str, Enum):
 
 
 @dataclass(frozen=True)
-class Standing:
+class RunStatus:
     """The state of a run and the sentence that explains it."""
 
     state: State
@@ -203,43 +203,43 @@ class Run:
         """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
         return any(self.checkpoints.glob("step-*.json"))
 
-    def standing(self) -> Standing:
+    def run_status(self) -> RunStatus:
         """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""
         status = self.status()
         try:
             found = self._standing(status)
         except Damaged as error:
-            found = Standing(State.REFUSED, f"damaged: {error}", status, damaged=True)
+            found = RunStatus(State.REFUSED, f"damaged: {error}", status, damaged=True)
         return replace(found, reason=printable(found.reason))
 
-    def _standing(self, status: Status) -> Standing:
+    def _standing(self, status: Status) -> RunStatus:
         if self.result() is not None:
-            return Standing(State.DONE, "", status)
+            return RunStatus(State.DONE, "", status)
         if self.is_held(status):
-            return Standing(State.RUNNING, status.get("reason", ""), status)
+            return RunStatus(State.RUNNING, status.get("reason", ""), status)
         read_json(self.experiment_json)
         asked = read_request(self.request_json)
         said, saved = _said(status), self.has_checkpoint()
         if asked.get("cancelled"):
-            return Standing(
+            return RunStatus(
                 State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
             )
         if asked.get("refused"):
-            return Standing(State.REFUSED, asked["refused"], status, refusal_source(asked))
+            return RunStatus(State.REFUSED, asked["refused"], status, refusal_source(asked))
         if said is None and saved:
-            return Standing(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
+            return RunStatus(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
-            return Standing(*_before_training(asked), status, job_failed=job_failed(asked))
+            return RunStatus(*_before_training(asked), status, job_failed=job_failed(asked))
         if said not in (State.RUNNING, State.DONE):
             stopped = said is State.RESUMABLE
             reason = stop_reason(status, asked) if stopped else status.get("reason", "")
-            return Standing(said, reason, status, job_failed=stopped and job_failed(asked))
+            return RunStatus(said, reason, status, job_failed=stopped and job_failed(asked))
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
         how = end_in_words(asked) if said is State.RUNNING else "its result is lost"
         failed = job_failed(asked)
         if saved:
-            return Standing(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
-        return Standing(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
+            return RunStatus(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
+        return RunStatus(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
 
     def is_held(self, status: Status | None = None) -> bool:
         """Whether a living trainer works in this folder, here or on another machine."""
@@ -290,12 +290,12 @@ class Run:
                 stop_requests.forget_old(self.folder)
             yield
 
-    def busy(self) -> Busy:
+    def busy(self) -> BusyError:
         """The error for whoever wants a run that is running."""
         status = self.status()
         known = "pid" in status and "host" in status
         where = f" (process {status['pid']} on {printable(status['host'])})" if known else ""
-        return Busy(
+        return BusyError(
             f"{self} is already running{where}: wait for it, stop it with Ctrl-C there, or start another with --new."
         )
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ganhpc.core.errors import Busy
+from ganhpc.core.errors import BusyError
 from ganhpc.core.files import write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import shell_word
@@ -50,7 +50,7 @@ def note_intent(
     with updated(run) as record:
         others = elsewhere(record, here) if here else []
         if others:
-            raise Busy(
+            raise BusyError(
                 f"{run} has just been submitted elsewhere: type `python launch.py status {shell_word(run.name)}`."
             )
         if about_to:

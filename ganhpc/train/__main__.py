@@ -163,7 +163,7 @@ class Process:
             return Doing.SAVING
         if trainer.saved_step == trainer.progress.step:
             return Doing.NOTHING_TO_LOSE
-        return Doing.STEPS if trainer.peers.world_size > 1 else trainer.doing
+        return Doing.STEPS if trainer.process_group.world_size > 1 else trainer.doing
 
     def _leave(self, reason: str) -> NoReturn:
         """In the watch's thread: the main thread does not end by itself."""
@@ -179,7 +179,7 @@ class Process:
         """Say the last words, through the pipe and into status.json."""
         last_words.say(state, reason)
         if _is_main():
-            self._status(state, reason, self.trainer.standing() if self.trainer else {})
+            self._status(state, reason, self.trainer.run_status() if self.trainer else {})
 
     def _status(self, state: State, reason: str, figures: dict[str, Any]) -> None:
         """Write the last status; where that fails too, the words have gone through the pipe and to the screen."""
@@ -195,33 +195,33 @@ class Process:
         from ganhpc.train.runtime.distributed import Distributed
 
         experiment = self.run.experiment()
-        peers = Distributed.start(experiment.resources.device, threads)
+        process_group = Distributed.start(experiment.resources.device, threads)
         try:
-            if peers.is_main:
+            if process_group.is_main:
                 previous = self.run.status()
                 write_status(self.run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
-            trainer = prepare(self.run, experiment, peers, self.begun)
+            trainer = prepare(self.run, experiment, process_group, self.begun)
             self.trainer = trainer
             try:
                 figures = trainer.fit()
             except Stopped as stopped:
                 last_words.say(State.RESUMABLE, stopped.reason)
-                if peers.is_main:
+                if process_group.is_main:
                     asked = self.run.stop_reason(trainer.bound.owner) is not None
                     cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
-                    self._status(State.RESUMABLE, stopped.reason, {**trainer.standing(), "cause": cause.value})
+                    self._status(State.RESUMABLE, stopped.reason, {**trainer.run_status(), "cause": cause.value})
                     print(
                         f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True
                     )
                 return EXIT_RESUMABLE
             result = write_outcome(self.run, trainer, figures)
-            if peers.is_main:
-                self._status(State.DONE, "", trainer.standing())
+            if process_group.is_main:
+                self._status(State.DONE, "", trainer.run_status())
                 print(f"done: {counted(result['epochs'], 'epoch')} in {result['train_seconds']:.1f} s", flush=True)
-            peers.barrier()
+            process_group.barrier()
             return 0
         finally:
-            peers.close()
+            process_group.close()
 
     def _hear_signals(self) -> None:
         """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat.

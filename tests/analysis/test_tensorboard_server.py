@@ -25,14 +25,14 @@ from ganhpc.runs.run_folder import Run
 from ganhpc.runs.tensorboard_hparams import End
 from ganhpc.scans import scan_record
 from ganhpc.scans.scan_record import Field, Scan
-from ganhpc.train.logging.tensorboard_writer import Curves
+from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
 from tests.conftest import ROOT
 from tests.run_folders import done, stopped
 
 
 def drawn(run: Run, accuracies: list[float], end: End | None) -> Run:
     """Event files for `run`: an evaluation every ten steps."""
-    curves = Curves(run, None)
+    curves = TensorBoardWriter(run, None)
     for k, accuracy in enumerate(accuracies):
         curves.scalars("epoch", 10 * k, {"test_accuracy": accuracy, "test_loss": 1 - accuracy})
     if end:

@@ -90,7 +90,7 @@ def test_kill_9_at_any_moment_then_the_same_command_ends_bit_identical(
     assert not Path(f"/proc/{trainer}").exists() or "Z" in Path(f"/proc/{trainer}/stat").read_text().split()[2], (
         "the trainer dies with its launcher"
     )
-    assert only_run(tmp_path).standing().state is State.RESUMABLE
+    assert only_run(tmp_path).run_status().state is State.RESUMABLE
     if whom == "session":
         assert "killed" in said and "to go on: python launch.py cifar" in said and "Traceback" not in said
     done = launch(*words, "--json")
@@ -114,7 +114,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(launch: Launch, tmp_pa
     assert child.returncode == 130
     (resume,) = [line for line in said.splitlines() if line.startswith("to go on: ")]
     assert resume == "to go on: python launch.py " + " ".join(LONG), "without --new"
-    assert only_run(tmp_path).standing().state is State.RESUMABLE
+    assert only_run(tmp_path).run_status().state is State.RESUMABLE
     saved = only_run(tmp_path).status()["step"]
     assert max(only_run(tmp_path).checkpoints.glob("*.pt")).stem == f"step-{saved:010d}"
 
@@ -158,7 +158,7 @@ def test_a_network_over_budget_is_refused_with_its_largest_layers(launch: Launch
     done = launch(*SMALL, "--epochs", "1", "--budget-params", "60k")
     assert done.returncode == 2
     assert "62,006" in done.stdout and "48,120" in done.stdout and "Traceback" not in done.stdout
-    assert only_run(tmp_path).standing().state is State.REFUSED
+    assert only_run(tmp_path).run_status().state is State.REFUSED
 
 
 @pytest.mark.slow

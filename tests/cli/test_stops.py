@@ -49,7 +49,7 @@ def test_ctrl_c_ends_the_command_within_seconds(tmp_path: Path, phase: str, proc
     (run,) = Run.all(tmp_path)
     assert "Traceback" not in said + (run.log.read_text() if run.log.exists() else "")
     if phase == "training":
-        assert run.standing().state is State.RESUMABLE
+        assert run.run_status().state is State.RESUMABLE
         assert "a checkpoint of step" in said or "everything up to now is saved" in said
 
 

@@ -18,7 +18,7 @@ from ganhpc.cli.launching import local_launch
 from ganhpc.core import settings, whoami
 from ganhpc.core.errors import UserError
 from ganhpc.core.scheduler_environment import KEPT, TAKEN, for_commands
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import ask
 from ganhpc.launch.schedulers.base import JobRequest
 from ganhpc.launch.schedulers.choice import pick
@@ -67,7 +67,7 @@ def sent(bin: Path, tmp_path: Path, said: str = "Submitted batch job 42") -> tup
     """(the id, the words, the environment) of a submission to an sbatch that writes down what it gets."""
     program(bin / "sbatch", f'printf "%s\\n" "$@" >{tmp_path}/words; env >{tmp_path}/env; printf "{said}\\n"')
     request = JobRequest("cafe-1-00", tmp_path / "run", 1, 600, "now")
-    scheduler = Slurm(Site())
+    scheduler = Slurm(Settings())
     prepared = scheduler.prepare(request)
     write_script(prepared)
     id = scheduler.submit(prepared)
@@ -145,15 +145,15 @@ def test_nothing_trains_on_a_frontend_whose_server_is_down(bin: Path, which: str
     for name, line in DOWN[which].items():
         program(bin / name, line)
     with pytest.raises(UserError, match=r"nothing may train on a cluster's frontend: .*same command later.*--on local"):
-        pick("auto", Site())
-    scheduler, _ = pick("auto", Site(), dry_run=True)
+        pick("auto", Settings())
+    scheduler, _ = pick("auto", Settings(), dry_run=True)
     assert scheduler and which.startswith(scheduler.name)
-    assert pick("local", Site()) == (None, "--on local")
+    assert pick("local", Settings()) == (None, "--on local")
 
 
 @pytest.mark.usefixtures("bin")
 def test_where_no_cluster_is_auto_means_this_machine() -> None:
-    assert pick("auto", Site())[0] is None
+    assert pick("auto", Settings())[0] is None
 
 
 @pytest.mark.parametrize(
@@ -183,11 +183,11 @@ def test_inside_a_job_auto_means_this_machine_and_salloc_on_a_frontend_is_not_in
     program(bin / "sbatch", "exit 1")
     program(bin / "scontrol", "echo 'Slurmctld(primary) at h is UP'")
     monkeypatch.setenv("SLURM_JOB_ID", "12")
-    scheduler, _ = pick("auto", Site())
+    scheduler, _ = pick("auto", Settings())
     assert scheduler and scheduler.name == "slurm", "the shell of salloc runs on the frontend"
     monkeypatch.setenv("SLURMD_NODENAME", "node1")
     assert inside() == Inside("slurm", "12")
-    assert pick("auto", Site()) == (None, "inside job 12 of Slurm; --on slurm submits another one")
+    assert pick("auto", Settings()) == (None, "inside job 12 of Slurm; --on slurm submits another one")
     monkeypatch.delenv("SLURM_JOB_ID")
     monkeypatch.setenv("OAR_JOB_ID", "13")
     assert inside() is None
@@ -212,8 +212,8 @@ def test_the_queue_is_that_of_the_processs_own_user(bin: Path, tmp_path: Path, m
         monkeypatch.setenv(name, "other")
     for name in ("squeue", "oarstat"):
         program(bin / name, f'echo "$@" >{tmp_path}/{name}; echo "$USER $LOGNAME" >>{tmp_path}/{name}')
-    Slurm(Site()).queue()
-    Oar(Site()).queue()
+    Slurm(Settings()).queue()
+    Oar(Settings()).queue()
     for name in ("squeue", "oarstat"):
         asked, around = (tmp_path / name).read_text().splitlines()
         assert f"-u {ME} " in f"{asked} " and around == f"{ME} {ME}"

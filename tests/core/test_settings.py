@@ -25,12 +25,12 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_without_a_file_nothing_is_said():
-    assert settings.load() == settings.Site()
+    assert settings.load() == settings.Settings()
 
 
 def test_every_key(tmp_path):
     path = write(tmp_path / "c.toml", 'data_root = "/data"\nruns = "/runs"\ntime_zone = "Europe/Paris"\n')
-    assert settings.read(path) == settings.Site(path, Path("/data"), Path("/runs"), "Europe/Paris")
+    assert settings.read(path) == settings.Settings(path, Path("/data"), Path("/runs"), "Europe/Paris")
 
 
 def test_the_order_of_the_places(tmp_path, monkeypatch):
@@ -47,7 +47,7 @@ def test_the_users_file_lies_in_dot_config_by_default(tmp_path, monkeypatch):
     monkeypatch.delenv("XDG_CONFIG_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     path = write(tmp_path / ".config/ganhpc/config.toml", "")
-    assert settings.load() == settings.Site(path)
+    assert settings.load() == settings.Settings(path)
 
 
 def test_folders_know_home_variables_and_the_files_own_folder(tmp_path, monkeypatch):

@@ -12,12 +12,12 @@ from pathlib import Path
 from unittest import mock
 from zoneinfo import ZoneInfo
 
-from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.planner.planner import Plan, Remainder, Slot
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import base, oar_output
-from ganhpc.launch.schedulers.base import JobRequest, Prepared, Scheduler
+from ganhpc.launch.schedulers.base import JobRequest, PreparedJob, Scheduler
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -33,9 +33,9 @@ COMMON = {
     "time_zone": "Europe/Paris",
 }
 SITES = {
-    "oar": Site(**COMMON, queue="default", project="gan", properties="gpu_model = 'GTX 1080 Ti'"),
-    "slurm": Site(**COMMON, partition="gpu", account="a team", qos="normal", options=("--exclude=node7",)),
-    "local": Site(**COMMON),
+    "oar": Settings(**COMMON, queue="default", project="gan", properties="gpu_model = 'GTX 1080 Ti'"),
+    "slurm": Settings(**COMMON, partition="gpu", account="a team", qos="normal", options=("--exclude=node7",)),
+    "local": Settings(**COMMON),
 }
 CLASSES: dict[str, type[Scheduler]] = {"oar": Oar, "slurm": Slurm, "local": Local}
 
@@ -88,7 +88,7 @@ def _texts() -> dict[str, str]:
     return found
 
 
-def shown(prepared: Prepared) -> str:
+def shown(prepared: PreparedJob) -> str:
     """A script with its command, without this machine's paths."""
     return clean(f"{prepared.script.rstrip()}\n\n$ {prepared.command}\n")
 

@@ -165,7 +165,7 @@ def test_signals_repeat_harmlessly_and_the_segment_saves(run: Run) -> None:
             time.sleep(0.05)
     said, _ = child.communicate(timeout=120)
     assert child.returncode == 0, said
-    state = run.standing().state
+    state = run.run_status().state
     assert state in (State.RESUMABLE, State.DONE), said
     if state is State.RESUMABLE:
         assert run.has_checkpoint()
@@ -195,4 +195,4 @@ def test_a_home_folder_that_is_full_on_the_node_is_a_sentence(run: Run) -> None:
     assert done.returncode != 0
     assert "can't write" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
-    assert run.standing().state in (State.NEW, State.LOST, State.CRASHED)
+    assert run.run_status().state in (State.NEW, State.LOST, State.CRASHED)

@@ -13,7 +13,7 @@ from ganhpc.analysis.results import rows as results
 from ganhpc.cli.views import results_table
 from ganhpc.core.units import counted
 from ganhpc.runs import figures
-from ganhpc.runs.figures import Place
+from ganhpc.runs.figures import ShownIn
 from ganhpc.runs.run_folder import State
 from ganhpc.train.runtime import training_clock
 from tests.helpers import ROOT
@@ -55,8 +55,8 @@ def test_which_way_is_better_and_what_is_told_in_per_cent(key: str, lower: bool,
 
 def test_families_are_found_by_the_beginning_of_their_names() -> None:
     names = ["kernel_efflite0", "params", "frechet_efflite0", "valid", "lines_valid", "lines_real"]
-    assert figures.named_in(Place.VARIANTS, names) == ["valid", "lines_valid", "frechet_efflite0", "kernel_efflite0"]
-    assert figures.named_in(Place.GAN_MEASURES, names) == [
+    assert figures.named_in(ShownIn.VARIANTS, names) == ["valid", "lines_valid", "frechet_efflite0", "kernel_efflite0"]
+    assert figures.named_in(ShownIn.GAN_MEASURES, names) == [
         "valid",
         "lines_valid",
         "lines_real",
@@ -81,7 +81,7 @@ def test_the_table_and_the_rows_follow_the_catalogue() -> None:
     keys = [column.key for column in results_table.COLUMNS]
     assert list(dict.fromkeys(keys)) == [figure.key for figure in figures.columns()]
     assert [c.title for c in results_table.COLUMNS][:4] == ["accuracy", "± std", "cv", "no TTA"]
-    assert set(figures.keys_of(Place.ROW)) <= set(results.KEYS) and len(set(results.KEYS)) == len(results.KEYS)
+    assert set(figures.keys_of(ShownIn.ROW)) <= set(results.KEYS) and len(set(results.KEYS)) == len(results.KEYS)
 
 
 @pytest.mark.parametrize("lang", LANGUAGES)
@@ -89,7 +89,7 @@ def test_reports_have_a_name_for_each_phase_state_and_figure(lang: str) -> None:
     words = LANGUAGES[lang]
     assert set(training_clock.TIMED) | {"other"} == set(figures.PHASES) == set(words["phase"])
     assert {state.value for state in State} == set(words["state"]) == set(figures.STATE_COLOURS) | {"new"}
-    shown = {f.key for place in (Place.VARIANTS, Place.HELD_OUT) for f in figures.shown_in(place)}
+    shown = {f.key for place in (ShownIn.VARIANTS, ShownIn.HELD_OUT) for f in figures.shown_in(place)}
     assert shown <= set(words["figure"])
 
 
@@ -133,7 +133,7 @@ def test_distances_are_known_by_the_names_that_they_are_written_with() -> None:
     made = type("Made", (), {"suffix": "EffLite0", **names})()
     assert (made.frechet, made.kernel) == ("FD-EffLite0", "KD-EffLite0")
     assert figures.lower_is_better(made.frechet) and figures.lower_is_better(made.kernel)
-    assert figures.named_in(Place.GAN_MEASURES, [made.kernel, "params", made.frechet]) == [made.frechet, made.kernel]
+    assert figures.named_in(ShownIn.GAN_MEASURES, [made.kernel, "params", made.frechet]) == [made.frechet, made.kernel]
     keys = [made.frechet, f"{made.kernel}-deviation", "frechet_made", made.frechet]
     assert figures.of_family(keys, "frechet") == [made.frechet, "frechet_made"]
     assert figures.of_family(keys, "kernel") == []

@@ -207,7 +207,7 @@ def test_a_request_to_the_owner_stops_a_trainer_that_has_yet_to_start(run: Run) 
     assert stopped.returncode == 75, stopped.stderr
     assert run.status()["reason"].startswith("before it began") and run.status()["owner"] == "the test"
     assert train(run, GANHPC_OWNER="the next").returncode == 0
-    assert run.standing().state is State.DONE
+    assert run.run_status().state is State.DONE
 
 
 @pytest.mark.parametrize("after", [0.0, 0.5])
@@ -224,7 +224,7 @@ def test_ctrl_c_while_the_trainer_starts_is_heard_whatever_lies_in_the_folder(tm
     child.send_signal(signal.SIGINT)
     said, _ = child.communicate(timeout=120)
     assert child.returncode == 130, said
-    assert run.standing().state in (State.RESUMABLE, State.LOST), said
+    assert run.run_status().state in (State.RESUMABLE, State.LOST), said
     assert run.status()["reason"].startswith("SIGINT at the launcher"), said
     assert [path.name for path in run.folder.glob("stop-*")] == [stop_requests.path_of(run.folder, OTHER).name], (
         "its own is removed"

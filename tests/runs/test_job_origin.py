@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ganhpc.cli.commands import cancel
-from ganhpc.core.errors import Busy
-from ganhpc.core.settings import Site
+from ganhpc.core.errors import BusyError
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.submission import job_status, submit
@@ -37,7 +37,7 @@ def change(w: submit.Wanted, **values: object) -> None:
 
 
 def at(cluster: str) -> Scheduler:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     scheduler.origin = Origin.here("oar", cluster)  # type: ignore[misc]
     return scheduler
 
@@ -66,7 +66,7 @@ def test_jobs_of_another_place_or_person_are_left_alone_by_all(
     change(w, job_id="2", **{"tag": "beef-1-00", **values})
     (view,), trouble = job_status.look([w.run], lambda _: at("lille.example"))
     (known,) = view.jobs
-    assert trouble == [] and not known.asked and view.standing.state is State.WAITING
+    assert trouble == [] and not known.asked and view.run_status.state is State.WAITING
     assert "not asked here" in known.job.message
     assert str(values.get("user", values.get("cluster"))) in known.job.message
     assert "ended" not in submission_record.read(w.run)["jobs"][0]
@@ -106,7 +106,7 @@ def test_a_job_that_its_place_has_forgotten_is_not_ended(tmp_path: Path, fake: F
         tree["jobs"][0]["job_id"], tree["jobs"][0]["tag"] = "77", "beef-1-00"
     view = look(run)
     entry = submission_record.read(run)["jobs"][0]
-    assert view.standing.state is State.LOST and "ended" not in entry and entry["forgotten"] > 0
+    assert view.run_status.state is State.LOST and "ended" not in entry and entry["forgotten"] > 0
     assert submission_record.open_jobs(submission_record.read(run)), "it is asked for again"
     assert fake.job(1)["state"] == "Waiting"
 
@@ -129,7 +129,7 @@ def test_two_people_at_one_instant_submit_a_run_once(tmp_path: Path) -> None:
     submission_record.note_intent(
         w.run, [entry], {"scheduler": "oar"}, about_to=True, here=Origin("oar", "x", os.getuid() + 1, "bob")
     )
-    with pytest.raises(Busy, match="has just been submitted elsewhere"):
+    with pytest.raises(BusyError, match="has just been submitted elsewhere"):
         submission_record.note_intent(w.run, [entry], {}, about_to=True, here=Origin.here("oar", "x"))
     assert len(submission_record.read(w.run)["jobs"]) == 1
 

@@ -10,7 +10,7 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.registry import named
 from ganhpc.runs.run_files import read_metrics, read_request, read_status
 from ganhpc.runs.run_folder import Run, State
@@ -59,7 +59,7 @@ def test_a_request_of_an_older_version_is_completed_and_one_of_a_newer_one_kept(
 def test_a_word_from_a_record_names_no_module() -> None:
     for word in ("base", "os", "../x", "slurm.os", ""):
         with pytest.raises(UserError, match="there is no scheduler"):
-            named(word, Site())
+            named(word, Settings())
 
 
 def test_lines_of_metrics_that_are_none_are_counted(tmp_path: Path) -> None:
@@ -70,9 +70,9 @@ def test_lines_of_metrics_that_are_none_are_counted(tmp_path: Path) -> None:
 def test_a_damaged_request_is_the_reason_of_its_run(tmp_path: Path) -> None:
     run = Run.open(tmp_path, Cifar(data="synthetic"))
     put(run.request_json, {"jobs": [1]})
-    standing = run.standing()
-    assert (standing.state, standing.damaged) == (State.REFUSED, True)
-    assert standing.reason.startswith("damaged: ") and "field jobs" in standing.reason
+    run_status = run.run_status()
+    assert (run_status.state, run_status.damaged) == (State.REFUSED, True)
+    assert run_status.reason.startswith("damaged: ") and "field jobs" in run_status.reason
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.runs import run_folder as run_module
 from ganhpc.runs.experiment import Experiment
@@ -41,45 +41,45 @@ def test_launching_again_finds_the_same_folder_and_new_makes_another(tmp_path: P
 
 def test_states_follow_the_files(tmp_path: Path) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
-    assert run.standing().state is State.NEW
+    assert run.run_status().state is State.NEW
     write_json(run.status_json, {"state": "running", "host": socket.gethostname(), "time": time.time()})
-    assert run.standing().state is State.LOST, "says running, holds no lock, has no checkpoint"
+    assert run.run_status().state is State.LOST, "says running, holds no lock, has no checkpoint"
     run.checkpoints.mkdir()
     write_json(run.checkpoints / "step-0000000001.json", {})
-    assert run.standing().state is State.RESUMABLE
+    assert run.run_status().state is State.RESUMABLE
     with run.hold():
-        assert run.standing().state is State.RUNNING
+        assert run.run_status().state is State.RUNNING
     write_json(run.status_json, {"state": "crashed", "reason": "why"})
-    assert run.standing().state is State.CRASHED
-    assert run.standing().reason == "why"
+    assert run.run_status().state is State.CRASHED
+    assert run.run_status().reason == "why"
     write_json(run.result_json, {})
-    assert run.standing().state is State.DONE
+    assert run.run_status().state is State.DONE
 
 
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"state": "runn'])
 def test_a_status_that_a_power_cut_has_damaged_hides_no_checkpoint(tmp_path: Path, left: str) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
     run.status_json.write_text(left)
-    assert (run.status(), run.standing().state) == ({}, State.NEW)
+    assert (run.status(), run.run_status().state) == ({}, State.NEW)
     run.checkpoints.mkdir()
     write_json(run.checkpoints / "step-0000000001.json", {})
-    assert run.standing().state is State.RESUMABLE
-    assert "the last checkpoint is whole" in run.standing().reason
+    assert run.run_status().state is State.RESUMABLE
+    assert "the last checkpoint is whole" in run.run_status().reason
     with run.hold():
-        assert run.standing().state is State.RUNNING
+        assert run.run_status().state is State.RUNNING
     write_json(run.result_json, {})
-    assert run.standing().state is State.DONE
+    assert run.run_status().state is State.DONE
 
 
 def test_a_trainer_on_another_machine_counts_while_its_status_is_fresh(tmp_path: Path) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
     run.lock.touch()
     write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time()})
-    assert run.standing().state is State.RUNNING
-    with pytest.raises(Busy, match="process 1 on elsewhere"), run.hold():
+    assert run.run_status().state is State.RUNNING
+    with pytest.raises(BusyError, match="process 1 on elsewhere"), run.hold():
         pass
     write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() - 1000})
-    assert run.standing().state is State.LOST
+    assert run.run_status().state is State.LOST
 
 
 def test_a_clock_of_another_machine_has_two_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +88,7 @@ def test_a_clock_of_another_machine_has_two_bounds(tmp_path: Path, monkeypatch: 
     run.lock.touch()
     for ahead, state in ((60, State.RUNNING), (30 * 86_400, State.LOST), (-1000, State.LOST)):
         write_json(run.status_json, {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() + ahead})
-        assert run.standing().state is state
+        assert run.run_status().state is state
     with run.hold():
         pass
 
@@ -99,7 +99,7 @@ def test_a_status_of_an_impossible_time_that_is_still_written_belongs_to_a_livin
     write_json(run.status_json, status)
     writer = threading.Timer(0.6, write_json, (run.status_json, status))
     writer.start()
-    with pytest.raises(Busy, match="process 1 on elsewhere"), run.hold():
+    with pytest.raises(BusyError, match="process 1 on elsewhere"), run.hold():
         pass
     writer.join()
 
@@ -111,7 +111,7 @@ def test_one_holder_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
     assert holder.stdout is not None
     assert holder.stdout.readline() == b"held\n"
     assert run.is_held()
-    with pytest.raises(Busy, match="already running"), run.hold():
+    with pytest.raises(BusyError, match="already running"), run.hold():
         pass
     holder.send_signal(signal.SIGKILL)
     holder.wait()

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import read_json, write_json
 from ganhpc.runs import submission_record as record
 from ganhpc.runs.job_origin import Origin
@@ -97,7 +97,7 @@ def test_a_run_with_a_job_elsewhere_is_not_noted_here(run: Run) -> None:
     record.note_id(run, "a", "1", here=HERE)
     record.note_cancelled(run)
     before = run.request_json.read_bytes()
-    with pytest.raises(Busy, match=r"^cifar/a run has just been submitted elsewhere: type `python launch.py status 'a run'`\.$|has just been submitted elsewhere: type `python launch.py status '.*a run'`\.$"):  # fmt: skip
+    with pytest.raises(BusyError, match=r"^cifar/a run has just been submitted elsewhere: type `python launch.py status 'a run'`\.$|has just been submitted elsewhere: type `python launch.py status '.*a run'`\.$"):  # fmt: skip
         record.note_intent(run, [entry("b")], {}, about_to=True, here=THERE)
     assert run.request_json.read_bytes() == before
     record.note_intent(run, [entry("b")], {}, about_to=True, here=HERE)
@@ -156,9 +156,9 @@ def test_the_copy_of_a_run_that_waits_has_not_been_started(tmp_path: Path, run: 
     record.note_id(run, "a", "7")
     copy = Run(tmp_path / "copy")
     shutil.copytree(run.folder, copy.folder)
-    assert (run.standing().state, copy.standing().state) == (State.WAITING, State.NEW)
+    assert (run.run_status().state, copy.run_status().state) == (State.WAITING, State.NEW)
     shutil.rmtree(run.folder)
-    assert copy.standing().state is State.WAITING, "without the original, it is the run itself, moved"
+    assert copy.run_status().state is State.WAITING, "without the original, it is the run itself, moved"
 
 
 def test_a_block_that_fails_writes_nothing_and_gives_the_lock_back(run: Run) -> None:

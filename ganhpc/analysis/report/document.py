@@ -7,18 +7,28 @@ from datetime import datetime
 from typing import Any
 
 from ganhpc import __version__
-from ganhpc.analysis.report.elements import Block, Cell, Column, Document, Facts, Note, Paragraph, Section, Table
-from ganhpc.analysis.report.run_data import Material, all_of
+from ganhpc.analysis.report.elements import (
+    Block,
+    Cell,
+    Column,
+    DefinitionList,
+    Document,
+    Note,
+    Paragraph,
+    Section,
+    Table,
+)
+from ganhpc.analysis.report.run_data import RunData, all_of
 from ganhpc.analysis.report.sections import gan, network, other, training
 from ganhpc.analysis.report.sections.variants import Variants, figure
 from ganhpc.analysis.report.sections.variants import sections as variant_sections
-from ganhpc.analysis.report.selection import Subject
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.selection import Selection
+from ganhpc.analysis.report.translation import Translator, is_finite
 
 _AIMS = ("cifar", "dcgan", "began", "wgan-gp")
 
 
-def document(subjects: Sequence[Subject], words: Words, say: Callable[[str], None]) -> Document:
+def document(subjects: Sequence[Selection], words: Translator, say: Callable[[str], None]) -> Document:
     """The report on `subjects`. `say` hears of work that takes a while."""
     chapters = [(subject, Variants(all_of(subject.runs))) for subject in subjects]
     chapters = [(subject, variants) for subject, variants in chapters if variants.found or subject.scans]
@@ -50,7 +60,7 @@ def _inside(experiment: str, section: Section) -> Section:
     return Section(f"{experiment}-{section.id}", section.title, section.blocks)
 
 
-def _figures(variants: Variants, words: Words) -> list[tuple[str, str]]:
+def _figures(variants: Variants, words: Translator) -> list[tuple[str, str]]:
     final, best = variants.final, variants.best
     if final is None or best is None:
         return []
@@ -67,7 +77,7 @@ def _figures(variants: Variants, words: Words) -> list[tuple[str, str]]:
     ]  # fmt: skip
 
 
-def _chapter(subject: Subject, variants: Variants, words: Words, say: Callable[[str], None]) -> list[Section]:
+def _chapter(subject: Selection, variants: Variants, words: Translator, say: Callable[[str], None]) -> list[Section]:
     final = variants.final
     sections = [_aim(subject, variants, words), *variant_sections(variants, words, subject.scans)]
     if final is None:
@@ -85,7 +95,7 @@ def _chapter(subject: Subject, variants: Variants, words: Words, say: Callable[[
     return sections
 
 
-def _aim(subject: Subject, variants: Variants, words: Words) -> Section:
+def _aim(subject: Selection, variants: Variants, words: Translator) -> Section:
     """What was asked, and under which bounds."""
     name = subject.experiment
     first = variants.final.definition if variants.final else {}
@@ -104,10 +114,10 @@ def _aim(subject: Subject, variants: Variants, words: Words) -> Section:
         bounds.append((words("aim.course"), words("aim.course_bounds")))
     data = sorted({str(m.row["data"]) for m in variants.found if m.row.get("data")})
     bounds.append((words("environment.data"), ", ".join(data) or words.missing))
-    return Section("aim", words("aim.title"), [*blocks, Facts(bounds)])
+    return Section("aim", words("aim.title"), [*blocks, DefinitionList(bounds)])
 
 
-def _result(variants: Variants, final: Material, words: Words) -> Section:
+def _result(variants: Variants, final: RunData, words: Translator) -> Section:
     """The best performance within the bounds, or why there is none."""
     title = words("result.title")
     best = variants.best
@@ -135,7 +145,7 @@ def _result(variants: Variants, final: Material, words: Words) -> Section:
     return Section("result", title, [Paragraph(text), Paragraph(used)])
 
 
-def _seeds(variants: Variants, words: Words) -> Section:
+def _seeds(variants: Variants, words: Translator) -> Section:
     """Each seed of the best variant, and how the statistics are made."""
     best, name = variants.best, variants.headline
     members = variants.members(best) if best else variants.found[:20]
@@ -154,7 +164,7 @@ def _seeds(variants: Variants, words: Words) -> Section:
     return Section("seeds", words("seeds.title"), blocks)
 
 
-def _options(final: Material, words: Words) -> Section:
+def _options(final: RunData, words: Translator) -> Section:
     """The whole definition, and the line that trains it again."""
     tree = final.definition
     skipped = {"format", "experiment", "task", "variant", "signature", "resources", "budget", "group"}
@@ -168,7 +178,7 @@ def _options(final: Material, words: Words) -> Section:
     return Section("options", words("options.title"), [Paragraph(words("options.text")), table])
 
 
-def _value(value: Any, words: Words) -> str:
+def _value(value: Any, words: Translator) -> str:
     if value is None:
         return words("options.unset")
     if isinstance(value, bool):

@@ -65,7 +65,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Facts:
+class DefinitionList:
     """Names and values."""
 
     rows: Sequence[tuple[str, str]]
@@ -130,7 +130,7 @@ class Gallery:
     pictures: Sequence[Picture]
 
 
-Block = Paragraph | Note | Code | Table | Facts | Plot | Gallery
+Block = Paragraph | Note | Code | Table | DefinitionList | Plot | Gallery
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from urllib.parse import quote
 from ganhpc import __version__
 from ganhpc.analysis.report import render_html
 from ganhpc.analysis.report.elements import Document, Line, Picture, Plot
-from ganhpc.analysis.report.run_data import Material
+from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections.variants import figure
 from ganhpc.analysis.report.thumbnails import small
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.analysis.results import rows as results
 from ganhpc.analysis.results.rows import Row
 from ganhpc.core.printable import printable_tree
@@ -42,7 +42,7 @@ class _Card:
     """Links relative to the page; the second is empty where there is no report."""
 
 
-def page(runs: Path, out: Path, words: Words, warn: Callable[[str], None]) -> tuple[str, int]:
+def page(runs: Path, out: Path, words: Translator, warn: Callable[[str], None]) -> tuple[str, int]:
     """(the gallery of the runs below `runs` as HTML, how many there are). Links are relative to the file `out`."""
     found = results.rows(runs, warn)
     order = sorted(found, key=lambda row: (row["state"] != "done", -_changed(row)))
@@ -62,9 +62,9 @@ def _changed(row: Row) -> float:
         return 0.0
 
 
-def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> _Card:
+def _card(row: Row, beside: Path, words: Translator, *, pictured: bool) -> _Card:
     row = {**printable_tree(row), "folder": row["folder"]}
-    each = Material(Run(Path(row["folder"])), row)
+    each = RunData(Run(Path(row["folder"])), row)
     name = f"{row['experiment']}/{row['run']}"
     headline = str(row.get("headline") or "test_accuracy")
     facts = (
@@ -86,11 +86,11 @@ def _card(row: Row, beside: Path, words: Words, *, pictured: bool) -> _Card:
     )  # fmt: skip
 
 
-def _samples(each: Material, name: str, words: Words) -> Picture | None:
+def _samples(each: RunData, name: str, words: Translator) -> Picture | None:
     return small(each.grids[-1], _SIDE, "samples", "", words("gallery.alt", run=name)) if each.grids else None
 
 
-def _curve(each: Material, headline: str, name: str, words: Words) -> Plot | None:
+def _curve(each: RunData, headline: str, name: str, words: Translator) -> Plot | None:
     points = each.series(headline)
     if len(points) < 2:
         return None

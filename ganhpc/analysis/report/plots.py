@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from ganhpc.analysis.report.elements import Plot
-from ganhpc.analysis.report.translation import Words
+from ganhpc.analysis.report.translation import Translator
 
 _COLOURS = ("#1d5fa6", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be185d", "#475569")
 """Of curves on white; each keeps a contrast of more than 4.5 to 1. The page has brighter ones for black."""
@@ -23,7 +23,7 @@ _SETTINGS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def svg(plot: Plot, words: Words) -> str:
+def svg(plot: Plot, words: Translator) -> str:
     """The plot as an SVG element: no colour of its own but the page's variables --ink, --grid and --c0 to --c7."""
     text = _saved(plot, words, "svg", transparent=True, metadata={"Date": None}).decode()
     text = text[text.index("<svg") :]
@@ -39,12 +39,12 @@ def svg(plot: Plot, words: Words) -> str:
     return text.replace(INK, "var(--ink)").replace(GRID, "var(--grid)").replace("<svg", '<svg aria-hidden="true"', 1)
 
 
-def png(plot: Plot, words: Words, dpi: int = 160) -> bytes:
+def png(plot: Plot, words: Translator, dpi: int = 160) -> bytes:
     """The plot on white."""
     return _saved(plot, words, "png", dpi=dpi)
 
 
-def _saved(plot: Plot, words: Words, form: str, **options: Any) -> bytes:
+def _saved(plot: Plot, words: Translator, form: str, **options: Any) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -61,7 +61,7 @@ def _saved(plot: Plot, words: Words, form: str, **options: Any) -> bytes:
     return file.getvalue()
 
 
-def _formatter(words: Words, *, per_cent: bool = False) -> Any:
+def _formatter(words: Translator, *, per_cent: bool = False) -> Any:
     from matplotlib.ticker import FuncFormatter
 
     def shown(value: float, _position: object) -> str:
@@ -73,7 +73,7 @@ def _formatter(words: Words, *, per_cent: bool = False) -> Any:
     return FuncFormatter(shown)
 
 
-def _lines(axes: Any, plot: Plot, words: Words) -> None:
+def _lines(axes: Any, plot: Plot, words: Translator) -> None:
     right = axes.twinx() if any(line.right for line in plot.lines) else None
     handles = []
     for number, line in enumerate(plot.lines):
@@ -109,7 +109,7 @@ def _lines(axes: Any, plot: Plot, words: Words) -> None:
         axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
-def _bars(axes: Any, plot: Plot, words: Words) -> None:
+def _bars(axes: Any, plot: Plot, words: Translator) -> None:
     places = range(len(plot.places))
     ends = [0.0] * len(plot.places)
     for number, (name, heights) in enumerate(plot.bars):
@@ -126,7 +126,7 @@ def _bars(axes: Any, plot: Plot, words: Words) -> None:
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
 
 
-def _parallel(axes: Any, plot: Plot, words: Words) -> None:
+def _parallel(axes: Any, plot: Plot, words: Translator) -> None:
     del words
     for heights, good in sorted(plot.paths, key=lambda path: path[1]):
         best = good >= 1

@@ -8,11 +8,11 @@ from typing import Any
 
 from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import Document, Picture, Plot
-from ganhpc.analysis.report.translation import FOLDER, Words
+from ganhpc.analysis.report.translation import FOLDER, Translator
 from ganhpc.core.printable import visible
 
 
-def page(template: str, words: Words, **values: Any) -> str:
+def page(template: str, words: Translator, **values: Any) -> str:
     """The page `template` of templates/report, every value escaped."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -36,7 +36,7 @@ def render(doc: Document) -> str:
     return page("report.html", doc.words, doc=doc)
 
 
-def _svg(words: Words, plot: Plot) -> Any:
+def _svg(words: Translator, plot: Plot) -> Any:
     from markupsafe import Markup
 
     # matplotlib has escaped the words in it.

@@ -11,8 +11,8 @@ from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import (
     Block,
     Code,
+    DefinitionList,
     Document,
-    Facts,
     Gallery,
     Note,
     Paragraph,
@@ -69,7 +69,7 @@ def _block(block: Block, folder: Path, doc: Document) -> Iterator[str]:
     elif isinstance(block, Code):
         fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", block.text)), default=0))
         yield f"{_escaped(block.caption)}\n\n{fence}text\n{block.text}\n{fence}"
-    elif isinstance(block, Facts):
+    elif isinstance(block, DefinitionList):
         yield "\n".join(f"- {_escaped(name)}{doc.words.colon}{_escaped(value)}" for name, value in block.rows)
     elif isinstance(block, Table):
         yield _table(block)

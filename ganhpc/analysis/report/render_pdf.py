@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.analysis.report import plots
-from ganhpc.analysis.report.elements import Block, Code, Document, Facts, Gallery, Note, Paragraph, Plot, Section, Table
+from ganhpc.analysis.report.elements import (
+    Block,
+    Code,
+    DefinitionList,
+    Document,
+    Gallery,
+    Note,
+    Paragraph,
+    Plot,
+    Section,
+    Table,
+)
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
 
@@ -90,7 +101,7 @@ def _block(pdf: Any, block: Block, doc: Document) -> None:
         pdf.set_font("mono", "", 6.6)
         pdf.multi_cell(0, 3.3, _printable(block.text), align="L", new_x="LMARGIN", new_y="NEXT")
         pdf.ln(2)
-    elif isinstance(block, Facts):
+    elif isinstance(block, DefinitionList):
         _facts(pdf, block.rows)
     elif isinstance(block, Table):
         _table(pdf, block)

@@ -32,7 +32,7 @@ Points = list[tuple[float, float]]
 
 
 @dataclass
-class Material:
+class RunData:
     """One run: its row of the table, and its files. `problems` names what could not be read."""
 
     run: Run
@@ -40,7 +40,7 @@ class Material:
     problems: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, run: Run) -> Material:
+    def of(cls, run: Run) -> RunData:
         """Raises UserError where the folder holds no run."""
         row = rows.row(run)
         return cls(run, {**printable_tree(row), "folder": row["folder"]})
@@ -211,12 +211,12 @@ class Material:
         return "\n".join(printable_lines(text.strip())[-most:])
 
 
-def all_of(runs: Iterable[Run]) -> list[Material]:
+def all_of(runs: Iterable[Run]) -> list[RunData]:
     """The material of each run, in order; a folder that holds none is left out."""
     found = []
     for run in runs:
         try:
-            found.append(Material.of(run))
+            found.append(RunData.of(run))
         except UserError:
             continue
     return found

@@ -12,7 +12,7 @@ from ganhpc.scans.scan_record import Scan, exact
 
 
 @dataclass(frozen=True)
-class Subject:
+class Selection:
     """The runs of one experiment that a report tells of, and the scans among them."""
 
     experiment: str
@@ -20,7 +20,7 @@ class Subject:
     scans: tuple[Scan, ...]
 
 
-def find(words: tuple[str, ...], runs: Path) -> tuple[list[Subject], str]:
+def find(words: tuple[str, ...], runs: Path) -> tuple[list[Selection], str]:
     """The subjects that `words` name, one for each experiment, and a word for a file's name.
 
     Raises UserError where a word names nothing, or a scan's file can't be read.
@@ -37,7 +37,7 @@ def find(words: tuple[str, ...], runs: Path) -> tuple[list[Subject], str]:
     of = {run.folder: experiment_of(run.folder) for run in unique}
     names = dict.fromkeys([*of.values(), *(s.experiment for s in scans)])
     subjects = [
-        Subject(
+        Selection(
             name,
             tuple(run for run in unique if of[run.folder] == name),
             tuple(scan for scan in scans if scan.experiment == name),

@@ -22,7 +22,7 @@ _SIGNS = {
 }
 
 
-class Words:
+class Translator:
     """The sentences and numbers of one language. Raises UserError for a language that is not there."""
 
     def __init__(self, lang: str) -> None:

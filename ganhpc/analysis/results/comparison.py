@@ -12,7 +12,7 @@ from ganhpc.core.files import read_json
 from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.definition_fields import options_of
-from ganhpc.runs.figures import Place
+from ganhpc.runs.figures import ShownIn
 from ganhpc.runs.find_run import fitting
 
 
@@ -65,9 +65,9 @@ def compare(first: Row, second: Row) -> dict[str, Any]:
     if first.get("experiment") != second.get("experiment"):
         fields = {"experiment": [first.get("experiment"), second.get("experiment")], **fields}
     distances = [name for name in first if not name.endswith("deviation") and (of := figures.find(name)) and of.family]
-    single = figures.keys_of(Place.COMPARED)
+    single = figures.keys_of(ShownIn.COMPARED)
     measures = {}
-    for name in (*single[:2], *figures.named_in(Place.COMPARED, distances), *single[2:]):
+    for name in (*single[:2], *figures.named_in(ShownIn.COMPARED, distances), *single[2:]):
         one, other = _number(first, name), _number(second, name)
         if one and other:
             gap = other["mean"] - one["mean"]

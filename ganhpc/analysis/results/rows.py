@@ -17,13 +17,13 @@ from ganhpc.core.files import Damaged, subfolders
 from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
-from ganhpc.runs.figures import Place
+from ganhpc.runs.figures import ShownIn
 from ganhpc.runs.run_folder import Run, State
 
 Row = dict[str, Any]
 
 KEYS = (
-    "experiment", "variant", "run", "state", "reason", "seed", *figures.keys_of(Place.ROW), "budget_seconds", "device", "weights_sha256",
+    "experiment", "variant", "run", "state", "reason", "seed", *figures.keys_of(ShownIn.ROW), "budget_seconds", "device", "weights_sha256",
     "group", "folder",
 )  # fmt: skip
 """Every row has these; None where it is not known. A finished run's row has all of result.json besides."""
@@ -159,9 +159,9 @@ def _unfinished(folder: str, definitions: Index) -> Row | None:
         except FileNotFoundError:
             return None
         made = _defined(folder, tree)
-        standing = run.standing()
-        status, last = standing.status, _object(standing.status.get("last"))
-        made |= {"state": standing.state.value, "reason": standing.reason or None}
+        run_status = run.run_status()
+        status, last = run_status.status, _object(run_status.status.get("last"))
+        made |= {"state": run_status.state.value, "reason": run_status.reason or None}
         made |= {"train_seconds": status.get("seconds"), "epochs": status.get("epoch")}
         made |= {key: status.get(key) for key in ("images_per_second", "epochs_planned", "headline")}
         # Of the last evaluation the measures only: its `lr` is the rate of that moment, not the definition's.

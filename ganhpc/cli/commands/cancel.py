@@ -16,7 +16,7 @@ from ganhpc.core.printable import shell_word
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status, submit
-from ganhpc.launch.submission.job_status import Known, View
+from ganhpc.launch.submission.job_status import KnownJob, RunView
 from ganhpc.runs import find_run, submission_record
 from ganhpc.runs.run_folder import Run, State
 
@@ -40,10 +40,10 @@ def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:
             say(_cancel(view, abandon))
 
 
-def _unsubmitted(view: View) -> str:
+def _unsubmitted(view: RunView) -> str:
     """A run on this machine, under the eyes of its launcher."""
     if not view.run.ask_holder_to_stop("cancelled"):
-        return f"{view.run} has no jobs: it is {view.run.standing().state}."
+        return f"{view.run} has no jobs: it is {view.run.run_status().state}."
     return f"{view.run} is asked to save and stop; to go on: {_resume(view.run)}"
 
 
@@ -51,13 +51,13 @@ def _resume(run: Run) -> str:
     return f"python launch.py resume {shell_word(run.name)}{settings.runs_option(run.folder.parent.parent)}"
 
 
-def _cancel(view: View, abandon: bool) -> str:
+def _cancel(view: RunView, abandon: bool) -> str:
     run = view.run
     others = [known for known in view.jobs if not known.asked]
     if others and not abandon:
         return _left_alone(view, others)
-    if not view.jobs and view.standing.state is not State.RUNNING:
-        return f"{run} has no jobs that wait or run: it is {view.standing.state}; next: {view.next_command}"
+    if not view.jobs and view.run_status.state is not State.RUNNING:
+        return f"{run} has no jobs that wait or run: it is {view.run_status.state}; next: {view.next_command}"
     # First the word that keeps jobs which start meanwhile from training, then those that wait, so that none takes the place.
     submission_record.note_cancelled(run)
     waiting = [known for known in view.jobs if known.job.state is JobState.WAITING]
@@ -75,12 +75,12 @@ def _cancel(view: View, abandon: bool) -> str:
     return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: {_resume(run)}"
 
 
-def _take_back(jobs: Sequence[Known]) -> None:
+def _take_back(jobs: Sequence[KnownJob]) -> None:
     for known in jobs:
         answering(known.scheduler).cancel(known.job.id)
 
 
-def _left_alone(view: View, others: Sequence[Known]) -> str:
+def _left_alone(view: RunView, others: Sequence[KnownJob]) -> str:
     """The sentence on a run with jobs that can't be asked here; where some can, those are taken back."""
     mine = [known for known in view.jobs if known.asked]
     _take_back(mine)
@@ -99,7 +99,7 @@ def main(words: tuple[str, ...], runs: str, every: bool, abandon: bool = False) 
         raise UserError("name the runs to cancel, or type --all for every one that waits or runs.")
     if every:
         views, _ = job_status.look(find_run.find_runs((), Path(runs)), answering)
-        words = tuple(str(v.run.folder) for v in views if v.jobs or v.standing.state is State.RUNNING)
+        words = tuple(str(v.run.folder) for v in views if v.jobs or v.run_status.state is State.RUNNING)
         if not words:
             say("nothing waits or runs.")
             return

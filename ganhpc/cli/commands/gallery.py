@@ -31,7 +31,7 @@ command.add(
 def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
     """Write the page, and say where it is."""
     from ganhpc.analysis.report import gallery_page
-    from ganhpc.analysis.report.translation import Words
+    from ganhpc.analysis.report.translation import Translator
 
     path = Path(out)
     if path.is_dir() or path.suffix.lower() not in (".html", ".htm"):
@@ -43,7 +43,7 @@ def gallery(folder: str | None, lang: str, out: str, runs: str) -> None:
     if folder and not Path(folder).is_dir():
         raise UserError(f"{folder} is not a folder: name the folder of runs, or leave it out for {runs}.")
     text, n = gallery_page.page(
-        Path(folder or runs), path, Words(lang), lambda sentence: say(f"Warning: {sentence}", err=True)
+        Path(folder or runs), path, Translator(lang), lambda sentence: say(f"Warning: {sentence}", err=True)
     )
     with atomic_open(path, durable=False) as file:
         file.write(text.encode(errors="backslashreplace"))

@@ -17,7 +17,7 @@ from ganhpc.core.files import open_regular
 from ganhpc.core.printable import printable, printable_lines
 from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status
-from ganhpc.launch.submission.job_status import View
+from ganhpc.launch.submission.job_status import RunView
 from ganhpc.runs.find_run import find_run
 from ganhpc.runs.run_folder import Run, State
 
@@ -35,8 +35,8 @@ def show(word: str, runs: str, follow: bool, lines: int) -> None:
             _follow(run, _last_lines(run, lines))
     elif not _last_lines(run, lines):
         view = _look(run)
-        reason = f" ({view.standing.reason})" if view.standing.reason else ""
-        say(f"nothing is written yet: the run is {view.standing.state}{reason}; next: {view.next_command}", err=True)
+        reason = f" ({view.run_status.reason})" if view.run_status.reason else ""
+        say(f"nothing is written yet: the run is {view.run_status.state}{reason}; next: {view.next_command}", err=True)
 
 
 def _last_lines(run: Run, lines: int) -> int:
@@ -64,23 +64,23 @@ def _follow(run: Run, offset: int) -> None:
         if run.log.exists():
             for line in tail.lines():
                 say(printable(line, 10_000))
-        if view is not None and view.standing.state not in (State.RUNNING, State.WAITING):
-            say(f"the run is {view.standing.state}{_because(view)}; next: {view.next_command}", err=True)
+        if view is not None and view.run_status.state not in (State.RUNNING, State.WAITING):
+            say(f"the run is {view.run_status.state}{_because(view)}; next: {view.next_command}", err=True)
             return
         if time.monotonic() - asked > _ASK_SECONDS or run.result_json.exists():
             view, asked = _look(run), time.monotonic()
-            waits = view.standing.reason if view.standing.state is State.WAITING else ""
+            waits = view.run_status.reason if view.run_status.state is State.WAITING else ""
             if waits and waits != said:
                 say(f"waiting {waits} ..", err=True)
             said = waits
         time.sleep(0.3)
 
 
-def _because(view: View) -> str:
-    return f" ({view.standing.reason})" if view.standing.reason else ""
+def _because(view: RunView) -> str:
+    return f" ({view.run_status.reason})" if view.run_status.reason else ""
 
 
-def _look(run: Run) -> View:
+def _look(run: Run) -> RunView:
     return job_status.look([run], answering)[0][0]
 
 

@@ -55,7 +55,7 @@ def _plain(policy: Policy) -> dict[str, Any]:
 
 
 def _check(
-    name: str | None, word: str, runs: Path, known: Scheduler, settings: site.Site, now: str | None, on: str
+    name: str | None, word: str, runs: Path, known: Scheduler, settings: site.Settings, now: str | None, on: str
 ) -> None:
     from ganhpc.cli.launching import scheduler_launch
     from ganhpc.launch.submission.launch_context import LaunchContext

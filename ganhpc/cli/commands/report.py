@@ -36,11 +36,11 @@ command.add(
 def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None, runs: str) -> None:
     """Write the report, and say where it is."""
     from ganhpc.analysis.report import document, render_html, render_markdown, render_pdf, selection
-    from ganhpc.analysis.report.translation import Words
+    from ganhpc.analysis.report.translation import Translator
 
     subjects, stem = selection.find(names, Path(runs))
     form, path = _file(form, out, stem)
-    doc = document.document(subjects, Words(lang), lambda sentence: say(sentence, err=True))
+    doc = document.document(subjects, Translator(lang), lambda sentence: say(sentence, err=True))
     if not doc.sections:
         raise UserError(
             f"there is no run that could be read in {', '.join(names)}: `python launch.py results` lists runs."

@@ -49,7 +49,7 @@ def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None
 
 
 def _by_policy(
-    members: list[Run], typed: str | None, settings: site.Site, scheduler: Scheduler
+    members: list[Run], typed: str | None, settings: site.Settings, scheduler: Scheduler
 ) -> list[tuple[policy_choice.Choice, list[Run]]]:
     """The runs by the policy under which they go on."""
     groups: dict[str, tuple[policy_choice.Choice, list[Run]]] = {}

@@ -23,7 +23,7 @@ from ganhpc.core.units import format_duration
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status
-from ganhpc.launch.submission.job_status import Known, View
+from ganhpc.launch.submission.job_status import KnownJob, RunView
 from ganhpc.runs import find_run
 from ganhpc.runs.figures import STATE_COLOURS, brief
 from ganhpc.runs.run_folder import Run, State
@@ -56,9 +56,9 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
 def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     """A block for each run, and sentences on what could not be asked."""
     views, trouble = job_status.look(chosen, answering)
-    done = [view for view in views if view.standing.state is State.DONE]
+    done = [view for view in views if view.run_status.state is State.DONE]
     if not all_runs:
-        newest = sorted(done, key=lambda view: view.standing.status.get("time") or 0.0)[-_SHOWN_DONE:]
+        newest = sorted(done, key=lambda view: view.run_status.status.get("time") or 0.0)[-_SHOWN_DONE:]
         views = [view for view in views if view not in done or view in newest]
     notes = [Text(printable(sentence), style="yellow") for sentence in trouble]
     if not all_runs and len(done) > _SHOWN_DONE:
@@ -68,9 +68,9 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     return Group(*(block(view) for view in views), *notes)
 
 
-def block(view: View) -> Text:
+def block(view: RunView) -> Text:
     """A run: its name and state, and what there is to say under them. No columns, so that commands can be copied."""
-    state = view.standing.state
+    state = view.run_status.state
     text = Text(f"{printable(f'{view.run.folder.parent.name}/{view.run.name}')}  ", style="bold", overflow="fold")
     text.append(Text(state.value, style=STATE_COLOURS.get(state, "")))
     for line in lines(view):
@@ -78,9 +78,9 @@ def block(view: View) -> Text:
     return text
 
 
-def lines(view: View) -> list[str]:
+def lines(view: RunView) -> list[str]:
     """What there is to say of a run: how far it is, why it is in its state, its jobs, what to type next."""
-    said = [text for text in (progress(view), view.standing.reason) if text]
+    said = [text for text in (progress(view), view.run_status.reason) if text]
     for known in view.jobs:
         job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"
         why = f": {printable(job.why)}" if job.why else ""
@@ -96,13 +96,13 @@ def lines(view: View) -> list[str]:
     return said
 
 
-def progress(view: View) -> str:
+def progress(view: RunView) -> str:
     """Epochs made and planned, and the time left."""
-    status, words = view.standing.status, []
+    status, words = view.run_status.status, []
     if (epoch := status.get("epoch")) is not None:
         planned = status.get("epochs_planned")
         words.append(f"epoch {epoch:.2f}" + (f" of {planned:.1f}" if planned else ""))
-    if view.time_left is not None and view.standing.state is not State.DONE:
+    if view.time_left is not None and view.run_status.state is not State.DONE:
         words.append(f"{format_duration(round(view.time_left))} left")
     headline, last = status.get("headline", ""), status.get("last") or {}
     if headline in last:
@@ -110,7 +110,7 @@ def progress(view: View) -> str:
     return ", ".join(words)
 
 
-def clock(known: Known) -> dt.tzinfo | None:
+def clock(known: KnownJob) -> dt.tzinfo | None:
     """The clock that the plan was printed by: the site's, else that of the record; None: this machine's."""
     if name := settings.load().time_zone:
         return ZoneInfo(name)

@@ -19,7 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from ganhpc.cli.output import in_markup, screen
-from ganhpc.cli.views.live_progress import LogTail, View
+from ganhpc.cli.views.live_progress import LogTail, ProgressView
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
@@ -77,7 +77,7 @@ def command_of(run: Run, experiment: Experiment) -> list[str]:
 def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
     """What launching `experiment` would do, without doing it."""
     run = Run.planned(runs, experiment, new=new)
-    state = run.standing().state if run.experiment_json.exists() else State.NEW
+    state = run.run_status().state if run.experiment_json.exists() else State.NEW
     compare_data(run, experiment, {})
     command = shlex.join(command_of(run, experiment))
     return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
@@ -140,7 +140,7 @@ def train(
     with _stop_signals(run, console) as heard:
         ear = last_words.Ear()
         child, tail = _start(run, command, bound, ear)
-        with View(run, console) as view:
+        with ProgressView(run, console) as view:
             while child.poll() is None:
                 view.update(tail.lines())
                 heard.escalate(child.pid)
@@ -250,24 +250,24 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
     if code == 0 and run.result_json.exists():
         return 0
-    standing = run.standing()
+    run_status = run.run_status()
     # What an earlier trainer has said of its own end is no news of this one's.
-    silent = standing.state is not State.DONE and standing.status.get("owner") != file_owner.process(os.getpid())
+    silent = run_status.state is not State.DONE and run_status.status.get("owner") != file_owner.process(os.getpid())
     if words and code > 0:  # They arrive also where the folder can't be written.
-        silent, standing = False, dataclasses.replace(standing, state=words.state, reason=words.reason)
+        silent, run_status = False, dataclasses.replace(run_status, state=words.state, reason=words.reason)
     if code < 0:
-        why = "before it said anything" if silent else standing.reason
+        why = "before it said anything" if silent else run_status.reason
         console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {in_markup(why)}.")
     elif silent and code != 3:
         console.print(
             f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}."
         )
-    elif code not in (EXIT_RESUMABLE, EXIT_FAULT, 3) or standing.state is State.CRASHED:
-        console.print(f"[red]{standing.state}:[/] {in_markup(standing.reason)}")
+    elif code not in (EXIT_RESUMABLE, EXIT_FAULT, 3) or run_status.state is State.CRASHED:
+        console.print(f"[red]{run_status.state}:[/] {in_markup(run_status.reason)}")
         if code == 1:
             console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
-    elif standing.state in (State.RESUMABLE, State.LOST):
-        console.print(f"[yellow]stopped[/] ({in_markup(standing.reason)}).", soft_wrap=True)
+    elif run_status.state in (State.RESUMABLE, State.LOST):
+        console.print(f"[yellow]stopped[/] ({in_markup(run_status.reason)}).", soft_wrap=True)
     if heard or code < 0 or code in (EXIT_RESUMABLE, EXIT_FAULT):
         console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
     elif code == 3:

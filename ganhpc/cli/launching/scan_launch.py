@@ -15,7 +15,7 @@ from ganhpc.cli.launching import local_launch, scheduler_launch
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, planned, show
 from ganhpc.core import settings as site
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.units import counted
 from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.choice import pick
@@ -115,10 +115,10 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
             local_launch.hold_data(run, e, console, looked)
             # Another launcher of the same scan may have done it meanwhile.
             code = 0 if run.result_json.exists() else local_launch.train(run, e, console, signals)
-            why = "" if code == 0 else str(run.standing().state)
+            why = "" if code == 0 else str(run.run_status().state)
         except UserError as error:
             console.print(f"Error: {error}", soft_wrap=True, markup=False)
-            code, why = error.exit_code, "running elsewhere" if isinstance(error, Busy) else "refused"
+            code, why = error.exit_code, "running elsewhere" if isinstance(error, BusyError) else "refused"
         except KeyboardInterrupt:  # between two trainings
             signals, code, why = [signal.SIGINT], 0, ""
         worst = max(worst, code)

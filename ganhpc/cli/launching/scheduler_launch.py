@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.core import settings as site
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
@@ -27,7 +27,7 @@ from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.launch_context import LaunchContext
-from ganhpc.launch.submission.submit import Sent
+from ganhpc.launch.submission.submit import SubmittedJob
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run
 
@@ -63,10 +63,10 @@ class _Round:
     """What one launch has said and submitted so far."""
 
     said: list[str]
-    parts: list[tuple[submit.Submission, list[Sent]]] = field(default_factory=list)
+    parts: list[tuple[submit.Submission, list[SubmittedJob]]] = field(default_factory=list)
 
     @property
-    def sent(self) -> list[Sent]:
+    def sent(self) -> list[SubmittedJob]:
         return [job for _, jobs in self.parts for job in jobs]
 
 
@@ -138,7 +138,7 @@ def _submit(
         if len(sent) == len(submission.jobs):
             return None
         shown = submit.without(shown, len(sent)) if shown else None
-    raise Busy(
+    raise BusyError(
         "submitting takes longer than the plan allows: type the command again once the scheduler answers faster."
     )
 
@@ -250,7 +250,7 @@ def say_remaining(submission: submit.Submission, console: Console) -> None:
         )
 
 
-def timeline(submission: submit.Submission, sent: Sequence[Sent] = ()) -> Table:
+def timeline(submission: submit.Submission, sent: Sequence[SubmittedJob] = ()) -> Table:
     """The slots of a plan in order, with why each begins and ends where it does. Reads well from 80 columns on."""
     policy = submission.policy
     table = Table(

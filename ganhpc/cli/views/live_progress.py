@@ -39,7 +39,7 @@ class LogTail:
         return whole.decode(errors="replace").splitlines()
 
 
-class View:
+class ProgressView:
     """Lines scroll by; on a terminal the state of the run stays below them."""
 
     def __init__(self, run: Run, console: Console) -> None:

@@ -29,7 +29,7 @@ _REASONS = 10
 
 
 @dataclass(frozen=True)
-class _Column:
+class _ResultColumn:
     """A figure of the table. `part` picks the number from a measure of several seeds."""
 
     title: str
@@ -51,7 +51,7 @@ class _Column:
 
 
 @dataclass(frozen=True)
-class _Used(_Column):
+class _UsedColumn(_ResultColumn):
     """How much of a budget was used."""
 
     bound: str = ""
@@ -90,17 +90,17 @@ _BOUNDS = {"params": ("%params", "budget_params"), "train_seconds": ("%time", "b
 """Figures that a budget bounds: the title of the share that was used, and the bound."""
 
 
-def _columns() -> Iterator[_Column]:
+def _columns() -> Iterator[_ResultColumn]:
     """The columns of the catalogue, those for several seeds and for budgets beside them."""
     for each in figures.columns():
         form = _FORMS.get(each.key) or _UNITS.get(each.unit, figure)
-        yield _Column(each.label, each.key, form, beside_name=each.beside)
+        yield _ResultColumn(each.label, each.key, form, beside_name=each.beside)
         if each.spread:
-            yield _Column("± std", each.key, form, "std", beside_name=True)
-            yield _Column("cv", each.key, per_cent, "cv", beside_name=True)
+            yield _ResultColumn("± std", each.key, form, "std", beside_name=True)
+            yield _ResultColumn("cv", each.key, per_cent, "cv", beside_name=True)
         if each.key in _BOUNDS:
             title, bound = _BOUNDS[each.key]
-            yield _Used(title, each.key, per_cent, beside_name=True, bound=bound)
+            yield _UsedColumn(title, each.key, per_cent, beside_name=True, bound=bound)
 
 
 COLUMNS = tuple(_columns())
@@ -131,22 +131,22 @@ def print_table(found: list[Row], limit: int, asked: list[str]) -> None:
         console.print(f"{len(found) - limit:,} more: --limit N, --filter TEST or --json", style="dim", soft_wrap=True)
 
 
-def _columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[_Column]:
+def _columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[_ResultColumn]:
     """The columns that have anything to show: options in which the rows differ, measures (the best one marked, with the way that is
     better in the title), and what was asked for."""
     ways, marked = best(found)
     options = _differing(shown)
-    columns: list[_Column] = [*options]
+    columns: list[_ResultColumn] = [*options]
     for column in (*_with_distances(shown), *_asked_for([f for f in asked if f not in {c.key for c in options}])):
-        if column.part == "mean" and column.key in ways and type(column) is _Column:
+        if column.part == "mean" and column.key in ways and type(column) is _ResultColumn:
             titled = replace(column, title=f"{column.title} {'↑' if ways[column.key] else '↓'}")
-            column = _Marked(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
+            column = _MarkedColumn(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
         columns.append(column)
     return [c for c in columns if any(c.cell(row) for row in shown)]
 
 
 @dataclass(frozen=True)
-class _Marked(_Column):
+class _MarkedColumn(_ResultColumn):
     """A measure by which the best is known: it has a star."""
 
     best: frozenset[int] = frozenset()
@@ -156,16 +156,16 @@ class _Marked(_Column):
         return text and text + (" ★" if id(row) in self.best else "  ")
 
 
-def _with_distances(shown: list[Row]) -> list[_Column]:
+def _with_distances(shown: list[Row]) -> list[_ResultColumn]:
     """The columns, with the Frechet distance by the name that it has (it says by which network)."""
     names = of_family((key for row in shown for key in row), "frechet")
-    made: list[_Column] = []
+    made: list[_ResultColumn] = []
     for column in COLUMNS:
         made += [replace(column, key=name) for name in names] if column.key == "frechet" else [column]
     return made
 
 
-def _differing(shown: list[Row]) -> list[_Column]:
+def _differing(shown: list[Row]) -> list[_ResultColumn]:
     """A column for each option in which the shown runs of one experiment differ, and its value in their rows."""
     kinds = {row.get("experiment") for row in shown}
     trees = [_definition(row) for row in shown] if len(kinds) == 1 and len(shown) > 1 else []
@@ -175,11 +175,11 @@ def _differing(shown: list[Row]) -> list[_Column]:
         row |= {name: fields.get(name) for name in names if name not in row}
     titles = {column.key for column in COLUMNS}.union(OTHERS)
     kept = [name for name in names if name not in titles]
-    return [_Option(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:_SCANNED]]
+    return [_OptionColumn(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:_SCANNED]]
 
 
 @dataclass(frozen=True)
-class _Option(_Column):
+class _OptionColumn(_ResultColumn):
     """An option of the definition."""
 
     def cell(self, row: Row) -> str:
@@ -202,14 +202,16 @@ def print_markdown(found: list[Row], asked: list[str]) -> None:
         print("| " + " | ".join(in_markdown(cell.strip()) if cell != "---" else cell for cell in cells) + " |")
 
 
-def _asked_for(fields: list[str]) -> list[_Column]:
+def _asked_for(fields: list[str]) -> list[_ResultColumn]:
     known = {column.key for column in COLUMNS}.union(OTHERS)
     return [
-        _Column(f, f, lambda v: f"{v:.6g}", beside_name=True) for f in dict.fromkeys(fields) if f and f not in known
+        _ResultColumn(f, f, lambda v: f"{v:.6g}", beside_name=True)
+        for f in dict.fromkeys(fields)
+        if f and f not in known
     ]
 
 
-def _whole_lines(shown: list[Row], columns: list[_Column]) -> tuple[list[str], list[list[str]]]:
+def _whole_lines(shown: list[Row], columns: list[_ResultColumn]) -> tuple[list[str], list[list[str]]]:
     """Titles, and the cells of each row."""
     titles = ["experiment", "variant", "seed", "state", *(column.title for column in columns), "device"]
     lines = [
@@ -230,7 +232,7 @@ def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table
     return table
 
 
-def _print_narrow(console: Console, shown: list[Row], columns: list[_Column]) -> None:
+def _print_narrow(console: Console, shown: list[Row], columns: list[_ResultColumn]) -> None:
     """Two lines a row: all that has no fixed width above, figures in columns below."""
     below = [column for column in columns if not column.beside_name]
     titles = ["state", *(column.title for column in below)]

@@ -63,7 +63,7 @@ def planned(found: Grid, base: Experiment, seeds: int, runs: Path, *, new: bool)
     """The runs of the scan and where they stand; writes nothing. Raises UserError for a value that the definition refuses."""
     experiments = tuple(found.experiments(base, seeds))
     folders = tuple(Run.planned(runs, e, new=new) for e in experiments)
-    states = tuple(run.standing().state if run.experiment_json.exists() else State.NEW for run in folders)
+    states = tuple(run.run_status().state if run.experiment_json.exists() else State.NEW for run in folders)
     record = scan_record.named(found.record(base, seeds, runs, [run.name for run in folders]))
     return Planned(found, base, experiments, folders, states, record)
 

@@ -51,7 +51,7 @@ def check_configuration() -> Iterator[Finding]:
         yield good("configuration", f"{settings.path}: {', '.join(said) or 'says nothing'}", **facts)
 
 
-def _wrong(settings: site.Site) -> tuple[str, str] | None:
+def _wrong(settings: site.Settings) -> tuple[str, str] | None:
     """What a reader of the file can't see: a folder or a program that is not there. (what, how to mend it)"""
     if settings.data_root and not settings.data_root.is_dir():
         return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
@@ -132,7 +132,7 @@ def check_schedulers() -> Iterator[Finding]:
     if not here:
         yield good("schedulers", "none: jobs run on this machine", found=[])
     for each in here:
-        yield _server(each(site.Site()))
+        yield _server(each(site.Settings()))
 
 
 def _server(scheduler: Scheduler) -> Finding:

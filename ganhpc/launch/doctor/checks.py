@@ -23,7 +23,7 @@ def checks(runs: Path | None = None, data_root: Path | None = None) -> list[_Che
     try:
         settings = site.load()
     except UserError:
-        settings = site.Site()  # check_configuration says what is wrong with the file.
+        settings = site.Settings()  # check_configuration says what is wrong with the file.
     return [
         doctor_python.check_python,
         check_machine.check_configuration,

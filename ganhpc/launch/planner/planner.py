@@ -17,9 +17,9 @@ from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.launch.planner.planning_window import Window, tonight
-from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_kinds, deadlines
+from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_modes, deadlines
 from ganhpc.launch.policy.calendar import seconds_of
-from ganhpc.launch.policy.constraints import Busy, Rules, Span
+from ganhpc.launch.policy.constraints import Constraints, ExistingJob, FreeInterval
 from ganhpc.launch.policy.policy import Policy, say_seconds
 
 
@@ -124,7 +124,7 @@ class Plan:
 def plan(
     runs: Sequence[Work],
     policy: Policy,
-    busy: Iterable[Busy],
+    busy: Iterable[ExistingJob],
     now: dt.datetime,
     tz: dt.tzinfo,
     window: Window | None = None,
@@ -137,13 +137,15 @@ def plan(
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
     Raises UserError where the window is empty.
     """
-    rules = Rules(policy, tz, now, busy)
+    constraints = Constraints(policy, tz, now, busy)
     if window is None:
-        window = tonight(policy, tz, now, edge_pair=scheduler.reservations and rules.reservations_left >= 2)
-    filler = _Filler(rules, window, scheduler, overhead, runs, margins)
+        window = tonight(policy, tz, now, edge_pair=scheduler.reservations and constraints.reservations_left >= 2)
+    filler = _Filler(constraints, window, scheduler, overhead, runs, margins)
     filler.fill()
     return Plan(
-        _slots(filler.drafts, rules, scheduler, margins.shortest + margins.late), tuple(filler.remainders()), window
+        _slots(filler.drafts, constraints, scheduler, margins.shortest + margins.late),
+        tuple(filler.remainders()),
+        window,
     )
 
 
@@ -152,48 +154,48 @@ class _Filler:
 
     def __init__(
         self,
-        rules: Rules,
+        constraints: Constraints,
         window: Window,
         able: Capabilities,
         overhead: Overhead,
         runs: Sequence[Work],
         margins: Margins,
     ):
-        self.rules, self.window, self.able = rules, window, able
-        self.start, self.end = max(seconds_of(window.start), rules.now), int(window.end.timestamp())
+        self.constraints, self.window, self.able = constraints, window, able
+        self.start, self.end = max(seconds_of(window.start), constraints.now), int(window.end.timestamp())
         if self.start >= self.end:
             raise UserError(
-                f"the window from {rules.calendar.say(self.start)} to {rules.calendar.say(self.end)} is empty: "
+                f"the window from {constraints.calendar.say(self.start)} to {constraints.calendar.say(self.end)} is empty: "
                 "give an end that is later (--until)."
             )
         self.overhead = overhead.seconds
-        policy = rules.policy
+        policy = constraints.policy
         self.least = max(min(policy.min_slot, policy.max_job or policy.min_slot), self.overhead + 1, margins.shortest)
         self.margins = margins
         # What comes next may need the gap before it, where it has a fixed start.
         self.tail = margins.shortest + margins.late + (policy.gap if margins.late else 0)
         self.queue = deque((work, math.ceil(work.seconds), work.segment) for work in runs if work.seconds > 0)
         self.drafts: list[Draft] = []
-        self.pins_left = rules.reservations_left if able.reservations and not able.begin else None
+        self.pins_left = constraints.reservations_left if able.reservations and not able.begin else None
         self.stopped = ""
-        self.jobs_left = rules.submitted_left
+        self.jobs_left = constraints.submitted_left
 
     def fill(self) -> None:
-        opens = self.window.opens_now if self.start == self.rules.now else self.window.opens
-        for span in self.rules.spans(self.start, self.end, opens, self.window.closes):
+        opens = self.window.opens_now if self.start == self.constraints.now else self.window.opens
+        for span in self.constraints.spans(self.start, self.end, opens, self.window.closes):
             if not self.queue or self.stopped:
                 return
-            rest: Span | None = span
+            rest: FreeInterval | None = span
             while rest is not None and self.queue and not self.stopped:
                 rest = self._fill_span(rest)
 
-    def _fill_span(self, span: Span) -> Span | None:
+    def _fill_span(self, span: FreeInterval) -> FreeInterval | None:
         """Slots one behind another; the first is pinned to the span's start, the others follow it by the gap.
 
         Gives the rest of the span where a quota or limit leaves a hole in it.
         """
         cursor, opens, first = self._earliest(span.start), span.opens, True
-        gap = self.rules.policy.gap
+        gap = self.constraints.policy.gap
         while self.queue:
             work, left, segment = self.queue[0]
             if len(self.drafts) >= self.jobs_left:
@@ -203,7 +205,7 @@ class _Filler:
                 cursor, opens, span = ready, f"behind its job {work.after}", dataclasses.replace(span, after=work.after)
             if span.end - cursor < max(self.least, self.tail):
                 break
-            room = self.rules.longest(cursor, span, work.cores)
+            room = self.constraints.longest(cursor, span, work.cores)
             if room.end - cursor < self.least:
                 if room.resume is None:
                     break
@@ -221,24 +223,24 @@ class _Filler:
         return None
 
     def _earliest(self, start: int) -> int:
-        return max(start, self.drafts[-1].end + self.rules.policy.gap) if self.drafts else start
+        return max(start, self.drafts[-1].end + self.constraints.policy.gap) if self.drafts else start
 
     def _pin(self, start: int) -> bool:
         """Whether the scheduler can hold a job back until `start` (OAR 3 can do so by advance reservations only)."""
-        if self.pins_left is None or start <= self.rules.now:
+        if self.pins_left is None or start <= self.constraints.now:
             return True
         if not self.pins_left:
-            most = self.rules.policy.max_reservations
+            most = self.constraints.policy.max_reservations
             self.stopped = (
-                f"{self.able.name} can hold a job back until {self.rules.calendar.say(start)} by an advance reservation only, "
-                f"and all {most} that policy {self.rules.policy.name} allows are taken"
+                f"{self.able.name} can hold a job back until {self.constraints.calendar.say(start)} by an advance reservation only, "
+                f"and all {most} that policy {self.constraints.policy.name} allows are taken"
             )
             return False
         self.pins_left -= 1
         return True
 
     def _take(self, draft: Draft, left: int, work: Work) -> None:
-        self.rules.use(draft.start, draft.latest, work.cores)
+        self.constraints.use(draft.start, draft.latest, work.cores)
         self.drafts.append(draft)
         self.queue.popleft()
         if left > draft.work:
@@ -251,28 +253,28 @@ class _Filler:
         return (Remainder(work.run, left, f"{reason}.", later) for work, left, _ in self.queue)
 
     def _why_no_more(self) -> str:
-        policy = self.rules.policy
+        policy = self.constraints.policy
         return (
             f"policy {policy.name} allows {policy.max_submitted} submitted jobs at a time (max_submitted): the same command "
             "submits the rest once some have ended"
         )
 
     def _why_full(self) -> str:
-        policy, say = self.rules.policy, self.rules.calendar.say
+        policy, say = self.constraints.policy, self.constraints.calendar.say
         if policy.max_job is not None and policy.max_job <= self.overhead:
             most, lost = say_seconds(policy.max_job), say_seconds(self.overhead)
             return f"a job of at most {most} has no time for its run besides the {lost} to start up and save"
         if policy.max_job is not None and policy.max_job < self.margins.shortest:
             return f"a job of at most {say_seconds(policy.max_job)} is shorter than the {say_seconds(self.margins.shortest)} that every job is given"
-        if endless := self.rules.endless:
+        if endless := self.constraints.endless:
             return f"{endless} has no known end, and policy {policy.name} allows {policy.max_jobs} at a time"
         return f"no more fits between {say(self.start)} and {say(self.end)}"
 
 
-def _slots(drafts: list[Draft], rules: Rules, able: Capabilities, short: int) -> tuple[Slot, ...]:
-    local = rules.calendar.local
-    kinds = choose_kinds(drafts, rules, able, short)
-    ends = deadlines(drafts, kinds, rules.policy.gap)
+def _slots(drafts: list[Draft], constraints: Constraints, able: Capabilities, short: int) -> tuple[Slot, ...]:
+    local = constraints.calendar.local
+    modes = choose_modes(drafts, constraints, able, short)
+    ends = deadlines(drafts, modes, constraints.policy.gap)
     return tuple(
         Slot(
             draft.run,
@@ -286,5 +288,5 @@ def _slots(drafts: list[Draft], rules: Rules, able: Capabilities, short: int) ->
             draft.work,
             draft.latest - draft.start,
         )
-        for draft, kind, deadline in zip(drafts, kinds, ends, strict=True)
+        for draft, kind, deadline in zip(drafts, modes, ends, strict=True)
     )

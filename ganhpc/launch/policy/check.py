@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ganhpc.launch.policy.calendar import seconds_of
-from ganhpc.launch.policy.constraints import Busy, Rules, Span
+from ganhpc.launch.policy.constraints import Constraints, ExistingJob, FreeInterval
 from ganhpc.launch.policy.policy import Policy, say_seconds
 
 _SEARCHED = 14 * 86_400
@@ -42,45 +42,45 @@ class _Violation:
 
 
 def check(
-    request: Request, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[Busy] = ()
+    request: Request, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[ExistingJob] = ()
 ) -> list[_Violation]:
     """Every rule that `request`, submitted at `now` beside the jobs in `busy`, breaks; empty: it may be submitted."""
-    rules = Rules(policy, tz, now, busy)
-    broken = list(_broken(request, rules))
+    constraints = Constraints(policy, tz, now, busy)
+    broken = list(_broken(request, constraints))
     if not broken:
         return []
-    best = _nearest_request(request, rules)
+    best = _nearest_request(request, constraints)
     return [_Violation(rule, sentence, best) for rule, sentence in broken]
 
 
-def _broken(request: Request, rules: Rules) -> Iterator[tuple[str, str]]:
+def _broken(request: Request, constraints: Constraints) -> Iterator[tuple[str, str]]:
     """The broken rules and a sentence on each, without its full stop."""
-    policy, say = rules.policy, rules.calendar.say
+    policy, say = constraints.policy, constraints.calendar.say
     start, length = seconds_of(request.start), say_seconds(request.seconds)
     end = start + request.seconds
     if request.seconds <= 0:
         yield "length", f"a job of {request.seconds} s has no length"
         return
-    if start < rules.now:
-        yield "past", f"a start on {say(start)} is in the past (now is {say(rules.now)})"
+    if start < constraints.now:
+        yield "past", f"a start on {say(start)} is in the past (now is {say(constraints.now)})"
     if policy.max_job is not None and request.seconds > policy.max_job:
         yield (
             "max_job",
             f"a job of {length} is longer than the {say_seconds(policy.max_job)} that policy {policy.name} allows",
         )
-    for block in rules.blocks(start, end):
+    for block in constraints.blocks(start, end):
         if block.start < end and start < block.end:
             yield (
                 block.rule,
                 f"a job from {say(start)} to {say(end)} {_blocked(block.rule, block.opens, block.closes, policy)}",
             )
-    yield from _over_allowance(request, rules, start, end)
-    if not rules.submitted_left:
+    yield from _over_allowance(request, constraints, start, end)
+    if not constraints.submitted_left:
         yield (
             "max_submitted",
-            f"policy {policy.name} allows {policy.max_submitted} submitted jobs at a time, and there are {rules.submitted}: wait until one has ended",
+            f"policy {policy.name} allows {policy.max_submitted} submitted jobs at a time, and there are {constraints.submitted}: wait until one has ended",
         )
-    if request.reservation and not rules.reservations_left:
+    if request.reservation and not constraints.reservations_left:
         most = policy.max_reservations
         yield (
             "max_reservations",
@@ -94,12 +94,15 @@ def _blocked(rule: str, opens: str, closes: str, policy: Policy) -> str:
     return f"would make more than {policy.max_jobs} at a time (policy {policy.name}): end {closes} or start {opens}"
 
 
-def _over_allowance(request: Request, rules: Rules, start: int, end: int) -> Iterator[tuple[str, str]]:
-    if (room := rules.allowed(start, end, request.cores)) is not None:
-        yield room.rule, f"a job from {rules.calendar.say(start)} to {rules.calendar.say(end)} must end {room.closes}"
+def _over_allowance(request: Request, constraints: Constraints, start: int, end: int) -> Iterator[tuple[str, str]]:
+    if (room := constraints.allowed(start, end, request.cores)) is not None:
+        yield (
+            room.rule,
+            f"a job from {constraints.calendar.say(start)} to {constraints.calendar.say(end)} must end {room.closes}",
+        )
 
 
-def _nearest_request(request: Request, rules: Rules) -> Request | None:
+def _nearest_request(request: Request, constraints: Constraints) -> Request | None:
     """The request that passes every rule with the fewest seconds changed, of start and length together.
 
     It has at least the policy's shortest slot. Of two that are equally near, the longer.
@@ -107,34 +110,36 @@ def _nearest_request(request: Request, rules: Rules) -> Request | None:
     start = seconds_of(request.start)
     ranked = sorted(
         (abs(begin - start) + abs(length - request.seconds), -length, begin)
-        for begin, length in _candidates(request, rules, start)
+        for begin, length in _candidates(request, constraints, start)
     )
     for _, length, begin in ranked:
-        reservation = request.reservation and rules.reservations_left > 0
-        near = dataclasses.replace(request, start=rules.calendar.local(begin), seconds=-length, reservation=reservation)
+        reservation = request.reservation and constraints.reservations_left > 0
+        near = dataclasses.replace(
+            request, start=constraints.calendar.local(begin), seconds=-length, reservation=reservation
+        )
         # How many jobs there are does not hang on the request.
-        if all(rule == "max_submitted" for rule, _ in _broken(near, rules)):
+        if all(rule == "max_submitted" for rule, _ in _broken(near, constraints)):
             return near
     return None
 
 
-def _candidates(request: Request, rules: Rules, start: int) -> Iterator[tuple[int, int]]:
+def _candidates(request: Request, constraints: Constraints, start: int) -> Iterator[tuple[int, int]]:
     """Starts and lengths that touch the request or the sides of the free time around it."""
-    least = max(1, min(rules.policy.min_slot, request.seconds, rules.policy.max_job or request.seconds))
-    wanted = min(request.seconds, rules.policy.max_job or request.seconds) if request.seconds > 0 else least
-    first = max(rules.now, start - _SEARCHED)
-    for span in rules.spans(first, max(first, start) + _SEARCHED):
+    least = max(1, min(constraints.policy.min_slot, request.seconds, constraints.policy.max_job or request.seconds))
+    wanted = min(request.seconds, constraints.policy.max_job or request.seconds) if request.seconds > 0 else least
+    first = max(constraints.now, start - _SEARCHED)
+    for span in constraints.spans(first, max(first, start) + _SEARCHED):
         begins = {min(max(start, span.start), span.end - least), span.end - wanted, span.start}
         for begin in begins:
-            yield from _fitting(max(begin, span.start), span, rules, request.cores, wanted, least)
+            yield from _fitting(max(begin, span.start), span, constraints, request.cores, wanted, least)
 
 
 def _fitting(
-    begin: int, span: Span, rules: Rules, cores: int | None, wanted: int, least: int
+    begin: int, span: FreeInterval, constraints: Constraints, cores: int | None, wanted: int, least: int
 ) -> Iterator[tuple[int, int]]:
     """The longest job up to `wanted` from `begin`, or from the first moment after it when a quota is no longer in its way."""
     while begin + least <= span.end:
-        room = rules.longest(begin, span, cores)
+        room = constraints.longest(begin, span, cores)
         if room.end - begin >= least:
             yield begin, min(wanted, room.end - begin)
             return

@@ -19,7 +19,7 @@ FORESEEN = 31 * 86_400
 
 
 @dataclass(frozen=True)
-class Busy:
+class ExistingJob:
     """A job of the same user that waits, runs or ended earlier today (which counts for the day quota).
 
     A waiting job without a known start: give now. `end` None: unknown.
@@ -54,7 +54,7 @@ class Busy:
 
 
 @dataclass(frozen=True)
-class Block:
+class BlockedInterval:
     """Time that no job may touch: [start, end]; a block of no length may not be crossed."""
 
     start: int
@@ -69,7 +69,7 @@ class Block:
 
 
 @dataclass(frozen=True)
-class Span:
+class FreeInterval:
     """Free time [start, end) between two blocks, with the reason and the edge (if it is one) on each side."""
 
     start: int
@@ -83,7 +83,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Room:
+class MaxJob:
     """How far one job may reach: its latest end, why, and where to look again (and why there) if that is too little."""
 
     end: int
@@ -93,10 +93,10 @@ class Room:
     reopens: str = ""
 
 
-class Rules:
+class Constraints:
     """A policy at one moment: `now` is when jobs are submitted, `busy` are the jobs of the user that exist."""
 
-    def __init__(self, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[Busy] = ()):
+    def __init__(self, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[ExistingJob] = ()):
         self.policy = policy
         self.calendar = Calendar(policy, tz)
         self.now = seconds_of(now)
@@ -106,7 +106,7 @@ class Rules:
             self._use(job.begins, min(self.end_of(job), self.now + FORESEEN), job.cores)
         self._busy_blocks = list(self._blocks_of_jobs())
 
-    def end_of(self, job: Busy) -> int:
+    def end_of(self, job: ExistingJob) -> int:
         """When a job has ended for certain: where unknown, one longest job from now on, or never."""
         if job.end is not None:
             return seconds_of(job.end)
@@ -138,25 +138,25 @@ class Rules:
 
     # --- blocks and free time ---
 
-    def blocks(self, start: int, end: int) -> Iterator[Block]:
+    def blocks(self, start: int, end: int) -> Iterator[BlockedInterval]:
         """The blocks that touch [start, end], by their start."""
         jobs = (block for block in self._busy_blocks if block.end >= start and block.start <= end)
         return heapq.merge(self._blocks_of_edges(start, end), jobs, key=lambda block: block.start)
 
-    def _blocks_of_edges(self, start: int, end: int) -> Iterator[Block]:
+    def _blocks_of_edges(self, start: int, end: int) -> Iterator[BlockedInterval]:
         before, after = self.policy.end_before_edge, self.policy.start_after_edge
         for edge in self.calendar.edges(start - after, end + before, self.now):
             name = self.calendar.say_edge(edge)
             opens = f"{say_seconds(after)} after {name}" if after else f"at {name}"
             closes = f"{say_seconds(before)} before {name}" if before else f"at {name}"
-            yield Block(edge.instant - before, edge.instant + after, "edge", opens, closes, edge)
+            yield BlockedInterval(edge.instant - before, edge.instant + after, "edge", opens, closes, edge)
 
-    def _blocks_of_jobs(self) -> Iterator[Block]:
+    def _blocks_of_jobs(self) -> Iterator[BlockedInterval]:
         """Where `max_jobs` jobs exist already, with the gap on both sides: one sweep over starts and ends."""
         if self.policy.max_jobs is None:
             return
         gap, there = self.policy.gap, 0
-        first: tuple[int, Busy] | None = None
+        first: tuple[int, ExistingJob] | None = None
         for instant, change, job in sorted(self._changes(gap), key=lambda change: change[:2]):
             there += change
             if first is None and there >= self.policy.max_jobs:
@@ -165,21 +165,23 @@ class Rules:
                 yield self._block_of_jobs(*first, instant, job)
                 first = None
 
-    def _changes(self, gap: int) -> Iterator[tuple[int, int, Busy]]:
+    def _changes(self, gap: int) -> Iterator[tuple[int, int, ExistingJob]]:
         for job in self.busy:
             end = self.end_of(job)
             if end + gap > self.now:
                 yield job.takes_place - gap, 1, job
                 yield end + gap, -1, job
 
-    def _block_of_jobs(self, start: int, first: Busy, end: int, last: Busy) -> Block:
+    def _block_of_jobs(self, start: int, first: ExistingJob, end: int, last: ExistingJob) -> BlockedInterval:
         gap = f"{say_seconds(self.policy.gap)} " if self.policy.gap else ""
         opens = f"{gap}after {last.called} ends" + (" (its end is not known)" if end >= NEVER else "")
-        return Block(start, end, "max_jobs", opens, f"{gap}before {first.called} starts", None, last.job)
+        return BlockedInterval(start, end, "max_jobs", opens, f"{gap}before {first.called} starts", None, last.job)
 
-    def spans(self, start: int, end: int, opens: str = "now", closes: str = "when the window closes") -> Iterator[Span]:
+    def spans(
+        self, start: int, end: int, opens: str = "now", closes: str = "when the window closes"
+    ) -> Iterator[FreeInterval]:
         """The free time in [start, end), in order; `opens` and `closes` are the reasons of its two ends."""
-        before: Block | None = None
+        before: BlockedInterval | None = None
         for block in self.blocks(start, end):
             if block.start > start:
                 yield _span(start, block.start, before, block, opens, closes)
@@ -191,16 +193,16 @@ class Rules:
 
     # --- how long a job may be ---
 
-    def longest(self, start: int, span: Span, cores: int | None) -> Room:
+    def longest(self, start: int, span: FreeInterval, cores: int | None) -> MaxJob:
         """How far a job on `cores` that starts at `start`, inside `span`, may reach."""
         end, closes, rule = span.end, span.closes, ""
         if self.policy.max_job is not None and start + self.policy.max_job < span.end + (span.edge_after is None):
             most = say_seconds(self.policy.max_job)
             end, rule = start + self.policy.max_job, "max_job"
             closes = f"after {most}, the longest job that policy {self.policy.name} allows"
-        return self.allowed(start, end, cores) or Room(end, closes, rule)
+        return self.allowed(start, end, cores) or MaxJob(end, closes, rule)
 
-    def allowed(self, start: int, end: int, cores: int | None) -> Room | None:
+    def allowed(self, start: int, end: int, cores: int | None) -> MaxJob | None:
         """Where the limits of nights and weekends and the day quota end a job earlier than `end`; None: nowhere."""
         if not (self.policy.night_limit or self.policy.weekend_limit or self.policy.day_quota):
             return None
@@ -211,7 +213,7 @@ class Rules:
                     self._say_allowance(rule, period, most_here),
                     f"after the {period.kind} of {period.date:%a %d %b}",
                 )
-                return Room(begin + most_here, closes, rule, period.end, reopens)
+                return MaxJob(begin + most_here, closes, rule, period.end, reopens)
         return None
 
     def _allowance(self, period: Period, start: int, cores: int | None) -> tuple[int | None, str]:
@@ -251,8 +253,10 @@ class Rules:
                 self._used[period.date] += (min(end, period.end) - max(start, period.start)) * self._cores(cores)
 
 
-def _span(start: int, end: int, before: Block | None, after: Block | None, opens: str, closes: str) -> Span:
-    return Span(
+def _span(
+    start: int, end: int, before: BlockedInterval | None, after: BlockedInterval | None, opens: str, closes: str
+) -> FreeInterval:
+    return FreeInterval(
         start,
         end,
         before.opens if before else opens,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Protocol
 from zoneinfo import ZoneInfo
 
-from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import Answer
 from ganhpc.core.whoami import expand
 from ganhpc.launch.planner.submission_modes import Capabilities
@@ -130,7 +130,7 @@ class JobRequest:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedJob:
     """A submission, printable to the last word: the script and the command that hands it over."""
 
     request: JobRequest
@@ -145,7 +145,7 @@ class Prepared:
 
 
 @dataclass(frozen=True)
-class Found:
+class Availability:
     """Whether a scheduler can be used here, and the sentence that says why or why not."""
 
     here: bool
@@ -198,7 +198,7 @@ class Scheduler(ABC):
     codes_of_resources: frozenset[int] = frozenset()
     """Exit codes with which it refuses, among others, requests for what it does not have."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Settings) -> None:
         self.site = site
 
     @functools.cached_property
@@ -211,7 +211,7 @@ class Scheduler(ABC):
         """The name of its cluster or server, the same on every machine that reaches it; empty where it can't be told."""
 
     @functools.cached_property
-    def found(self) -> Found:
+    def found(self) -> Availability:
         """What `find` says, asked once a command: the answer takes a server's time."""
         return self.find()
 
@@ -248,18 +248,18 @@ class Scheduler(ABC):
         return None
 
     @abstractmethod
-    def find(self) -> Found:
+    def find(self) -> Availability:
         """Whether its commands are here and its server answers."""
 
     @abstractmethod
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         """The script and the command for `request`. Works on a machine without the scheduler."""
 
     @abstractmethod
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         """Hand it over; returns the job's id. Raises Refused."""
 
-    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
         """The command for a script that a person runs; `behind`: a quoted shell variable with the id of the job that must end first."""
         del behind
         return prepared.command
@@ -333,7 +333,7 @@ def system_zone() -> dt.tzinfo:
         return dt.UTC
 
 
-def setup_lines(site: Site, scheduler: str, request: JobRequest) -> ScriptText:
+def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptText:
     """The script's lines before the command: the settings' own, any of which ends the job where it fails; then what the node needs."""
     root = script_text.word(ROOT)
     exports = {
@@ -359,7 +359,7 @@ def _handed_on() -> list[ScriptText]:
     return handed
 
 
-def _of_the_settings(site: Site, request: JobRequest) -> ScriptText:
+def _of_the_settings(site: Settings, request: JobRequest) -> ScriptText:
     """The setup lines of the settings, in the folder in which the command was typed where the node has it."""
     root = script_text.word(ROOT)
     begin = script_text.shell("cd {} || exit 1", root)
@@ -370,7 +370,7 @@ def _of_the_settings(site: Site, request: JobRequest) -> ScriptText:
     return script_text.part("setup.sh", settings=settings, lines=lines)
 
 
-def node_command(site: Site, request: JobRequest) -> ScriptText:
+def node_command(site: Settings, request: JobRequest) -> ScriptText:
     """The command on the node, quoted."""
     words = [*site.prefix, site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
     words.append(f"--tasks={request.tasks_per_node}")

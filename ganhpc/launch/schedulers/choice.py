@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.enclosing_job import inside
 from ganhpc.launch.schedulers.registry import CLUSTERS, named, title
 
 
-def pick(on: str, site: Site, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
+def pick(on: str, site: Settings, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
     """(the scheduler, or None for this machine; why). auto: this machine inside a job; else the first cluster whose server answers.
 
     Raises UserError where a named scheduler can't be used, or where a cluster's commands are here and its server doesn't answer: this is
@@ -40,7 +40,7 @@ def _later(installed: bool, name: str) -> str:
     return "type --on local to train on this machine, or "
 
 
-def _first(site: Site, *, dry_run: bool) -> tuple[Scheduler | None, str]:
+def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
     """The first scheduler whose server answers; None where no cluster's commands are here."""
     schedulers = [named(name, site) for name in CLUSTERS]
     if up := next((each for each in schedulers if each.found.here), None):

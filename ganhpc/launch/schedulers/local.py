@@ -18,11 +18,11 @@ from ganhpc.core.settings import ROOT, state_folder
 from ganhpc.launch.planner.submission_modes import QUEUE
 from ganhpc.launch.schedulers import local_queue_jobs, script_text
 from ganhpc.launch.schedulers.base import (
-    Found,
+    Availability,
     Job,
     JobRequest,
     JobState,
-    Prepared,
+    PreparedJob,
     Scheduler,
     foreseen,
     node_command,
@@ -41,13 +41,13 @@ class Local(Scheduler):
     able = QUEUE
     default_policy = "none"
 
-    def find(self) -> Found:
-        return Found(True, "jobs run on this machine")
+    def find(self) -> Availability:
+        return Availability(True, "jobs run on this machine")
 
     def cluster(self) -> str:
         return os.uname().nodename
 
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "local.sh",
@@ -57,9 +57,9 @@ class Local(Scheduler):
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
-        return Prepared(request, script, ("bash", str(path)), path)
+        return PreparedJob(request, script, ("bash", str(path)), path)
 
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         request = prepared.request
         tree = {
             "script": str(prepared.script_path),

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.errors import Busy
+from ganhpc.core.errors import BusyError
 from ganhpc.core.files import Damaged, read_json, read_text, storage_errors, write_json
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.launch.schedulers.base import JobState
@@ -154,7 +154,7 @@ def _locked(folder: Path) -> Iterator[None]:
         with file_lock(folder / _LOCK, PATIENCE_SECONDS):
             yield
     except Held:
-        raise Busy(
+        raise BusyError(
             f"another process has held {folder / _LOCK} for {PATIENCE_SECONDS:.0f} s: type the command again."
         ) from None
 

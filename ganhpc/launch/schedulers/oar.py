@@ -19,11 +19,11 @@ from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import oar_request, option_words, own_addresses, script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
-    Found,
+    Availability,
     Job,
     JobRequest,
     JobState,
-    Prepared,
+    PreparedJob,
     Refused,
     Scheduler,
     foreseen,
@@ -53,18 +53,18 @@ class Oar(Scheduler):
     lacks = {"qos": "OAR has no qualities of service: type --queue or --type"}
     codes_of_resources = frozenset({5, 8, 255})
 
-    def find(self) -> Found:
+    def find(self) -> Availability:
         if not shutil.which("oarsub"):
             other = next((name for name in ("oarstat", "oardel") if shutil.which(name)), None)
             aside = f", though {other} is" if other else ""
-            return Found(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
+            return Availability(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
         answer = ask([*self.ping(), "-J"], 10)
         if answer.code is None:
-            return Found(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
+            return Availability(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
         if answer.code != 0:
             why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
-            return Found(False, why, installed=True)
-        return Found(True, "oarsub is here and OAR's server answers", installed=True)
+            return Availability(False, why, installed=True)
+        return Availability(True, "oarsub is here and OAR's server answers", installed=True)
 
     def ping(self) -> list[str]:
         return ["oarstat", "-u", user_name()]
@@ -116,7 +116,7 @@ class Oar(Scheduler):
         named = (word.value.strip() for word in self._further() if word.name in ("type", "queue"))
         return self.site.queue == "besteffort" or "besteffort" in named
 
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         # A job that OAR sends again is a new one, which those that wait for the old one don't know.
         request = dataclasses.replace(request, again=request.again and not request.alone)
         if self.site.container and request.nodes > 1:
@@ -134,7 +134,7 @@ class Oar(Scheduler):
         )
         # oarsub gives its last word to a shell on the node.
         argv = ("oarsub", *self._options(request), script_text.in_any_shell(path))
-        return Prepared(request, script, argv, path)
+        return PreparedJob(request, script, argv, path)
 
     def _options(self, request: JobRequest) -> Iterator[str]:
         yield from ("-n", f"{JOB_NAME}:{request.tag}", "-l", self._resources(request))
@@ -183,7 +183,7 @@ class Oar(Scheduler):
         gpus = f"/gpu={request.gpus_per_node}" if request.gpus_per_node else ""
         return f"/nodes={request.nodes}{gpus},{walltime}"
 
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         from ganhpc.launch.schedulers.submitit_bridge import submit_oar
 
         try:
@@ -191,7 +191,7 @@ class Oar(Scheduler):
         except Refused as refused:
             raise refusal(refused) from None
 
-    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
         if behind is None:
             return prepared.command
         first, *rest = prepared.argv

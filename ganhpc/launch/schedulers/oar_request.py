@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.option_words import quoted
 
 _HOSTS = r"(?<![\w])(nodes|host|network_address)=(\w+)"
@@ -76,7 +76,7 @@ def _with_gpus(text: str, gpus: int, resources: str) -> str:
     )
 
 
-def properties(site: Site) -> str:
+def properties(site: Settings) -> str:
     """The condition on nodes: the settings' own, and what is asked for by name. Raises UserError where both name one property."""
     own = checked(site.properties, "properties") if site.properties else ""
     named = {"gpu_model": site.gpu_model, "cluster": site.cluster}

@@ -6,7 +6,7 @@ import importlib
 from typing import cast
 
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import NodeSide, Scheduler
 
 _SCHEDULERS = {
@@ -31,7 +31,7 @@ def scheduler_class(name: str) -> type[Scheduler]:
     return cast(type[Scheduler], getattr(module, _SCHEDULERS[name]))
 
 
-def named(name: str, site: Site) -> Scheduler:
+def named(name: str, site: Settings) -> Scheduler:
     """The scheduler called `name`. Raises UserError for an unknown name."""
     return scheduler_class(name)(site)
 

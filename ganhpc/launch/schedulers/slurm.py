@@ -19,11 +19,11 @@ from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import option_words, script_text, slurm_reasons
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
-    Found,
+    Availability,
     Job,
     JobRequest,
     JobState,
-    Prepared,
+    PreparedJob,
     Scheduler,
     Stated,
     foreseen,
@@ -84,17 +84,19 @@ class Slurm(Scheduler):
     lacks = {"cluster": "a Slurm has one cluster: type --partition or --constraint"}
     codes_of_resources = frozenset({1})
 
-    def find(self) -> Found:
+    def find(self) -> Availability:
         if not shutil.which("sbatch"):
             other = next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None)
             aside = f", though {other} is" if other else ""
-            return Found(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
+            return Availability(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
         answer = ask(self.ping(), 10)
         if answer.code is None:
-            return Found(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
+            return Availability(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
         if not self.is_up(answer):
-            return Found(False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True)
-        return Found(True, "sbatch is here and Slurm's server answers", installed=True)
+            return Availability(
+                False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True
+            )
+        return Availability(True, "sbatch is here and Slurm's server answers", installed=True)
 
     def ping(self) -> list[str]:
         return ["scontrol", "ping"]
@@ -115,7 +117,7 @@ class Slurm(Scheduler):
         found = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer else None
         return found[1] if found else ""
 
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "slurm.sh",
@@ -127,7 +129,7 @@ class Slurm(Scheduler):
             command=node_command(self.site, request),
         )
         decided = (f"--{key}={value}" if value else f"--{key}" for key, value in self._decided(request))
-        return Prepared(request, script, ("sbatch", *decided, str(path)), path)
+        return PreparedJob(request, script, ("sbatch", *decided, str(path)), path)
 
     def _directives(self, request: JobRequest) -> Iterator[ScriptText]:
         for key, value in self._decided(request):
@@ -196,12 +198,12 @@ class Slurm(Scheduler):
             )
         return own is None or self.site.gpus_per_node is not None
 
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         from ganhpc.launch.schedulers.submitit_bridge import submit_slurm
 
         return submit_slurm(prepared, SECONDS)
 
-    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
         if not behind:
             return prepared.command
         # What stands on the command line takes the place of what stands in the script.

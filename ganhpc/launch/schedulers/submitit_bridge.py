@@ -17,13 +17,13 @@ from submitit.slurm.slurm import SlurmExecutor
 from submitit_oar.oar import OarExecutor
 
 from ganhpc.core.scheduler_environment import for_commands
-from ganhpc.launch.schedulers.base import Prepared, Refused
+from ganhpc.launch.schedulers.base import PreparedJob, Refused
 
 
 class _Ours:
     """What both executors override: the text of the script, and the words of the command."""
 
-    prepared: Prepared
+    prepared: PreparedJob
     seconds: float
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:
@@ -93,7 +93,7 @@ class _OurOar(_Ours, OarExecutor):
     """submitit_oar's executor. Its own way of making the argv splits on blanks, so `-r "date time"` breaks."""
 
 
-def submit_slurm(prepared: Prepared, seconds: float) -> str:
+def submit_slurm(prepared: PreparedJob, seconds: float) -> str:
     """Submit through sbatch. Raises Refused."""
     executor = _OurSlurm(prepared.script_path.parent)
     executor.prepared, executor.seconds = prepared, seconds
@@ -104,7 +104,7 @@ def submit_slurm(prepared: Prepared, seconds: float) -> str:
         raise Refused(words, refused.code, unsure=refused.unsure) from None
 
 
-def submit_oar(prepared: Prepared, seconds: float) -> str:
+def submit_oar(prepared: PreparedJob, seconds: float) -> str:
     """Submit through oarsub. Raises Refused."""
     executor = _OurOar(prepared.script_path.parent)
     executor.prepared, executor.seconds = prepared, seconds

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 
 _FLAGS = {
@@ -40,7 +40,7 @@ def asked(scheduler: Scheduler | None, values: Mapping[str, Any]) -> None:
     scheduler.site = _replaced(scheduler, typed)
 
 
-def _replaced(scheduler: Scheduler, typed: dict[str, str]) -> Site:
+def _replaced(scheduler: Scheduler, typed: dict[str, str]) -> Settings:
     site = scheduler.site
     changes: dict[str, Any] = {
         name: typed[name] for name in ("qos", "gpu_model", "cluster", "constraint") if name in typed

@@ -19,7 +19,7 @@ from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Scheduler, fi
 from ganhpc.runs import job_origin, submission_record
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import RefusalSource
-from ganhpc.runs.run_folder import Run, Standing, State, shown
+from ganhpc.runs.run_folder import Run, RunStatus, State, shown
 
 _LATE_SECONDS = 60.0
 """A start that a scheduler has named and that is past for longer means nothing any more."""
@@ -39,7 +39,7 @@ NEXT = {
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownJob:
     """A living job of a run: what was planned, and what the scheduler says."""
 
     entry: submission_record.Entry
@@ -78,22 +78,22 @@ class Known:
 
 
 @dataclass(frozen=True)
-class View:
+class RunView:
     """One run as it stands."""
 
     run: Run
-    standing: Standing
-    jobs: tuple[Known, ...] = ()
+    run_status: RunStatus
+    jobs: tuple[KnownJob, ...] = ()
 
     @property
     def next_command(self) -> str:
         """The command to type next. What a scheduler refused is typed again, once its reason is mended."""
-        state, source = self.standing.state, self.standing.refused_by
+        state, source = self.run_status.state, self.run_status.refused_by
         if state is State.REFUSED and source is not RefusalSource.POLICY:
             state = State.NEW if source is RefusalSource.SCHEDULER else State.CRASHED
-        if state in (State.LOST, State.RESUMABLE) and self.standing.job_failed:
+        if state in (State.LOST, State.RESUMABLE) and self.run_status.job_failed:
             state = State.CRASHED  # the log tells why; the same again would fail again
-        if self.standing.damaged:
+        if self.run_status.damaged:
             state = State.CRASHED
         if self.jobs and not any(known.asked for known in self.jobs):
             state = State.CRASHED  # its log is here, its jobs are elsewhere
@@ -103,17 +103,17 @@ class View:
     @property
     def time_left(self) -> float | None:
         """Seconds of its budget that it has not used; None where no time bounds it, or where it has not begun."""
-        status = self.standing.status
+        status = self.run_status.status
         budget = status.get("budget_seconds")
         return max(0.0, budget - (status.get("seconds") or 0.0)) if budget else None
 
     @property
-    def next_slot(self) -> Known | None:
+    def next_slot(self) -> KnownJob | None:
         """The first of its jobs that waits."""
         return next((known for known in self.jobs if known.job.state is JobState.WAITING), None)
 
     def to_json(self) -> dict[str, Any]:
-        status = self.standing.status
+        status = self.run_status.status
         figures = {
             key: status.get(key) for key in ("step", "epoch", "epochs_planned", "seconds", "budget_seconds", "last")
         }
@@ -122,8 +122,8 @@ class View:
             "run": self.run.name,
             "experiment": experiment_of(self.run.folder),
             "folder": str(self.run.folder),
-            "state": self.standing.state.value,
-            "reason": self.standing.reason,
+            "state": self.run_status.state.value,
+            "reason": self.run_status.reason,
             **figures,
             "time_left": self.time_left,
             "jobs": [known.to_json() for known in self.jobs],
@@ -132,7 +132,7 @@ class View:
         }
 
 
-def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[list[View], list[str]]:
+def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[list[RunView], list[str]]:
     """(a view of each run, sentences on schedulers that could not be asked).
 
     What a scheduler says of ended jobs is written into the run's record, so that it is asked once and never forgets it.
@@ -146,7 +146,7 @@ def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[li
                 continue
             for entry in submission_record.open_jobs(tree):
                 asked.setdefault(entry.get("scheduler") or tree.get("scheduler", ""), []).append((run, entry))
-    living: dict[str, list[Known]] = {}
+    living: dict[str, list[KnownJob]] = {}
     trouble: list[str] = []
     for name, entries in asked.items():
         others = [(run, entry) for run, entry in entries if job_origin.of_another_person(entry)]
@@ -162,7 +162,9 @@ def look(runs: Sequence[Run], scheduler: Callable[[str], Scheduler]) -> tuple[li
     return [_view(run, living.get(str(run.folder), [])) for run in runs], trouble
 
 
-def _silent(run: Run, name: str, entry: submission_record.Entry, message: str, living: dict[str, list[Known]]) -> None:
+def _silent(
+    run: Run, name: str, entry: submission_record.Entry, message: str, living: dict[str, list[KnownJob]]
+) -> None:
     """A job of which nothing new is known; without a message: since it is not asked here."""
     if id := entry["job_id"]:
         asked = bool(message)
@@ -170,13 +172,13 @@ def _silent(run: Run, name: str, entry: submission_record.Entry, message: str, l
             place = job_origin.said([{**entry, "scheduler": name}], registry.place)
             message = f"{place.removeprefix(f'job {id} ')}: not asked here, and left alone"
         job = Job(id, JobState.UNKNOWN, message=message)
-        living.setdefault(str(run.folder), []).append(Known(entry, job, name, asked))
+        living.setdefault(str(run.folder), []).append(KnownJob(entry, job, name, asked))
 
 
 def _ask(
     scheduler: Scheduler,
     entries: Sequence[tuple[Run, submission_record.Entry]],
-    living: dict[str, list[Known]],
+    living: dict[str, list[KnownJob]],
     trouble: list[str],
 ) -> list[tuple[Run, submission_record.Entry]]:
     """Ask the scheduler of jobs of this person; returns those that are of another place."""
@@ -189,7 +191,7 @@ def _ask(
             if entry["job_id"] != job.id or not here.is_of(entry) or entry.get("forgotten"):
                 with _noted(trouble):
                     submission_record.note_id(run, entry["tag"], job.id, here=here)
-            living.setdefault(str(run.folder), []).append(Known(entry, job, scheduler.name))
+            living.setdefault(str(run.folder), []).append(KnownJob(entry, job, scheduler.name))
         elif not here.may_ask(entry):
             others.append((run, entry))
         elif entry["job_id"]:
@@ -233,10 +235,10 @@ def _noted(trouble: list[str]) -> Iterator[None]:
         trouble.append(str(error))
 
 
-def _view(run: Run, jobs: Sequence[Known]) -> View:
-    standing = run.standing()
-    if standing.damaged or standing.state in (State.DONE, State.RUNNING, State.CANCELLED):
-        return View(run, standing, tuple(jobs))
+def _view(run: Run, jobs: Sequence[KnownJob]) -> RunView:
+    run_status = run.run_status()
+    if run_status.damaged or run_status.state in (State.DONE, State.RUNNING, State.CANCELLED):
+        return RunView(run, run_status, tuple(jobs))
     running = next((known for known in jobs if known.job.state is JobState.RUNNING), None)
     waiting = next((known for known in jobs if known.job.state is JobState.WAITING), None)
     others = [known for known in jobs if not known.asked]
@@ -244,13 +246,13 @@ def _view(run: Run, jobs: Sequence[Known]) -> View:
         reason = f"job {running.job.id} has started, its training not yet"
         if running.job.why:
             reason = f"job {running.job.id}: {running.job.why}"
-        standing = dataclasses.replace(standing, state=State.RUNNING, reason=reason)
+        run_status = dataclasses.replace(run_status, state=State.RUNNING, reason=reason)
     elif waiting:
-        before = f"; so far: {standing.reason}" if standing.status.get("state") else ""
-        standing = dataclasses.replace(standing, state=State.WAITING, reason=f"for job {waiting.job.id}{before}")
-    elif others and standing.state is State.WAITING:
-        standing = dataclasses.replace(standing, reason=f"for job {others[0].job.id}, {others[0].job.message}")
-    return View(run, standing, tuple(jobs))
+        before = f"; so far: {run_status.reason}" if run_status.status.get("state") else ""
+        run_status = dataclasses.replace(run_status, state=State.WAITING, reason=f"for job {waiting.job.id}{before}")
+    elif others and run_status.state is State.WAITING:
+        run_status = dataclasses.replace(run_status, reason=f"for job {others[0].job.id}, {others[0].job.message}")
+    return RunView(run, run_status, tuple(jobs))
 
 
 def _iso(moment: float | None) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Scheduler
@@ -27,14 +27,14 @@ class LaunchContext:
 
     @staticmethod
     def of(
-        scheduler: Scheduler, policy: str | None, now: str | None, site: Site, run: Run | None = None
+        scheduler: Scheduler, policy: str | None, now: str | None, site: Settings, run: Run | None = None
     ) -> LaunchContext:
         """The policy is the typed one, else the one in force here; see policy_choice. Raises UserError for what can't be read."""
         choice = policy_choice.choose(policy, site, scheduler, run)
         return LaunchContext.under(choice, scheduler, now, site)
 
     @staticmethod
-    def under(choice: policy_choice.Choice, scheduler: Scheduler, now: str | None, site: Site) -> LaunchContext:
+    def under(choice: policy_choice.Choice, scheduler: Scheduler, now: str | None, site: Settings) -> LaunchContext:
         """The context with a policy that was chosen already."""
         tz = prepare.zone(site, choice.policy)
         return LaunchContext(

@@ -10,11 +10,11 @@ from ganhpc.core import scheduler_environment
 from ganhpc.core.files import atomic_open
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
-from ganhpc.launch.schedulers.base import Prepared
+from ganhpc.launch.schedulers.base import PreparedJob
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Submission, Wanted
-from ganhpc.launch.submission.submit import Sent
+from ganhpc.launch.submission.submit import SubmittedJob
 
 _SENT = """\
 # Submitted already, as jobs {}. To submit them once more, delete the next line.
@@ -24,7 +24,11 @@ _NOTHING = script_text.comment("")
 
 
 def write(
-    submission: Submission, wanted: Sequence[Wanted], folder: Path, policy_source: str, sent: Sequence[Sent] = ()
+    submission: Submission,
+    wanted: Sequence[Wanted],
+    folder: Path,
+    policy_source: str,
+    sent: Sequence[SubmittedJob] = (),
 ) -> Path:
     """Write night-YYYY-MM-DD.sh into `folder`, and the script of each job into its run; returns its path.
 
@@ -43,7 +47,7 @@ def write(
     return path
 
 
-def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str:
+def text(submission: Submission, day: dt.date, sent: Sequence[SubmittedJob] = ()) -> str:
     """The script."""
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     ids = ", ".join(job.id for job in sent)
@@ -63,7 +67,7 @@ def text(submission: Submission, day: dt.date, sent: Sequence[Sent] = ()) -> str
     )
 
 
-def _step(k: int, slot: Slot, job: Prepared, submission: Submission) -> ScriptText:
+def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> ScriptText:
     """One job: when and why, then its command, which waits for the one before it where it must."""
     request = job.request
     behind = (slot.kind == "chain" and not request.after) or (request.alone and request.kind != "reservation")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.runs import submission_record
@@ -34,7 +34,7 @@ class Choice:
     note: str = ""
 
 
-def _of_place(site: Site, scheduler: Scheduler) -> str:
+def _of_place(site: Settings, scheduler: Scheduler) -> str:
     """The name of the policy in force where nothing is typed."""
     return site.policy or scheduler.default_policy
 
@@ -45,7 +45,7 @@ def load(name: str) -> Choice:
     return Choice(str(Path(name).resolve()) if _is_path(name) else name, loaded)
 
 
-def choose(typed: str | None, site: Site, scheduler: Scheduler, run: Run | None = None) -> Choice:
+def choose(typed: str | None, site: Settings, scheduler: Scheduler, run: Run | None = None) -> Choice:
     """The policy for a launch on `scheduler`, of `run` where it goes on. Raises UserError for what can't be read."""
     if typed:
         return load(typed)

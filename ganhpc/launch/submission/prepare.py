@@ -16,13 +16,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.core.units import format_duration
 from ganhpc.launch.planner import planner
 from ganhpc.launch.planner.planning_window import Window, from_now, tonight
-from ganhpc.launch.policy.constraints import Busy, Rules
+from ganhpc.launch.policy.constraints import Constraints, ExistingJob
 from ganhpc.launch.policy.policy import Policy, say_seconds
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Scheduler, system_zone
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Scheduler, system_zone
 from ganhpc.launch.submission import readiness
 from ganhpc.launch.submission import recent_jobs as submitted
 from ganhpc.runs import submission_record
@@ -81,7 +81,7 @@ class Submission:
     """What one launch submits: the plan, and each job ready to be sent."""
 
     plan: planner.Plan
-    jobs: tuple[Prepared, ...]
+    jobs: tuple[PreparedJob, ...]
     scheduler: Scheduler
     policy: Policy
     launch: str
@@ -94,7 +94,7 @@ class Submission:
         return {**self.plan.to_json(), "scheduler": self.scheduler.name, "policy": self.policy.name, "jobs": scripts}
 
 
-def zone(site: Site, policy: Policy) -> dt.tzinfo:
+def zone(site: Settings, policy: Policy) -> dt.tzinfo:
     """The clock that the rules go by: the site's configured zone, else the policy's, else this machine's."""
     if name := site.time_zone or policy.time_zone:
         return ZoneInfo(name)
@@ -194,7 +194,7 @@ def joined(parts: Sequence[tuple[Submission, Sequence[Any]]]) -> Submission:
 def tonight_of(scheduler: Scheduler, policy: Policy, now: dt.datetime, queue: Sequence[Job] = ()) -> Window:
     """The night at hand; with a slot behind the morning edge where two reservations are left for the pair around it."""
     tz = zone(scheduler.site, policy)
-    rules = Rules(policy, tz, now, [busy_of(job, now) for job in queue])
+    rules = Constraints(policy, tz, now, [busy_of(job, now) for job in queue])
     return tonight(policy, tz, now, edge_pair=scheduler.capabilities().reservations and rules.reservations_left >= 2)
 
 
@@ -208,10 +208,10 @@ class _Requests:
     policy: Policy
     launch: str
     bounded: bool
-    busy: tuple[Busy, ...]
+    busy: tuple[ExistingJob, ...]
 
     @property
-    def site(self) -> Site:
+    def site(self) -> Settings:
         """The settings, with what is typed in their place."""
         return self.scheduler.site
 
@@ -303,7 +303,7 @@ def _walltime(slot: planner.Slot) -> int:
     return min(slot.room, int(slot.deadline.timestamp() - slot.start.timestamp()) - SLACK_SECONDS)
 
 
-def busy_of(job: Job, now: dt.datetime) -> Busy:
+def busy_of(job: Job, now: dt.datetime) -> ExistingJob:
     """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was foreseen; and it may start
     earlier than foreseen, which is why nothing is planned into a gap before it."""
     start, end = job.start or now.timestamp(), job.end
@@ -311,7 +311,7 @@ def busy_of(job: Job, now: dt.datetime) -> Busy:
         start, end = now.timestamp(), now.timestamp() + job.walltime if job.walltime else None
     loose = job.state is JobState.WAITING and not job.reservation
     since = _utc(max(job.not_before or 0.0, now.timestamp())) if loose else None
-    return Busy(_utc(start), _utc(end) if end else None, job.id, job.reservation, count=job.count, since=since)
+    return ExistingJob(_utc(start), _utc(end) if end else None, job.id, job.reservation, count=job.count, since=since)
 
 
 def _utc(moment: float) -> dt.datetime:

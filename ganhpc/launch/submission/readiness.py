@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import ask
 from ganhpc.launch.schedulers.script_text import comment
 
@@ -32,7 +32,7 @@ sys.stdout.write("".join(" " + name for name in {NEEDED!r} if find_spec(name) is
 """Read by any Python, too old ones included."""
 
 
-def check(site: Site) -> None:
+def check(site: Settings) -> None:
     """Raise UserError where a job would end before its training begins."""
     if said := setup_problem(site.setup_lines):
         raise UserError(f"setup in {_settings(site)} is not shell that bash reads ({said}): correct it.")
@@ -48,7 +48,7 @@ def setup_problem(setup: tuple[str, ...]) -> str:
     return comment(answer.err.strip().partition("\n")[0].removeprefix("bash: -c: ")) if answer.code else ""
 
 
-def python_problem(site: Site) -> str:
+def python_problem(site: Settings) -> str:
     """Why the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
     named = site.interpreter
     if site.container or ("/" not in named and site.setup_lines):
@@ -62,13 +62,13 @@ def python_problem(site: Site) -> str:
     return _asked(path, site)
 
 
-def own_problem(site: Site = Site()) -> str:  # noqa: B008
+def own_problem(site: Settings = Settings()) -> str:  # noqa: B008
     """What the interpreter of this process lacks for a training, with the way on; empty where it has all."""
     return _missing(sys.executable, [name for name in NEEDED if importlib.util.find_spec(name) is None], site)
 
 
 @functools.lru_cache
-def _asked(path: str, site: Site) -> str:
+def _asked(path: str, site: Settings) -> str:
     # A job has this folder, and nothing else, on its PYTHONPATH.
     answer = ask([path, "-c", _PROBE], SECONDS, {"PYTHONPATH": str(ROOT)})
     if answer.code is None:
@@ -82,13 +82,13 @@ def _asked(path: str, site: Site) -> str:
     return _missing(path, missing, site)
 
 
-def _missing(path: str, names: list[str], site: Site) -> str:
+def _missing(path: str, names: list[str], site: Settings) -> str:
     if not names:
         return ""
     return f"{comment(path)}, the jobs' python, does not have {', '.join(names)}: {_way(site)}"
 
 
-def _way(site: Site) -> str:
+def _way(site: Settings) -> str:
     made = ROOT / ".venv" / "bin" / "python"
     if site.python is not None:
         return f"correct python in {_settings(site)}, or remove the line: the jobs then run under the launcher's own"
@@ -97,5 +97,5 @@ def _way(site: Site) -> str:
     return f"`make setup` in {comment(str(ROOT))} makes one that has all of it, .venv/bin/python"
 
 
-def _settings(site: Site) -> str:
+def _settings(site: Settings) -> str:
     return comment(str(site.path)) if site.path else "the settings"

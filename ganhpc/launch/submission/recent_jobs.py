@@ -15,7 +15,7 @@ from pathlib import Path
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, parse_json, read_text
 from ganhpc.core.settings import state_folder
-from ganhpc.launch.policy.constraints import Busy
+from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Job, Scheduler
 
@@ -50,7 +50,7 @@ def add(scheduler: str, job: Submitted) -> None:
 
 def ended_today(
     scheduler: Scheduler, policy: Policy, queue: Sequence[Job], now: dt.datetime, tz: dt.tzinfo
-) -> list[Busy]:
+) -> list[ExistingJob]:
     """This user's jobs that ran on the day of `now` and are over, where the policy counts them: from the scheduler, else as planned."""
     if policy.day_quota is None or not scheduler.found.here:
         return []
@@ -71,12 +71,12 @@ def ended_today(
     return [busy for job in ended if (busy := _busy(job, now.timestamp(), midnight))]
 
 
-def _busy(job: Job, now: float, midnight: float) -> Busy | None:
+def _busy(job: Job, now: float, midnight: float) -> ExistingJob | None:
     """The time that an ended job took; without its id, since no other job can wait for it."""
     end = min(job.end or now, now)
     if job.start is None or job.start >= end or end <= midnight:
         return None
-    return Busy(dt.datetime.fromtimestamp(job.start, dt.UTC), dt.datetime.fromtimestamp(math.floor(end), dt.UTC))
+    return ExistingJob(dt.datetime.fromtimestamp(job.start, dt.UTC), dt.datetime.fromtimestamp(math.floor(end), dt.UTC))
 
 
 def _file(scheduler: str) -> Path:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ganhpc.core.errors import Busy, UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.printable import shell_word
@@ -21,7 +21,7 @@ from ganhpc.core.settings import state_folder
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import registry
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler, find_job
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, Scheduler, find_job
 from ganhpc.launch.submission import granted, recent_jobs
 from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
 from ganhpc.launch.submission.recent_jobs import Submitted
@@ -37,7 +37,7 @@ LATE_SECONDS = 45.0
 
 
 @dataclass(frozen=True)
-class Sent:
+class SubmittedJob:
     """A job that the scheduler has taken, and what is to be said of it."""
 
     id: str
@@ -54,7 +54,7 @@ def one_launcher(scheduler: str) -> Iterator[None]:
         with file_lock(folder / f"submit-{scheduler}.lock", PATIENCE_SECONDS):
             yield
     except Held:
-        raise Busy(
+        raise BusyError(
             "another launcher of yours is submitting for over a minute: wait for it, then type the command again."
         ) from None
 
@@ -120,7 +120,7 @@ def send(
     wanted: Sequence[Wanted],
     policy_source: str,
     clock: Callable[[], dt.datetime] | None = None,
-) -> list[Sent]:
+) -> list[SubmittedJob]:
     """Submit every job of the plan in order. Raises UserError where the scheduler refuses one; those before it stay, and are named.
 
     `policy_source` is what names the policy for a later `resume`. By `clock`, submitting stops before a job whose place in the plan
@@ -129,7 +129,7 @@ def send(
     runs = {w.run.name: w.run for w in wanted}
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     note_plan(submission, wanted, policy_source, about_to=True)
-    sent: list[Sent] = []
+    sent: list[SubmittedJob] = []
     for slot, prepared in pairs:
         if clock and _is_past(submission, slot, clock(), bool(sent)):
             return sent
@@ -162,7 +162,7 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
         submission_record.note_intent(w.run, entries, launch, about_to=about_to, here=submission.scheduler.origin)
 
 
-def write_script(job: Prepared) -> None:
+def write_script(job: PreparedJob) -> None:
     """Write the job's script where its command looks for it."""
     with storage_errors(job.script_path.parent):
         job.script_path.parent.mkdir(parents=True, exist_ok=True)
@@ -171,7 +171,7 @@ def write_script(job: Prepared) -> None:
     job.script_path.chmod(0o755)
 
 
-def _entry(slot: Slot, job: Prepared) -> submission_record.Entry:
+def _entry(slot: Slot, job: PreparedJob) -> submission_record.Entry:
     request = job.request
     return {
         "segment": slot.segment,
@@ -187,7 +187,7 @@ def _entry(slot: Slot, job: Prepared) -> submission_record.Entry:
     }
 
 
-def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
+def _after(request: JobRequest, sent: Sequence[SubmittedJob]) -> tuple[str, ...]:
     """The jobs that must have ended first: where one runs at a time, the one before it too, whatever the plan hopes."""
     behind = request.kind == "chain" and not request.after
     if sent and (behind or (request.alone and request.kind != "reservation")):
@@ -195,7 +195,7 @@ def _after(request: JobRequest, sent: Sequence[Sent]) -> tuple[str, ...]:
     return request.after
 
 
-def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy) -> tuple[Prepared, Sent]:
+def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy) -> tuple[PreparedJob, SubmittedJob]:
     """Submit one job; a reservation whose slot is taken becomes a job that starts once it can and ends by the slot's end."""
     ready = scheduler.prepare(job)
     write_script(ready)
@@ -219,7 +219,7 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy
     else:
         note = ""
     said = granted.check(scheduler, id, job, policy)
-    return ready, Sent(id, "; ".join(filter(None, (note, said))))
+    return ready, SubmittedJob(id, "; ".join(filter(None, (note, said))))
 
 
 def _offer(scheduler: Scheduler, refused: Refused) -> str:
@@ -238,7 +238,7 @@ def _usual_gpu(submission: Submission, number: int) -> bool:
     return request.gpus_per_node > 0 and named == (None, None, None)
 
 
-def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, left: Sequence[Run]) -> UserError:
+def _refusal(submission: Submission, sent: Sequence[SubmittedJob], refused: Refused, left: Sequence[Run]) -> UserError:
     """The sentence on a refused job; runs without any job are marked."""
     name = submission.scheduler.title
     ids = [job.id for job in sent]
@@ -262,5 +262,5 @@ def _refusal(submission: Submission, sent: Sequence[Sent], refused: Refused, lef
 def note_refused(wanted: Sequence[Wanted], error: UserError) -> None:
     """Mark the runs that a rule has kept from being submitted."""
     for w in wanted:
-        if w.run.standing().state in (State.NEW, State.REFUSED):
+        if w.run.run_status().state in (State.NEW, State.REFUSED):
             submission_record.note_refused(w.run, str(error), RefusalSource.POLICY)

@@ -37,26 +37,36 @@ def main(device: str, quick: bool, compiled: bool) -> None:
         sys.exit(error.exit_code)
 
 
-def measure(peers: Distributed, *, quick: bool, compiled: bool) -> dict[str, Any]:
+def measure(process_group: Distributed, *, quick: bool, compiled: bool) -> dict[str, Any]:
     """Every figure of `launch.py bench`."""
     begun = time.perf_counter()
-    if peers.device.type == "cpu":
+    if process_group.device.type == "cpu":
         keep_freed_memory()
-    precision = precision_of("auto", peers.device, {})
+    precision = precision_of("auto", process_group.device, {})
     images = registry.load(DataRequest("synthetic", train_images=600 if quick else 2000))
     repeats, block = (3, 0.1) if quick else (5, 0.6)
     say("the ceilings: matrix products and copies")
-    found = hardware_peaks.measure(peers.device, precision, repeats=repeats, seconds=block / 2)
+    found = hardware_peaks.measure(process_group.device, precision, repeats=repeats, seconds=block / 2)
     rows = training_steps.measure(
-        subjects(), images, peers, found, repeats=repeats, seconds=block, longest=4 * block, compile=compiled, say=say
+        subjects(),
+        images,
+        process_group,
+        found,
+        repeats=repeats,
+        seconds=block,
+        longest=4 * block,
+        compile=compiled,
+        say=say,
     )
     say("the input path against a DataLoader")
     batch = min(256, len(images.images))
-    inputs = input_path.compare(images, peers.device, batch_size=batch, repeats=repeats, passes=5 if quick else 20)
+    inputs = input_path.compare(
+        images, process_group.device, batch_size=batch, repeats=repeats, passes=5 if quick else 20
+    )
     return {
         "quick": quick,
         "compiled": compiled,
-        **environment_of(peers.device, precision),
+        **environment_of(process_group.device, precision),
         "peaks": found.to_json(),
         "rows": [{**row, "seconds_to_90": seconds_to_90(row)} for row in rows],
         "input": inputs,

@@ -37,16 +37,16 @@ class Steps:
         return self.train_step(self.task.batch(epoch, index))
 
 
-def steps_of(experiment: Experiment, data: ImageData, peers: Distributed, *, compile: bool = False) -> Steps:
-    """The steps of `experiment` on `data`, on the device of `peers`; compiled where asked, and replayed where the loop would."""
+def steps_of(experiment: Experiment, data: ImageData, process_group: Distributed, *, compile: bool = False) -> Steps:
+    """The steps of `experiment` on `data`, on the device of `process_group`; compiled where asked, and replayed where the loop would."""
     torch.manual_seed(experiment.seed)
-    clock = Clock(synchronizer(peers.device))
-    context = base.Context(data, peers, phase=clock.phase, say=lambda _: None)
+    clock = Clock(synchronizer(process_group.device))
+    context = base.Context(data, process_group, phase=clock.phase, say=lambda _: None)
     task = base.module(experiment.TASK).build(experiment, context)
-    task.wrap(compiling.compiled if compile and task.compilable else peers.wrap)
-    train_step = cuda_graph.begin(experiment, task, peers, clock)
+    task.wrap(compiling.compiled if compile and task.compilable else process_group.wrap)
+    train_step = cuda_graph.begin(experiment, task, process_group, clock)
     steps = Steps(task, clock, train_step)
-    while isinstance(train_step, cuda_graph.Steps) and not train_step.replays:
+    while isinstance(train_step, cuda_graph.ReplayedSteps) and not train_step.replays:
         steps()
     return steps
 
@@ -59,12 +59,12 @@ class Subject:
     experiment: Experiment
 
 
-def affordable(experiment: Experiment, data: ImageData, peers: Distributed, seconds: float) -> Experiment:
+def affordable(experiment: Experiment, data: ImageData, process_group: Distributed, seconds: float) -> Experiment:
     """`experiment` with its batches halved until a step takes about `seconds` at most. Always as it is on a GPU."""
     size = min(experiment.batch_size, len(data.images))
-    if peers.device.type == "cuda" or size <= 8:
+    if process_group.device.type == "cuda" or size <= 8:
         return experiment.replace(batch_size=size)
-    trial = steps_of(experiment.replace(batch_size=8), data, peers)
+    trial = steps_of(experiment.replace(batch_size=8), data, process_group)
     trial()
     each = seconds_each(trial, 1) / 8
     while size > 8 and size * each > seconds:
@@ -75,7 +75,7 @@ def affordable(experiment: Experiment, data: ImageData, peers: Distributed, seco
 def measure(
     subjects: list[Subject],
     data: ImageData,
-    peers: Distributed,
+    process_group: Distributed,
     peaks: Peaks,
     *,
     repeats: int,
@@ -88,11 +88,11 @@ def measure(
 
     On CPU, batches are halved until a step takes `longest` seconds at most.
     """
-    synchronize, made, calls = synchronizer(peers.device), {}, {}
+    synchronize, made, calls = synchronizer(process_group.device), {}, {}
     for subject in subjects:
         say(f"steps of {subject.name}")
-        experiment = affordable(subject.experiment, data, peers, longest)
-        made[subject.name] = steps_of(experiment, data, peers, compile=compile)
+        experiment = affordable(subject.experiment, data, process_group, longest)
+        made[subject.name] = steps_of(experiment, data, process_group, compile=compile)
         calls[subject.name] = calls_for(seconds, made[subject.name], synchronize)
     say("all of them in turn")
     pieces = {

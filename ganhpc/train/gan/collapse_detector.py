@@ -31,7 +31,7 @@ def spread(images: Tensor) -> float:
 
 
 @dataclass
-class Watch:
+class CollapseDetector:
     """What the epochs so far have shown."""
 
     same: int = 0

@@ -15,12 +15,12 @@ from ganhpc.runs.progress import Progress, Stopped
 from ganhpc.runs.run_files import metric_lines
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.tensorboard_hparams import End
-from ganhpc.train.logging.tensorboard_writer import Curves
+from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
 from ganhpc.train.runtime.status_file import write_status
 from ganhpc.train.tasks.task import Task
 
 
-class Metrics:
+class RunLogger:
     """The files of a run that grow. A resumed run goes on behind its checkpoint: what came later is removed first."""
 
     def __init__(self, run: Run, resumed: Progress | None, *, active: bool = True) -> None:
@@ -29,10 +29,12 @@ class Metrics:
         self._active = active
         self._last_status = 0.0
         self._told: dict[str, int] = {}
-        self._curves: Curves | None = None
+        self._curves: TensorBoardWriter | None = None
         if active:
             self._cut(resumed)
-            self._curves = Curves(run, resumed.step, resumed.evaluated) if resumed else Curves(run, None)
+            self._curves = (
+                TensorBoardWriter(run, resumed.step, resumed.evaluated) if resumed else TensorBoardWriter(run, None)
+            )
 
     def __enter__(self) -> Self:
         return self

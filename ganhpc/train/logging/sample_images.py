@@ -6,16 +6,16 @@ import math
 
 from ganhpc.core.files import storage_errors
 from ganhpc.runs.run_folder import Run
-from ganhpc.train.logging.run_logger import Metrics
+from ganhpc.train.logging.run_logger import RunLogger
 from ganhpc.train.runtime import image_files
 from ganhpc.train.runtime.training_clock import Clock
 from ganhpc.train.tasks.task import Task
 
 
-class Sampler:
+class SampleImages:
     """Pictures of one task at its cadence: at each end of an epoch, every N steps, or every so many seconds of the training clock."""
 
-    def __init__(self, run: Run, task: Task, metrics: Metrics, clock: Clock, step: int, *, active: bool) -> None:
+    def __init__(self, run: Run, task: Task, metrics: RunLogger, clock: Clock, step: int, *, active: bool) -> None:
         """`step`: where the run stands, 0 unless it is resumed."""
         self._run, self._task, self._metrics, self._clock, self._active = run, task, metrics, clock, active
         self._taken_at = clock.used if step else None

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ganhpc.train.logging.run_logger import Metrics
+from ganhpc.train.logging.run_logger import RunLogger
 from ganhpc.train.runtime.training_clock import Clock
 from ganhpc.train.tasks.task import Task
 
@@ -20,10 +20,10 @@ _CELL = 8
 """Pixels of one cell of a confusion matrix."""
 
 
-class Looks:
+class Snapshots:
     """The looks at one task: when it begins, at ends of epochs as far as that is cheap, and when it is over."""
 
-    def __init__(self, task: Task, metrics: Metrics, clock: Clock, *, active: bool) -> None:
+    def __init__(self, task: Task, metrics: RunLogger, clock: Clock, *, active: bool) -> None:
         self._task, self._metrics, self._clock, self._active = task, metrics, clock, active
         self._taken_at: float | None = None
         self._cost = 0.0

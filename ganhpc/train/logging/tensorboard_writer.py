@@ -25,7 +25,7 @@ _PICTURES = 64
 """Pictures of one image, at most."""
 
 
-class Curves:
+class TensorBoardWriter:
     """The event files in tb/. Each tag has one point a step, in the order of steps, however often the run was killed."""
 
     def __init__(self, run: Run, step: int | None, evaluated: int = -1) -> None:

@@ -31,7 +31,7 @@ from ganhpc.train.tasks import exports
 from ganhpc.train.tasks import task as base
 
 
-def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) -> Trainer:
+def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun: float) -> Trainer:
     """A trainer that stands where the run's newest whole checkpoint left it.
 
     `begun` is when this process started (time.monotonic). Raises UserError where data are missing, the network is over its
@@ -39,20 +39,20 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
     """
 
     def say(line: str) -> None:
-        if peers.is_main:
+        if process_group.is_main:
             print(line, flush=True)
 
-    if peers.device.type == "cpu":
+    if process_group.device.type == "cpu":
         keep_freed_memory()
     # Batches keep their shapes, so trying each convolution's kernels once pays.
-    torch.backends.cudnn.benchmark = peers.device.type == "cuda"
+    torch.backends.cudnn.benchmark = process_group.device.type == "cuda"
     with storage_errors(run.folder):
         run.checkpoints.mkdir(exist_ok=True)
-    images = _load_all(run, experiment, peers, say)
+    images = _load_all(run, experiment, process_group, say)
     # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
     # for the others, which only rank 0 writes.
     importlib.import_module("torch._dynamo")
-    if peers.is_main:
+    if process_group.is_main:
         importlib.import_module("torch.utils.tensorboard")
         importlib.import_module("tensorboard.plugins.hparams.metadata")
     unusable: list[str] = []
@@ -61,7 +61,7 @@ def prepare(run: Run, experiment: Experiment, peers: Distributed, begun: float) 
         for note in found.notes:
             say(f"warning: {note}")
         try:
-            return _standing_at(found.tree, run, experiment, images, peers, begun, say)
+            return _standing_at(found.tree, run, experiment, images, process_group, begun, say)
         except checkpoint.Unusable as error:
             say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
             unusable.append(found.name)
@@ -72,12 +72,12 @@ def _standing_at(
     run: Run,
     experiment: Experiment,
     images: dict[str, ImageData],
-    peers: Distributed,
+    process_group: Distributed,
     begun: float,
     say: Any,
 ) -> Trainer:
     """A trainer that stands where the checkpoint `restored` was saved, or at the beginning. Raises checkpoint.Unusable."""
-    clock = Clock(torch.cuda.synchronize if peers.device.type == "cuda" else None)
+    clock = Clock(torch.cuda.synchronize if process_group.device.type == "cuda" else None)
     if restored:
         try:
             clock.load(restored["clock"])
@@ -86,17 +86,17 @@ def _standing_at(
     startup = time.monotonic() - begun
     clock.start()
     choices = read_choices(run.choices_json, type(experiment))
-    context = _context(experiment, images, peers, clock, choices, say)
-    speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, peers))
+    context = _context(experiment, images, process_group, clock, choices, say)
+    speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, process_group))
     speed.settle()
     task = _build(experiment, context)
-    _keep_choices(run, choices, peers)
-    if peers.is_main:
+    _keep_choices(run, choices, process_group)
+    if process_group.is_main:
         exports.announce(run, task)
     if experiment.budget.budget_params is not None:
         check_budget(torch.nn.ModuleDict(task.results), experiment.budget.budget_params)
-    torch.manual_seed(experiment.seed + 1 + peers.rank)
-    trainer = Trainer(run, experiment, task, clock, peers, restored=restored, say=say)
+    torch.manual_seed(experiment.seed + 1 + process_group.rank)
+    trainer = Trainer(run, experiment, task, clock, process_group, restored=restored, say=say)
     trainer.choices, trainer.speed = choices, speed
     trainer.data_note = "; ".join(each.note for each in images.values())
     trainer.progress.startup_seconds += startup
@@ -105,10 +105,12 @@ def _standing_at(
     return trainer
 
 
-def _load_all(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> dict[str, ImageData]:
+def _load_all(
+    run: Run, experiment: Experiment, process_group: Distributed, say: Callable[[str], None]
+) -> dict[str, ImageData]:
     """The images of each data field, the first one in front. Raises DataChanged where they are not those that the run began with."""
     found = {}
-    for field, place in _data_places(run, experiment, peers, say).items():
+    for field, place in _data_places(run, experiment, process_group, say).items():
         with flagged(field, experiment.definition):
             images = registry.load(dataclasses.replace(request_of(experiment, field), name=place))
             held_data.check(run.folder, place, images.fingerprint, field)
@@ -121,11 +123,13 @@ def _load_all(run: Run, experiment: Experiment, peers: Distributed, say: Callabl
     return found
 
 
-def _data_places(run: Run, experiment: Experiment, peers: Distributed, say: Callable[[str], None]) -> dict[str, str]:
+def _data_places(
+    run: Run, experiment: Experiment, process_group: Distributed, say: Callable[[str], None]
+) -> dict[str, str]:
     """Where the run's data lie now, by their fields. Raises DataChanged where they are not those that it began with."""
     definition = experiment.definition
     places = {field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)}
-    if peers.is_main or any(held_data.record_of(run.folder, field) for field in places):
+    if process_group.is_main or any(held_data.record_of(run.folder, field) for field in places):
         line = held_data.hold(run.folder, {**definition, **places})
         if line:
             say(f"data: {line}")
@@ -156,7 +160,7 @@ def request_of(experiment: Experiment, field: str = FIRST) -> DataRequest:
 def _context(
     experiment: Experiment,
     images: dict[str, ImageData],
-    peers: Distributed,
+    process_group: Distributed,
     clock: Clock,
     choices: dict[str, Any],
     say: Any,
@@ -165,7 +169,7 @@ def _context(
     return base.Context(
         data=images[FIRST],
         more={field: each for field, each in images.items() if field != FIRST},
-        peers=peers,
+        process_group=process_group,
         phase=clock.phase,
         choices=choices,
         seconds_left=None if time_budget is None else time_budget - clock.used,
@@ -188,9 +192,9 @@ def _build(experiment: Experiment, context: base.Context) -> base.Task:
     return task
 
 
-def _keep_choices(run: Run, choices: dict[str, Any], peers: Distributed) -> None:
+def _keep_choices(run: Run, choices: dict[str, Any], process_group: Distributed) -> None:
     """Settle for all later segments what was measured in this one."""
-    if peers.is_main and choices and choices != read_json(run.choices_json):
+    if process_group.is_main and choices and choices != read_json(run.choices_json):
         write_json(run.choices_json, choices)
 
 

@@ -35,7 +35,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
 
     Every rank calls it, since the step that is counted needs them all; rank 0 writes.
     """
-    if trainer.peers.is_main:
+    if trainer.process_group.is_main:
         exports.write(run, trainer.task)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
     described = {
@@ -43,7 +43,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
         for name, module in trainer.task.results.items()
     }
     step_ops = _counted(trainer)
-    peak_found = peak_flops.peak(trainer.peers.device, _dtype(trainer)) if trainer.peers.is_main else {}
+    peak_found = peak_flops.peak(trainer.process_group.device, _dtype(trainer)) if trainer.process_group.is_main else {}
     numbers = {key: value for key, value in figures.items() if isinstance(value, int | float | str)}
     rest = {key: value for key, value in figures.items() if key not in numbers}
     result = {
@@ -55,7 +55,7 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
         **_environment(trainer),
     }
     result["weights_sha256"] = checkpoint.weights_sha256(weights)
-    if trainer.peers.is_main:
+    if trainer.process_group.is_main:
         _write_weights(run, weights)
         write_json(run.evaluation_json, {**rest, "curve": trainer.progress.curve})
         networks = {name: each.to_json() for name, each in described.items()}
@@ -102,7 +102,7 @@ def _work(
     """Parameters and operations: of one image forward, and of a whole training step a second; the most the devices can do."""
     ops = sum(d.ops.total for d in described.values())
     of_a_step = step_ops["ops"]["total"] if step_ops else None
-    most = peak_found.get("gflops_per_second", 0.0) * trainer.peers.world_size
+    most = peak_found.get("gflops_per_second", 0.0) * trainer.process_group.world_size
     params, frozen = count_parameters(nn.ModuleDict(trainer.task.results))
     return {
         "params": params,
@@ -124,7 +124,7 @@ def _counted(trainer: Trainer) -> dict[str, Any]:
     try:
         # As an ordinary step does them: a replay executes no operators, and rates in tensors take more of them.
         cuda_graph.settle(trainer.task.optimizers.values(), replayed=False)
-        return operations_of_a_step(trainer.task, trainer.peers.world_size)
+        return operations_of_a_step(trainer.task, trainer.process_group.world_size)
     except Exception as error:
         trainer.say(f"warning: the operations of a training step were not counted ({type(error).__name__}: {error})")
         return {}
@@ -147,7 +147,7 @@ def _dtype(trainer: Trainer) -> torch.dtype:
 
 
 def _precision(trainer: Trainer) -> str:
-    return precision_of(trainer.experiment.precision, trainer.peers.device, trainer.choices)
+    return precision_of(trainer.experiment.precision, trainer.process_group.device, trainer.choices)
 
 
 def _time(trainer: Trainer) -> dict[str, Any]:
@@ -181,8 +181,8 @@ def _epoch_seconds(trainer: Trainer) -> float | None:
 
 def _environment(trainer: Trainer) -> dict[str, Any]:
     """The device, the versions and the commit that made a number."""
-    device = trainer.peers.device
-    return {"processes": trainer.peers.world_size, **environment_of(device, _precision(trainer))}
+    device = trainer.process_group.device
+    return {"processes": trainer.process_group.world_size, **environment_of(device, _precision(trainer))}
 
 
 def environment_of(device: torch.device, precision: str) -> dict[str, Any]:

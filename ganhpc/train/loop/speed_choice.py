@@ -82,7 +82,7 @@ class Speed:
         self, experiment: Experiment, context: Context, build: _Build, keep: Callable[[], None] = lambda: None
     ) -> None:
         self.experiment, self.context, self.build, self.keep = experiment, context, build, keep
-        given = context.peers.threads
+        given = context.process_group.threads
         self.cores = given.cores if given else Cores(torch.get_num_threads())
         typed = given is None or given.typed
         self.most = 1 if given is None else given.most
@@ -116,7 +116,12 @@ class Speed:
         """Measure again where other processes have begun or ceased to use the cores; costs next to nothing else. One process only."""
         now = time.monotonic()
         known = self.context.choices.get(SPEED)
-        if known is None or not self.timed or self.context.peers.world_size > 1 or now - self._looked < _LOOK_SECONDS:
+        if (
+            known is None
+            or not self.timed
+            or self.context.process_group.world_size > 1
+            or now - self._looked < _LOOK_SECONDS
+        ):
             return
         self._looked, others = now, self.load.others()
         differs = others is not None and abs(others - known["busy"]) >= _OTHER_LOAD
@@ -160,7 +165,7 @@ class Speed:
         allowed = self._agreed(allowed if self.timed else self._worth())
         tried = bool(self._open(ladder) or self._open(self.precisions))
         if tried and allowed >= _LEAST_SECONDS:
-            task = self._task(min(self.experiment.batch_size, _FEW * self.context.peers.world_size))
+            task = self._task(min(self.experiment.batch_size, _FEW * self.context.process_group.world_size))
             ladder, way, said = self._few(task, way, ladder)
             words += said
             if larger := self._sized(task, way, left, self._open(ladder) + self._open(self.precisions)):
@@ -207,7 +212,7 @@ class Speed:
         """A task whose steps can be compared in the time `left`: with the run's batches, or with fewer images. None: there is no time."""
         if not comparisons:
             return None
-        world, full = self.context.peers.world_size, self.experiment.batch_size
+        world, full = self.context.process_group.world_size, self.experiment.batch_size
         found, compared = None, 2 * (1 + _ROUNDS[0])
         while True:
             batch, step = task.batch_size, self._agreed(self._rough(task, way))
@@ -224,14 +229,14 @@ class Speed:
 
     def _task(self, batch: int) -> Task:
         """A task like the run's, for batches of `batch` images, with choices of its own."""
-        n = max(batch, 4 * _FEW * self.context.peers.world_size)
+        n = max(batch, 4 * _FEW * self.context.process_group.world_size)
         choices = {**self.context.choices, SPEED: {"precision": "fp32"}}
         more = {field: _first(data, n) for field, data in self.context.more.items()}
         some = _first(self.context.data, n)
-        context = Context(some, self.context.peers, choices=choices, say=lambda _: None, more=more)
+        context = Context(some, self.context.process_group, choices=choices, say=lambda _: None, more=more)
         with torch.random.fork_rng(devices=()):
             task = self.build(dataclasses.replace(self.experiment, batch_size=batch), context)
-            task.wrap(self.context.peers.wrap)
+            task.wrap(self.context.process_group.wrap)
         self._choices = choices
         return task
 
@@ -309,11 +314,11 @@ class Speed:
 
     def _agreed(self, value: float) -> float:
         """Rank 0's value, on all ranks."""
-        peers = self.context.peers
-        return peers.agree([float(value) if peers.is_main else 0.0])[0]
+        process_group = self.context.process_group
+        return process_group.agree([float(value) if process_group.is_main else 0.0])[0]
 
     def _say(self, line: str) -> None:
-        if self.context.peers.is_main:
+        if self.context.process_group.is_main:
             self.context.say(line)
 
     @staticmethod

@@ -55,7 +55,7 @@ class StepWork:
             made += 1
             if made != which:
                 return step(batch)
-            counter = _Careful()
+            counter = _TolerantStepCounter()
             with torch.compiler.set_stance("force_eager"), counter:
                 figures = to_count(batch)
             if not counter.failed:
@@ -83,7 +83,7 @@ def jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
     )
 
 
-class _Careful(StepCounter):
+class _TolerantStepCounter(StepCounter):
     """A training is not lost to an operator that can't be counted."""
 
     failed = False

@@ -16,19 +16,19 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Watched
 from ganhpc.runs.progress import Failed, NonFinite, Progress, Stopped, finite
 from ganhpc.runs.run_folder import Run, State
-from ganhpc.train.logging.run_logger import Metrics
-from ganhpc.train.logging.sample_images import Sampler
-from ganhpc.train.logging.tensorboard_snapshots import Looks
+from ganhpc.train.logging.run_logger import RunLogger
+from ganhpc.train.logging.sample_images import SampleImages
+from ganhpc.train.logging.tensorboard_snapshots import Snapshots
 from ganhpc.train.loop import stages
 from ganhpc.train.loop.epoch_line import epoch_line
 from ganhpc.train.loop.speed_choice import Speed
 from ganhpc.train.loop.step_work import StepWork, jumped
 from ganhpc.train.runtime import checkpoint, compiling, cuda_graph
-from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, Costs, Paces
+from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, CostEstimates, Costs
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.runtime.rng_state import random_state, restore_random_state
 from ganhpc.train.runtime.stop_watch import Doing, Interrupted
-from ganhpc.train.runtime.training_clock import Clock, Plan
+from ganhpc.train.runtime.training_clock import Clock, TrainingPlan
 from ganhpc.train.tasks.stage import within
 from ganhpc.train.tasks.task import Task
 
@@ -52,9 +52,9 @@ class _Decision:
     stop: bool = False
     """Whether to save and stop instead."""
 
-    def of_main(self, peers: Distributed) -> _Decision:
+    def of_main(self, process_group: Distributed) -> _Decision:
         """Rank 0's decision, on every rank; the others begin with an empty one, since a sum with zeros changes nothing."""
-        steps, left, schedule, stop = peers.agree([float(value) for value in astuple(self)])
+        steps, left, schedule, stop = process_group.agree([float(value) for value in astuple(self)])
         return _Decision(int(steps), left, schedule, bool(stop))
 
 
@@ -67,16 +67,16 @@ class Trainer:
         experiment: Experiment,
         task: Task,
         clock: Clock,
-        peers: Distributed,
+        process_group: Distributed,
         *,
         restored: dict[str, Any] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.run, self.experiment, self.task = run, experiment, task
-        self.clock, self.peers, self.say = clock, peers, say
-        self.plan = Plan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
+        self.clock, self.process_group, self.say = clock, process_group, say
+        self.plan = TrainingPlan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
         self.progress = Progress(pass_step=0)
-        self.paces = Paces()
+        self.estimates = CostEstimates()
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.rates: dict[str, float] = {}
@@ -89,20 +89,22 @@ class Trainer:
         self.speed: Speed | None = None
         if restored:
             self._restore(restored)
-        self.metrics = Metrics(run, self.progress if restored else None, active=peers.is_main)
-        self.sampler = Sampler(run, task, self.metrics, clock, self.progress.step, active=peers.is_main)
-        self.looks = Looks(task, self.metrics, clock, active=peers.is_main)
+        self.metrics = RunLogger(run, self.progress if restored else None, active=process_group.is_main)
+        self.sampler = SampleImages(run, task, self.metrics, clock, self.progress.step, active=process_group.is_main)
+        self.snapshots = Snapshots(task, self.metrics, clock, active=process_group.is_main)
         if not restored:
-            self.looks.begin()
-        compile = compiling.wanted(experiment, peers.device, task.compilable)
-        task.wrap(lambda module: compiling.compiled(peers.wrap(module)) if compile else peers.wrap(module))
-        self.work = StepWork(peers.world_size)
+            self.snapshots.begin()
+        compile = compiling.wanted(experiment, process_group.device, task.compilable)
+        task.wrap(
+            lambda module: compiling.compiled(process_group.wrap(module)) if compile else process_group.wrap(module)
+        )
+        self.work = StepWork(process_group.world_size)
         self.begin_steps()
         self.progress.segments += 1
 
     def begin_steps(self) -> None:
         """Make the training steps of the task's present stage from now on."""
-        step = cuda_graph.begin(self.experiment, self.task, self.peers, self.clock)
+        step = cuda_graph.begin(self.experiment, self.task, self.process_group, self.clock)
         self.train_step = self.work.begin(step, None if step == self.task.train_step else self.task.train_step)
 
     # -- the loop -------------------------------------------------------------------------------------------------------
@@ -117,7 +119,7 @@ class Trainer:
                 self._next_stage_when_due()
                 self._evaluate_when_due()
                 self.sampler.take_when_due(self.progress.step)
-                self.looks.take_when_due(self.progress.step)
+                self.snapshots.take_when_due(self.progress.step)
                 self._save_when_due()
                 steps, left = self._decide()
                 if steps:
@@ -162,24 +164,24 @@ class Trainer:
         task.begin_stage(done.stage)
         self.begin_steps()
         # Steps and evaluations of the new stage cost something else.
-        self.paces.forget()
+        self.estimates.forget()
         self.sums, self.counted = {}, 0
         self.say(f"{name} trained; now {task.stages[done.stage].name}")
 
     def _decide(self) -> tuple[int, float]:
         """(steps of the next block, steps left in the plan), the same on all ranks; (0, 0) to finish. Raises Stopped."""
         reason, mine = None, _Decision()
-        if self.peers.is_main:
+        if self.process_group.is_main:
             used = self.clock.sync()
             left = self._steps_left()
-            reason = self._must_stop(_BLOCK_SECONDS[self.peers.device.type] + self._costs().evaluation)
+            reason = self._must_stop(_BLOCK_SECONDS[self.process_group.device.type] + self._costs().evaluation)
             if self.progress.first < 0:
                 self.progress.first = used
             schedule = self.plan.by_time(
                 self.progress.schedule, used, self.progress.first, self._costs(), self._last_job_left()
             )
             mine = _Decision(self._block_steps(left), left, schedule, reason is not None)
-        decision = mine.of_main(self.peers)
+        decision = mine.of_main(self.process_group)
         self.progress.schedule = decision.schedule
         if decision.stop:
             self._save()
@@ -196,8 +198,8 @@ class Trainer:
         """Steps to make before the next look at the clock: fewer towards the end, none past the end of the epoch."""
         if left < 1:
             return 0
-        each = self.paces.step.seconds
-        wanted = _BLOCK_SECONDS[self.peers.device.type] / each if each else 1
+        each = self.estimates.step.seconds
+        wanted = _BLOCK_SECONDS[self.process_group.device.type] / each if each else 1
         to_epoch_end = self.task.steps_per_epoch - self.progress.step % self.task.steps_per_epoch
         to_samples = self.sampler.steps_until_due(self.progress.step)
         return max(1, int(min(wanted, to_epoch_end, to_samples, math.ceil(left / 2))))
@@ -208,7 +210,7 @@ class Trainer:
             self._step(left)
             left -= 1
         took = self.clock.sync() - begun
-        self.paces.stepped(took, steps)
+        self.estimates.stepped(took, steps)
         self.progress.step_seconds += took
         self._check_finite()
         if self.speed:
@@ -242,7 +244,7 @@ class Trainer:
 
     def _refuse(self, bad: list[str]) -> None:
         """Raise NonFinite on every rank where any has figures that are no numbers."""
-        if self.peers.agree([float(bool(bad))])[0]:
+        if self.process_group.agree([float(bool(bad))])[0]:
             raise NonFinite(
                 f"the training became non-finite ({', '.join(bad) or 'on another rank'}) before step {self.progress.step}; {self._kept()}. "
                 f"Type the command again with a lower --lr (it was {self.experiment.lr:g})."
@@ -272,7 +274,7 @@ class Trainer:
         self.doing = Doing.EVALUATION
         try:
             with self.clock.whole("evaluation"):
-                self.peers.share_buffers(self.task.modules.values())
+                self.process_group.share_buffers(self.task.modules.values())
                 figures = self.task.evaluate(final=final)
         except Interrupted:
             # An evaluation changes nothing that is trained: it is made again when the run goes on.
@@ -281,7 +283,7 @@ class Trainer:
         finally:
             self.doing = Doing.STEPS
         if not final:
-            self.paces.evaluated(self.clock.sync() - begun)
+            self.estimates.evaluated(self.clock.sync() - begun)
         return figures
 
     def _log_evaluation(self, figures: dict[str, Any]) -> None:
@@ -289,7 +291,7 @@ class Trainer:
         epoch = done.step / self.task.steps_per_epoch
         numbers = {key: value for key, value in figures.items() if isinstance(value, int | float)}
         self._refuse([name for name, value in numbers.items() if not math.isfinite(value)])
-        means = {name: float(self.peers.mean(value / self.counted)) for name, value in self.sums.items()}
+        means = {name: float(self.process_group.mean(value / self.counted)) for name, value in self.sums.items()}
         self.sums, self.counted = {}, 0
         if means:
             self.task.end_epoch(means)
@@ -333,19 +335,19 @@ class Trainer:
         self._log_evaluation(figures)
         self.clock.stop()
         self.sampler.take(self.progress.step)
-        if self.peers.is_main:
+        if self.process_group.is_main:
             # Ready a safe time before the end of the job, and before the ranks that wait give up.
-            patience = math.inf if self.peers.world_size == 1 else WAIT_SECONDS
+            patience = math.inf if self.process_group.world_size == 1 else WAIT_SECONDS
             figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
-            self.looks.end(self.progress.step, figures)
+            self.snapshots.end(self.progress.step, figures)
         return figures
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
 
     def _main_says(self, ask: Callable[[], str | None]) -> str | None:
         """Rank 0's answer as far as the others need it: None, or a sentence."""
-        answer = ask() if self.peers.is_main else None
-        stop = self.peers.agree([float(answer is not None)])[0]
+        answer = ask() if self.process_group.is_main else None
+        stop = self.process_group.agree([float(answer is not None)])[0]
         return (answer or "rank 0 said so") if stop else None
 
     def _must_stop(self, work: float) -> str | None:
@@ -378,13 +380,13 @@ class Trainer:
         return self._job_left() - STOP_SECONDS - 2 * self._costs().save
 
     def _costs(self) -> Costs:
-        return self.paces.costs(self.task.final_cost)
+        return self.estimates.costs(self.task.final_cost)
 
     def _save_when_due(self) -> None:
         """Save at the end of an epoch where that is cheap, and at least every `checkpoint_every` seconds."""
         since = time.monotonic() - self.saved_at
         at_end = self.progress.step % self.task.steps_per_epoch == 0 and since >= SAVE_SHARE * (
-            self.paces.save.seconds or 0.0
+            self.estimates.save.seconds or 0.0
         )
         due = self.progress.step > self.saved_step and (at_end or since >= self.experiment.resources.checkpoint_every)
         if self._main_says(lambda: "due" if due else None):
@@ -396,17 +398,17 @@ class Trainer:
         with self.clock.whole("checkpoint"):
             tree = self._tree()
             self.metrics.flush()
-            if self.peers.is_main:
+            if self.process_group.is_main:
                 checkpoint.save(self.run.checkpoints, self.progress.step, tree)
-            self.peers.barrier()
+            self.process_group.barrier()
         self.doing = before
-        self.paces.save.observe(self.clock.sync() - begun)
+        self.estimates.save.observe(self.clock.sync() - begun)
         self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
     def _tell(self, *, force: bool = False) -> None:
-        self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.standing())
+        self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.run_status())
 
-    def standing(self) -> dict[str, Any]:
+    def run_status(self) -> dict[str, Any]:
         """What status.json says of the loop."""
         done = self.progress
         return {
@@ -441,7 +443,7 @@ class Trainer:
             "sums": dict(self.sums),
             "counted": self.counted,
             "rates": dict(self.rates),
-            "random": random_state(self.peers),
+            "random": random_state(self.process_group),
             "torch": str(torch.__version__),
         }
 
@@ -467,4 +469,4 @@ class Trainer:
         self.saved_step = self.progress.step
         lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
         self.progress.lost_seconds += max(0.0, lost)
-        restore_random_state(tree["random"], self.peers)
+        restore_random_state(tree["random"], self.process_group)

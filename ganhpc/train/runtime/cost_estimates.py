@@ -20,7 +20,7 @@ WAIT_SECONDS = 300.0
 
 
 @dataclass
-class Pace:
+class Estimate:
     """A running estimate of the seconds that one piece of work takes: the mean over about the last `memory` seconds of work."""
 
     memory: float = 5.0
@@ -52,16 +52,16 @@ class Costs:
     save: float
 
 
-class Paces:
+class CostEstimates:
     """The paces of a training loop, and what its plan is to reckon with."""
 
     def __init__(self) -> None:
-        self.save = Pace()
+        self.save = Estimate()
         self.forget()
 
     def forget(self) -> None:
         """Steps and evaluations cost something else from now on."""
-        self.step, self.evaluation = Pace(), Pace()
+        self.step, self.evaluation = Estimate(), Estimate()
         self._step_then: float | None = None
 
     def stepped(self, seconds: float, steps: int) -> None:

@@ -25,9 +25,14 @@ _Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 """Takes a function of no arguments, records what it does without doing it, and returns what does it."""
 
 
-def wanted(experiment: Experiment, peers: Distributed, possible: bool) -> bool:
+def wanted(experiment: Experiment, process_group: Distributed, possible: bool) -> bool:
     """Whether the steps of `experiment` are replayed: on one GPU, where the task can (`possible`) and --compile is not off."""
-    return possible and experiment.compile != "off" and peers.device.type == "cuda" and peers.world_size == 1
+    return (
+        possible
+        and experiment.compile != "off"
+        and process_group.device.type == "cuda"
+        and process_group.world_size == 1
+    )
 
 
 def settle(optimizers: Iterable[Optimizer], *, replayed: bool) -> None:
@@ -62,14 +67,16 @@ class _Replayable(Protocol):
         """One step on `batch`."""
 
 
-def begin(experiment: Experiment, task: _Replayable, peers: Distributed, clock: Clock) -> Callable[[Batch], Figures]:
+def begin(
+    experiment: Experiment, task: _Replayable, process_group: Distributed, clock: Clock
+) -> Callable[[Batch], Figures]:
     """What makes the training steps of the task's present stage."""
-    replayed = wanted(experiment, peers, task.replayable)
+    replayed = wanted(experiment, process_group, task.replayable)
     settle(task.optimizers.values(), replayed=replayed)
-    return Steps(task.train_step, clock, cuda_graph) if replayed else task.train_step
+    return ReplayedSteps(task.train_step, clock, cuda_graph) if replayed else task.train_step
 
 
-class Steps:
+class ReplayedSteps:
     """`step(batch) -> figures`, replayed once its phases were measured on an ordinary one.
 
     Args:

@@ -16,15 +16,15 @@ def generator_of(*words: object) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
-class Draws:
+class StepRandom:
     """Numbers for the batch of `step`, drawn for all ranks together, of which each takes its own share.
 
     So any number of ranks trains on the same numbers, and a resumed run needs no saved state.
     """
 
-    def __init__(self, seed: int, step: int, batch_size: int, peers: Distributed) -> None:
+    def __init__(self, seed: int, step: int, batch_size: int, process_group: Distributed) -> None:
         self._generator = generator_of("step", seed, step)
-        self._batch_size, self._peers = batch_size, peers
+        self._batch_size, self._peers = batch_size, process_group
 
     def normal(self, dim: int) -> Tensor:
         """N(0, 1), [B, dim] on the device, B being this rank's share."""

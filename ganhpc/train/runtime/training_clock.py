@@ -137,7 +137,7 @@ class Clock:
 
 
 @dataclass
-class Plan:
+class TrainingPlan:
     """How many steps a run makes: fixed by epochs, or as many as fit into the time.
 
     `time` bounds the training clock in seconds (None: no bound); `epochs` fixes the steps (None: time decides).

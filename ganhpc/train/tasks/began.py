@@ -77,7 +77,7 @@ class Began(LatentGan):
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
         self.descend(optimizer, self.adversary.parameters())
-        both = self.context.peers.mean(torch.stack([loss_real, loss_fake]).detach())
+        both = self.context.process_group.mean(torch.stack([loss_real, loss_fake]).detach())
         return loss.detach(), both[0], both[1]
 
     def _balance(self, loss_real: Tensor, loss_fake: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,8 @@ class Classifier(Task):
 
     def __init__(self, experiment: Any, context: Context, net: nn.Module) -> None:
         self.experiment, self.context = experiment, context
-        data, peers = context.data, context.peers
-        self.net = net.to(peers.device).to(memory_format=torch.channels_last)
+        data, process_group = context.data, context.process_group
+        self.net = net.to(process_group.device).to(memory_format=torch.channels_last)
         self.modules = {"net": self.net}
         self._optimizers = {"net": optimizers.make(experiment, self.net)}
         self.stages = distillation.stages(experiment)
@@ -70,17 +70,17 @@ class Classifier(Task):
             self.modules[distillation.NAME].requires_grad_(False).eval()
 
     def _loader(self, images: Tensor, labels: Tensor, batch_size: int, **augmentation: Any) -> BatchLoader:
-        peers, experiment = self.context.peers, self.experiment
+        process_group, experiment = self.context.process_group, self.experiment
         return BatchLoader(
             images,
             labels,
             batch_size=batch_size,
             seed=experiment.seed,
-            device=peers.device,
+            device=process_group.device,
             mean=experiment.mean,
             std=experiment.std,
-            rank=peers.rank,
-            world_size=peers.world_size,
+            rank=process_group.rank,
+            world_size=process_group.world_size,
             **augmentation,
         )
 
@@ -155,12 +155,12 @@ class Classifier(Task):
             sums[1] += (plain.argmax(1) == labels).sum()
             sums[2] += F.cross_entropy(scores, labels, reduction="sum")
             confusion += torch.bincount(labels * classes + guesses, minlength=classes * classes)
-        self.context.peers.sum(sums)
+        self.context.process_group.sum(sums)
         n = len(self.context.data.test_images)
         accuracy, plain_accuracy, loss = (float(value) / n for value in sums)
         figures: dict[str, Any] = {f"{what}_accuracy": accuracy, f"{what}_loss": loss}
         if final:
-            matrix = self.context.peers.sum(confusion).view(classes, classes).long()
+            matrix = self.context.process_group.sum(confusion).view(classes, classes).long()
             figures |= {"test_accuracy_no_tta": plain_accuracy, "tta": self.recipe["tta"], **self._by_class(matrix)}
         return figures
 

@@ -28,7 +28,7 @@ from ganhpc.train.gan import collapse_detector, translation_measures
 from ganhpc.train.gan.image_pool import ImagePool
 from ganhpc.train.nets import cyclegan
 from ganhpc.train.runtime.image_files import unit
-from ganhpc.train.runtime.step_random import Draws
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.gan_base import HELD_OUT, Gan, side_of
 from ganhpc.train.tasks.task import Context, Task
 
@@ -84,7 +84,7 @@ class CycleGan(Gan):
             found.append(self.augmented(self._cut(images, draws), draws))
         return found[0], found[1]
 
-    def _cut(self, images: Tensor, draws: Draws) -> Tensor:
+    def _cut(self, images: Tensor, draws: StepRandom) -> Tensor:
         """`images` enlarged, and cut to their size again at random places."""
         side = images.shape[-1]
         large = round(side * self.experiment.enlarge)
@@ -156,13 +156,13 @@ class CycleGan(Gan):
 
     def _from_pool(self, name: str, fakes: Tensor) -> Tensor:
         """This rank's share of what the pool shows for all ranks' `fakes`: each rank holds the whole pool, so they stay equal."""
-        peers = self.context.peers
-        if peers.world_size == 1:
+        process_group = self.context.process_group
+        if process_group.world_size == 1:
             return self.pools[name].query(fakes)
-        whole = fakes.new_zeros(peers.world_size, *fakes.shape)
-        whole[peers.rank] = fakes
+        whole = fakes.new_zeros(process_group.world_size, *fakes.shape)
+        whole[process_group.rank] = fakes
         # Added to zeros, each translation stays what it is.
-        return self.pools[name].query(peers.sum(whole).flatten(0, 1)).view_as(whole)[peers.rank]
+        return self.pools[name].query(process_group.sum(whole).flatten(0, 1)).view_as(whole)[process_group.rank]
 
     @contextmanager
     def _frozen_adversaries(self) -> Iterator[None]:

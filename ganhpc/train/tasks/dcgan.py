@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.nets import dcgan
-from ganhpc.train.runtime.step_random import Draws
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.gan_base import side_of
 from ganhpc.train.tasks.latent_gan import LatentGan
 from ganhpc.train.tasks.task import Context, Task
@@ -40,7 +40,7 @@ class Dcgan(LatentGan):
         images, z = self.images(epoch, step, draws), draws.normal(self.latent_dim)
         return images, z, draws.one(*self.experiment.real_label), self._noise(images, draws)
 
-    def _noise(self, images: Tensor, draws: Draws) -> Tensor | None:
+    def _noise(self, images: Tensor, draws: StepRandom) -> Tensor | None:
         if not self.experiment.noise:
             return None
         deviation = draws.one(0.0, self.experiment.noise)

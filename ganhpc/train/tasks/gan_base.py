@@ -25,7 +25,7 @@ from ganhpc.train.data.batch_loader import BatchLoader
 from ganhpc.train.gan import collapse_detector, generator_io
 from ganhpc.train.nets.shared_norm import share_batch_norm
 from ganhpc.train.runtime import compiling
-from ganhpc.train.runtime.step_random import Draws
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.task import Context, Export, Task
 
 HELD_OUT = 256
@@ -47,12 +47,13 @@ class Gan(Task):
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module]) -> None:
         self.experiment, self.context = experiment, context
-        data, peers = context.data, context.peers
+        data, process_group = context.data, context.process_group
         # The batches' own order; 3 to 8 % quicker than the other one on a CPU, too.
         self.modules = {
-            name: module.to(peers.device).to(memory_format=torch.channels_last) for name, module in networks.items()
+            name: module.to(process_group.device).to(memory_format=torch.channels_last)
+            for name, module in networks.items()
         }
-        if peers.world_size > 1:
+        if process_group.world_size > 1:
             for module in self.modules.values():
                 share_batch_norm(module)
         self.generators = {name: self.modules[name] for name in self.generator_names}
@@ -64,7 +65,7 @@ class Gan(Task):
         self.batch_size, self.steps_per_epoch = experiment.batch_size, self.loader.steps_per_epoch
         self.sample_columns = experiment.sample_columns
         self.sample_steps, self.sample_seconds = experiment.cadence
-        self._watch, self._diversity, self._seen = collapse_detector.Watch(), 1.0, 0
+        self._watch, self._diversity, self._seen = collapse_detector.CollapseDetector(), 1.0, 0
 
     def updates(self) -> dict[str, tuple[tuple[str, ...], float]]:
         """Of each optimizer, by its name, the modules that it updates and its learning rate."""
@@ -82,10 +83,10 @@ class Gan(Task):
 
     def loader_of(self, data: ImageData, seed: int) -> BatchLoader:
         """Batches of `data`, of the definition's size and mirroring, this rank's share of each."""
-        experiment, peers = self.experiment, self.context.peers
+        experiment, process_group = self.experiment, self.context.process_group
         return BatchLoader(
-            data.images, None, batch_size=experiment.batch_size, seed=seed, device=peers.device, flip=experiment.flip,
-            rank=peers.rank, world_size=peers.world_size,
+            data.images, None, batch_size=experiment.batch_size, seed=seed, device=process_group.device, flip=experiment.flip,
+            rank=process_group.rank, world_size=process_group.world_size,
         )  # fmt: skip
 
     def normalised(self, images: Tensor) -> Tensor:
@@ -97,24 +98,24 @@ class Gan(Task):
     def wrap(self, wrap: Callable[[nn.Module], nn.Module]) -> None:
         """Steps call the networks themselves, or what the compiler made of them: see the top of this file."""
         del wrap
-        self.context.peers.share_weights(self.modules.values())
+        self.context.process_group.share_weights(self.modules.values())
         self.wrapped = dict(self.modules)
         # Not by itself (auto): a generator's step would then compute gradients of the adversary's weights, only to drop them.
         if self.experiment.compile == "on" and compiling.wanted(self.experiment, self.context.device, self.compilable):
             names = [n for n in (*self.generator_names, *self.adversary_names) if n not in self.uncompiled]
             self.wrapped |= {name: compiling.compiled(self.modules[name]) for name in names}
 
-    def draws(self, epoch: int, step: int) -> Draws:
+    def draws(self, epoch: int, step: int) -> StepRandom:
         """The random numbers of one step."""
         number = epoch * self.steps_per_epoch + step
-        return Draws(self.experiment.seed, number, self.experiment.batch_size, self.context.peers)
+        return StepRandom(self.experiment.seed, number, self.experiment.batch_size, self.context.process_group)
 
-    def images(self, epoch: int, step: int, draws: Draws) -> Tensor:
+    def images(self, epoch: int, step: int, draws: StepRandom) -> Tensor:
         """Batch `step` of `epoch` as the loader numbers them, augmented: [B, C, H, W] in [-1, 1]."""
         images, _ = self.loader.batch(epoch, step)
         return self.augmented(images, draws)
 
-    def augmented(self, images: Tensor, draws: Draws) -> Tensor:
+    def augmented(self, images: Tensor, draws: StepRandom) -> Tensor:
         """`images` [B, C, H, W] in [-1, 1], turned, enlarged and recoloured as the definition has it."""
         if self.experiment.affine:
             degrees, most = self.experiment.affine
@@ -134,7 +135,7 @@ class Gan(Task):
     def descend(self, optimizer: Optimizer, parameters: Iterable[nn.Parameter]) -> None:
         """One update of `parameters` by their gradients, averaged over the ranks."""
         with self.context.phase("optimizer"):
-            self.context.peers.average_gradients(parameters)
+            self.context.process_group.average_gradients(parameters)
             optimizer.step()
 
     def update_generator(self, fakes: Tensor, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
@@ -167,9 +168,9 @@ class Gan(Task):
             module.eval()
         figures = self.look()
         # Ranks may round differently, and all must come to the same conclusions.
-        peers = self.context.peers
-        sums = peers.agree([float(value) for value in figures.values()])
-        means = {name: value / peers.world_size for name, value in zip(figures, sums, strict=True)}
+        process_group = self.context.process_group
+        sums = process_group.agree([float(value) for value in figures.values()])
+        means = {name: value / process_group.world_size for name, value in zip(figures, sums, strict=True)}
         self._diversity = min((value for name, value in means.items() if name.startswith("diversity")), default=1.0)
         return means
 

@@ -167,9 +167,9 @@ def settle(experiment: Any, context: Context) -> None:
     index, reason = next((k for k, (m, _) in enumerate(fitting) if m.name in wanted), 0), ""
     if context.seconds_left is not None:
         index, reason = _by_time(experiment, context, [member for member, _ in fitting])
-    index = int(context.peers.agree([float(index if context.peers.is_main else 0)])[0])
+    index = int(context.process_group.agree([float(index if context.process_group.is_main else 0)])[0])
     _choose(experiment, *fitting[index], context.choices, reason)
-    if context.peers.is_main:
+    if context.process_group.is_main:
         context.say(f"network: {context.choices['network']}: {context.choices['why']}")
 
 
@@ -260,7 +260,7 @@ _MEASURED = 0.002
 def _speed_of_few(member: Member, context: Context, experiment: Any) -> float:
     """Images a second of a few images: they tell how many a fair measurement may take."""
     net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
-    few = experiment.replace(batch_size=_FEW * context.peers.world_size)
+    few = experiment.replace(batch_size=_FEW * context.process_group.world_size)
     return images_per_second(net, context, few, seconds=0.0)
 
 
@@ -269,7 +269,7 @@ def _affordable(experiment: Any, context: Context, few: float | None) -> Any:
     if few is None:
         return experiment
     assert context.seconds_left is not None
-    most = max(_FEW * context.peers.world_size, int(_MEASURED * context.seconds_left * few))
+    most = max(_FEW * context.process_group.world_size, int(_MEASURED * context.seconds_left * few))
     return experiment.replace(batch_size=min(experiment.batch_size, most))
 
 
@@ -278,7 +278,7 @@ def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds
 
     By the fastest step: what other processes take away at this moment is not gone for the whole run, and a network is chosen for good.
     """
-    batch = max(1, min(experiment.batch_size, len(context.data.images)) // context.peers.world_size)
+    batch = max(1, min(experiment.batch_size, len(context.data.images)) // context.process_group.world_size)
     net = net.to(context.device).to(memory_format=torch.channels_last).train()
     made = optimizers.make(experiment, net).values()
     images = context.data.images[:batch].to(context.device).float().contiguous(memory_format=torch.channels_last) / 255
@@ -294,7 +294,7 @@ def images_per_second(net: nn.Module, context: Context, experiment: Any, seconds
     begun, best, done = time.perf_counter(), math.inf, 0
     while done < 2 or (time.perf_counter() - begun < seconds and done < 50):
         best, done = min(best, step()), done + 1
-    return batch * context.peers.world_size / best
+    return batch * context.process_group.world_size / best
 
 
 def _synchronized(

@@ -26,7 +26,7 @@ class Context:
     """What the loop gives a task when it builds it."""
 
     data: ImageData
-    peers: Distributed
+    process_group: Distributed
     phase: _Phase = lambda name: nullcontext()  # noqa: ARG005
     """`with context.phase("forward"):` charges the block to that phase of the step."""
     choices: dict[str, Any] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class Context:
 
     @property
     def device(self) -> torch.device:
-        return self.peers.device
+        return self.process_group.device
 
     def autocast(self, precision: str) -> AbstractContextManager[Any]:
         """Arithmetic in bf16 where `precision` (fp32, bf16 or auto) and the device make it so."""

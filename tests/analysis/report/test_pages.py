@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ganhpc.analysis.report import document, gallery_page, render_html, selection
-from ganhpc.analysis.report.translation import Words
+from ganhpc.analysis.report.translation import Translator
 from ganhpc.runs.run_folder import Run
 
 CHROMIUM, DRIVER = (shutil.which(name) for name in ("chromium", "chromedriver"))
@@ -49,11 +49,11 @@ def page(
     path = tmp_path_factory.mktemp("page") / "page.html"
     names = {"cifar": (str(cifar.folder), "fr"), "gan": (str(gan.folder), "en"), "scan": ("rates", "fr")}
     if request.param == "gallery":
-        text, _ = gallery_page.page(scanned, path, Words("fr"), lambda _: None)
+        text, _ = gallery_page.page(scanned, path, Translator("fr"), lambda _: None)
     else:
         name, lang = names[request.param]
         subjects, _ = selection.find((name,), scanned)
-        text = render_html.render(document.document(subjects, Words(lang), lambda _: None))
+        text = render_html.render(document.document(subjects, Translator(lang), lambda _: None))
     path.write_text(text)
     return request.param, path
 
@@ -134,7 +134,7 @@ def test_tables_sort_and_sections_fold(browser: Any, page: tuple[str, Path]) -> 
 
 def test_a_gallery_finds(browser: Any, scanned: Path, tmp_path: Path) -> None:
     path = tmp_path / "g.html"
-    path.write_text(gallery_page.page(scanned, path, Words("en"), lambda _: None)[0])
+    path.write_text(gallery_page.page(scanned, path, Translator("en"), lambda _: None)[0])
     show(browser, path)
     browser.execute_script(
         "const s = document.querySelector('#search'); s.value = 'crashed'; s.dispatchEvent(new Event('input'))"

@@ -13,14 +13,14 @@ import pytest
 
 from ganhpc.analysis.report import document, render_html, render_markdown, render_pdf, selection
 from ganhpc.analysis.report.elements import Code, Document, Table
-from ganhpc.analysis.report.translation import Words
+from ganhpc.analysis.report.translation import Translator
 from ganhpc.runs.run_folder import Run
 from tests.conftest import Launch
 
 
 def account(*names: str, runs: Path, lang: str = "en") -> Document:
     subjects, _ = selection.find(names, runs)
-    return document.document(subjects, Words(lang), lambda _: None)
+    return document.document(subjects, Translator(lang), lambda _: None)
 
 
 def tables(doc: Document, section: str) -> list[Table]:
@@ -36,7 +36,7 @@ def test_a_cifar_report_answers_each_point_of_the_course(cifar: Run, lang: str) 
     doc = account(str(cifar.folder), runs=cifar.folder.parents[1], lang=lang)
     result = json.loads(cifar.result_json.read_text())
     evaluation = json.loads(cifar.evaluation_json.read_text())
-    words = Words(lang)
+    words = Translator(lang)
     page = render_html.render(doc)
     text = text_of(page)
     assert f'<html lang="{lang}">' in page
@@ -80,7 +80,7 @@ def test_a_gan_report_shows_log_grids_and_convergence(gan: Run, lang: str) -> No
         b.text
         for sec in doc.sections
         for b in sec.blocks
-        if isinstance(b, Code) and b.caption == Words(lang)("gan.log")
+        if isinstance(b, Code) and b.caption == Translator(lang)("gan.log")
     ]
     number = r"-?[\d.]+"
     line = rf"\d+ \(5, 1\) \[D loss: \({number}\)\(R {number}, F {number}, G {number}\)\] \[G loss: {number}\]"

@@ -7,7 +7,7 @@ import string
 
 import pytest
 
-from ganhpc.analysis.report.translation import LANGUAGES, Words, read
+from ganhpc.analysis.report.translation import LANGUAGES, Translator, read
 from ganhpc.core.errors import UserError
 
 
@@ -24,13 +24,13 @@ def test_languages_have_the_same_sentences_and_places() -> None:
 
 
 def test_no_french_line_breaks_before_a_mark_or_inside_guillemets() -> None:
-    for key, text in Words("fr").catalogue.items():
+    for key, text in Translator("fr").catalogue.items():
         assert not re.search(r" [:;?!»%]|« |'", text), key
         assert not re.search(r"[a-zé][;?!]", text), key
 
 
 def test_numbers_are_those_of_the_language() -> None:
-    en, fr = Words("en"), Words("fr")
+    en, fr = Translator("en"), Translator("fr")
     assert (en.count(223_200), fr.count(223_200)) == ("223,200", "223\u202f200")
     assert (en.per_cent(0.8762), fr.per_cent(0.8762)) == ("87.62%", "87,62\u202f%")
     assert fr.number(0.00012345) == "0,000123"
@@ -42,4 +42,4 @@ def test_numbers_are_those_of_the_language() -> None:
 
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(UserError, match=r"'de'.*en, fr"):
-        Words("de")
+        Translator("de")

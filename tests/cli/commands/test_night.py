@@ -17,7 +17,7 @@ import pytest
 
 from ganhpc.cli.commands.night import definitions
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.submission.prepare import zone
@@ -28,7 +28,7 @@ from tests.conftest import Launch
 from tests.launch.schedulers.test_oar import install
 
 STUDENT = load_policy("student")
-PARIS = zone(Site(), STUDENT)
+PARIS = zone(Settings(), STUDENT)
 DRY = ("--on", "oar", "--dry-run", "--json")
 SMALL = ("--data", "synthetic", "--train-images", "200")
 

@@ -9,10 +9,10 @@ import pytest
 
 from ganhpc.cli.commands.status import clock, when
 from ganhpc.launch.schedulers.base import Job, JobState
-from ganhpc.launch.submission.job_status import Known
+from ganhpc.launch.submission.job_status import KnownJob
 
 START = "2026-11-23T19:01:00+01:00"
-KNOWN = Known({"start": START}, Job("7", JobState.WAITING))
+KNOWN = KnownJob({"start": START}, Job("7", JobState.WAITING))
 
 
 def test_times_are_on_the_sites_clock_else_the_plans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

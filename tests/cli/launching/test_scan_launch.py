@@ -150,7 +150,7 @@ def test_a_scan_that_is_stopped_then_killed_goes_on_by_the_same_line(launch: Lau
         child.send_signal(how)
         said, _ = child.communicate(timeout=60)
         wait_for(lambda: not run.is_held(), 10)
-        assert run.standing().state is State.RESUMABLE
+        assert run.run_status().state is State.RESUMABLE
         assert len(list(Run.all(tmp_path / "runs"))) == done + 1, "no other run was started"
         return run, said, child.returncode
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.planner.night_count import MOST, nights
 from ganhpc.launch.planner.planner import Work
 from ganhpc.launch.planner.planning_window import tonight
@@ -89,7 +89,7 @@ def test_nights_are_counted_with_the_margins_that_a_submission_has(tmp_path: Pat
     wanted = [Wanted(Run(tmp_path / "run"), experiment)]
     works = [Work("run", 600.0)]
     now = dt.datetime(2026, 11, 26, 17, 0, tzinfo=PARIS)
-    scheduler = Slurm(Site(python=sys.executable))
+    scheduler = Slurm(Settings(python=sys.executable))
     real = prepare.prepare(wanted, scheduler, tight, now, window=tonight(tight, PARIS, now)).plan
     counted = nights(works, tight, now, PARIS, scheduler.capabilities(), prepare.MARGINS)
     assert counted and (counted.start, counted.end) == (real.slots[0].start, real.slots[-1].end)

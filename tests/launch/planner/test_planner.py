@@ -22,7 +22,7 @@ from ganhpc.launch.planner.planning_window import Window, from_now, tonight
 from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.check import Request, check
-from ganhpc.launch.policy.constraints import Busy
+from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -104,21 +104,21 @@ def test_oar_3_holds_jobs_back_by_reservations_only() -> None:
 
 
 def test_waiting_reservations_of_the_user_count() -> None:
-    waiting = [Busy(paris(f"2026-11-24T0{h}:00"), paris(f"2026-11-24T0{h}:30"), str(h), True) for h in (2, 4)]
-    kinds = [
+    waiting = [ExistingJob(paris(f"2026-11-24T0{h}:00"), paris(f"2026-11-24T0{h}:30"), str(h), True) for h in (2, 4)]
+    modes = [
         slot.kind
         for slot in plan(hours(6), STUDENT, waiting, paris("2026-11-23T17:30"), PARIS, scheduler=Oar.able).slots
     ]
-    assert "reservation" not in kinds
-    kinds = [
+    assert "reservation" not in modes
+    modes = [
         slot.kind
         for slot in plan(hours(6), STUDENT, waiting[:1], paris("2026-11-23T17:30"), PARIS, scheduler=Oar.able).slots
     ]
-    assert kinds.count("reservation") == 1
+    assert modes.count("reservation") == 1
 
 
 def test_a_reservation_that_runs_already_does_not_count() -> None:
-    running = [Busy(paris("2026-11-23T17:00"), paris("2026-11-23T17:45"), "1", reservation=True)]
+    running = [ExistingJob(paris("2026-11-23T17:00"), paris("2026-11-23T17:45"), "1", reservation=True)]
     made = plan(hours(6), STUDENT, running, paris("2026-11-23T17:30"), PARIS, scheduler=Oar.able)
     assert [slot.kind for slot in made.slots] == ["reservation"] * 2 + ["chain"] * 4
 
@@ -130,10 +130,10 @@ def test_one_reservation_goes_to_the_slot_that_touches_an_edge() -> None:
     assert [slot.kind for slot in made.slots] == ["now", "chain", "chain", "reservation"]
 
 
-@pytest.mark.parametrize(("scheduler", "kinds"), [(Slurm.able, ["begin", "chain"]), (QUEUE, ["queue", "queue"])])
-def test_kinds_elsewhere(scheduler: Capabilities, kinds: list[str]) -> None:
+@pytest.mark.parametrize(("scheduler", "modes"), [(Slurm.able, ["begin", "chain"]), (QUEUE, ["queue", "queue"])])
+def test_kinds_elsewhere(scheduler: Capabilities, modes: list[str]) -> None:
     made = plan(hours(2), STUDENT, [], paris("2026-11-23T17:30"), PARIS, scheduler=scheduler)
-    assert [slot.kind for slot in made.slots] == kinds
+    assert [slot.kind for slot in made.slots] == modes
 
 
 @pytest.mark.parametrize("scheduler", [Oar.able, Slurm.able, OAR3])
@@ -207,7 +207,7 @@ def test_the_day_quota_leaves_the_rest_of_a_day() -> None:
     now = paris("2026-11-23T10:00")
     made = plan(hours(9), GRID, [], now, PARIS, window("2026-11-23T10:00", "2026-11-24T08:00"), Slurm.able)
     assert walls(made) == [("23 10:00:00", "23 12:00:00"), ("23 19:01:00", "24 02:01:00")]
-    spent = [Busy(paris("2026-11-23T09:01"), paris("2026-11-23T11:01"))]
+    spent = [ExistingJob(paris("2026-11-23T09:01"), paris("2026-11-23T11:01"))]
     made = plan(
         hours(9),
         dataclasses.replace(GRID, max_jobs=None),
@@ -271,17 +271,20 @@ def test_overhead_is_added_to_every_segment() -> None:
 
 def test_a_job_of_unknown_end_holds_back_what_follows() -> None:
     now = paris("2026-11-23T20:00")
-    made = plan(hours(1), STUDENT, [Busy(paris("2026-11-23T19:30"), None, "7")], now, PARIS, scheduler=Oar.able)
+    made = plan(hours(1), STUDENT, [ExistingJob(paris("2026-11-23T19:30"), None, "7")], now, PARIS, scheduler=Oar.able)
     assert walls(made) == [("23 21:01:01", "23 22:01:01")]  # it ends an hour from now at the latest
     endless = dataclasses.replace(STUDENT, max_job=None)
-    made = plan(hours(1), endless, [Busy(paris("2026-11-23T19:30"), None, "7")], now, PARIS, scheduler=Oar.able)
+    made = plan(hours(1), endless, [ExistingJob(paris("2026-11-23T19:30"), None, "7")], now, PARIS, scheduler=Oar.able)
     assert made.slots == ()
     assert "job 7" in made.remaining[0].reason
 
 
 def test_a_minute_between_two_jobs_is_used_where_the_policy_lets_it() -> None:
     exact = dataclasses.replace(STUDENT, gap=0, min_slot=0)
-    there = [Busy(paris(f"2026-11-23T20:{a}"), paris(f"2026-11-23T20:{b}")) for a, b in (("00", "30"), ("30:40", "50"))]
+    there = [
+        ExistingJob(paris(f"2026-11-23T20:{a}"), paris(f"2026-11-23T20:{b}"))
+        for a, b in (("00", "30"), ("30:40", "50"))
+    ]
     made = plan(hours(1), exact, there, paris("2026-11-23T20:00"), PARIS, scheduler=Slurm.able)
     assert walls(made)[0] == ("23 20:30:00", "23 20:30:40")
     assert plan(hours(1), STUDENT, there, paris("2026-11-23T20:00"), PARIS).slots[0].start == paris(
@@ -292,8 +295,8 @@ def test_a_minute_between_two_jobs_is_used_where_the_policy_lets_it() -> None:
 def test_two_jobs_at_a_time_leave_room_for_one_more_beside_one() -> None:
     two = dataclasses.replace(STUDENT, max_jobs=2)
     there = [
-        Busy(paris("2026-11-23T20:00"), paris("2026-11-23T22:00")),
-        Busy(paris("2026-11-23T20:30"), paris("2026-11-23T21:00")),
+        ExistingJob(paris("2026-11-23T20:00"), paris("2026-11-23T22:00")),
+        ExistingJob(paris("2026-11-23T20:30"), paris("2026-11-23T21:00")),
     ]
     made = plan(hours(1), two, there, paris("2026-11-23T20:00"), PARIS, scheduler=Slurm.able)
     assert walls(made) == [("23 20:00:00", "23 20:28:59"), ("23 21:01:01", "23 21:32:02")]
@@ -311,11 +314,13 @@ def test_an_edge_in_the_hour_that_comes_twice_stands_twice() -> None:
 
 
 def test_a_chain_behind_a_job_that_is_there() -> None:
-    now, job = paris("2026-11-23T20:00"), Busy(paris("2026-11-23T19:30"), paris("2026-11-23T20:30"), "7")
+    now, job = paris("2026-11-23T20:00"), ExistingJob(paris("2026-11-23T19:30"), paris("2026-11-23T20:30"), "7")
     first, second = plan(hours(2), STUDENT, [job], now, PARIS, scheduler=Slurm.able).slots
     assert (first.kind, first.after, first.start) == ("chain", "7", paris("2026-11-23T20:31:01"))
     assert (second.kind, second.after) == ("chain", "")
-    early = Busy(paris("2026-11-23T18:30"), paris("2026-11-23T19:30"), "8")  # may end before the edge: fix the start
+    early = ExistingJob(
+        paris("2026-11-23T18:30"), paris("2026-11-23T19:30"), "8"
+    )  # may end before the edge: fix the start
     (slot,) = plan(hours(1), STUDENT, [early], paris("2026-11-23T18:40"), PARIS, scheduler=Slurm.able).slots
     assert (slot.kind, slot.after, slot.start) == ("begin", "", paris("2026-11-23T19:31:01"))
 
@@ -375,7 +380,7 @@ class Case:
 
     works: list[Work]
     policy: Policy
-    busy: list[Busy]
+    busy: list[ExistingJob]
     now: dt.datetime
     tz: ZoneInfo
     window: Window | None
@@ -393,7 +398,7 @@ def cases(draw: st.DrawFn, any_policy: st.SearchStrategy[Policy] = policies) -> 
     tz, policy = ZoneInfo(name), draw(any_policy)
     policy = dataclasses.replace(policy, country=ZONES[name] if policy.country else "")
     busy = [
-        Busy(
+        ExistingJob(
             now + dt.timedelta(seconds=start), seconds and now + dt.timedelta(seconds=start + seconds), str(i), reserved
         )
         for i, (start, seconds, reserved) in enumerate(draw(jobs))
@@ -421,7 +426,7 @@ def edges_by_hand(policy: Policy, tz: ZoneInfo, now: dt.datetime, slot: Slot) ->
     return found
 
 
-def latest_end(job: Busy, case: Case) -> float:
+def latest_end(job: ExistingJob, case: Case) -> float:
     """When a job has surely ended: one longest job from now on where that is unknown."""
     if job.end is not None:
         return job.end.timestamp()
@@ -467,7 +472,7 @@ def test_every_slot_passes_the_check(case: Case) -> None:
         assert check(request, case.policy, case.tz, case.now, case.busy) == []
         short = slot.seconds <= case.policy.quota_free_job
         if not (short and slot.start.timestamp() - case.now.timestamp() < case.policy.quota_free_notice):
-            used.append(Busy(slot.start, slot.end, cores=cores))
+            used.append(ExistingJob(slot.start, slot.end, cores=cores))
 
 
 def _cores(case: Case, made: Plan) -> list[int | None]:

@@ -16,7 +16,7 @@ from ganhpc.launch.planner.planner import Margins, Overhead, Plan, Work, plan
 from ganhpc.launch.planner.planning_window import LOOKED_AHEAD, Window, from_now, tonight
 from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.calendar import parse_instant
-from ganhpc.launch.policy.constraints import Busy
+from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -34,7 +34,7 @@ def paris(text: str) -> dt.datetime:
     return parse_instant(text, PARIS)
 
 
-def laid(policy: Policy, now: str, end: str, works: list[Work] | None = None, busy: tuple[Busy, ...] = (), scheduler: Capabilities = Slurm.able, **more: object) -> Plan:  # fmt: skip
+def laid(policy: Policy, now: str, end: str, works: list[Work] | None = None, busy: tuple[ExistingJob, ...] = (), scheduler: Capabilities = Slurm.able, **more: object) -> Plan:  # fmt: skip
     """A plan from now to `end` for a run that never ends."""
     works = [Work("run", 10**7)] if works is None else works
     return plan(works, policy, busy, paris(now), PARIS, Window(paris(now), paris(end)), scheduler, **more)  # type: ignore[arg-type]
@@ -59,14 +59,14 @@ def test_a_slot_of_exactly_the_shortest_length_is_used_and_none_of_a_second_less
             made = plan([Work("run", 10**6)], policy, [], start, PARIS, window, Slurm.able)
             assert seconds(made) == expected, "a window"
         alone = dataclasses.replace(policy, max_jobs=1)
-        there = [Busy(start, start + dt.timedelta(hours=1)), Busy(end + dt.timedelta(hours=1), end + dt.timedelta(hours=2))]  # fmt: skip
+        there = [ExistingJob(start, start + dt.timedelta(hours=1)), ExistingJob(end + dt.timedelta(hours=1), end + dt.timedelta(hours=2))]  # fmt: skip
         made = plan([Work("run", 10**6)], alone, there, start, PARIS, Window(start, there[1].start + dt.timedelta(hours=1)), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "between two jobs"
         now = paris("2026-11-24T09:00") - dt.timedelta(seconds=60 + room)
         made = plan([Work("run", 10**6)], dataclasses.replace(NIGHTLY, min_slot=least), [], now, PARIS, Window(now, paris("2026-11-24T09:00")), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "before an edge"
         day = dataclasses.replace(policy, day_quota=1000)
-        spent = [Busy(paris("2026-11-24T09:00"), paris("2026-11-24T09:00") + dt.timedelta(seconds=1000 - room))]
+        spent = [ExistingJob(paris("2026-11-24T09:00"), paris("2026-11-24T09:00") + dt.timedelta(seconds=1000 - room))]
         made = plan([Work("run", 10**6)], day, spent, paris("2026-11-24T12:00"), PARIS, Window(paris("2026-11-24T12:00"), paris("2026-11-24T19:00")), Slurm.able)  # fmt: skip
         assert seconds(made) == expected, "of a day's quota"
 
@@ -140,15 +140,17 @@ def test_reasons_of_what_is_left() -> None:
     assert left.later and left.reason == (
         "policy bare allows 2 submitted jobs at a time (max_submitted): the same command submits the rest once some have ended."
     )
-    there = (Busy(paris("2026-11-23T19:00"), paris("2026-11-23T20:30")),)
+    there = (ExistingJob(paris("2026-11-23T19:00"), paris("2026-11-23T20:30")),)
     assert len(laid(two, "2026-11-23T20:00", "2026-11-24T06:00", busy=there).slots) == 1
-    over = (Busy(paris("2026-11-23T19:00"), paris("2026-11-23T20:00")),)
+    over = (ExistingJob(paris("2026-11-23T19:00"), paris("2026-11-23T20:00")),)
     assert len(laid(two, "2026-11-23T20:00", "2026-11-24T06:00", busy=over).slots) == 2
     endless = dataclasses.replace(BARE, max_jobs=1)
-    made = laid(endless, "2026-11-23T20:00", "2026-11-24T06:00", busy=(Busy(paris("2026-11-23T19:00"), None, "7"),))
+    made = laid(
+        endless, "2026-11-23T20:00", "2026-11-24T06:00", busy=(ExistingJob(paris("2026-11-23T19:00"), None, "7"),)
+    )
     assert made.remaining[0].reason == "job 7 has no known end, and policy bare allows 1 at a time."
     assert not made.remaining[0].later
-    made = laid(endless, "2026-11-23T20:00", "2026-11-24T06:00", busy=(Busy(paris("2026-11-23T19:00"), None),))
+    made = laid(endless, "2026-11-23T20:00", "2026-11-24T06:00", busy=(ExistingJob(paris("2026-11-23T19:00"), None),))
     assert made.remaining[0].reason.startswith("job ? has no known end")
     night = dataclasses.replace(STUDENT, max_reservations=1)
     two_nights = Window(paris("2026-11-23T17:30"), paris("2026-11-25T09:00"))
@@ -226,7 +228,7 @@ def test_the_jobs_that_are_there_and_those_of_the_plan_never_exceed_what_may_be_
     there: int, most: int, gap: int
 ) -> None:
     now = paris("2026-11-23T20:00")
-    busy = tuple(Busy(now + dt.timedelta(hours=k), now + dt.timedelta(hours=k + 1)) for k in range(there))
+    busy = tuple(ExistingJob(now + dt.timedelta(hours=k), now + dt.timedelta(hours=k + 1)) for k in range(there))
     made = laid(dataclasses.replace(BARE, gap=gap, max_job=HOUR, max_submitted=most), "2026-11-23T20:00", "2026-11-24T06:00", busy=busy)  # fmt: skip
     assert len(made.slots) == max(0, most - there)
 

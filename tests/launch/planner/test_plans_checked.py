@@ -16,12 +16,12 @@ from zoneinfo import ZoneInfo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers.base import Found, Job, JobRequest, JobState, Prepared
+from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.prepare import Submission, Wanted
@@ -38,18 +38,18 @@ class Printer(Slurm):
     """A scheduler of any abilities that is not here: requests are made and kept."""
 
     def __init__(self, able: Capabilities) -> None:
-        super().__init__(Site())
+        super().__init__(Settings())
         self.name, self.able = able.name, able
 
     @cached_property
-    def found(self) -> Found:  # type: ignore[override]
-        return Found(False, "a test")
+    def found(self) -> Availability:  # type: ignore[override]
+        return Availability(False, "a test")
 
     def capabilities(self) -> Capabilities:
         return self.able
 
-    def prepare(self, request: JobRequest) -> Prepared:
-        return Prepared(request, "", (), Path("x"))
+    def prepare(self, request: JobRequest) -> PreparedJob:
+        return PreparedJob(request, "", (), Path("x"))
 
 
 ABLE = {

@@ -16,7 +16,15 @@ from ganhpc.launch.planner.planner import Work, plan
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant, seconds_of
 from ganhpc.launch.policy.check import Request, check
-from ganhpc.launch.policy.constraints import FORESEEN, NEVER, Block, Busy, Room, Rules, Span
+from ganhpc.launch.policy.constraints import (
+    FORESEEN,
+    NEVER,
+    BlockedInterval,
+    Constraints,
+    ExistingJob,
+    FreeInterval,
+    MaxJob,
+)
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.slurm import Slurm
 
@@ -35,15 +43,15 @@ def at(text: str) -> int:
     return seconds_of(paris(f"2026-11-{text}"))
 
 
-def job(start: str, end: str | None, name: str = "", **more: object) -> Busy:
-    return Busy(paris(f"2026-11-{start}"), end and paris(f"2026-11-{end}"), name, **more)  # type: ignore[arg-type]
+def job(start: str, end: str | None, name: str = "", **more: object) -> ExistingJob:
+    return ExistingJob(paris(f"2026-11-{start}"), end and paris(f"2026-11-{end}"), name, **more)  # type: ignore[arg-type]
 
 
-def rules(policy: Policy, now: str, *busy: Busy) -> Rules:
-    return Rules(policy, PARIS, paris(f"2026-11-{now}"), busy)
+def constraints(policy: Policy, now: str, *busy: ExistingJob) -> Constraints:
+    return Constraints(policy, PARIS, paris(f"2026-11-{now}"), busy)
 
 
-def free(of: Rules, start: int, end: int) -> list[tuple[int, int]]:
+def free(of: Constraints, start: int, end: int) -> list[tuple[int, int]]:
     return [(span.start, span.end) for span in of.spans(start, end)]
 
 
@@ -64,7 +72,7 @@ EDGE = at("24T09:00")
     ],
 )
 def test_free_time_that_begins_where_an_edge_does(start: int, first: tuple[int, int]) -> None:
-    of = rules(TWO_EDGES, "24T07:00")
+    of = constraints(TWO_EDGES, "24T07:00")
     spans = list(of.spans(start, EDGE + HOUR, "now", "then"))
     assert (spans[0].start, spans[0].end) == first
     assert all(span.start < span.end for span in spans)
@@ -90,21 +98,21 @@ def test_free_time_that_begins_where_an_edge_does(start: int, first: tuple[int, 
     ],
 )
 def test_free_time_that_ends_where_an_edge_does(end: int, last: int, edge: bool) -> None:
-    spans = list(rules(TWO_EDGES, "24T07:00").spans(EDGE - HOUR, end, "now", "then"))
+    spans = list(constraints(TWO_EDGES, "24T07:00").spans(EDGE - HOUR, end, "now", "then"))
     assert (spans[-1].end, spans[-1].edge_after is not None) == (last, edge)
     assert spans[-1].closes == ("1m before the 09:00 edge of Tue 24 Nov" if edge else "then")
 
 
 def test_edges_without_time_around_them_are_named_at_their_instant() -> None:
     sharp = dataclasses.replace(TWO_EDGES, end_before_edge=0, start_after_edge=0)
-    before, after = rules(sharp, "24T07:00").spans(EDGE - HOUR, EDGE + HOUR)
+    before, after = constraints(sharp, "24T07:00").spans(EDGE - HOUR, EDGE + HOUR)
     assert (before.end, after.start) == (EDGE, EDGE)
     assert before.closes == after.opens == "at the 09:00 edge of Tue 24 Nov"
-    (only,) = rules(sharp, "24T07:00").spans(EDGE, EDGE + HOUR)
+    (only,) = constraints(sharp, "24T07:00").spans(EDGE, EDGE + HOUR)
     assert (only.start, only.edge_before is not None) == (EDGE, True), "a span begins at the edge, and says so"
-    (only,) = rules(sharp, "24T07:00").spans(EDGE - HOUR, EDGE, "now", "then")
+    (only,) = constraints(sharp, "24T07:00").spans(EDGE - HOUR, EDGE, "now", "then")
     assert (only.end, only.closes) == (EDGE, "at the 09:00 edge of Tue 24 Nov")
-    assert list(rules(sharp, "24T07:00").spans(EDGE, EDGE)) == []
+    assert list(constraints(sharp, "24T07:00").spans(EDGE, EDGE)) == []
 
 
 def test_a_plan_that_begins_inside_an_edges_block_starts_behind_it() -> None:
@@ -119,7 +127,7 @@ def test_a_plan_that_begins_inside_an_edges_block_starts_behind_it() -> None:
 @pytest.mark.parametrize(("start", "begins"), [(-62, -62), (-61, HOUR + 61), (HOUR + 60, HOUR + 61), (HOUR + 61, HOUR + 61), (HOUR + 62, HOUR + 62)])  # fmt: skip
 def test_free_time_that_begins_where_a_jobs_time_does(start: int, begins: int) -> None:
     ten = at("24T10:00")
-    of = rules(ALONE, "24T09:00", job("24T10:00", "24T11:00", "7"))
+    of = constraints(ALONE, "24T09:00", job("24T10:00", "24T11:00", "7"))
     span = next(of.spans(ten + start, ten + 3 * HOUR, "now", "then"))
     assert (span.start, span.after) == (ten + begins, "7" if HOUR + 60 >= start > -62 or start == HOUR + 61 else "")
     if span.after:
@@ -131,13 +139,13 @@ def test_free_time_that_begins_where_a_jobs_time_does(start: int, begins: int) -
 def test_jobs_that_follow_one_another_leave_no_time_of_no_length() -> None:
     bare = dataclasses.replace(ALONE, gap=0)
     touching = [job("24T10:00", "24T11:00", "1"), job("24T11:00", "24T12:00", "2")]
-    assert free(rules(bare, "24T09:00", *touching), at("24T09:00"), at("24T13:00")) == [
+    assert free(constraints(bare, "24T09:00", *touching), at("24T09:00"), at("24T13:00")) == [
         (at("24T09:00"), at("24T10:00")),
         (at("24T12:00"), at("24T13:00")),
     ]
-    first, last = rules(bare, "24T09:00", *touching).spans(at("24T09:00"), at("24T13:00"))
+    first, last = constraints(bare, "24T09:00", *touching).spans(at("24T09:00"), at("24T13:00"))
     assert (first.closes, last.opens, last.after) == ("before job 1 starts", "after job 2 ends", "2")
-    nameless = rules(bare, "24T09:00", job("24T10:00", "24T11:00"))
+    nameless = constraints(bare, "24T09:00", job("24T10:00", "24T11:00"))
     first, last = nameless.spans(at("24T09:00"), at("24T13:00"))
     assert (first.closes, last.opens, last.after) == ("before another job starts", "after another job ends", "")
 
@@ -154,19 +162,21 @@ def test_where_several_may_run_only_their_number_closes_time() -> None:
         None: [(start, end)],
     }
     for most, spans in expected.items():
-        assert free(rules(dataclasses.replace(bare, max_jobs=most), "24T09:00", *three), start, end) == spans, most
+        assert free(constraints(dataclasses.replace(bare, max_jobs=most), "24T09:00", *three), start, end) == spans, (
+            most
+        )
 
 
 def test_a_job_that_has_ended_by_the_gap_is_in_nobodys_way() -> None:
     over = job("24T09:00", "24T09:58:59", "7")  # its gap ends at 10:00:00
-    assert rules(ALONE, "24T10:00", over)._busy_blocks == []
-    (block,) = rules(ALONE, "24T09:59:59", over).blocks(at("24T09:59:59"), at("24T12:00"))
+    assert constraints(ALONE, "24T10:00", over)._busy_blocks == []
+    (block,) = constraints(ALONE, "24T09:59:59", over).blocks(at("24T09:59:59"), at("24T12:00"))
     assert (block.end, block.job, block.rule, block.edge) == (at("24T10:00"), "7", "max_jobs", None)
 
 
 def test_a_waiting_job_holds_its_place_from_when_it_may_start() -> None:
     waiting = job("24T11:00", "24T12:00", "7", since=paris("2026-11-24T10:00:00.9"))
-    assert free(rules(ALONE, "24T09:00", waiting), at("24T09:00"), at("24T13:00")) == [
+    assert free(constraints(ALONE, "24T09:00", waiting), at("24T09:00"), at("24T13:00")) == [
         (at("24T09:00"), at("24T10:00") - 61),
         (at("24T12:00") + 61, at("24T13:00")),
     ]
@@ -180,21 +190,21 @@ def test_a_waiting_job_holds_its_place_from_when_it_may_start() -> None:
 def test_a_job_of_unknown_end_has_ended_after_one_longest_job_from_now_or_from_its_start() -> None:
     hour = dataclasses.replace(ALONE, max_job=HOUR)
     unknown, later = job("24T09:00", None, "7"), job("24T12:00", None, "8")
-    assert rules(hour, "24T10:00", unknown).end_of(unknown) == at("24T11:00")
-    assert rules(hour, "24T10:00", later).end_of(later) == at("24T13:00")
-    assert rules(ALONE, "24T10:00", unknown).end_of(unknown) == NEVER
-    assert rules(ALONE, "24T10:00", unknown).endless == "job 7"
-    assert rules(ALONE, "24T10:00").endless == rules(hour, "24T10:00", unknown).endless == ""
-    assert rules(ALONE, "24T10:00", job("24T09:00", None)).endless == "job ?"
-    (block,) = rules(ALONE, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
+    assert constraints(hour, "24T10:00", unknown).end_of(unknown) == at("24T11:00")
+    assert constraints(hour, "24T10:00", later).end_of(later) == at("24T13:00")
+    assert constraints(ALONE, "24T10:00", unknown).end_of(unknown) == NEVER
+    assert constraints(ALONE, "24T10:00", unknown).endless == "job 7"
+    assert constraints(ALONE, "24T10:00").endless == constraints(hour, "24T10:00", unknown).endless == ""
+    assert constraints(ALONE, "24T10:00", job("24T09:00", None)).endless == "job ?"
+    (block,) = constraints(ALONE, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
     assert block.opens == "1m1s after job 7 ends (its end is not known)"
-    (block,) = rules(hour, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
-    assert block == Block(at("24T09:00") - 61, at("24T11:00") + 61, "max_jobs", "1m1s after job 7 ends", "1m1s before job 7 starts", None, "7")  # fmt: skip
+    (block,) = constraints(hour, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
+    assert block == BlockedInterval(at("24T09:00") - 61, at("24T11:00") + 61, "max_jobs", "1m1s after job 7 ends", "1m1s before job 7 starts", None, "7")  # fmt: skip
 
 
 def test_a_job_of_unknown_end_uses_the_quota_of_a_month() -> None:
     quota = Policy("quota", day_quota=2 * HOUR)
-    of = rules(quota, "24T10:00", job("24T09:00", None, "7"))
+    of = constraints(quota, "24T10:00", job("24T09:00", None, "7"))
     last = at("24T10:00") + FORESEEN  # 10:00 on 25 December, a Friday, and this policy knows no holidays
     for day in (at("24T12:00"), at("26T12:00"), last - DAY):
         found = of.allowed(day, day + HOUR, None)
@@ -211,17 +221,17 @@ def test_reservations_and_submitted_jobs_that_are_left() -> None:
     now = "24T10:00"
     waiting = [job(f"24T{hour}:00", f"24T{hour}:30", reservation=True) for hour in (11, 12)]
     started, plain = job("24T10:00", "24T10:30", reservation=True), job("24T11:00", "24T12:00")
-    assert rules(STUDENT, now, started, plain).reservations_left == 2
-    assert rules(STUDENT, now, waiting[0], plain).reservations_left == 1
-    assert rules(STUDENT, now, *waiting).reservations_left == 0
-    assert rules(dataclasses.replace(STUDENT, max_reservations=1), now, *waiting).reservations_left == 0
+    assert constraints(STUDENT, now, started, plain).reservations_left == 2
+    assert constraints(STUDENT, now, waiting[0], plain).reservations_left == 1
+    assert constraints(STUDENT, now, *waiting).reservations_left == 0
+    assert constraints(dataclasses.replace(STUDENT, max_reservations=1), now, *waiting).reservations_left == 0
     some = dataclasses.replace(STUDENT, max_submitted=2)
     ended, ending = job("24T09:00", "24T10:00"), job("24T09:00", "24T10:00:01")
-    assert rules(STUDENT, now, plain).submitted_left == math.inf
-    assert rules(some, now, ended).submitted_left == 2
-    assert rules(some, now, ending).submitted_left == 1
-    assert rules(some, now, *waiting).submitted_left == 0
-    assert rules(dataclasses.replace(some, max_submitted=1), now, *waiting).submitted_left == 0
+    assert constraints(STUDENT, now, plain).submitted_left == math.inf
+    assert constraints(some, now, ended).submitted_left == 2
+    assert constraints(some, now, ending).submitted_left == 1
+    assert constraints(some, now, *waiting).submitted_left == 0
+    assert constraints(dataclasses.replace(some, max_submitted=1), now, *waiting).submitted_left == 0
 
 
 # --- how long a job may be ---
@@ -229,26 +239,28 @@ def test_reservations_and_submitted_jobs_that_are_left() -> None:
 
 def test_the_longest_job_names_the_rule_that_ends_it() -> None:
     hour = dataclasses.replace(TWO_EDGES, max_job=HOUR)
-    of = rules(hour, "24T07:00")
+    of = constraints(hour, "24T07:00")
     before = next(of.spans(at("24T07:00"), at("24T12:00")))
     longest = "after 1h, the longest job that policy edges allows"
-    assert of.longest(at("24T07:00"), before, None) == Room(at("24T08:00"), longest, "max_job")
-    assert of.longest(at("24T07:58:59"), before, None) == Room(at("24T08:58:59"), longest, "max_job")
+    assert of.longest(at("24T07:00"), before, None) == MaxJob(at("24T08:00"), longest, "max_job")
+    assert of.longest(at("24T07:58:59"), before, None) == MaxJob(at("24T08:58:59"), longest, "max_job")
     edge = "1m before the 09:00 edge of Tue 24 Nov"
-    assert of.longest(at("24T07:59"), before, None) == Room(at("24T08:59"), edge, ""), "both end it: the edge is named"
-    assert of.longest(at("24T08:30"), before, None) == Room(at("24T08:59"), edge, "")
-    open_end = Span(at("24T10:00"), at("24T11:00"), "now", "then")
-    assert of.longest(at("24T10:00"), open_end, None) == Room(at("24T11:00"), longest, "max_job")
-    assert of.longest(at("24T10:01"), open_end, None) == Room(at("24T11:00"), "then", "")
+    assert of.longest(at("24T07:59"), before, None) == MaxJob(at("24T08:59"), edge, ""), (
+        "both end it: the edge is named"
+    )
+    assert of.longest(at("24T08:30"), before, None) == MaxJob(at("24T08:59"), edge, "")
+    open_end = FreeInterval(at("24T10:00"), at("24T11:00"), "now", "then")
+    assert of.longest(at("24T10:00"), open_end, None) == MaxJob(at("24T11:00"), longest, "max_job")
+    assert of.longest(at("24T10:01"), open_end, None) == MaxJob(at("24T11:00"), "then", "")
 
 
 @pytest.mark.parametrize(("kind", "start", "period_end"), [("night", "23T19:00", "24T09:00"), ("weekend", "27T19:00", "30T09:00")])  # fmt: skip
 def test_limits_of_nights_and_weekends_end_a_job_to_the_second(kind: str, start: str, period_end: str) -> None:
     limited = Policy("limits", **{f"{kind}_limit": 4 * HOUR})  # type: ignore[arg-type]
-    of = rules(limited, "23T10:00")
+    of = constraints(limited, "23T10:00")
     begin, end = at(start), at(period_end)
     date = "Mon 23 Nov" if kind == "night" else "Fri 27 Nov"
-    expected = Room(
+    expected = MaxJob(
         begin + 4 * HOUR,
         f"after 4h of the {kind} of {date}, the most that policy limits allows a job",
         f"{kind}_limit",
@@ -262,7 +274,7 @@ def test_limits_of_nights_and_weekends_end_a_job_to_the_second(kind: str, start:
     later = of.allowed(end - 4 * HOUR - 1, end, None)
     assert later and later.end == end - 1
     other = Policy("other", **{"weekend_limit" if kind == "night" else "night_limit": 60})  # type: ignore[arg-type]
-    assert rules(other, "23T10:00").allowed(begin, begin + 12 * HOUR, None) is None
+    assert constraints(other, "23T10:00").allowed(begin, begin + 12 * HOUR, None) is None
 
 
 # --- the day quota, and the short job that is free of it ---
@@ -270,7 +282,7 @@ def test_limits_of_nights_and_weekends_end_a_job_to_the_second(kind: str, start:
 QUOTA = Policy("quota", day_quota=2 * HOUR, quota_free_job=HOUR, quota_free_notice=600)
 
 
-def room(of: Rules, start: int, cores: int | None = None) -> int:
+def room(of: Constraints, start: int, cores: int | None = None) -> int:
     """Seconds that a job from `start` on may have until the evening."""
     evening = at("24T19:00")
     found = of.allowed(start, evening, cores)
@@ -283,8 +295,8 @@ def room(of: Rules, start: int, cores: int | None = None) -> int:
 @pytest.mark.parametrize("used", [0, 1, HOUR - 1, HOUR, HOUR + 1, 2 * HOUR - 1, 2 * HOUR, 3 * HOUR])
 def test_the_quota_ends_a_job_to_the_second_and_a_short_one_at_short_notice_is_free(used: int) -> None:
     nine, now = at("24T09:00"), at("24T13:00")
-    spent = Busy(paris("2026-11-24T09:00"), paris("2026-11-24T09:00") + dt.timedelta(seconds=used))
-    of = Rules(QUOTA, PARIS, paris("2026-11-24T13:00"), [spent] if used else [])
+    spent = ExistingJob(paris("2026-11-24T09:00"), paris("2026-11-24T09:00") + dt.timedelta(seconds=used))
+    of = Constraints(QUOTA, PARIS, paris("2026-11-24T13:00"), [spent] if used else [])
     left = max(0, 2 * HOUR - used)
     assert nine + used <= now
     assert room(of, now + 600) == left, "ten minutes of notice are no short notice"
@@ -301,10 +313,10 @@ def test_the_quota_ends_a_job_to_the_second_and_a_short_one_at_short_notice_is_f
 def test_a_job_that_is_free_uses_nothing_and_one_second_more_uses_all_of_itself() -> None:
     now = at("24T13:00")
     for ahead, length, left in ((0, HOUR, 2 * HOUR), (599, HOUR, 2 * HOUR), (0, HOUR + 1, HOUR - 1), (600, HOUR, HOUR)):
-        of = rules(QUOTA, "24T13:00")
+        of = constraints(QUOTA, "24T13:00")
         of.use(now + ahead, now + ahead + length, None)
         assert room(of, at("24T16:00")) == left, (ahead, length)
-    of = rules(dataclasses.replace(QUOTA, day_quota=None, night_limit=60), "24T13:00")
+    of = constraints(dataclasses.replace(QUOTA, day_quota=None, night_limit=60), "24T13:00")
     of.use(now, now + 2 * HOUR, None)
     assert room(of, at("24T16:00")) == 3 * HOUR, "no quota, nothing to count"
 
@@ -319,9 +331,9 @@ def test_only_the_seconds_of_the_day_count() -> None:
         ("24T09:59:59.5", "24T10:00", 1),
         ("23T18:00", "24T09:30", 1800),
     ):
-        of = rules(QUOTA, "24T10:00", job(start, end))
+        of = constraints(QUOTA, "24T10:00", job(start, end))
         assert room(of, at("24T12:00")) == 2 * HOUR - used, start
-        planned = rules(QUOTA, "20T10:00")
+        planned = constraints(QUOTA, "20T10:00")
         planned.use(at(start), at(end), None)
         whole = used if "." not in start else 0
         assert room(planned, at("24T12:00")) == 2 * HOUR - whole, start
@@ -329,30 +341,30 @@ def test_only_the_seconds_of_the_day_count() -> None:
 
 def test_the_free_hour_is_for_the_day_in_which_the_job_begins() -> None:
     """A job at short notice that reaches into the next morning has that morning's quota only."""
-    spent = Busy(paris("2026-11-25T09:00"), paris("2026-11-25T10:30"))
-    of = Rules(QUOTA, PARIS, paris("2026-11-25T08:00"), [spent])
+    spent = ExistingJob(paris("2026-11-25T09:00"), paris("2026-11-25T10:30"))
+    of = Constraints(QUOTA, PARIS, paris("2026-11-25T08:00"), [spent])
     found = of.allowed(at("25T08:00"), at("25T12:00"), None)
     assert found and found.end == at("25T09:30"), "half an hour is left, and no hour is free"
     assert (of.allowed(at("25T08:00"), at("25T09:30"), None)) is None
-    at_nine = Rules(QUOTA, PARIS, paris("2026-11-25T09:00"), [spent])
+    at_nine = Constraints(QUOTA, PARIS, paris("2026-11-25T09:00"), [spent])
     found = at_nine.allowed(at("25T09:00"), at("25T12:00"), None)
     assert found and found.end == at("25T10:00"), "it begins with the day: its hour is free"
 
 
 def test_the_quota_is_of_the_whole_clusters_cores() -> None:
     sized = dataclasses.replace(QUOTA, cores=10, quota_free_notice=0)
-    of = rules(sized, "24T10:00", job("24T09:00", "24T09:30", cores=4))
+    of = constraints(sized, "24T10:00", job("24T09:00", "24T09:30", cores=4))
     left = 10 * 2 * HOUR - 4 * 1800
     assert room(of, at("24T10:00"), 10) == left // 10
     assert room(of, at("24T10:00"), None) == left // 10, "an unknown number is all of them"
     assert room(of, at("24T10:00"), 7) == left // 7 != left / 7, "whole seconds"
-    whole_day = Span(at("24T10:00"), at("24T19:00"), "", "")
+    whole_day = FreeInterval(at("24T10:00"), at("24T19:00"), "", "")
     assert [of.longest(at("24T10:00"), whole_day, cores).end for cores in (7, 1)] == [
         at("24T10:00") + left // 7,
         at("24T19:00"),
     ]
     assert room(of, at("24T10:00"), 1) == 9 * HOUR
-    unsized = rules(dataclasses.replace(sized, cores=None), "24T10:00", job("24T09:00", "24T09:30", cores=4))
+    unsized = constraints(dataclasses.replace(sized, cores=None), "24T10:00", job("24T09:00", "24T09:30", cores=4))
     assert room(unsized, at("24T10:00"), 8) == 2 * HOUR - 1800, "of a cluster of unknown size each job takes it all"
 
 
@@ -372,8 +384,8 @@ def test_a_plan_uses_the_free_hour_and_then_the_quota_to_its_last_second() -> No
 def test_free_time_and_blocks_make_up_the_whole(jobs: list[tuple[int, int]], most: int) -> None:
     """Every second of a window is free or in a block; free time never touches itself, and no piece of it is empty."""
     now = paris("2026-11-24T06:00")
-    busy = [Busy(now + dt.timedelta(seconds=s), now + dt.timedelta(seconds=s + n), str(k)) for k, (s, n) in enumerate(jobs)]  # fmt: skip
-    of = Rules(dataclasses.replace(TWO_EDGES, max_jobs=most, gap=5), PARIS, now, busy)
+    busy = [ExistingJob(now + dt.timedelta(seconds=s), now + dt.timedelta(seconds=s + n), str(k)) for k, (s, n) in enumerate(jobs)]  # fmt: skip
+    of = Constraints(dataclasses.replace(TWO_EDGES, max_jobs=most, gap=5), PARIS, now, busy)
     start, end = of.now, of.now + 6 * HOUR
     spans = free(of, start, end)
     blocks = [(block.start, block.end) for block in of.blocks(start, end)]

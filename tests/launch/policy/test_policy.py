@@ -11,7 +11,7 @@ import pytest
 from ganhpc.core.errors import UserError
 from ganhpc.launch.policy.calendar import Calendar, parse_instant
 from ganhpc.launch.policy.check import Request, check
-from ganhpc.launch.policy.constraints import Busy
+from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy, explain, load_policy, packaged_policies
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -108,7 +108,7 @@ def test_explain_says_every_rule() -> None:
 
 
 def refused(
-    start: str, seconds: int, policy: Policy = STUDENT, now: str | None = None, busy: tuple[Busy, ...] = ()
+    start: str, seconds: int, policy: Policy = STUDENT, now: str | None = None, busy: tuple[ExistingJob, ...] = ()
 ) -> tuple:
     """Rules broken, and the nearest request that passes as (start, seconds)."""
     request = Request(paris(start), seconds)
@@ -149,13 +149,13 @@ def test_the_nearest_request_is_never_in_the_past() -> None:
 
 
 def test_one_job_at_a_time_and_the_gap() -> None:
-    job = Busy(paris("2026-11-23T10:00"), paris("2026-11-23T11:00"), "42")
+    job = ExistingJob(paris("2026-11-23T10:00"), paris("2026-11-23T11:00"), "42")
     now = "2026-11-23T10:30"
     assert refused("2026-11-23T11:01:01", HOUR, now=now, busy=(job,)) == ([], None)
     near = (paris("2026-11-23T11:01:01"), HOUR)
     assert refused("2026-11-23T11:01:00", HOUR, now=now, busy=(job,)) == (["max_jobs"], near)
     assert refused(now, 1800, now=now, busy=(job,))[0] == ["max_jobs"]
-    unknown = Busy(paris("2026-11-23T10:00"), None, "43")  # at most one longest job from now: until 11:30
+    unknown = ExistingJob(paris("2026-11-23T10:00"), None, "43")  # at most one longest job from now: until 11:30
     assert refused("2026-11-23T11:20", 1800, now=now, busy=(unknown,))[1] == (paris("2026-11-23T11:31:01"), 1800)
     assert refused("2026-11-23T11:00", HOUR, load_policy("none"), now=now, busy=(job, unknown)) == ([], None)
 
@@ -163,7 +163,7 @@ def test_one_job_at_a_time_and_the_gap() -> None:
 def test_a_third_reservation_is_refused_and_a_plain_job_offered() -> None:
     now, waiting = (
         paris("2026-11-23T10:00"),
-        [Busy(paris(f"2026-11-24T0{h}:00"), paris(f"2026-11-24T0{h}:30"), reservation=True) for h in (1, 2)],
+        [ExistingJob(paris(f"2026-11-24T0{h}:00"), paris(f"2026-11-24T0{h}:30"), reservation=True) for h in (1, 2)],
     )
     request = Request(paris("2026-11-24T04:00"), HOUR, reservation=True)
     (broken,) = check(request, STUDENT, PARIS, now, waiting)
@@ -193,19 +193,19 @@ def test_the_quota_counts_cores_and_spares_short_jobs_at_short_notice() -> None:
     sized = load_policy("grid5000")
     sized = Policy(**{**sized.__dict__, "cores": 256})
     now = paris("2026-11-23T10:00")
-    spent = [Busy(paris("2026-11-23T09:01"), paris("2026-11-23T09:59"), cores=256)]
+    spent = [ExistingJob(paris("2026-11-23T09:01"), paris("2026-11-23T09:59"), cores=256)]
 
     def broken(seconds: int, cores: int | None, start: str = "2026-11-23T11:00") -> list[str]:
         return [item.rule for item in check(Request(paris(start), seconds, cores), sized, PARIS, now, spent)]
 
     left = 2 * HOUR - 59 * 60
-    spent.append(Busy(paris("2026-11-23T06:00"), paris("2026-11-23T09:01"), cores=256))  # one minute of the day
+    spent.append(ExistingJob(paris("2026-11-23T06:00"), paris("2026-11-23T09:01"), cores=256))  # one minute of the day
     assert broken(left, 256) == [] == broken(left, None)
     assert broken(left + 1, 256) == ["day_quota"]
     assert broken(left * 2, 128) == []
     assert broken(7 * HOUR, 8) == []
     assert broken(HOUR, 256, "2026-11-23T10:09:59") == []
-    spent.append(Busy(paris("2026-11-23T10:00"), paris("2026-11-23T11:02"), cores=256))
+    spent.append(ExistingJob(paris("2026-11-23T10:00"), paris("2026-11-23T11:02"), cores=256))
     assert broken(HOUR, 256, "2026-11-23T10:09:59") == []
     assert broken(HOUR + 1, 256, "2026-11-23T10:09:59") == ["day_quota"]
     assert broken(HOUR, 256, "2026-11-23T10:10") == ["day_quota"]

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.files import read_json, write_json
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
-from ganhpc.launch.schedulers.base import JobRequest, JobState, Prepared
+from ganhpc.launch.schedulers.base import JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.local import Local
 
 
@@ -33,13 +33,13 @@ def send(
     script = folder / f"{tag}.sh"
     script.write_text(f"exec >>{folder}/out.txt\n{lines}\n")
     request = JobRequest(tag=tag, run=folder, segment=1, seconds=seconds, kind="queue", start=start, **values)  # type: ignore[arg-type]
-    return Local(Site()).submit(Prepared(request, "", ("bash", str(script)), script))
+    return Local(Settings()).submit(PreparedJob(request, "", ("bash", str(script)), script))
 
 
 def ended(id: str, seconds: float = 30) -> JobState:
     """The state in which the job ended."""
     limit = time.monotonic() + seconds
-    while (job := Local(Site()).jobs([id])[id]).state.alive:
+    while (job := Local(Settings()).jobs([id])[id]).state.alive:
         assert time.monotonic() < limit, job
         time.sleep(0.05)
     return job.state
@@ -48,12 +48,12 @@ def ended(id: str, seconds: float = 30) -> JobState:
 def test_jobs_run_one_after_another_in_their_order(state: Path) -> None:
     first = send(state, "one", "echo one begins; sleep 0.3; echo one ends")
     second = send(state, "two", "echo two; exit 3")
-    waiting = {job.id: job for job in Local(Site()).queue()}
+    waiting = {job.id: job for job in Local(Settings()).queue()}
     assert waiting[second].after == (first,)
     assert waiting[second].tag == "two"
     assert (ended(first), ended(second)) == (JobState.ENDED, JobState.FAILED)
     assert (state / "out.txt").read_text().split("\n")[:3] == ["one begins", "one ends", "two"]
-    assert Local(Site()).queue() == []
+    assert Local(Settings()).queue() == []
 
 
 def test_a_job_waits_for_its_time_and_is_given_up_after_it(state: Path) -> None:
@@ -78,7 +78,7 @@ def test_cancelled_while_it_waits_and_while_it_runs(state: Path) -> None:
     waiting = send(state, "waiting", "echo never")
     while not (state / "out.txt").exists():
         time.sleep(0.05)
-    scheduler = Local(Site())
+    scheduler = Local(Settings())
     scheduler.cancel(waiting)
     scheduler.cancel(running)
     assert (ended(running), ended(waiting)) == (JobState.CANCELLED, JobState.CANCELLED)
@@ -98,7 +98,7 @@ def test_a_machine_that_went_down_leaves_a_failed_job_and_the_next_submission_go
         "born": "0",
     }
     write_json(folder / "1.json", lost)
-    assert Local(Site()).jobs(["1"])["1"].state is JobState.FAILED
+    assert Local(Settings()).jobs(["1"])["1"].state is JobState.FAILED
     assert ended(send(state, "next", "echo next")) is JobState.ENDED
 
 
@@ -110,7 +110,7 @@ def test_a_runner_that_is_killed_is_followed_by_another(state: Path) -> None:
     os.kill(runner, signal.SIGKILL)
     os.killpg(tree["pid"], signal.SIGKILL)
     assert ended(send(state, "second", "echo second")) is JobState.ENDED
-    assert Local(Site()).jobs([first])[first].state is JobState.FAILED
+    assert Local(Settings()).jobs([first])[first].state is JobState.FAILED
 
 
 FOREIGN = {
@@ -127,11 +127,11 @@ def test_foreign_files_in_the_queue_are_no_jobs_and_stop_none(state: Path) -> No
         (folder / name).write_text(text)
     os.mkfifo(folder / "10.json")
     (folder / "11.json").mkdir()
-    assert Local(Site()).queue() == []
+    assert Local(Settings()).queue() == []
     id = send(state, "mine", "echo mine")
     assert id == "12", "a number that a foreign file has is not taken from it"
     assert ended(id) is JobState.ENDED
-    assert Local(Site()).jobs(["2", id])["2"].state is JobState.UNKNOWN
+    assert Local(Settings()).jobs(["2", id])["2"].state is JobState.UNKNOWN
     assert set(FOREIGN) <= set(os.listdir(folder)), "they are left where they are"
 
 
@@ -200,7 +200,7 @@ def test_a_clock_that_is_set_back_lengthens_no_job(state: Path, monkeypatch: pyt
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() - 3600)
     assert 59 < noted.seconds_left <= 60
-    listed = Local(Site()).jobs([str(noted.number)])[str(noted.number)]
+    listed = Local(Settings()).jobs([str(noted.number)])[str(noted.number)]
     assert listed.end is None or listed.end - time.time() <= 60
     monkeypatch.setattr(time, "time", lambda: real() + 3600)
     assert 59 < noted.seconds_left <= 60, "nor does one set forward shorten it"
@@ -216,14 +216,14 @@ def test_an_edge_of_the_day_is_kept_by_the_clock_on_the_wall(state: Path, monkey
 
 def test_no_cancel_is_lost(state: Path) -> None:
     job = waiting_job(state, "echo never")
-    Local(Site()).cancel(str(job.number))
+    Local(Settings()).cancel(str(job.number))
     assert local_queue_jobs.begin(job) is None, "the runner read the job before it was cancelled"
     noted = local_queue_jobs.begin(other := waiting_job(state, "echo runs"))
     assert noted is not None
-    Local(Site()).cancel(str(other.number))
+    Local(Settings()).cancel(str(other.number))
     assert local_queue_jobs.change(noted, JobState.RUNNING, pid=123) is None
     assert local_queue_jobs.jobs(local.queue_folder())[other.number].state is JobState.CANCELLED
 
 
 def test_an_unknown_job() -> None:
-    assert Local(Site()).jobs(["99"])["99"].state is JobState.UNKNOWN
+    assert Local(Settings()).jobs(["99"])["99"].state is JobState.UNKNOWN

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import Answer
 from ganhpc.launch.schedulers import oar
 from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused
@@ -56,7 +56,7 @@ def send(scheduler: Oar, asked: JobRequest) -> str:
 
 
 def test_a_job_is_submitted_seen_and_cancelled(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     assert scheduler.find().here
     assert scheduler.queue() == []
     id = send(scheduler, request(tmp_path))
@@ -73,7 +73,7 @@ def test_a_job_is_submitted_seen_and_cancelled(fake: FakeOar, tmp_path: Path) ->
 
 
 def test_the_script_is_run_from_a_folder_with_blanks(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler = Oar(Site(python="/bin/echo"))
+    scheduler = Oar(Settings(python="/bin/echo"))
     id = send(scheduler, request(tmp_path))
     fake.advance(5)
     assert fake.run_job(int(id)) == 0
@@ -84,7 +84,7 @@ def test_the_script_is_run_from_a_folder_with_blanks(fake: FakeOar, tmp_path: Pa
 
 @pytest.mark.parametrize(("code", "state"), [(0, JobState.ENDED), (3, JobState.FAILED), (99, JobState.ENDED)])
 def test_terminated_only_means_over(fake: FakeOar, tmp_path: Path, code: int, state: JobState) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     id = send(scheduler, request(tmp_path))
     fake.advance(5)
     fake.finish(int(id), exit_code=code)
@@ -93,7 +93,7 @@ def test_terminated_only_means_over(fake: FakeOar, tmp_path: Path, code: int, st
 
 
 def test_the_end_of_the_walltime_and_a_missed_deadline_are_out_of_time(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     killed = send(scheduler, request(tmp_path))
     late = send(scheduler, request(tmp_path, tag="cafe-2-00", deadline=NOW + dt.timedelta(minutes=11), after=(killed,)))
     fake.advance(900)
@@ -107,7 +107,7 @@ def test_the_end_of_the_walltime_and_a_missed_deadline_are_out_of_time(fake: Fak
 
 @pytest.mark.usefixtures("fake")
 def test_a_taken_slot_is_refused_with_the_moment_that_is_offered(tmp_path: Path) -> None:
-    scheduler = Oar(Site(resources="/nodes=2"))
+    scheduler = Oar(Settings(resources="/nodes=2"))
     later = NOW + dt.timedelta(hours=2)
     send(scheduler, request(tmp_path, "reservation", start=later))
     with pytest.raises(Refused) as refused:
@@ -121,7 +121,7 @@ def test_a_taken_slot_is_refused_with_the_moment_that_is_offered(tmp_path: Path)
 
 @pytest.mark.usefixtures("fake")
 def test_a_third_reservation_is_refused_by_the_admission_rule(tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     for k in (1, 2):
         send(scheduler, request(tmp_path, "reservation", start=NOW + dt.timedelta(hours=k), tag=f"cafe-{k}-00"))
     with pytest.raises(Refused, match=r"admission rule.*more than 2 waiting advance reservations") as refused:
@@ -148,12 +148,12 @@ def test_of_all_that_oarsub_says_the_telling_line_is_taken(said: str, sentence: 
 @pytest.mark.usefixtures("fake")
 def test_a_malformed_request_has_a_job_number_and_is_refused_all_the_same(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="does not understand the request") as refused:
-        send(Oar(Site(properties="nosuch = 1")), request(tmp_path))
+        send(Oar(Settings(properties="nosuch = 1")), request(tmp_path))
     assert refused.value.code == 8
 
 
 def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     first = send(scheduler, request(tmp_path))
     second = send(scheduler, request(tmp_path, "chain", tag="cafe-2-00", after=(first,)))
     third = send(scheduler, request(tmp_path, "chain", tag="cafe-3-00", after=(second,)))
@@ -166,7 +166,7 @@ def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
 
 def test_held_back_until_the_evening(fake: FakeOar, tmp_path: Path) -> None:
     start = dt.datetime(2037, 11, 23, 19, 1).astimezone()
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     send(scheduler, request(tmp_path, "begin", start=start, deadline=start + dt.timedelta(hours=10)))
     fake.advance(600)
     (job,) = scheduler.queue()
@@ -176,7 +176,7 @@ def test_held_back_until_the_evening(fake: FakeOar, tmp_path: Path) -> None:
 
 
 def test_a_job_of_an_unknown_length_is_sent_again_only_where_it_need_not_be_alone(tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     free = scheduler.prepare(request(tmp_path, again=True, alone=False))
     assert "idempotent" in free.argv
     assert "--again" in free.script
@@ -191,7 +191,7 @@ def test_a_job_of_an_unknown_length_is_sent_again_only_where_it_need_not_be_alon
 def test_oar_3_has_other_keys_and_no_postpone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(tmp_path, monkeypatch, dialect=3)
     fake_version(tmp_path, monkeypatch, "OAR version : 3.0.1")
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     assert not scheduler.capabilities().begin
     asked = request(tmp_path, "begin", deadline=NOW + dt.timedelta(hours=1))
     assert not [word for word in scheduler.prepare(asked).argv if "postpone" in word or "deadline" in word]
@@ -220,7 +220,7 @@ def program(path: Path, lines: str) -> None:
 
 
 def test_noise_around_the_json_is_passed_over(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     fake.trouble("oarsub", "noise")
     fake.trouble("oarstat", "noise")
     id = send(scheduler, request(tmp_path))
@@ -230,7 +230,7 @@ def test_noise_around_the_json_is_passed_over(fake: FakeOar, tmp_path: Path) -> 
 def test_a_server_that_is_down_is_a_sentence(fake: FakeOar, tmp_path: Path) -> None:
     fake.trouble("oarstat", "could not connect")
     fake.trouble("oarsub", "could not connect")
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     assert not scheduler.find().here
     assert "could not connect" in scheduler.find().why
     with pytest.raises(UserError, match=r"OAR's queue can't be read .*could not connect"):
@@ -246,7 +246,7 @@ def test_a_server_that_hangs_is_a_sentence_and_leaves_it_open_whether_there_is_a
     monkeypatch.setattr(oar, "SECONDS", 1.0)
     fake.trouble("oarstat", "hang")
     fake.trouble("oarsub", "hang")
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     with pytest.raises(UserError, match="no answer in 1 s"):
         scheduler.queue()
     with pytest.raises(Refused, match="no answer in 1 s") as refused:
@@ -256,14 +256,14 @@ def test_a_server_that_hangs_is_a_sentence_and_leaves_it_open_whether_there_is_a
 
 def test_without_oar_the_commands_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Oar(Site()).find().why == "oarsub is not on the PATH"
-    assert Oar(Site()).capabilities().begin, "a dry run elsewhere is for OAR 2.5"
+    assert Oar(Settings()).find().why == "oarsub is not on the PATH"
+    assert Oar(Settings()).capabilities().begin, "a dry run elsewhere is for OAR 2.5"
 
 
 def test_json_that_breaks_off_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, '{\n "1" : {\n  "state" : "Run', ""))
     with pytest.raises(UserError, match="JSON is not whole"):
-        Oar(Site()).queue()
+        Oar(Settings()).queue()
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_times_of_oarstat(text: object, seconds: float | None) -> None:
 def test_a_late_reservation_ends_when_it_was_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = install(tmp_path, monkeypatch, late=90)
     start = NOW + dt.timedelta(minutes=10)
-    id = send(Oar(Site()), request(tmp_path, "reservation", start=start))
+    id = send(Oar(Settings()), request(tmp_path, "reservation", start=start))
     monkeypatch.setenv("OAR_JOB_ID", id)
     assert oar.job_end() == start.timestamp() + 600
     fake.advance(600 + 91)
@@ -340,7 +340,7 @@ def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize(
-    "site", [Site(queue="besteffort"), Site(options=("-q besteffort",)), Site(options=("-t besteffort",))]
+    "site", [Settings(queue="besteffort"), Settings(options=("-q besteffort",)), Settings(options=("-t besteffort",))]
 )
-def test_best_effort_takes_no_reservations_however_it_is_asked_for(site: Site) -> None:
-    assert not Oar(site).capabilities().reservations and Oar(Site(queue="default")).capabilities().reservations
+def test_best_effort_takes_no_reservations_however_it_is_asked_for(site: Settings) -> None:
+    assert not Oar(site).capabilities().reservations and Oar(Settings(queue="default")).capabilities().reservations

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import oar_request
 from ganhpc.launch.schedulers.base import JobRequest
 from ganhpc.launch.schedulers.oar import Oar
@@ -96,7 +96,7 @@ def test_other_slips_get_a_sentence(grammar: Grammar, form: str, said: str) -> N
 def test_what_nobody_decides_is_taken_and_split() -> None:
     argv = (
         Oar(
-            Site(
+            Settings(
                 options=(
                     "-t exotic",
                     "--notify=mail:x@y",
@@ -109,7 +109,9 @@ def test_what_nobody_decides_is_taken_and_split() -> None:
     )
     at = argv.index("-t")
     assert argv[at : at + 2] == ("-t", "exotic") and "--notify=mail:x@y" in argv
-    script = Slurm(Site(options=("--mem=4G --exclude=node7", "-x 'a b'", "--export=NONE"))).prepare(request()).script
+    script = (
+        Slurm(Settings(options=("--mem=4G --exclude=node7", "-x 'a b'", "--export=NONE"))).prepare(request()).script
+    )
     assert {"#SBATCH --mem=4G", "#SBATCH --exclude=node7", "#SBATCH -x 'a b'", "#SBATCH --export=NONE"} <= set(
         script.splitlines()
     )
@@ -123,7 +125,7 @@ def test_no_form_of_a_decided_option_reaches_a_command(data: st.DataObject) -> N
     known = [form for name in sorted(grammar.takes) for form in forms(grammar, name, "x")]
     words = data.draw(st.lists(st.one_of(st.sampled_from(known), st.text("-tlna=: x8", max_size=6)), max_size=4))
     options = tuple(data.draw(st.sampled_from([words, [" ".join(words)]])))
-    scheduler = Slurm(Site(options=options)) if grammar is SLURM else Oar(Site(options=options))
+    scheduler = Slurm(Settings(options=options)) if grammar is SLURM else Oar(Settings(options=options))
     try:
         prepared = scheduler.prepare(request())
     except UserError as error:
@@ -157,7 +159,7 @@ def test_no_form_of_a_decided_option_reaches_a_command(data: st.DataObject) -> N
 )
 def test_resources_and_properties_hold_their_values_alone(written: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Oar(Site(**written)).prepare(request())  # type: ignore[arg-type]
+        Oar(Settings(**written)).prepare(request())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

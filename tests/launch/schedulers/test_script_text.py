@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import base, script_text
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.submission import night_script
@@ -85,7 +85,7 @@ def prepared(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str
     folder = Path("/srv") / text
     monkeypatch.setattr(base, "ROOT", folder / "checkout")
     monkeypatch.setenv("GANHPC_DATA", str(folder / "data"))
-    site = Site(path=folder / "ganhpc.toml", python=f"{folder}/python", setup=("module load conda",))
+    site = Settings(path=folder / "ganhpc.toml", python=f"{folder}/python", setup=("module load conda",))
     asked = dataclasses.replace(ONE, run=folder / "runs" / text, folder=folder)
     made = CLASSES[name](site).prepare(asked)
     return made.script, made.argv
@@ -127,7 +127,7 @@ def test_a_job_runs_the_node_with_the_run_as_it_is_named(
         path.write_text("#!/bin/bash\n" + (shift if path.name == "srun" else show))
         path.chmod(0o755)
     monkeypatch.setattr(base, "ROOT", folder / "checkout")
-    site = Site(python=str(python), setup=('echo "here: $PWD"', "touch evil-is-not-here && rm evil-is-not-here"))
+    site = Settings(python=str(python), setup=('echo "here: $PWD"', "touch evil-is-not-here && rm evil-is-not-here"))
     made = CLASSES[name](site).prepare(dataclasses.replace(TWO, run=run, folder=folder))
     script_path = tmp_path / "job.sh"
     script_path.write_bytes(made.script.encode())
@@ -150,7 +150,7 @@ def test_a_job_runs_the_node_with_the_run_as_it_is_named(
 @example(title="\x85evil", reason="\u2028evil " * 60)
 def test_titles_and_reasons_add_no_line_to_a_night(title: str, reason: str) -> None:
     for cls in CLASSES.values():
-        scheduler: Scheduler = cls(Site())
+        scheduler: Scheduler = cls(Settings())
         usual = night(scheduler)
         slots = tuple(dataclasses.replace(s, reason=reason, run=title) for s in usual.plan.slots)
         left = tuple(dataclasses.replace(r, reason=reason, run=title) for r in usual.plan.remaining)
@@ -180,28 +180,28 @@ def test_text_that_went_past_the_module_is_an_error_of_ours() -> None:
 @pytest.mark.parametrize("bad", ["gpu\n#SBATCH --time=8:00:00", "gpu\r", "a\tb", "x\x1b[0m"])
 def test_slurm_is_given_no_setting_of_two_lines(key: str, bad: str) -> None:
     with pytest.raises(UserError, match=f"{key} is .* one line of printable text"):
-        CLASSES["slurm"](Site(**{key: bad})).prepare(ONE)  # type: ignore[arg-type]
+        CLASSES["slurm"](Settings(**{key: bad})).prepare(ONE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["queue", "project", "properties", "resources"])
 def test_oar_is_given_no_setting_of_two_lines(key: str) -> None:
     with pytest.raises(UserError, match=f"{key} is .* one line of printable text"):
-        CLASSES["oar"](Site(**{key: "a\nb"})).prepare(ONE)  # type: ignore[arg-type]
+        CLASSES["oar"](Settings(**{key: "a\nb"})).prepare(ONE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["oar", "slurm"])
 def test_an_option_of_two_lines_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=r"options is .* one line of printable text"):
-        CLASSES[name](Site(options=("--exclude=node7\necho evil",))).prepare(ONE)
+        CLASSES[name](Settings(options=("--exclude=node7\necho evil",))).prepare(ONE)
 
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("line", ["module load a\nmodule load b", "true\r", "#SBATCH --time=8:00:00", " #OAR -l x"])
 def test_a_setup_entry_is_one_line_of_shell(name: str, line: str) -> None:
     with pytest.raises(UserError, match="setup has the entry"):
-        CLASSES[name](Site(setup=(line,))).prepare(ONE)
+        CLASSES[name](Settings(setup=(line,))).prepare(ONE)
 
 
 def test_setup_lines_stand_behind_a_command_so_no_directive_is_read_from_them() -> None:
-    made = CLASSES["slurm"](Site(setup=("# just a remark", "\ttrue"))).prepare(ONE).script
+    made = CLASSES["slurm"](Settings(setup=("# just a remark", "\ttrue"))).prepare(ONE).script
     assert made.index("exec >>") < made.index("# just a remark")

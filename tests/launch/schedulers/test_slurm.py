@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import slurm
 from ganhpc.launch.schedulers.base import JobRequest, JobState, Refused
 from ganhpc.launch.schedulers.slurm import SEPARATOR, Slurm
@@ -54,7 +54,7 @@ def send(scheduler: Slurm, asked: JobRequest) -> str:
 def test_the_queue_with_what_is_foreseen(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.time, "time", lambda: 1795259400.0)
     squeue(bin, LINES, before="*** maintenance on Thursday ***\n")
-    jobs = {job.id: job for job in Slurm(Site()).queue()}
+    jobs = {job.id: job for job in Slurm(Settings()).queue()}
     assert jobs["7"].state is JobState.RUNNING
     assert (jobs["7"].tag, jobs["7"].end) == ("b56ea392-1-17a3", 1795259922)
     assert (jobs["8"].after, jobs["8"].start, jobs["8"].end) == (("7",), 1795259922, 1795259922 + 540)
@@ -65,13 +65,13 @@ def test_the_queue_with_what_is_foreseen(bin: Path, monkeypatch: pytest.MonkeyPa
 def test_a_job_whose_comment_somebody_changed_is_known_by_its_script(bin: Path) -> None:
     script = "/runs/a/jobs/4077ada1-1-57f3.sh"
     squeue(bin, [f"8 RUNNING 1795259382 1795259922 9:00 (null) None mine hello {script}", f"{LINES[0]} /runs/x.sh"])
-    assert [job.tag for job in Slurm(Site()).queue()] == ["4077ada1-1-57f3", "b56ea392-1-17a3"]
+    assert [job.tag for job in Slurm(Settings()).queue()] == ["4077ada1-1-57f3", "b56ea392-1-17a3"]
 
 
 def test_without_accounting_an_old_job_is_unknown(bin: Path) -> None:
     squeue(bin, [])
     program(bin / "sacct", "echo 'Slurm accounting storage is disabled' >&2; exit 1")
-    assert Slurm(Site()).jobs(["3"])["3"].state is JobState.UNKNOWN
+    assert Slurm(Settings()).jobs(["3"])["3"].state is JobState.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -90,27 +90,27 @@ def test_without_accounting_an_old_job_is_unknown(bin: Path) -> None:
 def test_what_accounting_says_of_an_ended_job(bin: Path, native: str, state: JobState) -> None:
     squeue(bin, [])
     program(bin / "sacct", f"echo '3|{native}|3:0|1795259382|1795259922'")
-    job = Slurm(Site()).jobs(["3"])["3"]
+    job = Slurm(Settings()).jobs(["3"])["3"]
     assert (job.state, job.exit_code, job.end) == (state, 3, 1795259922)
 
 
 def test_the_id_is_read_past_a_sites_greeting(bin: Path, tmp_path: Path) -> None:
     program(bin / "sbatch", "echo 'Dear user, job 1 of today is free.'\necho 'Submitted batch job 42'")
-    assert send(Slurm(Site()), request(tmp_path)) == "42"
+    assert send(Slurm(Settings()), request(tmp_path)) == "42"
 
 
 def test_a_refusal_is_slurms_own_sentence(bin: Path, tmp_path: Path) -> None:
     said = "sbatch: error: Batch job submission failed: Requested time limit is invalid (missing or exceeds some limit)"
     program(bin / "sbatch", f"echo '{said}' >&2; exit 1")
     with pytest.raises(Refused, match=r"^Batch job submission failed: Requested time limit is invalid") as refused:
-        send(Slurm(Site()), request(tmp_path))
+        send(Slurm(Settings()), request(tmp_path))
     assert not refused.value.unsure
 
 
 def test_an_answer_without_a_job_leaves_it_open(bin: Path, tmp_path: Path) -> None:
     program(bin / "sbatch", "echo all right")
     with pytest.raises(Refused, match=r"its answer makes no sense \(all right\)") as refused:
-        send(Slurm(Site()), request(tmp_path))
+        send(Slurm(Settings()), request(tmp_path))
     assert refused.value.unsure
 
 
@@ -118,7 +118,7 @@ def test_hanging_commands(bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(slurm, "SECONDS", 0.5)
     for name in ("sbatch", "squeue", "scancel"):
         program(bin / name, "sleep 60")
-    scheduler = Slurm(Site())
+    scheduler = Slurm(Settings())
     with pytest.raises(UserError, match="Slurm's queue can't be read"):
         scheduler.queue()
     with pytest.raises(UserError, match=r"job 3 can't be cancelled .*try `scancel 3`"):
@@ -131,30 +131,30 @@ def test_hanging_commands(bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_whether_it_is_here(bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program(bin / "sbatch", "exit 0")
     program(bin / "scontrol", "echo 'Slurmctld(primary) at node is DOWN'")
-    assert "server is down" in Slurm(Site()).find().why
+    assert "server is down" in Slurm(Settings()).find().why
     program(bin / "scontrol", "echo 'Slurmctld(primary) at node is UP'")
-    assert Slurm(Site()).find().here
+    assert Slurm(Settings()).find().here
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert Slurm(Site()).find().why == "sbatch is not on the PATH"
+    assert Slurm(Settings()).find().why == "sbatch is not on the PATH"
 
 
 @pytest.mark.parametrize(
     ("seconds", "limit"), [(60, "0:01:00"), (3599, "0:59:00"), (3600, "1:00:00"), (90_000, "25:00:00")]
 )
 def test_minutes_are_rounded_down_for_slurm_rounds_up(tmp_path: Path, seconds: int, limit: str) -> None:
-    assert f"#SBATCH --time={limit}\n" in Slurm(Site()).prepare(request(tmp_path, seconds=seconds)).script
+    assert f"#SBATCH --time={limit}\n" in Slurm(Settings()).prepare(request(tmp_path, seconds=seconds)).script
 
 
 def test_a_percent_sign_in_a_folder_is_not_a_pattern(tmp_path: Path) -> None:
-    script = Slurm(Site()).prepare(request(tmp_path, run=tmp_path / "100%j")).script
+    script = Slurm(Settings()).prepare(request(tmp_path, run=tmp_path / "100%j")).script
     assert "100%%j/log.txt" in script
 
 
 def test_one_at_a_time_is_a_singleton_of_one_name(tmp_path: Path) -> None:
-    alone = Slurm(Site()).prepare(request(tmp_path, alone=True, after=("5",))).script
+    alone = Slurm(Settings()).prepare(request(tmp_path, alone=True, after=("5",))).script
     assert "#SBATCH --job-name=ganhpc\n" in alone
     assert "#SBATCH --dependency=singleton,afterany:5\n" in alone
-    assert "--dependency" not in Slurm(Site()).prepare(request(tmp_path, alone=False)).script
+    assert "--dependency" not in Slurm(Settings()).prepare(request(tmp_path, alone=False)).script
 
 
 def test_the_end_of_the_job_on_the_node(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,18 +170,18 @@ def test_the_end_of_the_job_on_the_node(bin: Path, monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_job_is_cancelled_already_and_a_refusal_is_a_sentence(bin: Path) -> None:
     program(bin / "scancel", "echo 'scancel: error: Kill job error on job id 3: Invalid job id specified' >&2; exit 1")
-    Slurm(Site()).cancel("3")
+    Slurm(Settings()).cancel("3")
     program(bin / "scancel", "echo 'scancel: error: Kill job error on job id 3: Access/permission denied' >&2; exit 1")
     with pytest.raises(UserError, match=r"job 3 can't be cancelled .*permission denied.*try `scancel 3` yourself"):
-        Slurm(Site()).cancel("3")
+        Slurm(Settings()).cancel("3")
 
 
 def test_a_queue_that_is_refused_or_all_noise_is_told_from_an_empty_one(bin: Path) -> None:
     program(bin / "squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1")
     with pytest.raises(UserError, match=r"Slurm's queue can't be read \(slurm_load_jobs error: Unable to contact"):
-        Slurm(Site()).queue()
+        Slurm(Settings()).queue()
     program(bin / "squeue", "echo '*** maintenance on Thursday ***'")
-    assert Slurm(Site()).queue() == []
+    assert Slurm(Settings()).queue() == []
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
             "8 PENDING N/A N/A 9:00 afterany:7_*(unfulfilled) Dependency x (null)",
         ],
     )
-    first, behind = Slurm(Site()).queue()
+    first, behind = Slurm(Settings()).queue()
     assert first.walltime == rounds * 600 and first.end == 1795259400 + rounds * 600
     assert first.id == id.partition("_[")[0], "the number that a dependency takes"
     assert (first.count, behind.count) == (count, 1)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import typed_requests
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, Scheduler
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import granted
@@ -26,13 +26,13 @@ EVENING = dt.datetime(2026, 11, 23, 19, 30, tzinfo=dt.UTC)
 STUDENT, NONE = load_policy("student"), load_policy("none")
 
 
-def prepared(tmp_path: Path, scheduler: Scheduler, **values: object) -> Prepared:
+def prepared(tmp_path: Path, scheduler: Scheduler, **values: object) -> PreparedJob:
     experiment = Cifar.from_preset("course").replace(data="synthetic", time=600.0, **values)
     wanted = submit.Wanted(Run.planned(tmp_path / "runs", experiment), experiment)
     return submit.prepare([wanted], scheduler, NONE, EVENING).jobs[0]
 
 
-def resources(job: Prepared) -> str:
+def resources(job: PreparedJob) -> str:
     """What is asked for of OAR beside the walltime."""
     return job.argv[job.argv.index("-l") + 1].rpartition(",")[0]
 
@@ -56,10 +56,10 @@ def resources(job: Prepared) -> str:
 def test_a_job_asks_for_one_gpu_unless_told_otherwise(
     tmp_path: Path, settings: dict[str, object], values: dict[str, object], slurm: int, oar: str
 ) -> None:
-    script = prepared(tmp_path, Slurm(Site(**settings)), **values).script  # type: ignore[arg-type]
+    script = prepared(tmp_path, Slurm(Settings(**settings)), **values).script  # type: ignore[arg-type]
     asked = [line for line in script.splitlines() if "gpus-per-node" in line]
     assert asked == ([f"#SBATCH --gpus-per-node={slurm}"] if slurm else [])
-    job = prepared(tmp_path, Oar(Site(**settings)), **values)  # type: ignore[arg-type]
+    job = prepared(tmp_path, Oar(Settings(**settings)), **values)  # type: ignore[arg-type]
     assert resources(job) == oar
     gpus = int(oar.rpartition("gpu=")[2]) if "gpu=" in oar else 1
     assert job.request.tasks_per_node == gpus, "one process a GPU"
@@ -67,7 +67,7 @@ def test_a_job_asks_for_one_gpu_unless_told_otherwise(
 
 def test_options_that_ask_for_gpus_are_the_settings_saying_so(tmp_path: Path) -> None:
     for option in ("--gres=gpu:a100:2", "--gpus=2", "-G2", "--gres gpu:2"):
-        scheduler = Slurm(Site(options=(option,)))
+        scheduler = Slurm(Settings(options=(option,)))
         job = prepared(tmp_path, scheduler)
         assert "gpus-per-node" not in job.script and job.request.tasks_per_node == 2
         with pytest.raises(UserError, match="--gpus-per-node 4 is typed, and options in the settings ask for 2 GPUs"):
@@ -81,14 +81,14 @@ TYPED = {"queue": "production", "account": "gan", "gpu_model": "A100", "constrai
 
 
 def test_typed_names_go_before_the_settings_on_both_schedulers(tmp_path: Path) -> None:
-    slurm = Slurm(Site(partition="main", account="mine", constraint="small", options=("--partition=other",)))
+    slurm = Slurm(Settings(partition="main", account="mine", constraint="small", options=("--partition=other",)))
     typed_requests.asked(slurm, {**TYPED, "qos": "long"})
     lines = [line for line in prepared(tmp_path, slurm).script.splitlines() if line.startswith("#SBATCH")]
     wanted = ["--gpus-per-node=A100:1", "--partition=production", "--account=gan", "--qos=long", "--constraint=big"]
     assert [line.removeprefix("#SBATCH ") for line in lines[-5:]] == wanted, (
         "behind options, since the last word counts"
     )
-    oar = Oar(Site(queue="default", project="mine", properties="mem > 3"))
+    oar = Oar(Settings(queue="default", project="mine", properties="mem > 3"))
     typed_requests.asked(oar, {**TYPED, "cluster": "chifflot", "job_type": "exotic"})
     argv = prepared(tmp_path, oar).argv
     pairs = set(pairwise(argv))
@@ -97,12 +97,12 @@ def test_typed_names_go_before_the_settings_on_both_schedulers(tmp_path: Path) -
 
 
 def test_job_types_of_the_settings_and_besteffort(tmp_path: Path) -> None:
-    slurm = Slurm(Site(job_types=(("long", ("--qos=long --mem=4G",)),)))
+    slurm = Slurm(Settings(job_types=(("long", ("--qos=long --mem=4G",)),)))
     with pytest.raises(UserError, match=r"--type 'lang' is not in job_types of the settings: .*long"):
         typed_requests.asked(slurm, {"job_type": "lang"})
     typed_requests.asked(slurm, {"job_type": "long"})
     assert "#SBATCH --qos=long\n#SBATCH --mem=4G" in prepared(tmp_path, slurm).script
-    oar = Oar(Site())
+    oar = Oar(Settings())
     assert oar.capabilities().reservations
     typed_requests.asked(oar, {"job_type": "besteffort"})
     assert not oar.capabilities().reservations, "OAR takes no reservation of a besteffort job"
@@ -118,10 +118,10 @@ def test_job_types_of_the_settings_and_besteffort(tmp_path: Path) -> None:
     ("scheduler", "values", "said"),
     [
         (None, {"queue": "x"}, "--queue is for OAR and Slurm"),
-        (Oar(Site()), {"qos": "x"}, "OAR has no qualities of service"),
-        (Slurm(Site()), {"cluster": "x"}, "--partition or --constraint"),
-        (Oar(Site()), {"queue": "-t deadline"}, "is no name"),
-        (Slurm(Site()), {"account": ""}, "is no name"),
+        (Oar(Settings()), {"qos": "x"}, "OAR has no qualities of service"),
+        (Slurm(Settings()), {"cluster": "x"}, "--partition or --constraint"),
+        (Oar(Settings()), {"queue": "-t deadline"}, "is no name"),
+        (Slurm(Settings()), {"account": ""}, "is no name"),
     ],
 )
 def test_what_a_place_does_not_have_is_refused(scheduler: Scheduler | None, values: dict[str, str], said: str) -> None:
@@ -156,7 +156,7 @@ def test_every_command_takes_the_names_and_no_signature_changes(launch: Launch, 
 
 
 def test_mail_container_conda_and_modules(tmp_path: Path) -> None:
-    site = Site(
+    site = Settings(
         mail="me@x.fr", container="apptainer exec --nv 'my image.sif'", conda="my env", modules=("cuda/12", "a b")
     )
     job = prepared(tmp_path, Slurm(site))
@@ -205,7 +205,7 @@ def test_a_job_that_breaks_the_rule_is_taken_back_and_a_shortened_one_is_said() 
         def cancel(self, job: str) -> None:
             cancelled.append(job)
 
-    scheduler = Odd(Site())
+    scheduler = Odd(Settings())
     scheduler.walltime = 8 * 3600.0  # type: ignore[attr-defined]
     with pytest.raises(Refused, match=r"made one of 8h of a job of 1h.*by a rule of the site; job 7 is taken back"):
         granted.check(scheduler, "7", REQUEST, STUDENT)

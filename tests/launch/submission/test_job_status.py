@@ -10,11 +10,11 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.submission import job_status
-from ganhpc.launch.submission.job_status import View
+from ganhpc.launch.submission.job_status import RunView
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run, State
 from tests.clusters.fake_oar import FakeOar
@@ -29,7 +29,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
 
 def oar(name: str) -> Scheduler:
     assert name == "oar"
-    return Oar(Site())
+    return Oar(Settings())
 
 
 def submitted(tmp_path: Path) -> Run:
@@ -38,11 +38,11 @@ def submitted(tmp_path: Path) -> Run:
     asked = request(tmp_path, run=run.folder)
     entry = {"tag": asked.tag, "segment": 1, "work": 600, "seconds": 600, "last": True, "start": None, "end": None}
     submission_record.note_intent(run, [entry], {"scheduler": "oar"}, about_to=True)
-    submission_record.note_id(run, asked.tag, send(Oar(Site()), asked))
+    submission_record.note_id(run, asked.tag, send(Oar(Settings()), asked))
     return run
 
 
-def look(run: Run) -> View:
+def look(run: Run) -> RunView:
     (view,), trouble = job_status.look([run], oar)
     assert not trouble
     return view
@@ -51,10 +51,10 @@ def look(run: Run) -> View:
 def test_waiting_running_and_the_walltimes_end(fake: FakeOar, tmp_path: Path) -> None:
     run = submitted(tmp_path)
     view = look(run)
-    assert (view.standing.state, view.standing.reason) == (State.WAITING, "for job 1")
+    assert (view.run_status.state, view.run_status.reason) == (State.WAITING, "for job 1")
     assert view.next_slot is not None
     fake.advance(5)
-    assert (look(run).standing.state, look(run).standing.reason) == (
+    assert (look(run).run_status.state, look(run).run_status.reason) == (
         State.RUNNING, "job 1 has started, its training not yet"
     )  # fmt: skip
     write_json(
@@ -63,13 +63,13 @@ def test_waiting_running_and_the_walltimes_end(fake: FakeOar, tmp_path: Path) ->
     )
     fake.advance(700)
     view = look(run)
-    assert (view.standing.state, view.standing.reason) == (State.LOST, "out of time before its first checkpoint")
+    assert (view.run_status.state, view.run_status.reason) == (State.LOST, "out of time before its first checkpoint")
     assert view.time_left == 300
     assert view.next_command == f"python launch.py resume {run}"
     assert submission_record.read(run)["jobs"][0]["ended"] == "timeout"
     run.checkpoints.mkdir()
     write_json(run.checkpoints / "step-0000000001.json", {})
-    assert look(run).standing.reason == "out of time; the last checkpoint is whole"
+    assert look(run).run_status.reason == "out of time; the last checkpoint is whole"
     json.dumps(view.to_json())
 
 
@@ -77,9 +77,9 @@ def test_what_was_said_of_an_ended_job_is_kept_when_the_scheduler_forgets(fake: 
     run = submitted(tmp_path)
     fake.advance(5)
     fake.finish(1, exit_code=3)
-    assert look(run).standing.reason == "its job ended (its job failed) before the training began"
+    assert look(run).run_status.reason == "its job ended (its job failed) before the training began"
     fake.trouble("oarstat", "down")
-    assert look(run).standing.state is State.LOST, "nobody is asked again"
+    assert look(run).run_status.state is State.LOST, "nobody is asked again"
 
 
 def test_a_scheduler_that_does_not_answer_is_a_sentence_and_nothing_is_forgotten(fake: FakeOar, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_scheduler_that_does_not_answer_is_a_sentence_and_nothing_is_forgotten
     (view,), trouble = job_status.look([run], oar)
     assert "OAR's queue can't be read" in trouble[0]
     assert view.jobs[0].job.message == "its scheduler does not answer"
-    assert view.standing.state is State.WAITING
+    assert view.run_status.state is State.WAITING
     fake.trouble("oarstat", "")
     assert look(run).jobs[0].job.id == "1"
 
@@ -98,7 +98,7 @@ def test_a_job_whose_id_was_never_written_down_is_found_by_its_tag(tmp_path: Pat
     run = submitted(tmp_path)
     with submission_record.updated(run) as tree:
         tree["jobs"][0]["job_id"] = None
-    assert run.standing().state is State.NEW, "for the files alone there is no job"
+    assert run.run_status().state is State.NEW, "for the files alone there is no job"
     assert look(run).jobs[0].job.id == "1"
     assert submission_record.read(run)["jobs"][0]["job_id"] == "1"
 
@@ -107,9 +107,9 @@ def test_a_job_whose_id_was_never_written_down_is_found_by_its_tag(tmp_path: Pat
 def test_a_cancelled_run_stays_cancelled_until_it_is_launched_again(tmp_path: Path) -> None:
     run = submitted(tmp_path)
     submission_record.note_cancelled(run)
-    assert look(run).standing.state is State.CANCELLED
+    assert look(run).run_status.state is State.CANCELLED
     submission_record.note_intent(run, [], {}, about_to=True)
-    assert look(run).standing.state is State.WAITING
+    assert look(run).run_status.state is State.WAITING
 
 
 def test_every_state_has_a_next_command() -> None:
@@ -120,7 +120,10 @@ def test_a_refused_run_says_why(tmp_path: Path) -> None:
     run = wanted(tmp_path).run
     submission_record.note_refused(run, "the policy 'student' has no place for it")
     (view,), _ = job_status.look([run], oar)
-    assert (view.standing.state, view.standing.reason) == (State.REFUSED, "the policy 'student' has no place for it")
+    assert (view.run_status.state, view.run_status.reason) == (
+        State.REFUSED,
+        "the policy 'student' has no place for it",
+    )
     assert "policy --check" in view.next_command
     submission_record.note_refused(run, "Slurm refused job 1 of 1: Invalid partition name specified")
     (view,), _ = job_status.look([run], oar)

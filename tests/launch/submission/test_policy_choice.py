@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ganhpc.core.files import write_json
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.launch.schedulers.oar import Oar
@@ -33,11 +33,11 @@ def recorded(tmp_path: Path, scheduler: str, policy: str, **values: Any) -> Run:
 
 
 def test_the_place_decides_where_nothing_is_typed() -> None:
-    assert choose(None, Site(), Oar(Site())).policy == STUDENT
-    assert choose(None, Site(), Slurm(Site())).policy == STUDENT
-    assert choose(None, Site(), Local(Site())).policy == NONE
-    assert choose(None, Site(policy="grid5000"), Local(Site())).policy == GRID
-    assert choose("none", Site(policy="grid5000"), Oar(Site())).policy == NONE
+    assert choose(None, Settings(), Oar(Settings())).policy == STUDENT
+    assert choose(None, Settings(), Slurm(Settings())).policy == STUDENT
+    assert choose(None, Settings(), Local(Settings())).policy == NONE
+    assert choose(None, Settings(policy="grid5000"), Local(Settings())).policy == GRID
+    assert choose("none", Settings(policy="grid5000"), Oar(Settings())).policy == NONE
 
 
 @pytest.mark.parametrize(
@@ -57,10 +57,10 @@ def test_a_recorded_policy_counts_on_its_scheduler_and_makes_nothing_laxer(
     tmp_path: Path, scheduler: str, policy: str, settings: str | None, chosen: str
 ) -> None:
     run = recorded(tmp_path, scheduler, policy)
-    found = choose(None, Site(policy=settings), Oar(Site()), run)
+    found = choose(None, Settings(policy=settings), Oar(Settings()), run)
     assert found.policy.name == chosen
     assert bool(found.note) == (scheduler == "oar" and policy != chosen)
-    typed = choose("none", Site(policy=settings), Oar(Site()), run)
+    typed = choose("none", Settings(policy=settings), Oar(Settings()), run)
     assert typed.policy == NONE and not typed.note
 
 
@@ -68,11 +68,11 @@ def test_a_policys_file_is_obeyed_in_ones_own_record_only(tmp_path: Path, monkey
     file = tmp_path / "short.toml"
     file.write_text('base = "student"\nmax_job = "10m"\n')
     run = recorded(tmp_path, "oar", str(file))
-    mine = choose(None, Site(), Oar(Site()), run)
+    mine = choose(None, Settings(), Oar(Settings()), run)
     assert mine.policy.max_job == 600 and mine.name == str(file) and not mine.note
     monkeypatch.setattr(os, "getuid", lambda: file.stat().st_uid + 1)
     monkeypatch.setattr(policy_choice, "load", lambda name, load=policy_choice.load: load(name) if "/" not in name else pytest.fail("read"))  # fmt: skip
-    theirs = choose(None, Site(), Oar(Site()), run)
+    theirs = choose(None, Settings(), Oar(Settings()), run)
     assert theirs.policy == STUDENT and "somebody else" in theirs.note
 
 

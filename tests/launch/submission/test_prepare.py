@@ -19,10 +19,10 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy, load_policy
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Prepared, Refused, Scheduler, foreseen
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, Scheduler, foreseen
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -40,7 +40,7 @@ HOUR = 3600
 STUDENT, NONE = load_policy("student"), load_policy("none")
 PLAIN = Policy("plain", max_job=HOUR, max_jobs=1, gap=61)
 """One job of an hour at a time, at any time of day."""
-PARIS = submit.zone(Site(), STUDENT)
+PARIS = submit.zone(Settings(), STUDENT)
 EVENING = dt.datetime(2026, 11, 23, 17, 30, tzinfo=PARIS)
 
 
@@ -53,7 +53,9 @@ def wanted(tmp_path: Path, **values: object) -> Wanted:
 def prepared(w: Wanted, policy: Policy = STUDENT, name: str = "oar", now: dt.datetime = EVENING) -> submit.Submission:
     return submit.prepare(
         [w],
-        {"oar": Oar, "slurm": Slurm, "local": Local}[name](Site(python=None if name == "local" else sys.executable)),
+        {"oar": Oar, "slurm": Slurm, "local": Local}[name](
+            Settings(python=None if name == "local" else sys.executable)
+        ),
         policy,
         now,
     )
@@ -92,7 +94,7 @@ def test_segments_are_longest_jobs(tmp_path: Path) -> None:
     [("Asia/Tokyo", STUDENT, "Asia/Tokyo"), (None, STUDENT, "Europe/Paris")],
 )
 def test_the_sites_clock_goes_before_the_policys(time_zone: str | None, policy: Policy, name: str) -> None:
-    assert str(submit.zone(Site(time_zone=time_zone), policy)) == name
+    assert str(submit.zone(Settings(time_zone=time_zone), policy)) == name
 
 
 # -- the jobs of a plan ----------------------------------------------------------------------------------------------------
@@ -140,7 +142,7 @@ def test_a_run_of_unknown_length_is_to_go_on_by_itself(tmp_path: Path) -> None:
 
 def test_a_request_that_the_policy_cannot_grant_is_refused_with_what_would_pass(tmp_path: Path) -> None:
     endless = Policy("endless", max_jobs=1)
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     busy = [Job("7", JobState.RUNNING, start=EVENING.timestamp())]
     made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], scheduler, endless, EVENING, busy)
     with pytest.raises(UserError, match=r"'endless' has no place for 1h of .*job 7 has no known end.*try another"):
@@ -153,11 +155,11 @@ def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
     busy = [
         Job(id, JobState.RUNNING, start=now - 60, end=now + end) for id, end in (("7", 600), ("8", 1200), ("9", 300))
     ]
-    made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Settings()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["7", "8", "9"]
     assert made.jobs[1].request.after == (), "it is put behind the first when that has a number"
     busy += [Job("5", JobState.RUNNING, start=now - 60), Job("6", JobState.WAITING, start=now, end=now + 5400)]
-    made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Site()), PLAIN, EVENING, busy)
+    made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Settings()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
 
 
@@ -170,7 +172,7 @@ def test_nothing_is_planned_into_the_gap_before_a_job_that_may_start_earlier(tmp
 
     def first_slot(job: Job) -> tuple[float, tuple[str, ...]]:
         queue = foreseen([running, job], now)
-        made = submit.prepare([wanted(tmp_path, time=0.25 * HOUR)], Oar(Site()), PLAIN, EVENING, queue)
+        made = submit.prepare([wanted(tmp_path, time=0.25 * HOUR)], Oar(Settings()), PLAIN, EVENING, queue)
         return made.plan.slots[0].start.timestamp() - now, made.jobs[0].request.after
 
     behind = Job("2", JobState.WAITING, after=("1",), **likely)
@@ -205,20 +207,20 @@ def send(w: Wanted, scheduler: Scheduler, policy: Policy = PLAIN) -> list[str]:
 
 
 def test_sending_twice_submits_once(fake: FakeOar, tmp_path: Path) -> None:
-    w, scheduler = wanted(tmp_path, time=3.0 * HOUR), Oar(Site())
+    w, scheduler = wanted(tmp_path, time=3.0 * HOUR), Oar(Settings())
     first = send(w, scheduler)
     assert send(w, scheduler) == []
     assert [job.id for job in scheduler.queue()] == first
     entries = submission_record.read(w.run)["jobs"]
     assert [entry["job_id"] for entry in entries] == first
     assert [entry["segment"] for entry in entries] == list(range(1, len(first) + 1))
-    assert w.run.standing().state is State.WAITING
+    assert w.run.run_status().state is State.WAITING
     assert fake.job(1)["name"] == f"ganhpc:{entries[0]['tag']}"
 
 
 @pytest.mark.usefixtures("fake")
 def test_jobs_of_one_launch_and_of_the_next_wait_for_one_another(tmp_path: Path) -> None:
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     first = send(wanted(tmp_path, time=2.0 * HOUR), scheduler)
     second = send(wanted(tmp_path, time=1.0 * HOUR, seed=1), scheduler)
     jobs = {job.id: job for job in scheduler.queue()}
@@ -232,7 +234,7 @@ def test_jobs_of_one_launch_and_of_the_next_wait_for_one_another(tmp_path: Path)
 def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> None:
     fake.run(["oarsub", "-l", "/nodes=1,walltime=0:30:00", "sleep 1000"])
     fake.advance(5)
-    scheduler = Oar(Site())
+    scheduler = Oar(Settings())
     (id,) = send(wanted(tmp_path, time=HOUR / 2), scheduler)
     assert next(job for job in scheduler.queue() if job.id == id).after == ("1",)
 
@@ -246,7 +248,7 @@ def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_
         == 0
     )
     policy = Policy("edge", max_job=HOUR, edges=(dt.time(19, 0),), edge_days="every", start_after_edge=60, gap=61)
-    scheduler, w = Oar(Site(time_zone=None)), wanted(tmp_path, time=3.0 * HOUR)
+    scheduler, w = Oar(Settings(time_zone=None)), wanted(tmp_path, time=3.0 * HOUR)
     made = submit.prepare([w], scheduler, policy, NOW)
     assert "reservation" in [slot.kind for slot in made.plan.slots]
     sent = sending.send(made, [w], "edge")
@@ -257,14 +259,14 @@ def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_
 
 
 def test_a_refusal_keeps_what_was_sent_and_the_same_command_goes_on(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     made = submit.prepare([w], scheduler, PLAIN, NOW)
     fail_after(scheduler, 1, fake)
     with pytest.raises(UserError, match=r"refused job 2 of .*job 1 before it stay submitted. Type the command again"):
         sending.send(made, [w], "student")
-    assert w.run.standing().state is State.WAITING
+    assert w.run.run_status().state is State.WAITING
     fake.trouble("oarsub", "")
-    later = send(w, Oar(Site()))
+    later = send(w, Oar(Settings()))
     entries = submission_record.read(w.run)["jobs"]
     assert [entry["job_id"] for entry in entries] == ["1", *later]
     assert sum(entry["work"] for entry in entries) == 3 * HOUR
@@ -288,11 +290,11 @@ def test_a_refused_first_job_leaves_a_run_that_says_so(fake: FakeOar, tmp_path: 
     with pytest.raises(
         UserError, match=r"OAR refused job 1 of 1: oarsub says no \(DBI .*maintenance\); nothing is submitted"
     ):
-        send(w, Oar(Site()))
-    assert w.run.standing().state is State.REFUSED
+        send(w, Oar(Settings()))
+    assert w.run.run_status().state is State.REFUSED
     fake.trouble("oarsub", "")
-    assert send(w, Oar(Site())) == ["1"]
-    assert w.run.standing().state is State.WAITING
+    assert send(w, Oar(Settings())) == ["1"]
+    assert w.run.run_status().state is State.WAITING
 
 
 KILLED = """
@@ -323,7 +325,7 @@ def test_a_launcher_that_is_killed_never_submits_twice(fake: FakeOar, tmp_path: 
         [sys.executable, "-c", KILLED, where, str(tmp_path)], env=env, capture_output=True, text=True, timeout=120
     )
     assert done.returncode == -signal.SIGKILL, done.stderr
-    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Site())
+    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Settings())
     there = [job.id for job in scheduler.queue()]
     assert there == ([] if where == "before" else ["1"])
     assert all(entry["job_id"] is None for entry in submission_record.read(w.run)["jobs"])
@@ -345,7 +347,7 @@ def test_launchers_at_the_same_instant_submit_one_after_the_other(
     env = {**os.environ, **fake.env, "PYTHONPATH": str(Path(__file__).parents[3])}
     children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)], env=env) for seed in seeds]
     assert {child.wait(120) for child in children} == {0}
-    first, *others = sorted(Oar(Site()).queue(), key=lambda job: int(job.id))
+    first, *others = sorted(Oar(Settings()).queue(), key=lambda job: int(job.id))
     assert not first.after
     assert [job.after for job in others] == [(first.id,)] * (len(set(seeds)) - 1), "one job a run, behind one another"
 
@@ -363,7 +365,7 @@ def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.usefixtures("fake")
 def test_a_full_home_is_a_sentence_and_nothing_is_submitted(tmp_path: Path) -> None:
-    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Site())
+    w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Settings())
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     made = submit.prepare([w], scheduler, PLAIN, NOW)
     resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
@@ -460,9 +462,9 @@ def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
     fake: FakeOar, tmp_path: Path, seconds: int, unsure: bool, kinds: list[str]
 ) -> None:
     assert fake
-    scheduler, asked = Oar(Site()), []
+    scheduler, asked = Oar(Settings()), []
 
-    def refuse(prepared: Prepared) -> str:
+    def refuse(prepared: PreparedJob) -> str:
         asked.append(prepared.request)
         if prepared.request.kind == "reservation":
             raise Refused("taken", unsure=unsure)
@@ -496,14 +498,14 @@ def test_what_a_job_waits_for(
     tmp_path: Path, kind: str, alone: bool, behind: tuple[str, ...], after: tuple[str, ...]
 ) -> None:
     request = JobRequest("t", tmp_path, 2, 600, kind, after=behind, alone=alone)
-    assert sending._after(request, [sending.Sent("0"), sending.Sent("1")]) == after
+    assert sending._after(request, [sending.SubmittedJob("0"), sending.SubmittedJob("1")]) == after
     assert sending._after(request, []) == behind
 
 
 def test_a_chain_of_several_jobs_at_a_time_is_sent_one_behind_the_other(fake: FakeOar, tmp_path: Path) -> None:
     assert fake
     two = dataclasses.replace(PLAIN, max_jobs=2)
-    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     ids = send(w, scheduler, two)
     jobs = {job.id: job for job in scheduler.queue()}
     chained = [jobs[id].after for id in ids]

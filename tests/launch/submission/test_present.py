@@ -12,10 +12,10 @@ from rich.console import Console
 from ganhpc.cli.commands import night
 from ganhpc.cli.launching import scheduler_launch
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.policy import load_policy
-from ganhpc.launch.schedulers.base import Found, Job, JobRequest, JobState, Prepared
+from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
@@ -24,7 +24,7 @@ from ganhpc.launch.submission.prepare import Wanted
 from tests.helpers import made
 
 STUDENT = load_policy("student")
-PARIS = submit.zone(Site(), STUDENT)
+PARIS = submit.zone(Settings(), STUDENT)
 
 
 class World:
@@ -36,8 +36,8 @@ class World:
         world = self
 
         class Fake(Slurm):
-            def find(self) -> Found:
-                return Found(True, "here")
+            def find(self) -> Availability:
+                return Availability(True, "here")
 
             def queue(self) -> list[Job]:
                 return []
@@ -45,12 +45,12 @@ class World:
             def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
                 return {id: Job(id, JobState.UNKNOWN) for id in ids}
 
-            def submit(self, prepared: Prepared) -> str:
+            def submit(self, prepared: PreparedJob) -> str:
                 world.sent.append((world.now, prepared.request))
                 world.wait(seconds_a_job)
                 return str(len(world.sent))
 
-        self.scheduler = Fake(Site())
+        self.scheduler = Fake(Settings())
 
     def wait(self, seconds: float) -> None:
         self.now += dt.timedelta(seconds=seconds)
@@ -139,7 +139,7 @@ def test_what_is_left_of_a_plan_when_submitting_is_slow_is_planned_again(
     monkeypatch.setattr(type(slow.scheduler), "queue", lambda _: list(alive))
     submit_one = type(slow.scheduler).submit
 
-    def submitted(self: Slurm, prepared: Prepared) -> str:
+    def submitted(self: Slurm, prepared: PreparedJob) -> str:
         id = submit_one(self, prepared)
         end = (alive[-1].end if alive else slow.now.timestamp()) or 0.0
         alive.append(Job(id, JobState.WAITING, tag=prepared.request.tag, start=end + 61, end=end + 61 + prepared.request.seconds, walltime=prepared.request.seconds))  # fmt: skip

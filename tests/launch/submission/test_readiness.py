@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import ROOT, Site
+from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.submission import readiness
 
 LAUNCH = ROOT / "launch.py"
@@ -30,17 +30,17 @@ def program(path: Path, lines: str, mode: int = 0o755) -> Path:
 
 
 def test_what_can_train_is_let_pass(tmp_path: Path) -> None:
-    readiness.check(Site())
-    readiness.check(Site(python=sys.executable, setup=("export A=1", "if true; then", "  module load x", "fi")))
+    readiness.check(Settings())
+    readiness.check(Settings(python=sys.executable, setup=("export A=1", "if true; then", "  module load x", "fi")))
     own = program(tmp_path / "it's a \u00e9" / "python", f'exec {sys.executable} "$@"')
-    readiness.check(Site(path=tmp_path / "ganhpc.toml", python="it's a \u00e9/python"))
-    readiness.check(Site(python=str(own)))
+    readiness.check(Settings(path=tmp_path / "ganhpc.toml", python="it's a \u00e9/python"))
+    readiness.check(Settings(python=str(own)))
 
 
 def test_the_launchers_own_python_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "NEEDED", ("numpy", "no_such_package"))
     with pytest.raises(UserError, match=r"does not have no_such_package: .*make setup.*"):
-        readiness.check(Site())
+        readiness.check(Settings())
 
 
 def test_torch_is_found_and_not_imported() -> None:
@@ -50,18 +50,18 @@ def test_torch_is_found_and_not_imported() -> None:
 
 
 def test_a_python_that_is_not_there(tmp_path: Path) -> None:
-    site = Site(path=tmp_path / "ganhpc.toml", python="venv/bin/python")
+    site = Settings(path=tmp_path / "ganhpc.toml", python="venv/bin/python")
     with pytest.raises(UserError, match=r"ganhpc\.toml is 'venv/bin/python', but .* is not there: correct it"):
         readiness.check(site)
     program(tmp_path / "venv" / "bin" / "python", "", mode=0o644)
     with pytest.raises(UserError, match="is not executable"):
         readiness.check(site)
     with pytest.raises(UserError, match="is not there"):
-        readiness.check(Site(python="no-such-python"))
+        readiness.check(Settings(python="no-such-python"))
 
 
 def test_a_name_that_setup_may_put_on_the_path_is_left_to_the_node() -> None:
-    assert readiness.python_problem(Site(python="no-such-python", setup=("module load python",))) == ""
+    assert readiness.python_problem(Settings(python="no-such-python", setup=("module load python",))) == ""
 
 
 @pytest.mark.parametrize(
@@ -75,18 +75,18 @@ def test_a_name_that_setup_may_put_on_the_path_is_left_to_the_node() -> None:
 )
 def test_a_python_that_cannot_train(tmp_path: Path, lines: str, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        readiness.check(Site(python=str(program(tmp_path / "python", lines))))
+        readiness.check(Settings(python=str(program(tmp_path / "python", lines))))
 
 
 def test_a_real_python_without_packages(tmp_path: Path) -> None:
     bare = program(tmp_path / "python", f'exec {sys.executable} -S "$@"')
     with pytest.raises(UserError, match="does not have torch, numpy, click, safetensors"):
-        readiness.check(Site(python=str(bare)))
+        readiness.check(Settings(python=str(bare)))
 
 
 def test_a_python_that_hangs_is_left_to_the_node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "SECONDS", 0.2)
-    assert readiness.python_problem(Site(python=str(program(tmp_path / "python", "sleep 30")))) == ""
+    assert readiness.python_problem(Settings(python=str(program(tmp_path / "python", "sleep 30")))) == ""
 
 
 def test_packages_of_the_shell_alone_are_not_the_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -95,13 +95,13 @@ def test_packages_of_the_shell_alone_are_not_the_jobs(monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys, "executable", str(bare))
     monkeypatch.setenv("PYTHONPATH", str(Path(pytest.__file__).parents[1]))
     with pytest.raises(UserError, match="does not have torch"):
-        readiness.check(Site())
+        readiness.check(Settings())
 
 
 @pytest.mark.parametrize("lines", [('echo "open',), ("if true; then",), ("true", "fi")])
 def test_setup_lines_that_are_no_shell(lines: tuple[str, ...]) -> None:
     with pytest.raises(UserError, match="is not shell that bash reads"):
-        readiness.check(Site(setup=lines))
+        readiness.check(Settings(setup=lines))
 
 
 # -- launch.py ----------------------------------------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from types import ModuleType
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site, state_folder
+from ganhpc.core.settings import Settings, state_folder
 from ganhpc.core.subprocesses import Answer
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import oar, slurm
-from ganhpc.launch.schedulers.base import Found, Job, JobState
+from ganhpc.launch.schedulers.base import Availability, Job, JobState
 from ganhpc.launch.schedulers.oar_output import ended_in_gantt
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare as submit
@@ -34,8 +34,8 @@ class Cluster(Slurm):
     told: tuple[Job, ...] = ()
     known: tuple[Job, ...] = ()
 
-    def find(self) -> Found:
-        return Found(True, "here")
+    def find(self) -> Availability:
+        return Availability(True, "here")
 
     def ended_since(self, moment: float) -> list[Job]:
         return [job for job in self.told if (job.end or 0) > moment]
@@ -50,13 +50,13 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     state_folder().mkdir(parents=True)
     (tmp_path / "quota.toml").write_text(QUOTA)
-    return Cluster(Site())
+    return Cluster(Settings())
 
 
 def first_minutes(cluster: Cluster, tmp_path: Path, now: str = "2026-11-23T12:00") -> float:
     """Seconds of the day (to 19:00) that a run of an hour is planned for."""
     policy = load_policy(str(tmp_path / "quota.toml"))
-    tz = submit.zone(Site(), policy)
+    tz = submit.zone(Settings(), policy)
     moment = dt.datetime.fromisoformat(now).replace(tzinfo=tz)
     run = made(tmp_path, epochs=None, time=3600.0)
     plan = submit.prepare([Wanted(run, run.experiment())], cluster, policy, moment).plan
@@ -165,9 +165,9 @@ def test_a_job_that_has_just_ended_counts_for_what_it_took_and_not_for_its_wallt
     exact = {"state": "Terminated", "startTime": 1000, "stopTime": 1005, "walltime": 300, "job_user": me}
     gantt, full = json.dumps({"jobs": {"7": drawn}}), json.dumps({"7": exact})
     answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(0, full, "")})
-    assert [(job.id, job.start, job.end) for job in oar.Oar(Site()).ended_since(500.0)] == [("7", 1000, 1005)]
+    assert [(job.id, job.start, job.end) for job in oar.Oar(Settings()).ended_since(500.0)] == [("7", 1000, 1005)]
     answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(None, "", "")})
-    assert [job.end for job in oar.Oar(Site()).ended_since(500.0)] == [1300], "unsure: never less than it took"
+    assert [job.end for job in oar.Oar(Settings()).ended_since(500.0)] == [1300], "unsure: never less than it took"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_job_that_has_just_ended_counts_for_what_it_took_and_not_for_its_wallt
 def test_oars_unsure_answer_is_not_read_as_nothing_used(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
     answers(monkeypatch, oar, {"--gantt": answer})
     with pytest.raises(UserError, match=r"doesn't say which of your jobs ended today .*day quota.*try again"):
-        oar.Oar(Site()).ended_since(500.0)
+        oar.Oar(Settings()).ended_since(500.0)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_slurms_unsure_answer_is_not_read_as_nothing_used(
     monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
     answers(monkeypatch, slurm, {"sacct": sacct, "squeue": squeue})
     if sure:
-        assert Slurm(Site()).ended_since(500.0) == []
+        assert Slurm(Settings()).ended_since(500.0) == []
         return
     with pytest.raises(UserError, match=r"doesn't say which of your jobs ended today .*day quota.*try again"):
-        Slurm(Site()).ended_since(500.0)
+        Slurm(Settings()).ended_since(500.0)

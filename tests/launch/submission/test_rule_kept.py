@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ganhpc.cli.commands import policy as policy_command
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.oar import Oar
@@ -105,7 +105,7 @@ def test_every_submission_and_every_check_keep_the_rule_or_refuse(
 ) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        site = Site(options=tuple(options), resources=resources, python=sys.executable, gpus_per_node=0)
+        site = Settings(options=tuple(options), resources=resources, python=sys.executable, gpus_per_node=0)
         scheduler: Scheduler = Oar(site) if oar else Slurm(site)
         words = 'printf "%s\\0" "$@" >"$0.words"; env -0 >"$0.env"'
         program(folder / "sbatch", f"{words}; echo Submitted batch job 7")

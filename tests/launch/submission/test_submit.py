@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from ganhpc.core.errors import Busy, UserError
-from ganhpc.core.settings import Site, state_folder
+from ganhpc.core.errors import BusyError, UserError
+from ganhpc.core.settings import Settings, state_folder
 from ganhpc.launch.planner.planner import Plan, Slot
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers.base import Found, Job, JobRequest, JobState, Prepared, Refused
+from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob, Refused
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
-from ganhpc.launch.submission.submit import LATE_SECONDS, Sent, send, survey
+from ganhpc.launch.submission.submit import LATE_SECONDS, SubmittedJob, send, survey
 from ganhpc.runs import submission_record
 from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_folder import Run
@@ -38,22 +38,22 @@ Answer = str | Refused
 class Fake(Slurm):
     """Gives one answer after another; ids 1, 2, 3 where it has none left."""
 
-    def __init__(self, *answers: Answer, able: Capabilities | None = None, site: Site | None = None) -> None:
-        super().__init__(site or Site())
+    def __init__(self, *answers: Answer, able: Capabilities | None = None, site: Settings | None = None) -> None:
+        super().__init__(site or Settings())
         self.answers, self.taken, self.able = list(answers), [], able
         self.origin = HERE  # type: ignore[misc]
 
-    def find(self) -> Found:
-        return Found(True, "here")
+    def find(self) -> Availability:
+        return Availability(True, "here")
 
     def capabilities(self) -> Capabilities:
         return self.able or super().capabilities()
 
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         script = request.run / "jobs" / f"{request.tag}-{request.kind}.sh"
-        return Prepared(request, f"walltime {request.seconds}\n", ("sbatch", str(script)), script)
+        return PreparedJob(request, f"walltime {request.seconds}\n", ("sbatch", str(script)), script)
 
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         self.taken.append(prepared)
         answer = self.answers.pop(0) if self.answers else str(len(self.taken))
         if isinstance(answer, Refused):
@@ -105,7 +105,7 @@ def test_jobs_are_sent_in_order_and_written_down_with_ids_commands_and_place(tmp
     fake = Fake("11", "12", "13")
     made = submission(fake, job(w, 0, "now", last=False), job(w, HOUR + 61), job(other, 3 * HOUR))
     before = time.time()
-    assert send(made, [w, other], "student") == [Sent("11"), Sent("12"), Sent("13")]
+    assert send(made, [w, other], "student") == [SubmittedJob("11"), SubmittedJob("12"), SubmittedJob("13")]
     record = submission_record.read(w.run)
     assert (record["scheduler"], record["policy"], record["launch"]) == ("slurm", "student", "L")
     assert before <= record["submitted"] <= time.time()
@@ -127,7 +127,7 @@ def test_jobs_are_written_down_before_the_first_is_sent(tmp_path: Path) -> None:
     w = wanted(tmp_path)
 
     class Looks(Fake):
-        def submit(self, prepared: Prepared) -> str:
+        def submit(self, prepared: PreparedJob) -> str:
             entries = submission_record.read(w.run)["jobs"]
             assert [entry["job_id"] for entry in entries] == [None] * 2 if not self.taken else ["1", None]
             assert prepared.script_path.exists()
@@ -204,7 +204,7 @@ def test_a_slot_whose_moment_has_come_wants_a_new_plan(tmp_path: Path) -> None:
 # --- refusals ---
 
 
-def reserved(tmp_path: Path, *answers: Answer, seconds: int = HOUR, able: Capabilities | None = None) -> tuple[list[Sent], Fake, Run]:  # fmt: skip
+def reserved(tmp_path: Path, *answers: Answer, seconds: int = HOUR, able: Capabilities | None = None) -> tuple[list[SubmittedJob], Fake, Run]:  # fmt: skip
     w = wanted(tmp_path)
     fake = Fake(*answers, able=able or Capabilities("slurm", reservations=True, begin=True))
     made = submission(fake, job(w, 3 * HOUR, "reservation", seconds))
@@ -216,7 +216,7 @@ def test_a_reservation_whose_slot_is_taken_begins_later_and_ends_by_the_same_end
     asked = fake.taken[1].request
     end = NOW + dt.timedelta(hours=4)
     assert (asked.kind, asked.seconds, asked.deadline) == ("begin", HOUR - SLACK_SECONDS, end)
-    assert sent == Sent(
+    assert sent == SubmittedJob(
         "5", "no reservation (no; Slurm offers Mon 23 Nov 20:00:00): it starts once it can, and ends by 00:00:00"
     )
     assert fake.taken[1].script_path.read_text() == f"walltime {HOUR - SLACK_SECONDS}\n"
@@ -285,7 +285,7 @@ def test_a_first_refusal_submits_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_a_gpu_that_nobody_named_is_named_as_the_likely_reason(tmp_path: Path, gpus: int, typed: int | None, site: int | None, code: int | None, told: bool) -> None:  # fmt: skip
-    w, fake = wanted(tmp_path), Fake(Refused("no such thing", code), site=Site(gpus_per_node=site))
+    w, fake = wanted(tmp_path), Fake(Refused("no such thing", code), site=Settings(gpus_per_node=site))
     fake.codes_of_resources = frozenset({9})
     with pytest.raises(UserError) as error:
         send(submission(fake, job(w, 0, "now", gpus_per_node=gpus, typed_gpus=typed)), [w], "student")
@@ -302,7 +302,7 @@ def test_what_the_site_made_of_a_job_is_said(tmp_path: Path) -> None:
             return [Job(job, JobState.WAITING, walltime=1800)]
 
     (sent,) = send(submission(Shortens(), job(w, 0, "now")), [w], "student")
-    assert sent == Sent("1", "the site shortened it from 1h to 30m")
+    assert sent == SubmittedJob("1", "the site shortened it from 1h to 30m")
 
 
 # --- one launcher ---
@@ -316,7 +316,7 @@ def test_another_launcher_waits_and_gives_up_after_a_minute(monkeypatch: pytest.
         assert lock.stat().st_mode & 0o777 == 0o600
         with sending.one_launcher("oar"):
             pass
-        with pytest.raises(Busy, match=r"^another launcher of yours is submitting for over a minute: wait for it"), sending.one_launcher("slurm"):  # fmt: skip
+        with pytest.raises(BusyError, match=r"^another launcher of yours is submitting for over a minute: wait for it"), sending.one_launcher("slurm"):  # fmt: skip
             raise AssertionError("two at once")
     with sending.one_launcher("slurm"):
         pass

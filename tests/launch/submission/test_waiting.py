@@ -14,7 +14,7 @@ import pytest
 from ganhpc.cli.commands import status as status_view
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import Policy, explain
 from ganhpc.launch.schedulers import slurm_reasons
@@ -67,16 +67,16 @@ def line(state: str, start: str, reason: str) -> Job:
 def test_a_held_or_limited_job_of_slurm_has_no_start_but_a_reason(reason: str, words: str) -> None:
     for start in ("N/A", str(int(time.time() + 600))):
         job = line("PENDING", start, reason)
-        assert job_status.Known({"segment": 1}, job).start is None
+        assert job_status.KnownJob({"segment": 1}, job).start is None
         assert words in job.why and reason in job.why
         assert job.start, "the planner still has one"
 
 
 def test_a_start_that_slurm_names_is_said_and_one_that_is_past_is_not() -> None:
     soon = int(time.time() + 600)
-    assert job_status.Known({}, line("PENDING", str(soon), "Resources")).start == soon
-    assert job_status.Known({}, line("PENDING", str(soon - 4000), "Priority")).start is None
-    assert job_status.Known({}, line("PENDING", "N/A", "Dependency")).start is None
+    assert job_status.KnownJob({}, line("PENDING", str(soon), "Resources")).start == soon
+    assert job_status.KnownJob({}, line("PENDING", str(soon - 4000), "Priority")).start is None
+    assert job_status.KnownJob({}, line("PENDING", "N/A", "Dependency")).start is None
     assert "suspended" in line("SUSPENDED", str(soon - 900), "None").why
     assert slurm_reasons.in_words("None") == "" and "NewWord" in slurm_reasons.in_words("NewWord")
 
@@ -95,7 +95,7 @@ def test_a_start_that_slurm_names_is_said_and_one_that_is_past_is_not() -> None:
 )
 def test_oars_states_in_words(tree: dict[str, object], start: bool, words: str) -> None:
     job = foreseen([job_of({"id": 7, "walltime": 600, **tree})], time.time())[0]
-    assert (job_status.Known({}, job).start is not None) == start
+    assert (job_status.KnownJob({}, job).start is not None) == start
     assert words in job.why
 
 
@@ -117,10 +117,10 @@ def test_preempted_is_its_own_end(tmp_path: Path, fake: FakeOar, monkeypatch: py
     ended = submitted(tmp_path)
     monkeypatch.setattr("ganhpc.launch.schedulers.oar.ask", lambda *_: type("A", (), {"out": events, "code": 0})())
     for state, code in ((JobState.FAILED, None), (JobState.ENDED, 0), (JobState.ENDED, 1)):
-        assert Oar(Site())._judged(Job("1", state, exit_code=code)).state is JobState.PREEMPTED
+        assert Oar(Settings())._judged(Job("1", state, exit_code=code)).state is JobState.PREEMPTED
     del fake
     submission_record.note_ended(ended, {submission_record.read(ended)["jobs"][0]["tag"]: "preempted"})
-    assert ended.standing().reason == "its job ended (its job was preempted for another) before the training began"
+    assert ended.run_status().reason == "its job ended (its job was preempted for another) before the training began"
 
 
 ASKED = """\
@@ -145,7 +145,7 @@ def test_a_job_that_saved_when_oar_asked_was_preempted_where_it_was_for_another(
 ) -> None:
     said = type("A", (), {"out": ASKED.format(who), "code": 0})()
     monkeypatch.setattr("ganhpc.launch.schedulers.oar.ask", lambda *_: said)
-    assert Oar(Site())._judged(Job("3", JobState.ENDED, exit_code=code)).state is end
+    assert Oar(Settings())._judged(Job("3", JobState.ENDED, exit_code=code)).state is end
 
 
 def test_after_a_job_that_failed_its_log_is_next(fake: FakeOar, tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_the_next_command_hangs_on_who_refused_not_on_the_sentence(tmp_path: Pat
     refused = wanted(tmp_path).run
     for source, verb in ((RefusalSource.POLICY, "policy --check"), (RefusalSource.SCHEDULER, "resume")):
         submission_record.note_refused(refused, "any words at all", source)
-        (view,), _ = job_status.look([refused], lambda _: Oar(Site()))
+        (view,), _ = job_status.look([refused], lambda _: Oar(Settings()))
         assert f"launch.py {verb} " in view.next_command
     assert refusal_source({"refused": "Slurm refused job 1"}) is RefusalSource.SCHEDULER, "of an older version"
     assert refusal_source({"refused": "the policy x"}) is RefusalSource.POLICY
@@ -180,14 +180,14 @@ def test_a_job_is_sent_again_by_the_cause(run: object, cause: str, passed_on: bo
     part = segment(run)  # type: ignore[arg-type]
     part.passed_on, part.told_to_end = passed_on, told
     write_json(part.run.status_json, {"state": "resumable", "reason": "reworded", "cause": cause, "step": 5})
-    assert part._ran_out(part.run.standing()) is again
+    assert part._ran_out(part.run.run_status()) is again
 
 
 # -- partial chains -------------------------------------------------------------------------------------------------------
 
 
 def test_the_missing_job_of_a_chain_that_trains_is_submitted_behind_it(fake: FakeOar, tmp_path: Path) -> None:
-    scheduler, w = Oar(Site()), wanted(tmp_path, time=3.0 * HOUR)
+    scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     free = Policy("free", max_job=HOUR, gap=61)
     made = submit.prepare([w], scheduler, free, EVENING)
     tried = iter(range(100))
@@ -204,8 +204,8 @@ def test_the_missing_job_of_a_chain_that_trains_is_submitted_behind_it(fake: Fak
     fake.trouble("oarsub", "")
     fake.advance(5)
     with w.run.hold():
-        (id,) = submit_twice(w, Oar(Site()), free)
-    job = next(job for job in Oar(Site()).queue() if job.id == id)
+        (id,) = submit_twice(w, Oar(Settings()), free)
+    job = next(job for job in Oar(Settings()).queue() if job.id == id)
     assert {"1", "2"} <= set(job.after), "never beside them"
     entries = [entry for entry in submission_record.read(w.run)["jobs"] if entry["job_id"]]
     assert [(e["job_id"], e["segment"], e["last"]) for e in entries] == [
@@ -213,7 +213,7 @@ def test_the_missing_job_of_a_chain_that_trains_is_submitted_behind_it(fake: Fak
         ("2", 2, False),
         (id, 3, True),
     ]
-    assert submit_twice(w, Oar(Site()), free) == [], "it is whole now"
+    assert submit_twice(w, Oar(Settings()), free) == [], "it is whole now"
 
 
 def test_a_run_that_trains_outside_of_any_job_is_told_from_it(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_no_more_is_submitted_than_the_site_allows(tmp_path: Path, there: int) -
     now = EVENING.timestamp()
     busy = [Job(str(k), JobState.WAITING, start=now, end=now + 60) for k in range(there)]
     w = wanted(tmp_path, time=5.0 * HOUR)
-    made = submit.prepare([w], Slurm(Site(python=sys.executable)), policy, EVENING, busy)
+    made = submit.prepare([w], Slurm(Settings(python=sys.executable)), policy, EVENING, busy)
     assert len(made.jobs) == 3 - there
     (left,) = made.plan.remaining
     assert "allows 3 submitted jobs at a time (max_submitted)" in left.reason and left.later
@@ -247,7 +247,7 @@ def test_an_array_of_the_users_own_counts_as_its_tasks(tmp_path: Path) -> None:
     now = EVENING.timestamp()
     array = Job("7", JobState.WAITING, start=now, end=now + 60, count=4)
     made = submit.prepare(
-        [wanted(tmp_path, time=5.0 * HOUR)], Slurm(Site(python=sys.executable)), policy, EVENING, [array]
+        [wanted(tmp_path, time=5.0 * HOUR)], Slurm(Settings(python=sys.executable)), policy, EVENING, [array]
     )
     assert len(made.jobs) == 1
     busy = [submit.busy_of(array, EVENING)]
@@ -284,7 +284,7 @@ def test_the_end_of_the_last_job_is_said_beside_the_trainers_own_word(
     write_json(ended.status_json, {"state": "resumable", "reason": "stopped", "cause": cause, "step": 5})
     submission_record.note_ended(ended, {submission_record.read(ended)["jobs"][0]["tag"]: end})
     view = look(ended)
-    assert view.standing.state.value == "resumable" and words in view.standing.reason
+    assert view.run_status.state.value == "resumable" and words in view.run_status.reason
     assert view.next_command.startswith(f"python launch.py {verb} ")
 
 

@@ -16,7 +16,7 @@ from tensorboard.plugins.hparams import metadata
 from ganhpc.core.files import write_json
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.logging import event_file_trim
-from ganhpc.train.logging.tensorboard_writer import Curves
+from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
 from ganhpc.train.loop.trainer import Stopped, Trainer
 from ganhpc.train.tasks.classifier import networks
 from tests.helpers import finish, made, trainer_of
@@ -220,7 +220,7 @@ def test_looks_leave_random_numbers_and_weights_alone(tmp_path: Path) -> None:
 
 def test_values_that_are_not_finite_or_all_the_same_have_a_histogram(tmp_path: Path) -> None:
     run = made(tmp_path)
-    curves = Curves(run, None)
+    curves = TensorBoardWriter(run, None)
     for name, values in {
         "same": [2.0] * 5,
         "zero": [0.0],
@@ -240,7 +240,7 @@ def test_values_that_are_not_finite_or_all_the_same_have_a_histogram(tmp_path: P
 def test_a_network_that_cannot_be_traced_costs_a_graph_and_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Curves, "graph", lambda *_: (_ for _ in ()).throw(RuntimeError("no tracing")))
+    monkeypatch.setattr(TensorBoardWriter, "graph", lambda *_: (_ for _ in ()).throw(RuntimeError("no tracing")))
     trainer_of(made(tmp_path))
     assert "TensorBoard shows no graph: RuntimeError: no tracing" in capsys.readouterr().out
 
@@ -250,7 +250,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_what_waits_is_written_
 ) -> None:
     run = made(tmp_path)
     write_json(run.folder / "tb", {})
-    curves = Curves(run, None)
+    curves = TensorBoardWriter(run, None)
     curves.scalars("train", 50, {"loss": 1.5})
     curves.flush()
     assert capsys.readouterr().out.count("warning: TensorBoard's curves wait") == 1
@@ -263,7 +263,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_what_waits_is_written_
 def test_folders_of_any_name_have_curves_that_a_resumed_run_keeps(tmp_path: Path, name: str) -> None:
     run = made(tmp_path / name)
     for step, more in ((None, (1, 2)), (2, (3,))):
-        curves = Curves(run, step)
+        curves = TensorBoardWriter(run, step)
         for k in more:
             curves.scalars("train", k, {"loss": 1.0})
         curves.close()

@@ -59,9 +59,9 @@ class Machine:
     def run(self, choices: dict[str, Any], seconds: float | None = 300.0, typed: str = "", **options: Any) -> Speed:
         """What a segment of `cifar` settles, with `seconds` left."""
         threads = Threads(self.cores.limit, self.cores.free, typed, self.cores)
-        peers = Distributed(0, 1, CPU, threads)
+        process_group = Distributed(0, 1, CPU, threads)
         images = registry.load(DataRequest("synthetic", train_images=512))
-        context = Context(images, peers, choices=choices, seconds_left=seconds, say=self.said.append)
+        context = Context(images, process_group, choices=choices, seconds_left=seconds, say=self.said.append)
         self.steps.clear()
         made = Speed(Cifar().replace(**options), context, _builder(Cifar()))
         made.settle()

@@ -12,16 +12,16 @@ import torch
 
 from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import Plot
-from ganhpc.analysis.report.run_data import Material
+from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections import training
-from ganhpc.analysis.report.translation import Words
+from ganhpc.analysis.report.translation import Translator
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.network_description import Operations
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.describe.step_flops import training_step
 from ganhpc.train.flops import peak_flops, registry
 from ganhpc.train.loop.step_work import StepWork
-from ganhpc.train.runtime.cuda_graph import Steps
+from ganhpc.train.runtime.cuda_graph import ReplayedSteps
 from ganhpc.train.runtime.training_clock import Clock
 from tests.helpers import finish, made, small
 
@@ -50,7 +50,7 @@ def test_the_terminal_the_report_and_the_summary_show_them(tmp_path: Path, capsy
     finish(run)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("epoch ")]
     assert all(" s | " in line and line.endswith(" operations/s") and " M operations | " in line for line in lines)
-    section = training.progress(Material.of(run), Words("en"))
+    section = training.progress(RunData.of(run), Translator("en"))
     titles = [column.title for block in section.blocks if hasattr(block, "columns") for column in block.columns]
     assert {"time of the pass", "operations", "operations/s"} <= set(titles)
 
@@ -94,7 +94,7 @@ def test_a_replayed_step_is_counted_before_it_is_recorded() -> None:
         done.append("record")
         return once
 
-    steps, work = Steps(ordinary, Clock(), record), StepWork(2)
+    steps, work = ReplayedSteps(ordinary, Clock(), record), StepWork(2)
     step = work.begin(steps, ordinary)
     batch = (torch.ones(3),)
     assert float(step(batch)["loss"]) == 6.0
@@ -104,7 +104,7 @@ def test_a_replayed_step_is_counted_before_it_is_recorded() -> None:
 
 def test_the_three_levels_are_drawn_as_levels(course: tuple[Run, dict]) -> None:
     run, _ = course
-    section = training.rates(Material.of(run), Words("en"))
+    section = training.rates(RunData.of(run), Translator("en"))
     assert section is not None
     (plot,) = [block for block in section.blocks if isinstance(block, Plot)]
     (line,) = plot.lines
@@ -114,7 +114,7 @@ def test_the_three_levels_are_drawn_as_levels(course: tuple[Run, dict]) -> None:
     assert (levels[0.01][0], levels[0.01][-1]) == (0.0, 2.0)
     assert (levels[0.001][0], levels[0.001][-1]) == (2.1, 3.0)
     assert (levels[0.0001][0], levels[0.0001][-1]) == (3.1, 4.0)
-    drawn = plots.svg(plot, Words("en"))
+    drawn = plots.svg(plot, Translator("en"))
     path = max(drawn.split("<path ")[1:], key=lambda part: part.count("L "))
     corners = [
         tuple(map(float, p.split()[:2])) for p in path.split('d="')[1].split('"')[0].replace("M", "L").split("L")[1:]
@@ -126,7 +126,7 @@ def test_the_three_levels_are_drawn_as_levels(course: tuple[Run, dict]) -> None:
 def test_a_slope_stays_a_slope(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=2, schedule="linear")
     finish(run)
-    section = training.rates(Material.of(run), Words("en"))
+    section = training.rates(RunData.of(run), Translator("en"))
     assert section is not None
     (plot,) = [block for block in section.blocks if isinstance(block, Plot)]
     assert not plot.lines[0].levels

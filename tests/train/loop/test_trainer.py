@@ -45,7 +45,7 @@ def test_a_finished_run_says_all_that_a_table_needs(tmp_path: Path) -> None:
     run = made(tmp_path)
     result = finish(run)
     assert read_json(run.result_json) == json.loads(json.dumps(result))
-    assert run.standing().state is State.DONE
+    assert run.run_status().state is State.DONE
     assert (
         result["epochs"] == result["epochs_planned"] == 2 and result["ended_by"] == "epochs" and result["steps"] == 20
     )
@@ -105,7 +105,7 @@ def test_a_wish_to_stop_saves_and_the_rest_follows_later(tmp_path: Path) -> None
     run.ask_to_stop("enough")
     with pytest.raises(Stopped, match="enough"):
         trainer.fit()
-    assert run.has_checkpoint() and run.standing().state is State.RESUMABLE
+    assert run.has_checkpoint() and run.run_status().state is State.RESUMABLE
     run.stop_file.unlink()
     assert finish(run)["weights_sha256"] == reference["weights_sha256"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ganhpc.train.runtime.cost_estimates import FINAL_MARGIN, FIRST_SAVE, Costs, Pace, Paces
+from ganhpc.train.runtime.cost_estimates import FINAL_MARGIN, FIRST_SAVE, CostEstimates, Costs, Estimate
 
 
 def test_the_pace_forgets_the_first_slow_step_and_follows_a_change() -> None:
-    pace = Pace()
+    pace = Estimate()
     pace.observe(10.0)
     pace.observe(0.1)
     assert pace.seconds == pytest.approx(0.1)
@@ -18,11 +18,11 @@ def test_the_pace_forgets_the_first_slow_step_and_follows_a_change() -> None:
 
 
 def test_nothing_measured_costs_nothing_but_a_save() -> None:
-    assert Paces().costs(2.0) == Costs(0.0, 0.0, FIRST_SAVE, FIRST_SAVE)
+    assert CostEstimates().costs(2.0) == Costs(0.0, 0.0, FIRST_SAVE, FIRST_SAVE)
 
 
 def test_the_last_evaluation_is_as_many_others_with_a_margin() -> None:
-    paces = Paces()
+    paces = CostEstimates()
     paces.stepped(1.0, 10)
     paces.evaluated(3.0)
     paces.save.observe(0.5)
@@ -34,7 +34,7 @@ def test_the_last_evaluation_is_as_many_others_with_a_margin() -> None:
 
 
 def test_evaluations_cost_more_once_steps_do() -> None:
-    paces = Paces()
+    paces = CostEstimates()
     paces.evaluated(1.0)
     for _ in range(20):
         paces.stepped(1.0, 10)
@@ -47,7 +47,7 @@ def test_evaluations_cost_more_once_steps_do() -> None:
 
 
 def test_another_stage_begins_without_what_the_last_one_cost() -> None:
-    paces = Paces()
+    paces = CostEstimates()
     paces.stepped(1.0, 2)
     paces.evaluated(1.0)
     paces.save.observe(0.2)

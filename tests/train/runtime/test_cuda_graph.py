@@ -45,7 +45,7 @@ def test_replays_train_the_same_weights(tmp_path: Path) -> None:
     plain = trainer_of(made(tmp_path / "plain", **RECIPE))
     plain.fit()
     replayed = trainer_of(made(tmp_path / "replayed", **RECIPE))
-    steps = cuda_graph.Steps(replayed.task.train_step, replayed.clock, lambda step: step)
+    steps = cuda_graph.ReplayedSteps(replayed.task.train_step, replayed.clock, lambda step: step)
     replayed.train_step = steps
     replayed.fit()
     assert steps.replays and replayed.progress.step == plain.progress.step == 30
@@ -68,7 +68,7 @@ def test_a_replay_reads_the_batch_and_is_charged_like_the_step_before() -> None:
         once()  # a recording runs it once, on memory that stays
         return lambda: kept.copy_(seen[-1])
 
-    steps = cuda_graph.Steps(step, clock, record)
+    steps = cuda_graph.ReplayedSteps(step, clock, record)
     clock.begin_step()
     steps((torch.tensor([1.0, 2.0]),))
     before = clock.measured()

@@ -52,7 +52,7 @@ def test_with_batch_norm_the_loss_curves_agree_and_a_resumed_pair_is_whole(tmp_p
     asking.start()
     stopped = train(two, 2, GANHPC_OWNER="the test")
     asking.join()
-    assert two.standing().state is State.RESUMABLE, stopped.stderr
+    assert two.run_status().state is State.RESUMABLE, stopped.stderr
     stop_requests.forget(two.folder, "the test")
     done = train(two, 2)
     assert done.returncode == 0, done.stderr
@@ -66,5 +66,5 @@ def test_a_batch_that_cannot_be_shared_is_refused_by_every_rank(tmp_path: Path) 
     run = made(tmp_path, batch_size=25)
     done = train(run, 2)
     assert done.returncode != 0
-    assert run.standing().state is State.REFUSED
-    assert "--batch-size 25" in run.standing().reason
+    assert run.run_status().state is State.REFUSED
+    assert "--batch-size 25" in run.run_status().reason

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ganhpc.train.runtime.cost_estimates import Costs, Pace
-from ganhpc.train.runtime.training_clock import Clock, Plan
+from ganhpc.train.runtime.cost_estimates import Costs, Estimate
+from ganhpc.train.runtime.training_clock import Clock, TrainingPlan
 
 
 def simulate(
-    plan: Plan, step_cost, evaluation: float, final: float, save: float, block: float = 0.2, seed: int = 0
+    plan: TrainingPlan, step_cost, evaluation: float, final: float, save: float, block: float = 0.2, seed: int = 0
 ) -> dict:
     """Drive `plan` as the loop does, on a clock that only this function moves."""
     rng = random.Random(seed)
-    used, step, progress, pace, evaluated, first = 0.0, 0, 0.0, Pace(), -1, None
-    evaluation_pace, trace = Pace(), [0.0]
+    used, step, progress, pace, evaluated, first = 0.0, 0, 0.0, Estimate(), -1, None
+    evaluation_pace, trace = Estimate(), [0.0]
     while True:
         costs = Costs(
             pace.seconds or 0.0, evaluation_pace.seconds or 0.0, final if evaluation_pace.seconds else 0.0, save
@@ -65,7 +65,7 @@ def simulate(
 def test_no_budget_is_exceeded_by_more_than_a_step_and_an_evaluation(
     budget, step, spe, evaluation, noise, seed
 ) -> None:
-    plan = Plan(spe, budget, None)
+    plan = TrainingPlan(spe, budget, None)
     done = simulate(
         plan, lambda _k, rng: step * (1 + noise * rng.uniform(-1, 1)), evaluation, 2 * evaluation, 0.02, seed=seed
     )
@@ -75,7 +75,7 @@ def test_no_budget_is_exceeded_by_more_than_a_step_and_an_evaluation(
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 def test_a_machine_that_changes_its_speed_still_ends_in_time(factor: float) -> None:
-    plan = Plan(200, 300.0, None)
+    plan = TrainingPlan(200, 300.0, None)
     done = simulate(plan, lambda k, _rng: 0.05 * (factor if k > 2000 else 1.0), 0.5, 1.0, 0.02)
     assert 0.95 * 300 <= done["used"] <= 300 + 0.05 * factor + 0.5
     assert done["trace"][-1] > 0.97, "the schedule reaches its end all the same"
@@ -84,25 +84,25 @@ def test_a_machine_that_changes_its_speed_still_ends_in_time(factor: float) -> N
 
 def test_slow_first_steps_do_not_bend_the_schedule() -> None:
     """Seen on a busy machine: the first steps took fifty times as long, and the learning rate fell in the first epoch."""
-    done = simulate(Plan(2500, 300.0, None), lambda k, _rng: 0.25 if k < 4 else 0.005, 5.0, 5.0, 0.02)
+    done = simulate(TrainingPlan(2500, 300.0, None), lambda k, _rng: 0.25 if k < 4 else 0.005, 5.0, 5.0, 0.02)
     trace = done["trace"]
     shares = [k / len(trace) for k in range(len(trace))]
     assert max(abs(a - b) for a, b in zip(trace, shares, strict=True)) < 0.05
 
 
 def test_with_epochs_the_schedule_is_exact_and_time_is_a_cap() -> None:
-    plan = Plan(10, None, 3)
+    plan = TrainingPlan(10, None, 3)
     done = simulate(plan, lambda _k, _rng: 1.0, 1.0, 1.0, 0.0)
     assert done["steps"] == 30
     assert done["trace"] == [k / 30 for k in range(31)]
-    capped = simulate(Plan(10, 15.0, 3), lambda _k, _rng: 1.0, 1.0, 1.0, 0.0)
+    capped = simulate(TrainingPlan(10, 15.0, 3), lambda _k, _rng: 1.0, 1.0, 1.0, 0.0)
     assert capped["steps"] < 30
     assert capped["used"] <= 17
     assert capped["trace"][-1] == capped["steps"] / 30
 
 
 def test_a_budget_too_small_for_one_step_ends_at_once() -> None:
-    assert Plan(10, 1.0, None).steps_left(0, 0.99, Costs(0.5, 0.1, 0.1, 0.0)) == 0.0
+    assert TrainingPlan(10, 1.0, None).steps_left(0, 0.99, Costs(0.5, 0.1, 0.1, 0.0)) == 0.0
 
 
 def test_the_clock_adds_segments_up_and_says_where_time_went() -> None:

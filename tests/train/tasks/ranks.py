@@ -21,9 +21,9 @@ each step, in double precision just as in single."""
 
 def main(folder: Path, cases: list[str]) -> None:
     torch.set_num_threads(1)
-    peers = Distributed.start("cpu")
+    process_group = Distributed.start("cpu")
     for case in cases:
-        task = task_of(tiny(case, seed=0, **RATES.get(case, {})), peers)
+        task = task_of(tiny(case, seed=0, **RATES.get(case, {})), process_group)
         figures = steps(task, STEPS)
         kept = {
             "weights": weights(task),
@@ -31,8 +31,8 @@ def main(folder: Path, cases: list[str]) -> None:
             "figures": figures[-1],
             "evaluation": task.evaluate(),
         }
-        torch.save(kept, folder / f"{case}-{peers.rank}.pt")
-    peers.close()
+        torch.save(kept, folder / f"{case}-{process_group.rank}.pt")
+    process_group.close()
 
 
 if __name__ == "__main__":

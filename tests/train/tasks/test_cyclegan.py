@@ -312,7 +312,7 @@ def unequal(a: int, b: int) -> Any:
     sets = [torch.arange(n, dtype=torch.uint8).view(n, 1, 1, 1).expand(n, 3, 16, 16).contiguous() for n in (a, b)]
     first, second = (ImageData(name, images, None, images, None) for name, images in zip("ab", sets, strict=True))
     return base.module("cyclegan").build(
-        experiment, base.Context(data=first, peers=Distributed.start("cpu"), more={"data_b": second})
+        experiment, base.Context(data=first, process_group=Distributed.start("cpu"), more={"data_b": second})
     )
 
 

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from ganhpc.analysis.report.run_data import Material
+from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections.other import sections as other_sections
-from ganhpc.analysis.report.translation import Words
+from ganhpc.analysis.report.translation import Translator
 from ganhpc.cli.commands.sample import sample
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json, write_json
@@ -138,23 +138,23 @@ def test_a_kind_has_one_name_among_all_modules_of_networks() -> None:
 # -- reports of a task that is neither ------------------------------------------------------------------------------------
 
 
-def renamed(run: Run, experiment: str, task: str) -> Material:
+def renamed(run: Run, experiment: str, task: str) -> RunData:
     """The run, as an experiment that this version does not have would have left it."""
     write_json(run.experiment_json, {**(read_json(run.experiment_json) or {}), "experiment": experiment, "task": task})
-    return Material.of(run)
+    return RunData.of(run)
 
 
 def test_a_report_takes_a_run_for_what_its_experiment_is(tmp_path: Path) -> None:
     classifier = made(tmp_path)
     finish(classifier)
     gan = tiny.made(tmp_path, "wgan-gp")
-    assert [Material.of(run).kind for run in (classifier, gan)] == [Kind.CLASSIFIER, Kind.GAN]
-    assert not other_sections(Material.of(classifier), Words("en"))
+    assert [RunData.of(run).kind for run in (classifier, gan)] == [Kind.CLASSIFIER, Kind.GAN]
+    assert not other_sections(RunData.of(classifier), Translator("en"))
     other = renamed(classifier, "coding", "sparse_coding")
     assert other.kind is Kind.CLASSIFIER, "its accuracy says so"
     other.row.pop("test_accuracy")
-    other = Material(other.run, {**other.row, "headline": "test_loss"})
+    other = RunData(other.run, {**other.row, "headline": "test_loss"})
     assert other.kind is Kind.OTHER
-    figures, measures = other_sections(other, Words("en"))
+    figures, measures = other_sections(other, Translator("en"))
     assert {block.name for block in figures.blocks if hasattr(block, "name")} >= {"other-loss"}
     assert "test loss" in dict(measures.blocks[0].rows)  # type: ignore[union-attr]

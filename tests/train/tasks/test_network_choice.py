@@ -37,8 +37,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict
     images = dataclasses.replace(images, test_images=images.test_images[:100])
     said: list[str] = []
     # A hundredth of CIFAR-10 in a hundredth of the time: the same epochs.
-    peers = Distributed(0, 1, torch.device("cuda" if "GPU" in device else "cpu"))
-    context = Context(images, peers, seconds_left=seconds / 100, say=said.append)
+    process_group = Distributed(0, 1, torch.device("cuda" if "GPU" in device else "cpu"))
+    context = Context(images, process_group, seconds_left=seconds / 100, say=said.append)
     network_choice.settle(Cifar(), context)
     (line,) = said
     assert line.startswith(f"network: {context.choices['network']}: ") and "epochs of 500 images fit into" in line

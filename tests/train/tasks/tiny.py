@@ -56,14 +56,14 @@ def made(tmp_path: Path, case: str, **values: Any) -> Run:
     return Run.open(tmp_path / "runs", tiny(case, **values))
 
 
-def task_of(experiment: Experiment, peers: Distributed | None = None) -> Any:
+def task_of(experiment: Experiment, process_group: Distributed | None = None) -> Any:
     """The task of a definition, ready for steps, without the loop."""
-    peers = peers or Distributed.start("cpu")
+    process_group = process_group or Distributed.start("cpu")
     images = {name: registry.load(request_of(experiment, name)) for name in data_fields(experiment.definition)}
-    context = base.Context(data=images.pop(FIRST), more=images, peers=peers)
+    context = base.Context(data=images.pop(FIRST), more=images, process_group=process_group)
     task = base.module(experiment.TASK).build(experiment, context)
     assert isinstance(task, Gan)
-    task.wrap(peers.wrap)
+    task.wrap(process_group.wrap)
     return task
 
 

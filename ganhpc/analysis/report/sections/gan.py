@@ -11,7 +11,7 @@ from ganhpc.analysis.report.elements import (
     Cell,
     Code,
     Column,
-    Facts,
+    DefinitionList,
     Gallery,
     Line,
     Note,
@@ -20,18 +20,18 @@ from ganhpc.analysis.report.elements import (
     Section,
     Table,
 )
-from ganhpc.analysis.report.run_data import Material
+from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections.variants import figure
 from ganhpc.analysis.report.thumbnails import evenly, small
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.experiment import Kind
-from ganhpc.runs.figures import Place, keys_of, named_in
+from ganhpc.runs.figures import ShownIn, keys_of, named_in
 
 GRIDS, GRID_SIDE = 6, 420
 _LOG_LINES = 40
 
 
-def sections(each: Material, words: Words) -> list[Section]:
+def sections(each: RunData, words: Translator) -> list[Section]:
     """What seed notes and notebooks of GANs show; [] for another run."""
     if each.kind is not Kind.GAN:
         return []
@@ -39,7 +39,7 @@ def sections(each: Material, words: Words) -> list[Section]:
     return [section for section in found if section.blocks]
 
 
-def convergence(each: Material, words: Words) -> Section:
+def convergence(each: RunData, words: Translator) -> Section:
     """Losses and scores step by step; k and M; the figures of held-out images; the log."""
     names = each.training_names
     groups = {
@@ -67,7 +67,7 @@ def convergence(each: Material, words: Words) -> Section:
     return Section("convergence", words("gan.title"), blocks)
 
 
-def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Words) -> Table:
+def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Translator) -> Table:
     """One row a figure: mean, sample standard deviation, coefficient of variation, and of how many values."""
     columns = [
         Column(words("column.quantity")), Column(words("column.mean"), True), Column("±", True, words("column.std")),
@@ -85,7 +85,7 @@ def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Words
     return Table(words("gan.statistics"), columns, rows)
 
 
-def in_words(lines: list[Line], words: Words) -> str:
+def in_words(lines: list[Line], words: Translator) -> str:
     ends = (
         f"{line.label}{words.colon}{words.number(line.points[0][1])} → {words.number(line.points[-1][1])}"
         for line in lines
@@ -93,8 +93,8 @@ def in_words(lines: list[Line], words: Words) -> str:
     return "; ".join(ends) + "."
 
 
-def _held_out(each: Material, words: Words) -> Plot | None:
-    names = keys_of(Place.HELD_OUT)
+def _held_out(each: RunData, words: Translator) -> Plot | None:
+    names = keys_of(ShownIn.HELD_OUT)
     lines = [Line(words.name("figure", n), points, marked=True) for n in names if (points := each.series(n))]
     if not lines:
         return None
@@ -109,7 +109,7 @@ def _held_out(each: Material, words: Words) -> Plot | None:
     )
 
 
-def _log(each: Material) -> str:
+def _log(each: RunData) -> str:
     """One line an epoch, as the course's notebook prints them: `452 (5, 1) [D loss: ..] [G loss: ..]`."""
     rounds = each.definition.get("critic_steps")
     beside = f" ({rounds}, 1)" if rounds else ""
@@ -131,7 +131,7 @@ def _plain(point: dict[str, Any]) -> str:
     )
 
 
-def samples(each: Material, words: Words) -> Section:
+def samples(each: RunData, words: Translator) -> Section:
     """Grids of samples from the same latent vectors, over time."""
     pictures = []
     for path in evenly(each.grids, GRIDS):
@@ -151,10 +151,10 @@ def samples(each: Material, words: Words) -> Section:
     return Section("samples", words("gan.samples"), blocks)
 
 
-def measures(each: Material, words: Words) -> Section:
+def measures(each: RunData, words: Translator) -> Section:
     """What the finished generator is worth, with what real images reach beside it."""
     row = each.row
-    wanted = named_in(Place.GAN_MEASURES, row)
+    wanted = named_in(ShownIn.GAN_MEASURES, row)
     real = each.evaluation.get("lines_real")
     ceiling = real if isinstance(real, dict) else {}
     facts = []
@@ -164,5 +164,7 @@ def measures(each: Material, words: Words) -> Section:
             beside = f" ({words('gan.real')} {figure(words, key, top)})" if is_finite(top) else ""
             facts.append((words.name("figure", key), figure(words, key, row[key]) + beside))
     return Section(
-        "measures", words("gan.measures"), [Paragraph(words("gan.measures_text")), Facts(facts)] if facts else []
+        "measures",
+        words("gan.measures"),
+        [Paragraph(words("gan.measures_text")), DefinitionList(facts)] if facts else [],
     )

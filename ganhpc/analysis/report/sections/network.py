@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from ganhpc.analysis.network_tables import dimensions, settings
-from ganhpc.analysis.report.elements import Block, Cell, Column, Facts, Note, Paragraph, Section, Table
-from ganhpc.analysis.report.run_data import Material
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.elements import Block, Cell, Column, DefinitionList, Note, Paragraph, Section, Table
+from ganhpc.analysis.report.run_data import RunData
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.figures import is_uncertain
 from ganhpc.runs.network_description import Description, Function
 
 _OPERATIONS = ("add", "mul", "max", "other", "total")
 
 
-def sections(each: Material, words: Words, say: Callable[[str], None]) -> list[Section]:
+def sections(each: RunData, words: Translator, say: Callable[[str], None]) -> list[Section]:
     """The final network in full, and its operations."""
     networks = each.networks(say)
     if not networks:
@@ -32,7 +32,7 @@ def sections(each: Material, words: Words, say: Callable[[str], None]) -> list[S
     return [Section("network", words("network.title"), blocks), operations(each, networks, words)]
 
 
-def _summary(described: Description, label: str, words: Words) -> str:
+def _summary(described: Description, label: str, words: Translator) -> str:
     layered = sum(bool(layer.weights) for layer in described.layers)
     inputs = ", ".join(f"{x.label} ({dimensions(x.shape)})" for x in described.inputs)
     frozen = words("network.frozen", n=words.count(described.frozen_params)) if described.frozen_params else ""
@@ -42,7 +42,7 @@ def _summary(described: Description, label: str, words: Words) -> str:
     )  # fmt: skip
 
 
-def layers(described: Description, label: str, words: Words) -> Table:
+def layers(described: Description, label: str, words: Translator) -> Table:
     """One row a function, in the order of execution."""
     titles = ("function", "type", "settings", "reads", "gives", "weights", "params")
     columns = [Column(words(f"column.{title}"), title == "params") for title in titles]
@@ -59,7 +59,7 @@ def layers(described: Description, label: str, words: Words) -> Table:
     return Table(words("network.caption", label=label), columns, rows, sortable=True, foot=foot)
 
 
-def _weights(layer: Function, words: Words) -> str:
+def _weights(layer: Function, words: Translator) -> str:
     """The weights with their dimensions; the word for none where the function has none."""
     if not layer.weights:
         return words("network.no_weights")
@@ -72,7 +72,7 @@ def _weights(layer: Function, words: Words) -> str:
     return "; ".join(f"{label}: {', '.join(shapes)}" for label, shapes in parts.items())
 
 
-def operations(each: Material, networks: Mapping[str, Description], words: Words) -> Section:
+def operations(each: RunData, networks: Mapping[str, Description], words: Translator) -> Section:
     """Operations of one image forward, layer by layer, and of a training step; a second, and against the device's peak."""
     blocks: list[Block] = [Paragraph(words("operations.intro"))]
     for title, described in networks.items():
@@ -90,11 +90,11 @@ def operations(each: Material, networks: Mapping[str, Description], words: Words
     return Section("operations", words("operations.title"), blocks)
 
 
-def _columns(words: Words) -> list[Column]:
+def _columns(words: Translator) -> list[Column]:
     return [Column(words("column.function")), *(Column(words(f"operations.{name}"), True) for name in _OPERATIONS)]
 
 
-def _by_layer(described: Description, label: str, words: Words) -> Table:
+def _by_layer(described: Description, label: str, words: Translator) -> Table:
     rows = []
     for layer in described.layers:
         counts = [getattr(layer.ops, name) for name in _OPERATIONS]
@@ -105,7 +105,7 @@ def _by_layer(described: Description, label: str, words: Words) -> Table:
     )
 
 
-def _speed(each: Material, words: Words) -> list[Block]:
+def _speed(each: RunData, words: Translator) -> list[Block]:
     row, peak = each.row, each.row.get("peak_gflops_per_second")
     rate = row.get("gflops_per_second")
     if not is_finite(rate):
@@ -114,14 +114,14 @@ def _speed(each: Material, words: Words) -> list[Block]:
     if is_finite(row.get("forward_gflops_per_second")):
         facts.append((words("operations.forward_rate"), f"{words.number(row['forward_gflops_per_second'])} GFLOP/s"))
     if not is_finite(peak) or not peak:
-        return [Facts(facts), Note(words("operations.no_peak"))]
+        return [DefinitionList(facts), Note(words("operations.no_peak"))]
     facts += [
         (words("operations.peak"), f"{words.number(peak)} GFLOP/s"),
         (words("operations.share"), words.per_cent(rate / peak, 1)),
     ]
     side, kind = each.peak.get("side"), each.peak.get("dtype")
     how = words("operations.how", side=words.count(side), kind=str(kind or "?"))
-    blocks: list[Block] = [Facts(facts), Paragraph(how)]
+    blocks: list[Block] = [DefinitionList(facts), Paragraph(how)]
     times = row.get("peak_spread")
     if is_finite(times) and is_uncertain(times):
         low = words.number(peak / times)

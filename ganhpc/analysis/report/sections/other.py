@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from ganhpc.analysis.report.elements import Block, Facts, Line, Paragraph, Plot, Section
-from ganhpc.analysis.report.run_data import Material
+from ganhpc.analysis.report.elements import Block, DefinitionList, Line, Paragraph, Plot, Section
+from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections import gan
 from ganhpc.analysis.report.sections.variants import figure
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.experiment import Kind
-from ganhpc.runs.figures import WORK, Place, named_in
+from ganhpc.runs.figures import WORK, ShownIn, named_in
 
 
-def sections(each: Material, words: Words) -> list[Section]:
+def sections(each: RunData, words: Translator) -> list[Section]:
     """Plots of all figures, the grids of samples and the last evaluation; [] for a classifier or a GAN, whose sections know more."""
     if each.kind is not Kind.OTHER:
         return []
@@ -21,7 +21,7 @@ def sections(each: Material, words: Words) -> list[Section]:
     return [section for section in found if section.blocks]
 
 
-def curves(each: Material, words: Words) -> Section:
+def curves(each: RunData, words: Translator) -> Section:
     """One plot for the figures of steps whose names begin alike, one for each figure of the evaluations, and their statistics."""
     groups: dict[str, list[str]] = {}
     for name in each.training_names:
@@ -38,11 +38,11 @@ def curves(each: Material, words: Words) -> Section:
     return Section("figures", words("other.title"), blocks)
 
 
-def _marked(each: Material, name: str, words: Words) -> list[Line]:
+def _marked(each: RunData, name: str, words: Translator) -> list[Line]:
     return [Line(words.name("figure", name), points, marked=True)] if (points := each.series(name)) else []
 
 
-def _plot(key: str, title: str, lines: list[Line], words: Words) -> list[Block]:
+def _plot(key: str, title: str, lines: list[Line], words: Translator) -> list[Block]:
     if not lines:
         return []
     alt = f"{title}{words.colon}{gan.in_words(lines, words)}"
@@ -52,15 +52,15 @@ def _plot(key: str, title: str, lines: list[Line], words: Words) -> list[Block]:
 _NO_FIGURES = {"step", "epoch", "seconds", "stage"}
 
 
-def _evaluated(each: Material) -> list[str]:
+def _evaluated(each: RunData) -> list[str]:
     """The figures of the evaluations that the headline's own plot does not show."""
     names = dict.fromkeys(key for point in each.curve for key, value in point.items() if is_finite(value))
     own = WORK | _NO_FIGURES | {each.headline, *each.rate_names}
     return [name for name in names if name not in own and not name.startswith("train_")]
 
 
-def measures(each: Material, words: Words) -> Section:
+def measures(each: RunData, words: Translator) -> Section:
     """The figures of the last evaluation and of what was measured after it."""
-    names = dict.fromkeys([each.headline, *_evaluated(each), *named_in(Place.GAN_MEASURES, each.row)])
+    names = dict.fromkeys([each.headline, *_evaluated(each), *named_in(ShownIn.GAN_MEASURES, each.row)])
     facts = [(words.name("figure", n), figure(words, n, each.row.get(n))) for n in names if is_finite(each.row.get(n))]
-    return Section("measures", words("other.measures"), [Facts(facts)] if facts else [])
+    return Section("measures", words("other.measures"), [DefinitionList(facts)] if facts else [])

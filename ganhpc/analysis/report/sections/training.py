@@ -10,7 +10,7 @@ from ganhpc.analysis.report.elements import (
     Cell,
     Code,
     Column,
-    Facts,
+    DefinitionList,
     Line,
     Note,
     Paragraph,
@@ -18,16 +18,16 @@ from ganhpc.analysis.report.elements import (
     Section,
     Table,
 )
-from ganhpc.analysis.report.run_data import Material, Points
+from ganhpc.analysis.report.run_data import Points, RunData
 from ganhpc.analysis.report.sections.variants import figure
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.experiment import Kind
 from ganhpc.runs.figures import PHASES, is_share
 
 COURSE_PARAMS, COURSE_SECONDS = 256_000, 3600.0
 
 
-def progress(each: Material, words: Words) -> Section:
+def progress(each: RunData, words: Translator) -> Section:
     """The headline's figure before the first epoch and after each: plot and table; the last evaluation told apart."""
     name = each.headline
     points = each.series(name)
@@ -56,7 +56,7 @@ def progress(each: Material, words: Words) -> Section:
     return Section("progress", words("progress.title"), blocks)
 
 
-def _epochs(each: Material, name: str, words: Words) -> Table:
+def _epochs(each: RunData, name: str, words: Translator) -> Table:
     keys = [k for k in (name, "train_loss", "test_loss", *each.rate_names) if each.series(k)]
     columns = [Column(words("column.epoch"), True), *(Column(words.name("figure", k), True) for k in dict.fromkeys(keys)),
                Column(words("column.clock"), True), Column(words("column.speed"), True)]  # fmt: skip
@@ -80,7 +80,7 @@ def _epochs(each: Material, name: str, words: Words) -> Table:
     return Table(words("progress.table"), columns, rows, sortable=True, folded=True)
 
 
-def classes(each: Material, words: Words) -> Section | None:
+def classes(each: RunData, words: Translator) -> Section | None:
     """Accuracy of each class and the confusion matrix; None where the run has none."""
     shares, matrix, names = (each.evaluation.get(k) for k in ("accuracy_by_class", "confusion", "classes"))
     if not (isinstance(shares, dict) and shares):
@@ -125,7 +125,7 @@ def _matrix(matrix: Any, names: Any) -> list[list[float]]:
     return matrix if square else []
 
 
-def _mistaken(matrix: list[list[float]], names: Any, name: str, words: Words) -> str:
+def _mistaken(matrix: list[list[float]], names: Any, name: str, words: Translator) -> str:
     """The class that this one is most often taken for."""
     if not matrix or name not in names:
         return words.missing
@@ -137,7 +137,7 @@ def _mistaken(matrix: list[list[float]], names: Any, name: str, words: Words) ->
     return f"{other} ({words.per_cent(count / total, 1)})" if count and total else words.missing
 
 
-def _confusion(matrix: list[list[float]], names: list[str], words: Words) -> Table:
+def _confusion(matrix: list[list[float]], names: list[str], words: Translator) -> Table:
     columns = [Column(words("classes.corner")), *(Column(str(name), True) for name in names)]
     rows = []
     for name, row in zip(names, matrix, strict=True):
@@ -146,7 +146,7 @@ def _confusion(matrix: list[list[float]], names: list[str], words: Words) -> Tab
     return Table(words("classes.matrix"), columns, rows)
 
 
-def rates(each: Material, words: Words) -> Section | None:
+def rates(each: RunData, words: Translator) -> Section | None:
     """The learning rate along the run."""
     lines = [
         Line(words.name("figure", key), _from_the_start(points, levels), marked=len(points) < 30, levels=levels)
@@ -170,7 +170,7 @@ def rates(each: Material, words: Words) -> Section | None:
     return Section("rate", words("rate.title"), [Paragraph(text), plot])
 
 
-def _has_levels(each: Material, points: Points) -> bool:
+def _has_levels(each: RunData, points: Points) -> bool:
     """Whether a rate stays at a level, then jumps to the next: by its schedule, or, where a task changes it by itself, by its values."""
     if schedule := each.definition.get("schedule"):
         return schedule == "steps"
@@ -182,7 +182,7 @@ def _from_the_start(points: Points, levels: bool) -> Points:
     return [(0.0, points[0][1]), *points] if levels and points[0][0] > 0 else points
 
 
-def time_spent(each: Material, words: Words) -> Section:
+def time_spent(each: RunData, words: Translator) -> Section:
     """Seconds of each epoch, and by phase."""
     row = each.row
     blocks: list[Block] = []
@@ -215,7 +215,7 @@ def time_spent(each: Material, words: Words) -> Section:
     return Section("time", words("time.title"), blocks or [Note(words("time.none"))])
 
 
-def _phases(each: Material) -> dict[str, float]:
+def _phases(each: RunData) -> dict[str, float]:
     found = each.row.get("seconds_by_phase") or (each.curve[-1].get("seconds_by_phase") if each.curve else None)
     if not isinstance(found, dict):
         return {}
@@ -226,14 +226,14 @@ def _phases(each: Material) -> dict[str, float]:
     return phases
 
 
-def _per_epoch(each: Material) -> list[tuple[float, float]]:
+def _per_epoch(each: RunData) -> list[tuple[float, float]]:
     """(epoch, seconds from the evaluation before it to its own) of each whole epoch."""
     points = each.series("seconds")
     pairs = list(itertools.pairwise(points))
     return [(b[0], b[1] - a[1]) for a, b in pairs if b[0] - a[0] > 0.999 and b[1] > a[1]]
 
 
-def _phase_bars(each: Material, words: Words, most: int = 20) -> Plot | None:
+def _phase_bars(each: RunData, words: Translator, most: int = 20) -> Plot | None:
     """Seconds of each epoch by phase, from the sums that the evaluations noted."""
     noted = [(p["epoch"], p["seconds_by_phase"]) for p in each.curve if isinstance(p.get("seconds_by_phase"), dict)]
     if len(noted) < 2:
@@ -258,7 +258,7 @@ def _phase_bars(each: Material, words: Words, most: int = 20) -> Plot | None:
     )
 
 
-def budgets(each: Material, words: Words) -> Section:
+def budgets(each: RunData, words: Translator) -> Section:
     """What was allowed and what was used, and the course's bounds where the run had none of its own."""
     row = each.row
     rows = []
@@ -284,7 +284,7 @@ def budgets(each: Material, words: Words) -> Section:
     return Section("budgets", words("budget.title"), [Table(words("budget.caption"), columns, rows)])
 
 
-def environment(each: Material, words: Words) -> Section:
+def environment(each: RunData, words: Translator) -> Section:
     """Where the figures come from, and the line that makes them again."""
     row = each.row
     known = [
@@ -311,7 +311,7 @@ def environment(each: Material, words: Words) -> Section:
     facts += [(words("environment.folder"), f"{row['experiment']}/{row['run']}")]
     if row.get("weights_sha256"):
         facts.append((words("environment.weights"), str(row["weights_sha256"])[:16]))
-    blocks: list[Block] = [Facts(facts)]
+    blocks: list[Block] = [DefinitionList(facts)]
     if not each.is_done and (tail := each.log_tail()):
         blocks.append(Code(words("environment.log"), tail))
     return Section("environment", words("environment.title"), blocks)

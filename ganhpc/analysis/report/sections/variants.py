@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from ganhpc.analysis.report.elements import Block, Cell, Column, Note, Paragraph, Plot, Section, Table
-from ganhpc.analysis.report.run_data import Material
-from ganhpc.analysis.report.translation import Words, is_finite
+from ganhpc.analysis.report.run_data import RunData
+from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.analysis.results import rows as results
 from ganhpc.analysis.results.rows import Row
 from ganhpc.runs import figures
-from ganhpc.runs.figures import Place
+from ganhpc.runs.figures import ShownIn
 from ganhpc.scans.scan_record import Scan
 
 
 class Variants:
     """The groups of some runs (one a variant), and which is best."""
 
-    def __init__(self, found: Sequence[Material]) -> None:
+    def __init__(self, found: Sequence[RunData]) -> None:
         self.found = list(found)
         self.groups = results.grouped([each.row for each in found])
         done = [each for each in found if each.is_done]
@@ -38,11 +38,11 @@ class Variants:
             return None
         return (min if self.lower else max)(scored, key=lambda pair: pair[0])[1]
 
-    def members(self, group: Row) -> list[Material]:
+    def members(self, group: Row) -> list[RunData]:
         return [each for each in self.found if each.row["folder"] in group["folders"]]
 
     @property
-    def final(self) -> Material | None:
+    def final(self) -> RunData | None:
         """The run that is shown in full: the best one of the best variant; where none is finished, the furthest."""
         if self.best is None:
             return max(self.found, key=lambda each: each.row.get("epochs") or 0.0) if self.found else None
@@ -50,14 +50,14 @@ class Variants:
         return (min if self.lower else max)(done, key=lambda m: m.row[self.headline])
 
 
-def figure(words: Words, name: str, value: Any) -> str:
+def figure(words: Translator, name: str, value: Any) -> str:
     """A measure as its name asks: accuracies in per cent."""
     if name.startswith("lr") and is_finite(value):
         return words.plain(float(f"{value:.4g}"))
     return words.per_cent(value) if figures.is_share(name) else words.number(value, 4)
 
 
-def sections(variants: Variants, words: Words, scans: Sequence[Scan]) -> list[Section]:
+def sections(variants: Variants, words: Translator, scans: Sequence[Scan]) -> list[Section]:
     """The table of variants, what did not end well, and one section for each scan."""
     blocks: list[Block] = [Paragraph(words("variants.intro")), table(variants, words)]
     if lost := unfinished(variants, words):
@@ -65,12 +65,12 @@ def sections(variants: Variants, words: Words, scans: Sequence[Scan]) -> list[Se
     return [Section("variants", words("variants.title"), blocks), *(_scan_section(variants, s, words) for s in scans)]
 
 
-def table(variants: Variants, words: Words) -> Table:
+def table(variants: Variants, words: Translator) -> Table:
     """One row a variant."""
     measured = dict.fromkeys(
         name for group in variants.groups for name, value in group.items() if isinstance(value, dict)
     )
-    extra = [name for name in figures.named_in(Place.VARIANTS, measured) if name != variants.headline]
+    extra = [name for name in figures.named_in(ShownIn.VARIANTS, measured) if name != variants.headline]
     title = words.name("figure", variants.headline)
     columns = [
         Column(words("column.variant")), Column(title, True), Column("±", True, words("column.std")), Column("cv", True, words("column.cv")),
@@ -82,7 +82,7 @@ def table(variants: Variants, words: Words) -> Table:
     return Table(words("variants.caption", figure=title), columns, rows, sortable=True)
 
 
-def _row(variants: Variants, group: Row, extra: Sequence[str], words: Words) -> list[Cell]:
+def _row(variants: Variants, group: Row, extra: Sequence[str], words: Translator) -> list[Cell]:
     name, best = variants.headline, group is variants.best
     found = group[name] if variants.mean(group) is not None else {}
     label = str(group["variant"] or group["runs"][0])
@@ -115,7 +115,7 @@ def _mean(group: Row, key: str, shown: Any) -> Cell:
     return Cell(shown(mean), mean if mean is not None else -1.0)
 
 
-def unfinished(variants: Variants, words: Words) -> Table | None:
+def unfinished(variants: Variants, words: Translator) -> Table | None:
     """The runs that are not done: state, reason, how far they came, what to type."""
     rows = []
     for each in (m for m in variants.found if not m.is_done):
@@ -134,7 +134,7 @@ def unfinished(variants: Variants, words: Words) -> Table | None:
 # -- scans ------------------------------------------------------------------------------------------------------------
 
 
-def _scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
+def _scan_section(variants: Variants, scan: Scan, words: Translator) -> Section:
     """The values of the scan's options, their figures, and how they go together."""
     folders = {run.folder.resolve() for run in scan.run_folders()}
     own = Variants([m for m in variants.found if m.run.folder.resolve() in folders])
@@ -153,20 +153,22 @@ def _scan_section(variants: Variants, scan: Scan, words: Words) -> Section:
     return Section(f"scan-{scan.name}", words("scan.title", name=scan.name), blocks)
 
 
-def _values(each: Material, scan: Scan) -> list[Any]:
+def _values(each: RunData, scan: Scan) -> list[Any]:
     """What the run's definition has for each option of the scan."""
     tree = each.definition
     budget = tree.get("budget") if isinstance(tree.get("budget"), dict) else {}
     return [tree.get(f.name, (budget or {}).get(f.name)) for f in scan.fields]
 
 
-def _shown(words: Words, value: Any) -> str:
+def _shown(words: Translator, value: Any) -> str:
     if isinstance(value, list):
         return ",".join(map(str, value)) or words.missing
     return words.plain(value) if is_finite(value) else str(words.missing if value is None else value)
 
 
-def _scan_table(own: Variants, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Words) -> Table:
+def _scan_table(
+    own: Variants, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Translator
+) -> Table:
     title = words.name("figure", own.headline)
     columns = [*(Column(name) for name in names), Column(title, True), Column("±", True, words("column.std")),
                Column("cv", True, words("column.cv")), Column("n", True, words("column.n"))]  # fmt: skip
@@ -187,7 +189,7 @@ def _ordered(values: Sequence[Any]) -> list[Any]:
 
 
 def _heat_map(
-    own: Variants, scan: Scan, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Words
+    own: Variants, scan: Scan, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Translator
 ) -> Table:
     """The mean for each pair of values of a scan of two options, shaded by it."""
     down, across = (_ordered([values[k] for values, _ in points]) for k in (0, 1))
@@ -220,7 +222,7 @@ def _heat_map(
 
 
 def parallel(
-    own: Variants, scan: Scan, scored: Sequence[tuple[list[Any], float]], names: Sequence[str], words: Words
+    own: Variants, scan: Scan, scored: Sequence[tuple[list[Any], float]], names: Sequence[str], words: Translator
 ) -> Plot:
     """One line a variant through its values to its figure; the best drawn boldly."""
     axes, heights = [], []

@@ -18,11 +18,11 @@ from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
-    Found,
+    Availability,
     Job,
     JobRequest,
     JobState,
-    Prepared,
+    PreparedJob,
     Refused,
     Scheduler,
     Stated,
@@ -45,11 +45,13 @@ class Pbs(Scheduler):
     able = Capabilities("pbs", begin=True)
     lacks = {"qos": "PBS has no qualities of service: type --queue"}
 
-    def find(self) -> Found:
+    def find(self) -> Availability:
         if not shutil.which(self.command):
-            return Found(False, "qsub is not on the PATH")
+            return Availability(False, "qsub is not on the PATH")
         up = ask(self.ping(), 10).code == 0
-        return Found(up, f"qsub is here and PBS's server {'answers' if up else 'does not answer'}", installed=True)
+        return Availability(
+            up, f"qsub is here and PBS's server {'answers' if up else 'does not answer'}", installed=True
+        )
 
     def ping(self) -> list[str]:
         return ["qstat", "-B"]
@@ -57,7 +59,7 @@ class Pbs(Scheduler):
     def cluster(self) -> str:
         return os.environ.get("PBS_SERVER", "")
 
-    def prepare(self, request: JobRequest) -> Prepared:
+    def prepare(self, request: JobRequest) -> PreparedJob:
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "pbs.sh",
@@ -67,7 +69,7 @@ class Pbs(Scheduler):
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
-        return Prepared(request, script, ("qsub", *self._options(request), str(path)), path)
+        return PreparedJob(request, script, ("qsub", *self._options(request), str(path)), path)
 
     def _options(self, request: JobRequest) -> Iterator[str]:
         gpus = f":ngpus={request.gpus_per_node}" if request.gpus_per_node else ""
@@ -82,13 +84,13 @@ class Pbs(Scheduler):
             if value:
                 yield from (flag, value)
 
-    def submit(self, prepared: Prepared) -> str:
+    def submit(self, prepared: PreparedJob) -> str:
         answer = ask(list(prepared.argv), SECONDS)
         if answer.code != 0:
             raise Refused(answer.last_words or "no answer", answer.code, unsure=answer.code is None)
         return answer.out.strip()
 
-    def by_hand(self, prepared: Prepared, behind: ScriptText | None = None) -> ScriptText:
+    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
         if behind is None:
             return prepared.command
         first, *rest = prepared.argv
