@@ -46,6 +46,7 @@ def test_the_same_command_finds_the_finished_run(runs: Path, tmp_path: Path) -> 
     assert "already done" in typed(*words.split(), "--runs", runs, cwd=tmp_path)
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 def test_a_scan_and_reports_are_read(runs: Path, tmp_path: Path) -> None:
     typed("report", "lr", "--runs", runs, "--format", "md", "--out", tmp_path / "scan.md", cwd=tmp_path)
     assert "0.002" in (tmp_path / "scan.md").read_text()
@@ -53,6 +54,7 @@ def test_a_scan_and_reports_are_read(runs: Path, tmp_path: Path) -> None:
     assert "wgan-gp" in (tmp_path / "gan.html").read_text()
 
 
+@pytest.mark.slow  # 4 s of processor time: processes of its own
 def test_a_generator_still_draws(runs: Path, tmp_path: Path) -> None:
     typed("sample", runs / "wgan-gp" / LINES, "--rows", 2, "--columns", 2, "--out", tmp_path / "s.png", cwd=tmp_path)
     assert (tmp_path / "s.png").read_bytes().startswith(b"\x89PNG")

@@ -84,6 +84,7 @@ def get(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_the_real_tensorboard_has_a_line_a_run_and_ends_with_ctrl_c(runs: Path) -> None:
     taken = socket.socket()
     taken.bind(("127.0.0.1", 0))

@@ -36,6 +36,7 @@ def see(launch: Launch, *words: str) -> list[dict[str, Any]]:
     return list(json.loads(done.stdout)["runs"])
 
 
+@pytest.mark.slow  # 8 s of processor time: processes of its own
 def test_from_submission_to_cancelling_and_resuming(launch: Launch, fake: FakeOar) -> None:
     tree = submit(launch, "--time", "2h")
     assert tree["sent"] == ["1", "2"]
@@ -67,6 +68,7 @@ def test_from_submission_to_cancelling_and_resuming(launch: Launch, fake: FakeOa
     assert launch("cancel").returncode == 2
 
 
+@pytest.mark.slow  # 7 s of processor time: processes of its own
 def test_a_job_trains_to_its_end_and_the_run_is_done(launch: Launch, fake: FakeOar) -> None:
     tree = submit(launch, "--epochs", "1")
     fake.advance(5)
@@ -81,6 +83,7 @@ def test_a_job_trains_to_its_end_and_the_run_is_done(launch: Launch, fake: FakeO
     assert "is done already" in again["said"][0]
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_scheduler_that_is_away_is_named(launch: Launch, fake: FakeOar) -> None:
     submit(launch, "--time", "30m")
     fake.trouble("oarstat", "no connection")
@@ -110,6 +113,7 @@ def test_where_it_runs_and_why_is_said(launch: Launch, tmp_path: Path) -> None:
     assert "oarsub is not on the PATH; sbatch is not on the PATH" in done.stderr
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_segments_are_for_epochs_only_and_now_only_for_planning(launch: Launch) -> None:
     done = launch(*SMALL, "--time", "1h", "--segments", "2", "--on", "oar", "--dry-run")
     assert "--segments is for runs bounded by --epochs alone" in done.stderr
@@ -142,6 +146,7 @@ def test_a_run_is_checked_against_the_policy(launch: Launch, tmp_path: Path) -> 
     assert "may be submitted now, as one job of 30m" in done.stdout
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_resuming_on_this_machine(launch: Launch, tmp_path: Path) -> None:
     run = wanted(tmp_path, time=None, epochs=1, train_images=200, device="cpu").run
     done = launch("resume", run.name, "--on", "local", OMP_NUM_THREADS="1")

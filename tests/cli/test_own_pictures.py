@@ -55,6 +55,7 @@ def folders(tmp_path: Path) -> list[Path]:
     return sorted((tmp_path / "runs/dcgan").iterdir())
 
 
+@pytest.mark.slow  # 9 s of processor time: processes of its own
 def test_the_same_words_elsewhere_are_another_run_and_changed_pictures_are_refused(typed, tmp_path):
     for name, first in (("x", 0), ("y", 100)):
         faces(tmp_path / name / os.fsdecode(b"fac\xe9s"), first, 12)
@@ -83,6 +84,7 @@ def test_the_same_words_elsewhere_are_another_run_and_changed_pictures_are_refus
         assert "Traceback" not in said
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 @pytest.mark.parametrize("more", [[], ["--seeds", "2"], ["--scan", "flip=random"], ["--dry-run"]])
 def test_pictures_that_are_not_there_leave_no_run_behind(typed, tmp_path, more):
     (tmp_path / "notes").mkdir()
@@ -99,6 +101,7 @@ def test_pictures_that_are_not_there_leave_no_run_behind(typed, tmp_path, more):
         assert not [path for path in (tmp_path / "runs").glob("dcgan/*") if path.is_dir()], (word, more)
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 def test_describe_names_a_folder_of_any_bytes(typed, tmp_path):
     word = os.fsdecode(b"./caf\xe9")
     (tmp_path / word).mkdir()
@@ -121,6 +124,7 @@ def begun(tmp_path: Path, word: str, where: Path) -> Path:
     return Path(done.stdout.strip())
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 @pytest.mark.parametrize("change", [add_one, shutil.rmtree])
 def test_a_job_refuses_pictures_that_changed_after_it_was_submitted(tmp_path, change):
     folder = faces(tmp_path / "few")
@@ -139,6 +143,7 @@ def test_a_job_refuses_pictures_that_changed_after_it_was_submitted(tmp_path, ch
     assert not (run / "result.json").exists()
 
 
+@pytest.mark.slow  # 7 s of processor time: processes of its own
 def test_moved_pictures_are_trained_on_where_they_are_now(typed, tmp_path):
     faces(tmp_path / "few", n=12)
     run = begun(tmp_path, "few", tmp_path)

@@ -45,6 +45,7 @@ def test_a_job_runs_when_told_and_keeps_its_files_and_exit_code(fake: FakeOar) -
     assert (fake.folder / f"OAR.one.{job}.stdout").read_text() == f"{job} 3600 oar1\n"
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_job_that_nobody_ends_is_warned_again_and_again_and_killed_at_its_walltime(fake: FakeOar) -> None:
     job = submit(fake, *CORE, "--checkpoint", "120", "train")
     fake.advance(3600 - 130)
@@ -58,6 +59,7 @@ def test_a_job_that_nobody_ends_is_warned_again_and_again_and_killed_at_its_wall
     assert facts(fake, job)["stopTime"] - facts(fake, job)["startTime"] <= 3620
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_late_reservation_keeps_its_end(tmp_path: Path) -> None:
     fake = FakeOar(tmp_path, now=NOW, late=45)
     job = submit(fake, *CORE, "-r", "2026-11-23 19:01:00", "train")
@@ -76,6 +78,7 @@ def test_a_reservation_slept_through_is_in_error(tmp_path: Path) -> None:
     assert facts(fake, job)["message"] == "Reservation expired and couldn't be started."
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_jobs_wait_for_resources_and_leave_a_reservation_its_minute(fake: FakeOar) -> None:
     submit(fake, "-l", "nodes=2,walltime=1:00:00", "-r", "2026-11-23 18:31:05", "night")
     fits = submit(fake, "-l", "nodes=2,walltime=1:00:00", "a")
@@ -107,6 +110,7 @@ def test_exit_99_of_an_idempotent_job_submits_it_again(
         assert facts(fake, job + 1)["resubmit_job_id"] == job
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_deadline_and_postpone(fake: FakeOar) -> None:
     short = submit(fake, *CORE, "-t", "deadline=2026-11-23 18:31:00", "train")
     postponed = submit(fake, *CORE, "-t", "postpone=2026-11-23 19:01:00", "train")
@@ -127,6 +131,7 @@ def test_oar_3_has_other_keys_and_neither_postpone_nor_deadline(tmp_path: Path) 
     assert (done.returncode, "unknown job type" in done.stderr) == (254, True)
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_root_is_refused_and_trouble_is_played(tmp_path: Path) -> None:
     assert FakeOar(tmp_path, user="root").run(["oarsub", *CORE, "train"]).returncode == 254
     fake = FakeOar(tmp_path, now=NOW)

@@ -33,6 +33,7 @@ def test_a_lacking_command_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "needs root" in str(machine.why_not(["sh"]))
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_cluster_tests_are_skipped_without_the_switch() -> None:
     root = Path(__file__).parents[2]
     command = [
@@ -52,6 +53,7 @@ def test_cluster_tests_are_skipped_without_the_switch() -> None:
     assert "GANHPC_CLUSTERS=1 python -m pytest -m cluster" in done.stdout
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 @pytest.mark.parametrize(("failures", "outcome"), [(1, "1 passed, 1 rerun"), (2, "1 failed, 1 rerun")])
 def test_a_failed_cluster_test_is_run_once_more_and_no_other_is(tmp_path: Path, failures: int, outcome: str) -> None:
     (tmp_path / "conftest.py").write_text("from tests.clusters.conftest import pytest_collection_modifyitems\n")

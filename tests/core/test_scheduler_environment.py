@@ -257,6 +257,7 @@ def test_a_nights_script_by_hand_is_as_clean() -> None:
     assert {"SLURM_CONF", "MINE"} <= names and not names & {"SBATCH_TIMELIMIT", "SLURM_JOB_ID", "OAR_JOB_ID"}
 
 
+@pytest.mark.slow  # 13 s of processor time: processes of its own
 def test_a_training_typed_inside_a_job_saves_before_the_jobs_end(launch: Launch, tmp_path: Path) -> None:
     """A Slurm job of half a minute, in which a training of an hour is typed."""
     (tmp_path / "bin").mkdir()

@@ -53,6 +53,7 @@ def quiet_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train.Process, "_hear_signals", lambda _: None)
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @pytest.mark.usefixtures("quiet_signals")
 @pytest.mark.parametrize("name", PASSING)
 def test_a_fault_that_passes_leaves_the_run_to_be_gone_on_with(
@@ -74,6 +75,7 @@ def test_a_fault_that_passes_leaves_the_run_to_be_gone_on_with(
     assert (code, status["state"]) == (0, State.DONE)
 
 
+@pytest.mark.slow  # 3 s of processor time: it computes
 @pytest.mark.usefixtures("quiet_signals")
 def test_faults_that_get_nowhere_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GANHPC_LAUNCH", "one")

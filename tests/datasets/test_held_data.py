@@ -296,6 +296,7 @@ def test_the_launcher_s_side_imports_neither_torch_nor_numpy_nor_pillow(here):
     assert done.stdout == "set() 10\n", done.stderr
 
 
+@pytest.mark.slow  # 3 s of processor time: it computes
 def test_many_pictures_are_known_again_quickly(here):
     folder = here / "many"
     folder.mkdir()

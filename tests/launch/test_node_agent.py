@@ -144,6 +144,7 @@ def test_torchruns_one_code_for_everything_is_seen_through(run: Run) -> None:
     assert part._wait([child]) == 75, "whatever the clocks of the nodes show"
 
 
+@pytest.mark.slow  # 6 s of processor time: processes of its own
 def test_signals_repeat_harmlessly_and_the_segment_saves(run: Run) -> None:
     """USR2 again and again at a job whose end nobody knows: it stops once, with a checkpoint, and ends well."""
     command = [sys.executable, "-m", "ganhpc.node", str(run.folder), "--walltime=600", "--last"]

@@ -141,6 +141,7 @@ def test_the_node_side_binds_its_own_trainer_even_where_the_file_cannot_be_writt
     assert Watched(run.deadline_json, env).now() == Bound(part.hard_end, False)
 
 
+@pytest.mark.slow  # 7 s of processor time: processes of its own
 @pytest.mark.parametrize(
     "left",
     [
@@ -201,6 +202,7 @@ def test_what_is_no_file_stops_nobody(run: Run, make: Any) -> None:
         assert run.stop_reason(ME) is None
 
 
+@pytest.mark.slow  # 6 s of processor time: processes of its own
 def test_a_request_to_the_owner_stops_a_trainer_that_has_yet_to_start(run: Run) -> None:
     run.ask_to_stop("before it began", "the test")
     stopped = train(run, GANHPC_OWNER="the test")

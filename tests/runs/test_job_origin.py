@@ -42,6 +42,7 @@ def at(cluster: str) -> Scheduler:
     return scheduler
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 @pytest.mark.usefixtures("fake")
 def test_a_job_is_recorded_with_its_place_and_person(tmp_path: Path) -> None:
     w = wanted(tmp_path, time=600.0)
@@ -51,6 +52,7 @@ def test_a_job_is_recorded_with_its_place_and_person(tmp_path: Path) -> None:
     assert entry["user"] == job_origin.user_of(os.getuid())
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 @pytest.mark.parametrize(
     "values",
     [{"cluster": "lyon.example"}, {"uid": os.getuid() + 1, "user": "alice"}, {"tag": "beef-1-00", "cluster": "x"}],
@@ -83,6 +85,7 @@ def test_jobs_of_another_place_or_person_are_left_alone_by_all(
     assert submit.survey([w], scheduler.queue(), scheduler.origin)[0], "written off: it may be submitted here"
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_an_old_record_is_of_this_place_where_the_tag_matches(fake: FakeOar, tmp_path: Path) -> None:
     run = submitted(tmp_path)
     assert look(run).jobs[0].asked
@@ -99,6 +102,7 @@ def test_an_old_record_is_of_this_place_where_the_tag_matches(fake: FakeOar, tmp
     assert "forgotten" not in submission_record.read(other)["jobs"][0]
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_job_that_its_place_has_forgotten_is_not_ended(tmp_path: Path, fake: FakeOar) -> None:
     run = submitted(tmp_path)
     look(run)
@@ -111,6 +115,7 @@ def test_a_job_that_its_place_has_forgotten_is_not_ended(tmp_path: Path, fake: F
     assert fake.job(1)["state"] == "Waiting"
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_job_once_written_off_as_unknown_is_asked_for_again(tmp_path: Path, fake: FakeOar) -> None:
     run = submitted(tmp_path)
     with submission_record.updated(run) as tree:

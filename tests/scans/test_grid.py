@@ -94,6 +94,7 @@ rates = st.lists(st.floats(1e-12, 10, exclude_min=True), min_size=1, max_size=4,
 layers = st.lists(st.lists(st.integers(1, 4096), min_size=1, max_size=4), min_size=1, max_size=3, unique_by=tuple)
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @settings(deadline=None)
 @given(rates, rates, layers, st.booleans())
 def test_names_tell_all_runs_apart(first: list[float], second: list[float], widths: list[list[int]], gan: bool) -> None:

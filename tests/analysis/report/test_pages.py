@@ -69,6 +69,7 @@ def show(browser: Any, path: Path, width: int = 1200, scheme: str = "light") -> 
     browser.get(path.as_uri())
 
 
+@pytest.mark.slow  # 3 s of processor time: it computes
 def test_nothing_goes_wrong_and_nothing_leaves_the_file(browser: Any, page: tuple[str, Path]) -> None:
     browser.get_log("browser"), browser.get_log("performance")
     show(browser, page[1])
@@ -132,6 +133,7 @@ def test_tables_sort_and_sections_fold(browser: Any, page: tuple[str, Path]) -> 
     assert browser.execute_script(folded)
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_gallery_finds(browser: Any, scanned: Path, tmp_path: Path) -> None:
     path = tmp_path / "g.html"
     path.write_text(gallery_page.page(scanned, path, Translator("en"), lambda _: None)[0])

@@ -92,6 +92,7 @@ def test_a_gan_report_shows_log_grids_and_convergence(gan: Run, lang: str) -> No
     assert "classes" not in ids
 
 
+@pytest.mark.slow  # 4 s of processor time: processes of its own
 def test_variants_are_grouped_over_seeds_and_the_best_is_marked(scanned: Path) -> None:
     doc = account("cifar", runs=scanned)
     variants, lost = tables(doc, "variants")
@@ -103,6 +104,7 @@ def test_variants_are_grouped_over_seeds_and_the_best_is_marked(scanned: Path) -
     assert "crashed" in [cell.text for cell in lost.rows[0]]
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 @pytest.mark.parametrize("name", ["rates", "cifar/rates", "file"])
 def test_a_scan_has_a_map_and_parallel_coordinates(scanned: Path, name: str) -> None:
     word = str(scanned / "cifar" / "rates.scan.json") if name == "file" else name
@@ -118,6 +120,7 @@ def test_a_scan_has_a_map_and_parallel_coordinates(scanned: Path, name: str) -> 
     assert 'id="parallel-rates' in page or "parallel-rates-" in page
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_what_users_typed_is_escaped_everywhere(scanned: Path, tmp_path: Path) -> None:
     doc = account("cifar", runs=scanned)
     page = render_html.render(doc)
@@ -131,6 +134,7 @@ def test_what_users_typed_is_escaped_everywhere(scanned: Path, tmp_path: Path) -
     )
 
 
+@pytest.mark.slow  # 6 s of processor time: processes of its own
 def test_a_damaged_run_is_reported_with_what_can_be_read(cifar: Run, tmp_path: Path) -> None:
     copy = tmp_path / "runs" / "cifar" / cifar.name
     shutil.copytree(cifar.folder, copy)
@@ -145,6 +149,7 @@ def test_a_damaged_run_is_reported_with_what_can_be_read(cifar: Run, tmp_path: P
     assert len(epochs.rows) == 3
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_an_unfinished_run_is_reported_as_such(scanned: Path) -> None:
     crashed = next(p.parent for p in scanned.glob("cifar/*/log.txt"))
     doc = account(str(crashed), runs=scanned)
@@ -153,6 +158,7 @@ def test_an_unfinished_run_is_reported_as_such(scanned: Path) -> None:
     assert "<b>the end</b>\\e[31m" in page
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_a_pdf_has_the_same_content(cifar: Run, tmp_path: Path) -> None:
     doc = account(str(cifar.folder), runs=cifar.folder.parents[1], lang="fr")
     render_pdf.write(doc, tmp_path / "r.pdf")
@@ -165,6 +171,7 @@ def test_a_pdf_has_the_same_content(cifar: Run, tmp_path: Path) -> None:
     assert "6×28×28" in done.stdout
 
 
+@pytest.mark.slow  # 6 s of processor time: processes of its own
 def test_the_command_writes_the_file_and_refuses_what_makes_no_sense(
     launch: Launch, scanned: Path, tmp_path: Path
 ) -> None:
@@ -190,6 +197,7 @@ def test_a_gallery_of_none_some_and_damaged_runs(launch: Launch, scanned: Path, 
     assert 'href="copy/cifar/' in page
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_run_that_was_moved_keeps_its_title(launch: Launch, cifar: Run, tmp_path: Path) -> None:
     moved = tmp_path / "elsewhere" / "renamed"
     shutil.copytree(cifar.folder, moved)

@@ -39,6 +39,7 @@ def bash(tmp_path):
     os.waitpid(pid, 0)
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
 def test_tab_in_an_interactive_bash(bash):
     bash(f'eval "$({LAUNCH} completion bash)"; echo ready-$((40 + 2))\n', until="ready-42")

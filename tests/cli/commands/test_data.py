@@ -181,6 +181,7 @@ def test_the_list_agrees_with_what_the_loaders_give():
     assert known["celeba"].what == (celeba.__doc__ or "").partition("\n")[0]
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
     from tests.train.data.test_image_folder import encoded, make, picture
 

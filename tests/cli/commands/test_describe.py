@@ -26,6 +26,7 @@ def typed(*words: str):
     return CliRunner().invoke(command, words, env={"COLUMNS": "80"}, catch_exceptions=False)
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_the_tutorials_network_has_the_courses_figures(launch, tmp_path):
     done = launch("describe", "cifar", "--preset", "tutorial", "--json", GANHPC_DATA=str(tmp_path / "empty"))
     assert done.returncode == 0, done.stderr
@@ -47,6 +48,7 @@ def test_the_table_at_80_columns():
         assert words in done.stdout
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_the_default_network_keeps_the_strictest_budget():
     found = json.loads(typed("cifar", "--json").stdout)
     assert 200_000 < found["params"] < 250_000

@@ -155,6 +155,7 @@ def soon(hours: float) -> str:
     return f"{dt.datetime.now().astimezone() + dt.timedelta(hours=hours):%Y-%m-%dT%H:%M:%S%z}"
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: FakeOar, tmp_path: Path) -> None:
     words = ("night", "cifar", "cifar:course", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml")
     done = launch(*words, "--from", soon(0.1), "--until", soon(8), "--yes", "--json")
@@ -169,6 +170,7 @@ def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: Fake
     assert (again.returncode, again.stdout) == (0, "")
 
 
+@pytest.mark.slow  # 4 s of processor time: processes of its own
 def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_jobs(
     launch: Launch, fake: FakeOar, tmp_path: Path
 ) -> None:
@@ -192,6 +194,7 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert not submission_record.open_jobs(submission_record.read(run)), "it is known whose jobs were cancelled"
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 @pytest.mark.usefixtures("fake")
 def test_on_this_machine_a_night_is_a_queue(launch: Launch, tmp_path: Path) -> None:
     words = ("night", "cifar:course", "--epochs", "1", "--seeds", "2", *SMALL, "--device", "cpu", "--on", "local")

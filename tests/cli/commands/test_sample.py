@@ -39,6 +39,7 @@ def draw(run: object, out: Path, **values: object) -> Image.Image:
     return Image.open(out)
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_a_copied_folder_gives_the_pictures_of_the_training(done: Run, tmp_path: Path, launch: Launch) -> None:
     copy = tmp_path / "elsewhere" / "copy"
     copy.mkdir(parents=True)

@@ -62,6 +62,7 @@ def test_a_scan_is_completed_and_added_to(launch: Launch, tmp_path: Path) -> Non
     assert [group["n"] for group in groups] == [2] * 6
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_dry_run_says_all_and_writes_nothing(launch: Launch, tmp_path: Path) -> None:
     words = (*SMALL, "--time", "1h", "--scan", "lr=1e-3:1e-1:log5", "--scan", "crop=0,1,2,4", "--dry-run")
     done = launch(*words, "--now", "2026-11-26T17:00", "--policy", "student")
@@ -168,6 +169,7 @@ def test_a_scan_that_is_stopped_then_killed_goes_on_by_the_same_line(launch: Lau
     assert [(run.result() or {})["segments"] for run in (first, second)] == [2, 2]
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_named_scan_is_laid_into_a_night(launch: Launch, tmp_path: Path) -> None:
     words = (
         "night",
@@ -193,6 +195,7 @@ def test_a_named_scan_is_laid_into_a_night(launch: Launch, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # 4 s of processor time: processes of its own
 def test_a_night_of_a_scan_is_recorded_and_submitted(
     launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_a_damaged_run_says_so_and_a_foreign_folder_is_a_sentence(tmp_path: Path
         screen(Run(tmp_path))
 
 
+@pytest.mark.slow  # 11 s of processor time: processes of its own
 def test_what_must_fail_again_is_not_proposed_again(launch: Launch, tmp_path: Path) -> None:
     words = (
         "cifar",

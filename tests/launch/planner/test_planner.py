@@ -433,6 +433,7 @@ def latest_end(job: ExistingJob, case: Case) -> float:
     return max(job.start, case.now).timestamp() + (case.policy.max_job or float("inf"))
 
 
+@pytest.mark.slow  # 2 s of processor time: it computes
 @settings(max_examples=400, deadline=None)
 @given(cases())
 def test_every_rule_holds_at_any_instant(case: Case) -> None:
@@ -461,6 +462,7 @@ def test_every_rule_holds_at_any_instant(case: Case) -> None:
     assert sum(slot.kind == "reservation" for slot in made.slots) <= policy.max_reservations
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_every_slot_passes_the_check(case: Case) -> None:
@@ -480,6 +482,7 @@ def _cores(case: Case, made: Plan) -> list[int | None]:
     return [cores[slot.run] for slot in made.slots]
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @settings(max_examples=100, deadline=None)
 @given(cases())
 def test_no_free_second_is_wasted(case: Case) -> None:

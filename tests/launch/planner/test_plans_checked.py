@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -214,6 +215,7 @@ def _alone(case: Case, made: Submission, k: int) -> Iterator[str]:
             yield "a job that may still run when a reservation begins"
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @settings(max_examples=150, deadline=None)
 @given(cases())
 def test_no_submission_breaks_a_rule_however_late_the_scheduler_is(case: Case) -> None:

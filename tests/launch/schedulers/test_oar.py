@@ -55,6 +55,7 @@ def send(scheduler: Oar, asked: JobRequest) -> str:
     return scheduler.submit(prepared)
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_job_is_submitted_seen_and_cancelled(fake: FakeOar, tmp_path: Path) -> None:
     scheduler = Oar(Settings())
     assert scheduler.find().here
@@ -92,6 +93,7 @@ def test_terminated_only_means_over(fake: FakeOar, tmp_path: Path, code: int, st
     assert (job.native, job.state, job.exit_code) == ("Terminated", state, code)
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_the_end_of_the_walltime_and_a_missed_deadline_are_out_of_time(fake: FakeOar, tmp_path: Path) -> None:
     scheduler = Oar(Settings())
     killed = send(scheduler, request(tmp_path))
@@ -152,6 +154,7 @@ def test_a_malformed_request_has_a_job_number_and_is_refused_all_the_same(tmp_pa
     assert refused.value.code == 8
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
     scheduler = Oar(Settings())
     first = send(scheduler, request(tmp_path))
@@ -227,6 +230,7 @@ def test_noise_around_the_json_is_passed_over(fake: FakeOar, tmp_path: Path) -> 
     assert [job.id for job in scheduler.queue()] == [id]
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_server_that_is_down_is_a_sentence(fake: FakeOar, tmp_path: Path) -> None:
     fake.trouble("oarstat", "could not connect")
     fake.trouble("oarsub", "could not connect")
@@ -281,6 +285,7 @@ def test_every_shape_of_oarstats_json(text: str, ids: list[str]) -> None:
     assert [job_of(tree).id for tree in trees(text)] == ids
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @given(
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.text(),

@@ -117,6 +117,7 @@ def test_what_nobody_decides_is_taken_and_split() -> None:
     )
 
 
+@pytest.mark.slow  # 17 s of processor time: processes of its own
 @settings(deadline=None, max_examples=300)
 @given(st.data())
 def test_no_form_of_a_decided_option_reaches_a_command(data: st.DataObject) -> None:

@@ -144,6 +144,7 @@ def test_a_job_runs_the_node_with_the_run_as_it_is_named(
     assert not list(tmp_path.rglob("evil"))
 
 
+@pytest.mark.slow  # 7 s of processor time: processes of its own
 @settings(deadline=None, max_examples=60)
 @given(title=names, reason=names)
 @example(title="x\n#SBATCH --time=9:00:00\nrm -rf x", reason="\nrm -rf /")

@@ -69,6 +69,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_commands_know_the_new_scheduler(machine: Machine) -> None:
     shown = machine.launch(
         *SMALL, "--on", "pbs", "--queue", "gpu", "--policy", "none", "--dry-run", "--runs", str(machine.runs)

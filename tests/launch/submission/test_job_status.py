@@ -48,6 +48,7 @@ def look(run: Run) -> RunView:
     return view
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_waiting_running_and_the_walltimes_end(fake: FakeOar, tmp_path: Path) -> None:
     run = submitted(tmp_path)
     view = look(run)

@@ -121,6 +121,7 @@ def test_nothing_is_laxer_than_no_rule_and_every_field_is_a_rule_or_known_not_to
     assert {"name", "title", "min_slot"} < {field.name for field in dataclasses.fields(Policy)}
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_run_planned_here_without_rules_resumes_under_the_students_on_oar(tmp_path: Path, launch: Launch) -> None:
     run = recorded(tmp_path, "local", "none", epochs=None, time=3 * 3600.0)
     words = ("resume", str(run.folder), "--on", "oar", "--dry-run", "--json", "--now", "2026-11-24T07:50")

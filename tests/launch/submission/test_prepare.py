@@ -163,6 +163,7 @@ def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
     assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_nothing_is_planned_into_the_gap_before_a_job_that_may_start_earlier(tmp_path: Path) -> None:
     """OAR and Slurm say when a waiting job is likely to start. Where a job before it ends early, it starts earlier than that: into what was
     planned before it."""
@@ -206,6 +207,7 @@ def send(w: Wanted, scheduler: Scheduler, policy: Policy = PLAIN) -> list[str]:
         return [job.id for job in sending.send(made, todo, policy.name)]
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_sending_twice_submits_once(fake: FakeOar, tmp_path: Path) -> None:
     w, scheduler = wanted(tmp_path, time=3.0 * HOUR), Oar(Settings())
     first = send(w, scheduler)
@@ -218,6 +220,7 @@ def test_sending_twice_submits_once(fake: FakeOar, tmp_path: Path) -> None:
     assert fake.job(1)["name"] == f"ganhpc:{entries[0]['tag']}"
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 @pytest.mark.usefixtures("fake")
 def test_jobs_of_one_launch_and_of_the_next_wait_for_one_another(tmp_path: Path) -> None:
     scheduler = Oar(Settings())
@@ -231,6 +234,7 @@ def test_jobs_of_one_launch_and_of_the_next_wait_for_one_another(tmp_path: Path)
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> None:
     fake.run(["oarsub", "-l", "/nodes=1,walltime=0:30:00", "sleep 1000"])
     fake.advance(5)
@@ -239,6 +243,7 @@ def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> No
     assert next(job for job in scheduler.queue() if job.id == id).after == ("1",)
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_end(
     fake: FakeOar, tmp_path: Path
 ) -> None:
@@ -258,6 +263,7 @@ def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_
     assert [job["kind"] for job in submission_record.read(w.run)["jobs"]] == [slot.kind for slot in made.plan.slots]
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_refusal_keeps_what_was_sent_and_the_same_command_goes_on(fake: FakeOar, tmp_path: Path) -> None:
     scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     made = submit.prepare([w], scheduler, PLAIN, NOW)
@@ -284,6 +290,7 @@ def fail_after(scheduler: Oar, good: int, fake: FakeOar) -> None:
     scheduler.submit = failing  # type: ignore[method-assign]
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_refused_first_job_leaves_a_run_that_says_so(fake: FakeOar, tmp_path: Path) -> None:
     w = wanted(tmp_path, time=1.0 * HOUR)
     fake.trouble("oarsub", "maintenance")
@@ -316,6 +323,7 @@ t.send(w, scheduler)
 """
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_a_launcher_that_is_killed_never_submits_twice(fake: FakeOar, tmp_path: Path, where: str) -> None:
     """Killed between the written intent and the submission, or between the submission and the note of its id."""
@@ -336,6 +344,7 @@ def test_a_launcher_that_is_killed_never_submits_twice(fake: FakeOar, tmp_path: 
     assert sorted(entry["segment"] for entry in entries) == list(range(1, len(entries) + 1))
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 @pytest.mark.parametrize("seeds", [(1, 2), (1, 1, 1)])
 def test_launchers_at_the_same_instant_submit_one_after_the_other(
     fake: FakeOar, tmp_path: Path, seeds: tuple[int, ...]
@@ -352,6 +361,7 @@ def test_launchers_at_the_same_instant_submit_one_after_the_other(
     assert [job.after for job in others] == [(first.id,)] * (len(set(seeds)) - 1), "one job a run, behind one another"
 
 
+@pytest.mark.slow  # 20 s of processor time: it computes
 def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(time, "sleep", lambda _: None)
@@ -363,6 +373,7 @@ def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: p
         pass
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 @pytest.mark.usefixtures("fake")
 def test_a_full_home_is_a_sentence_and_nothing_is_submitted(tmp_path: Path) -> None:
     w, scheduler = wanted(tmp_path, time=2.0 * HOUR), Oar(Settings())
@@ -416,6 +427,7 @@ def test_experiments_are_only_definitions_here(tmp_path: Path) -> None:
 # -- short walltimes ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 @pytest.mark.parametrize("least", [1, 60, 120, 149, 150, 300])
 @pytest.mark.parametrize("name", ["oar", "slurm", "local"])
 def test_no_walltime_passes_its_deadline_even_where_the_scheduler_is_late(
@@ -502,6 +514,7 @@ def test_what_a_job_waits_for(
     assert sending._after(request, []) == behind
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_chain_of_several_jobs_at_a_time_is_sent_one_behind_the_other(fake: FakeOar, tmp_path: Path) -> None:
     assert fake
     two = dataclasses.replace(PLAIN, max_jobs=2)

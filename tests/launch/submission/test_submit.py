@@ -120,7 +120,7 @@ def test_jobs_are_sent_in_order_and_written_down_with_ids_commands_and_place(tmp
     script = fake.taken[0].script_path
     assert script.read_text() == "walltime 3600\n" and script.stat().st_mode & 0o777 == 0o755
     kept = {each.id: each for each in recent_jobs._read(state_folder() / "submitted-slurm.jsonl")}
-    assert kept["13"] == recent_jobs.Submitted("13", NOW.timestamp() + 3 * HOUR, HOUR)
+    assert kept["13"] == recent_jobs.Submitted("13", NOW.timestamp() + 3 * HOUR, HOUR, "alpha", "tag-other-10800")
 
 
 def test_jobs_are_written_down_before_the_first_is_sent(tmp_path: Path) -> None:

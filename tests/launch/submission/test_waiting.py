@@ -148,6 +148,7 @@ def test_a_job_that_saved_when_oar_asked_was_preempted_where_it_was_for_another(
     assert Oar(Settings())._judged(Job("3", JobState.ENDED, exit_code=code)).state is end
 
 
+@pytest.mark.slow  # a second of processor time: processes of its own
 def test_after_a_job_that_failed_its_log_is_next(fake: FakeOar, tmp_path: Path) -> None:
     failed = submitted(tmp_path)
     fake.advance(5)
@@ -186,6 +187,7 @@ def test_a_job_is_sent_again_by_the_cause(run: object, cause: str, passed_on: bo
 # -- partial chains -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 def test_the_missing_job_of_a_chain_that_trains_is_submitted_behind_it(fake: FakeOar, tmp_path: Path) -> None:
     scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     free = Policy("free", max_job=HOUR, gap=61)

@@ -25,6 +25,7 @@ from tests.conftest import Launch
 PEERS = Distributed.start("cpu")
 
 
+@pytest.mark.slow  # 11 s of processor time: processes of its own
 def test_bench_measures_without_data(launch: Launch) -> None:
     done = launch("bench", "--quick", "--json", "--device", "cpu", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
@@ -48,6 +49,7 @@ def test_bench_measures_without_data(launch: Launch) -> None:
     show(found, Console(width=80, record=True))
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_cuda_where_there_is_none_is_a_sentence(launch: Launch) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

@@ -35,6 +35,7 @@ def test_the_bytes_are_known() -> None:
     assert digest(load(DataRequest("synthetic")).images).startswith(DIGEST)
 
 
+@pytest.mark.slow  # 3 s of processor time: processes of its own
 def test_vector_units_make_no_difference() -> None:
     env = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -54,6 +55,7 @@ def test_normal_numbers_are_those_of_randn(n: int, seed: int) -> None:
     assert torch.equal(torch.rand(1, generator=ours), torch.rand(1, generator=theirs)), "as many draws"
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @settings(max_examples=10, deadline=None)
 @given(st.integers(10, 60))
 def test_any_number_is_balanced_to_within_one(n: int) -> None:

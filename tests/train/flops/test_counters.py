@@ -125,6 +125,7 @@ def test_counting_leaves_the_random_generator_as_it_was():
     assert torch.equal(torch.rand(1), expected)
 
 
+@pytest.mark.slow  # 2 s of processor time: it computes
 def test_a_compiled_step_is_counted_in_eager_form():
     layer = nn.Linear(3, 2)
     compiled = torch.compile(layer)

@@ -127,6 +127,7 @@ def test_diversity_is_the_mean_over_pairs():
     assert measure(images[:1]).diversity is None
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_the_nearest_picture_is_found():
     """Against all 4096 x 64 = 110,592 layouts of 12 pixels, on pictures with a few wrong pixels."""
     size = 12

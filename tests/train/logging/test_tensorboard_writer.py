@@ -120,6 +120,7 @@ def test_the_session_has_the_definition_and_its_end(whole: Run) -> None:
     assert [path.name for path in whole.tensorboard.iterdir() if path.is_dir()] == [], "no run below the run"
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @pytest.mark.parametrize("dies", [[15], [4, 19]])
 def test_a_killed_run_has_the_curves_of_one_that_was_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Run, dies: list[int]
@@ -141,6 +142,7 @@ def test_a_killed_run_has_the_curves_of_one_that_was_not(
     assert steps["training_images"] == [0] and steps[metadata.SESSION_START_INFO_TAG] == [0]
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_the_fast_reader_agrees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: Run) -> None:
     """TensorBoard's data server, which is another program than its Python reader."""
     run = made(tmp_path, checkpoint_every=0.001)
@@ -187,6 +189,7 @@ def _local() -> Any:
     return grpc_util.ChannelCredsType.LOCAL
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_a_stopped_run_has_not_ended_and_a_crashed_one_has_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def test_describe_and_a_run_count_the_same_step(course: tuple[Run, dict]) -> Non
     assert found["ops"]["total"] == result["step_ops"]
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_so_they_do_with_other_optimizers(tmp_path: Path, optimizer: str) -> None:
     experiment: Experiment = small(optimizer=optimizer, lr=0.001, epochs=1, net="compact", train_images=40)

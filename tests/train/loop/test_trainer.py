@@ -84,6 +84,7 @@ def test_a_killed_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.Mon
     ], "no overlap"
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_a_broken_newest_checkpoint_still_ends_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -98,6 +99,7 @@ def test_a_broken_newest_checkpoint_still_ends_bit_identical(
     assert "is broken" in capsys.readouterr().out
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_a_wish_to_stop_saves_and_the_rest_follows_later(tmp_path: Path) -> None:
     reference = finish(made(tmp_path / "whole"))
     run = made(tmp_path / "stopped")
@@ -110,6 +112,7 @@ def test_a_wish_to_stop_saves_and_the_rest_follows_later(tmp_path: Path) -> None
     assert finish(run)["weights_sha256"] == reference["weights_sha256"]
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_the_end_of_the_job_stops_the_run_in_time(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=100_000)
     job_deadline.write(run, Bound(time.time() + 9), file_owner.mine())
@@ -139,6 +142,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
     assert all(torch.isfinite(value).all() for value in saved["modules"]["net"].values())
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_time_is_shared_between_segments_and_never_exceeded(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=None, time=4.0)
     trainer = trainer_of(run)

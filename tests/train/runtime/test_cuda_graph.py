@@ -41,6 +41,7 @@ def _weights(trainer: Trainer) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in trainer.task.modules["net"].parameters()])
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_replays_train_the_same_weights(tmp_path: Path) -> None:
     plain = trainer_of(made(tmp_path / "plain", **RECIPE))
     plain.fit()

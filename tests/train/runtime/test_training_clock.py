@@ -53,6 +53,7 @@ def simulate(
     return {"used": used + final, "steps": step, "trace": trace}
 
 
+@pytest.mark.slow  # 5 s of processor time: it computes
 @settings(max_examples=60, deadline=None)
 @given(
     budget=st.floats(20, 3600),

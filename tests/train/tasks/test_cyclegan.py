@@ -347,6 +347,7 @@ def test_enlarged_pictures_are_cut_at_places_of_their_own(task: Any) -> None:
 # -- runs -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 5 s of processor time: it computes
 def test_a_killed_run_ends_bit_identical_with_its_pools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     values = {"checkpoint_every": 0.001, "pool": 6}
     whole = finish(made(tmp_path / "whole", "cyclegan", **values))
@@ -362,6 +363,7 @@ def test_a_killed_run_ends_bit_identical_with_its_pools(tmp_path: Path, monkeypa
     assert result["steps"] == whole["steps"] == 20
 
 
+@pytest.mark.slow  # 2 s of processor time: it computes
 def test_a_run_exports_both_generators_and_measures_both_directions(tmp_path: Path) -> None:
     run = made(tmp_path, "cyclegan", distance_images=0)
     finish(run)
@@ -389,6 +391,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
     return made_[0], made_[1]
 
 
+@pytest.mark.slow  # 2 s of processor time: it computes
 def test_a_run_is_held_to_both_of_its_sets(
     tmp_path: Path, folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

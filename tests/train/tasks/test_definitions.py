@@ -22,6 +22,7 @@ COUNTS = [
 ]
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 @pytest.mark.parametrize(("name", "preset", "values", "counts"), COUNTS)
 def test_presets_describe_the_published_networks(name: str, preset: str, values: dict, counts: dict[str, int]) -> None:
     found = build(find(name).from_preset(preset).replace(**values), list(values)).to_json()
@@ -35,6 +36,7 @@ def test_a_shared_net_is_counted_once() -> None:
     assert found["params"] == found["modules"]["discriminator"]["params"] == 1_323_331
 
 
+@pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_describe_from_the_command_line(launch: Launch) -> None:
     done = launch("describe", "dcgan", "--preset", "w13", "--json")
     assert done.returncode == 0, done.stderr

@@ -38,6 +38,7 @@ def test_progress_within_a_stage() -> None:
     assert within(stages, 1, 1.0, 1.0) == 1.0, "the time never reached it"
 
 
+@pytest.mark.slow  # a second of processor time: it computes
 def test_the_teacher_is_no_part_of_the_result(tmp_path: Path) -> None:
     run = made(tmp_path, **TAUGHT, budget_params=62_006)
     result = finish(run)
