@@ -17,6 +17,7 @@ class Began(LatentGan):
     NAME: ClassVar[str] = "began"
     TASK: ClassVar[str] = "began"
     DATA: ClassVar[tuple[str, ...]] = ("lines", "celeba", "synthetic")
+    NETWORK: ClassVar[tuple[str, ...]] = ("activation", "base_channels", "image_size", "latent_dim", "net")
 
     data: str = option(
         "lines", "images: a folder or zip of them, celeba, or lines (made on the spot)", metavar="PATH|NAME"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Budget, Experiment, Kind, share_of_batch
@@ -13,6 +13,80 @@ from ganhpc.scans.grid import Named
 
 _CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 _CIFAR_STD = (0.2470, 0.2435, 0.2616)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompactOptions:
+    """A plain network of convolutions: `--net compact`."""
+
+    channels: tuple[int, ...] = option((32, 64, 104), "compact: channels of each stage", low=1, high=4096)
+    depths: tuple[int, ...] = option((1, 2, 2), "compact: convolutions in each stage", low=1, high=100)
+    stem_kernel: int = option(3, "compact: side of the first layer", unit="pixels", low=1, high=15)
+    stem_stride: int = option(2, "compact: stride of the first layer", unit="pixels", low=1, high=4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecurrentOptions:
+    """Convolutions that are applied several times: `--net recurrent`."""
+
+    widths: tuple[int, ...] = option((48, 64, 80), "recurrent: channels of each stage", low=1, high=4096)
+    blocks: tuple[int, ...] = option((1, 1, 1), "recurrent: blocks with filters of their own, a stage", low=0, high=100)
+    iterations: tuple[int, ...] = option(
+        (3, 3, 3), "recurrent: times that each block is applied, a stage", low=1, high=100
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConvMixerOptions:
+    """Depthwise and pointwise convolutions: `--net convmixer`."""
+
+    mixer_width: int = option(128, "convmixer: channels", low=1, high=4096)
+    mixer_layers: int = option(12, "convmixer: blocks", low=1, high=100)
+    mixer_kernel: int = option(5, "convmixer: side of the depthwise convolutions", unit="pixels", low=1, high=15)
+    patch: int = option(1, "convmixer: side and stride of the first layer", unit="pixels", low=1, high=16)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenseNetOptions:
+    """Layers that see all earlier ones: `--net densenet`."""
+
+    dense_layers: int = option(52, "densenet: layers, six times a whole number plus four", low=10, high=604)
+    growth: int = option(11, "densenet: maps that each dense layer adds", low=1, high=256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CourseOptions:
+    """The course's network, and what it asks to vary: `--net course`."""
+
+    conv: tuple[int, ...] = option((6, 16), "course: channels of the convolutions", low=1, high=4096)
+    kernel: int = option(5, "course: side of the convolutions", unit="pixels", low=1, high=15)
+    padding: str = option("valid", "course: border of the convolutions", choices=("valid", "same"))
+    linear: tuple[int, ...] = option((120, 84), "course: units of the hidden linear layers", low=1, high=65_536)
+    extra_conv: tuple[int, ...] = option(
+        (), "course: channels of 3x3 convolutions added after the last pooling", low=1, high=4096
+    )
+    split_conv: tuple[int, ...] = option((), "course: which convolutions (from 1) become two 3x3", low=1, high=16)
+    inception: tuple[int, ...] = option(
+        (), "course: which convolutions (from 1) become parallel branches", low=1, high=16
+    )
+    dropout: float = option(0.0, "course: share of hidden linear units dropped in training", low=0.0, high=0.99)
+    batch_norm: bool = option(False, "course: batch normalisation after each convolution")
+    activation: str = option(
+        "relu", "course: activation", choices=("relu", "elu", "leaky_relu", "gelu", "silu", "tanh")
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillationOptions:
+    """A larger network that is trained first, and whose scores are learned from."""
+
+    teacher: str = option(
+        "none", "train a larger network first, and learn from its scores", choices=("none", "compact")
+    )
+    teacher_channels: tuple[int, ...] = option((64, 256, 256), "teacher: channels of each stage", low=8, high=4096)
+    teacher_share: float = option(0.25, "teacher: its share of the training (time, or epochs)", low=0.01, high=0.9)
+    temperature: float = option(4.0, "teacher: softens the scores to learn from", low=0.1, high=100.0)
+    distil: float = option(0.9, "teacher: weight of its scores against the labels", low=0.0, high=1.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,40 +106,12 @@ class Cifar(Experiment):
         "auto", "network (auto: chosen to fit both budgets)",
         choices=("auto", "course", "compact", "recurrent", "convmixer", "densenet"),
     )  # fmt: skip
-    channels: tuple[int, ...] = option((32, 64, 104), "compact: channels of each stage", low=1, high=4096)
-    depths: tuple[int, ...] = option((1, 2, 2), "compact: convolutions in each stage", low=1, high=100)
-    stem: int = option(32, "compact, recurrent: filters of the frozen first layer", low=1, high=54)
-    stem_kernel: int = option(3, "compact: side of the first layer", unit="pixels", low=1, high=15)
-    stem_stride: int = option(2, "compact: stride of the first layer", unit="pixels", low=1, high=4)
-
-    widths: tuple[int, ...] = option((48, 64, 80), "recurrent: channels of each stage", low=1, high=4096)
-    blocks: tuple[int, ...] = option((1, 1, 1), "recurrent: blocks with filters of their own, a stage", low=0, high=100)
-    iterations: tuple[int, ...] = option(
-        (3, 3, 3), "recurrent: times that each block is applied, a stage", low=1, high=100
-    )
-    mixer_width: int = option(128, "convmixer: channels", low=1, high=4096)
-    mixer_layers: int = option(12, "convmixer: blocks", low=1, high=100)
-    mixer_kernel: int = option(5, "convmixer: side of the depthwise convolutions", unit="pixels", low=1, high=15)
-    patch: int = option(1, "convmixer: side and stride of the first layer", unit="pixels", low=1, high=16)
-    dense_layers: int = option(52, "densenet: layers, six times a whole number plus four", low=10, high=604)
-    growth: int = option(11, "densenet: maps that each dense layer adds", low=1, high=256)
-
-    conv: tuple[int, ...] = option((6, 16), "course: channels of the convolutions", low=1, high=4096)
-    kernel: int = option(5, "course: side of the convolutions", unit="pixels", low=1, high=15)
-    padding: str = option("valid", "course: border of the convolutions", choices=("valid", "same"))
-    linear: tuple[int, ...] = option((120, 84), "course: units of the hidden linear layers", low=1, high=65_536)
-    extra_conv: tuple[int, ...] = option(
-        (), "course: channels of 3x3 convolutions added after the last pooling", low=1, high=4096
-    )
-    split_conv: tuple[int, ...] = option((), "course: which convolutions (from 1) become two 3x3", low=1, high=16)
-    inception: tuple[int, ...] = option(
-        (), "course: which convolutions (from 1) become parallel branches", low=1, high=16
-    )
-    dropout: float = option(0.0, "course: share of hidden linear units dropped in training", low=0.0, high=0.99)
-    batch_norm: bool = option(False, "course: batch normalisation after each convolution")
-    activation: str = option(
-        "relu", "course: activation", choices=("relu", "elu", "leaky_relu", "gelu", "silu", "tanh")
-    )
+    compact: CompactOptions = CompactOptions()
+    stem: int = option(32, "compact, recurrent: filters of the frozen first layer", low=1, high=54, after="depths")
+    recurrent: RecurrentOptions = RecurrentOptions()
+    convmixer: ConvMixerOptions = ConvMixerOptions()
+    densenet: DenseNetOptions = DenseNetOptions()
+    course: CourseOptions = CourseOptions()
 
     batch_size: int = option(256, "images a step, over all processes", unit="images", low=1, high=65_536)
     test_batch_size: int = option(500, "images a step of the evaluation", unit="images", low=1, high=65_536)
@@ -92,16 +138,21 @@ class Cifar(Experiment):
         "meant for many epochs)", choices=("auto", "none", "flip", "shift"),
     )  # fmt: skip
 
-    teacher: str = option(
-        "none", "train a larger network first, and learn from its scores", choices=("none", "compact")
-    )
-    teacher_channels: tuple[int, ...] = option((64, 256, 256), "teacher: channels of each stage", low=8, high=4096)
-    teacher_share: float = option(0.25, "teacher: its share of the training (time, or epochs)", low=0.01, high=0.9)
-    temperature: float = option(4.0, "teacher: softens the scores to learn from", low=0.1, high=100.0)
-    distil: float = option(0.9, "teacher: weight of its scores against the labels", low=0.0, high=1.0)
+    distillation: DistillationOptions = DistillationOptions()
 
     mean: ClassVar[tuple[float, ...]] = _CIFAR_MEAN
     std: ClassVar[tuple[float, ...]] = _CIFAR_STD
+
+    def network_fields(self) -> dict[str, Any]:
+        """The values of the options that the network is made from, where --net names one."""
+        if self.net == "auto":
+            return {}
+        group = getattr(self, self.net)
+        found = {f.name: getattr(group, f.name) for f in dataclasses.fields(group)}
+        return found | ({"stem": self.stem} if self.net in ("compact", "recurrent") else {})
+
+    def network_options(self) -> frozenset[str]:
+        return frozenset({"net", *self.network_fields()})
 
     def check(self) -> None:
         if self.lr <= 0:
@@ -140,9 +191,7 @@ _TUTORIAL = dataclasses.replace(
 _RECORD = Cifar(
     preset="record",
     net="recurrent",
-    widths=(48, 64, 80),
-    blocks=(1, 1, 1),
-    iterations=(3, 3, 3),
+    recurrent=RecurrentOptions(widths=(48, 64, 80), blocks=(1, 1, 1), iterations=(3, 3, 3)),
     stem=32,
     optimizer="muon",
     lr=0.12,

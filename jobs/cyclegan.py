@@ -17,6 +17,14 @@ class CycleGan(Gan):
     NAME: ClassVar[str] = "cyclegan"
     TASK: ClassVar[str] = "cyclegan"
     DATA: ClassVar[tuple[str, ...]] = ("lines", "negatives", "celeba")
+    NETWORK: ClassVar[tuple[str, ...]] = (
+        "base_channels",
+        "blocks",
+        "image_size",
+        "init_gain",
+        "patch_layers",
+        "upsampling",
+    )
 
     data: str = option(
         "lines", "pictures of set A: lines (made on the spot), celeba, or a folder or zip of images", metavar="NAME|PATH",

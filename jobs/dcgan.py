@@ -18,6 +18,7 @@ class Dcgan(LatentGan):
     NAME: ClassVar[str] = "dcgan"
     TASK: ClassVar[str] = "dcgan"
     DATA: ClassVar[tuple[str, ...]] = ("lines", "celeba")
+    NETWORK: ClassVar[tuple[str, ...]] = ("base_channels", "bn_eps", "image_size", "latent_dim", "net")
 
     data: str = option(
         "lines", "images: a folder or zip of them, celeba, or lines (made on the spot)", metavar="PATH|NAME"

@@ -16,6 +16,7 @@ class WganGp(LatentGan):
     NAME: ClassVar[str] = "wgan-gp"
     TASK: ClassVar[str] = "wgan_gp"
     DATA: ClassVar[tuple[str, ...]] = ("lines", "celeba")
+    NETWORK: ClassVar[tuple[str, ...]] = ("base_channels", "depth", "generator", "image_size", "latent_dim")
 
     data: str = option(
         "lines", "images: lines (made on the spot), celeba, or a folder or zip of images", metavar="NAME|PATH"

@@ -66,7 +66,12 @@ def command(cls: type[Experiment]) -> click.Command:
     )  # fmt: skip
     made.add("Scan", *scan_options(cls))
     made.add(
-        f"Of {cls.NAME}", *(_click_option(o, cls) for o in options(cls) if o.name not in common and len(o.path) == 1)
+        f"Of {cls.NAME}",
+        *(
+            _click_option(o, cls)
+            for o in options(cls)
+            if o.name not in common and o.path[0] not in ("budget", "resources")
+        ),
     )
     made.add("Machine", *(_click_option(o, cls) for o in options(cls) if o.path[0] == "resources"))
     made.add(

@@ -88,6 +88,8 @@ class Experiment:
 
     KIND: ClassVar[Kind] = Kind.OTHER
     """The family that reports take it for."""
+    NETWORK: ClassVar[tuple[str, ...]] = ()
+    """The options that its networks are made from, beside `data` and the budget."""
 
     preset: str = "default"
     budget: Budget = Budget()
@@ -115,13 +117,22 @@ class Experiment:
         """Raise UserError where so many training processes can't share a batch."""
         share_of_batch(self.batch_size, processes)
 
+    def network_options(self) -> frozenset[str]:
+        """The names of the options that this definition's networks are made from."""
+        return frozenset(self.NETWORK)
+
     # -- identity ---------------------------------------------------------------------------------------------------
 
     @property
     def definition(self) -> dict[str, Any]:
-        """Everything that decides the result, defaults included: all fields but Resources."""
+        """Everything that decides the result, defaults included: all fields but Resources.
+
+        The options of a group lie beside the others, so that an option may move into a group without a change of signatures.
+        """
         tree = _plain(dataclasses.asdict(self))
         del tree["resources"]
+        for name in _groups(type(self)):
+            tree |= tree.pop(name)
         return {"format": FORMAT, "experiment": self.NAME, "task": self.TASK, **tree}
 
     @property
@@ -208,8 +219,11 @@ class Experiment:
         if not isinstance(tree.get("experiment"), str):
             raise UserError("this run's definition does not name its experiment: launch again with --new.")
         cls = find(tree["experiment"])
-        missing = [f.name for f in dataclasses.fields(cls) if f.name not in tree]
-        extra = set(tree) - {f.name for f in dataclasses.fields(cls)} - _EXTRA_KEYS
+        groups = _groups(cls)
+        own = [f.name for f in dataclasses.fields(cls) if f.name not in groups]
+        known = own + [f.name for group in groups.values() for f in dataclasses.fields(group)]
+        missing = [name for name in known if name not in tree]
+        extra = set(tree) - set(known) - _EXTRA_KEYS
         if missing or extra:
             raise UserError(
                 f"this run's definition has other fields than this version's {cls.NAME} "
@@ -217,7 +231,11 @@ class Experiment:
                 "use the version that made it, or launch again with --new."
             )
         try:
-            made = cls(**{f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(cls)})
+            parts = {
+                name: group(**{f.name: _typed(f.name, tree[f.name]) for f in dataclasses.fields(group)})
+                for name, group in groups.items()
+            }
+            made = cls(**{name: _typed(name, tree[name]) for name in own}, **parts)
             for opt in options(cls):
                 opt.check_type(opt.get(made))
                 opt.check(opt.get(made))
@@ -246,16 +264,32 @@ _OPTIONS: dict[type[Experiment], tuple[Option, ...]] = {}
 
 def _read_options(cls: type[Experiment]) -> list[Option]:
     found: list[Option] = []
-    owners: list[tuple[type, tuple[str, ...]]] = [(cls, ()), (Budget, ("budget",)), (Resources, ("resources",))]
-    for owner, prefix in owners:
+    groups = _groups(cls)
+
+    def read(owner: type, prefix: tuple[str, ...]) -> None:
         hints = typing.get_type_hints(owner)
         for f in dataclasses.fields(owner):
-            if f.metadata:
+            if f.name in groups and not prefix:
+                read(groups[f.name], (f.name,))
+            elif f.metadata:
                 kind, optional, item = kind_of(hints[f.name])
                 made = Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item)
                 places = [k for k, o in enumerate(found, 1) if o.name == made.after]
                 found.insert(places[0] if places else len(found), made)
+
+    read(cls, ())
+    read(Budget, ("budget",))
+    read(Resources, ("resources",))
     return found
+
+
+def _groups(cls: type[Experiment]) -> dict[str, type]:
+    """The fields that are groups of options, such as those of one family of networks, with their classes."""
+    return {
+        f.name: type(f.default)
+        for f in dataclasses.fields(cls)
+        if dataclasses.is_dataclass(f.default) and f.name not in ("budget", "resources")
+    }
 
 
 def from_typed(

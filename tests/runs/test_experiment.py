@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import slug
 from ganhpc.runs import experiment
 from ganhpc.runs.experiment import Experiment, options
-from jobs.cifar import Cifar
+from jobs.cifar import Cifar, CourseOptions
 
 
 @pytest.mark.parametrize("name", experiment.names())
@@ -32,18 +33,30 @@ def test_every_preset_is_sound_and_survives_json(name: str) -> None:
 
 def test_the_signature_covers_every_field_but_resources() -> None:
     base = Cifar()
-    for field in dataclasses.fields(Cifar):
-        if field.name == "resources":
+    for option in options(Cifar):
+        if option.path[0] == "resources":
             continue
-        value = getattr(base, field.name)
-        changed = (
-            dataclasses.replace(base.budget, epochs=7)
-            if field.name == "budget"
-            else ("x" if value is None or isinstance(value, str) else (9,) if isinstance(value, tuple) else value + 1)
+        value = option.get(base)
+        changed: Any = (
+            "x" if value is None or isinstance(value, str) else (9,) if isinstance(value, tuple) else value + 1
         )
-        assert dataclasses.replace(base, **{field.name: changed}).signature != base.signature, field.name
+        *group, name = option.path
+        if group:
+            changed = dataclasses.replace(getattr(base, group[0]), **{name: changed})
+        assert dataclasses.replace(base, **{option.path[0]: changed}).signature != base.signature, option.name
+    assert dataclasses.replace(base, preset="course").signature != base.signature
     elsewhere = base.replace(device="cpu", nodes=2, data_root="/somewhere")
     assert elsewhere.signature == base.signature
+
+
+def test_options_of_a_group_lie_beside_the_others_in_the_definition() -> None:
+    made = Cifar(course=CourseOptions(conv=(12, 32)), net="course")
+    assert made == Cifar().replace(conv=(12, 32), net="course")
+    tree = made.to_json()
+    assert tree["conv"] == [12, 32] and tree["channels"] == [32, 64, 104]
+    assert not {"course", "compact", "distillation"} & set(tree)
+    # As it was before there were groups.
+    assert made.signature == "52e0ed8291" and made.variant == "default-netcourse-conv12x32"
 
 
 def test_the_group_forgets_only_the_seed() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,17 +56,16 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
 
     Raises UserError where the options don't fit one another, or the data set's shape can't be known without loading it.
     """
-    watched, reads = _recorded(experiment)
     shape, classes = shape_and_classes(experiment)
     # What is said where the task chooses nothing; one that does writes its own words over them.
     choices: dict[str, Any] = {"network": "", "why": ""}
     torch.manual_seed(experiment.seed)
-    nets = module(experiment.TASK).networks(watched, shape, classes, choices)
+    nets = module(experiment.TASK).networks(experiment, shape, classes, choices)
     parts = {name: describe(net, input_shape(net, shape)) for name, net in nets.items()}
     whole = torch.nn.ModuleDict(nets)
     params, frozen = count_parameters(whole)
     network, why = _choice(experiment, nets, choices)
-    notes = (*_over_budget(experiment, whole), *_idle(experiment, typed, reads))
+    notes = (*_over_budget(experiment, whole), *_idle(experiment, typed))
     step = _step(experiment, shape, classes)
     return Described(experiment, parts, network, why, params, frozen, notes, step)
 
@@ -77,22 +75,6 @@ def _step(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
         return training_step(experiment, shape, classes)
     except UserError as error:  # what only training minds takes nothing from the networks
         return {"error": str(error)}
-
-
-def _recorded(experiment: Experiment) -> tuple[Experiment, set[str]]:
-    """A copy of `experiment`, and the set in which it notes the names of the fields that are read from it."""
-    reads: set[str] = set()
-    cls = type(experiment)
-
-    def read(self: Experiment, name: str) -> Any:
-        reads.add(name)
-        return cls.__getattribute__(self, name)
-
-    watched = copy.copy(experiment)
-    # The class's own module and name: a definition finds its presets by them.
-    observer = type(cls.__name__, (cls,), {"__getattribute__": read, "__module__": cls.__module__})
-    object.__setattr__(watched, "__class__", observer)
-    return watched, reads
 
 
 def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int]:
@@ -143,11 +125,11 @@ def _over_budget(experiment: Experiment, whole: nn.Module) -> list[str]:
     return []
 
 
-def _idle(experiment: Experiment, typed: list[str], reads: set[str]) -> list[str]:
-    """A sentence on the typed options that no network looked at."""
-    unread = [
-        o.flag for o in options(type(experiment)) if o.name in typed and o.path[0] not in reads | {"data", "budget"}
-    ]
+def _idle(experiment: Experiment, typed: list[str]) -> list[str]:
+    """A sentence on the typed options that the networks are not made from."""
+    used = experiment.network_options() | {"data"}
+    own = [o for o in options(type(experiment)) if o.path[0] != "budget"]
+    unread = [o.flag for o in own if o.name in typed and o.name not in used]
     if not unread:
         return []
     net = getattr(experiment, "net", None)

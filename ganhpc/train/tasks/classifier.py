@@ -116,7 +116,8 @@ class Classifier(Task):
             if self.auxiliary and self.active == "net":
                 with torch.no_grad():
                     teachers = self.wrapped[distillation.NAME](images).float()
-                how = {"temperature": self.experiment.temperature, "weight": self.experiment.distil}
+                options = self.experiment.distillation
+                how = {"temperature": options.temperature, "weight": options.distil}
                 loss = distillation.distilled(scores.float(), teachers, loss, **how)
         with self.context.phase("backward"):
             for optimizer in self.optimizers.values():

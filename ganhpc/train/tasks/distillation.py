@@ -20,18 +20,24 @@ NAME = "teacher"
 
 def stages(experiment: Any) -> tuple[Stage, ...]:
     """The stages of a classifier's training."""
-    if experiment.teacher == "none":
-        return WHOLE
-    return (Stage(NAME, experiment.teacher_share), Stage("net", 1.0))
+    part = share(experiment)
+    return (Stage(NAME, part), Stage("net", 1.0)) if part else WHOLE
+
+
+def share(experiment: Any) -> float:
+    """The teacher's share of the training (time, or epochs)."""
+    options = experiment.distillation
+    return 0.0 if options.teacher == "none" else float(options.teacher_share)
 
 
 def network(experiment: Any, shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The untrained teacher: a wide network of the compact family at full resolution; 1.97 M parameters by default, those of
     cifar10-airbench's 94 % (Jordan, 2024)."""
     torch.manual_seed(experiment.seed + 2**20)
+    channels = experiment.distillation.teacher_channels
     return CompactNet(
-        channels=experiment.teacher_channels,
-        depths=(2,) * len(experiment.teacher_channels),
+        channels=channels,
+        depths=(2,) * len(channels),
         stem=24,
         stem_kernel=2,
         stem_stride=1,

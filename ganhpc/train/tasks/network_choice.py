@@ -22,7 +22,7 @@ from ganhpc.train.nets.course import CourseNet
 from ganhpc.train.nets.densenet import DenseNet
 from ganhpc.train.nets.recurrent import RecurrentNet
 from ganhpc.train.optim import optimizers
-from ganhpc.train.tasks import tta
+from ganhpc.train.tasks import distillation, tta
 from ganhpc.train.tasks.task import Context
 
 _COURSE_FIELDS = (
@@ -99,8 +99,7 @@ _NARROWEST = 0.7
 def make(experiment: Any, shape: tuple[int, int, int], classes: int, choices: dict[str, Any]) -> nn.Module:
     """The untrained network of `experiment` for images of `shape` (channels, height, width). Fills `choices` for `auto`."""
     if experiment.net != "auto":
-        _, arguments = FAMILIES[experiment.net]
-        return _built(experiment.net, {f: getattr(experiment, f) for f in arguments.values()}, shape, classes)
+        return _built(experiment.net, experiment.network_fields(), shape, classes)
     if "network" not in choices or not choices["network"]:
         _by_parameters(experiment, shape, classes, choices)
     return _built(choices.get("net", "compact"), choices, shape, classes)
@@ -194,7 +193,7 @@ def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[
     """(index of the heaviest that sees the images often enough in the time, the reason in words). Measures this device."""
     assert context.seconds_left is not None
     # A teacher takes its share first.
-    left = context.seconds_left * (1 - (0.0 if experiment.teacher == "none" else experiment.teacher_share))
+    left = context.seconds_left * (1 - distillation.share(experiment))
     last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
 
     def epochs(member: Member, few: float | None) -> float:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import find, options
-from ganhpc.train.describe.describe_experiment import build
+from ganhpc.train.describe.describe_experiment import build, shape_and_classes
+from ganhpc.train.tasks.task import module
 from tests.conftest import Launch
 
 COUNTS = [
@@ -34,6 +36,25 @@ def test_presets_describe_the_published_networks(name: str, preset: str, values:
 def test_a_shared_net_is_counted_once() -> None:
     found = build(find("began").from_preset("w5-sabegan"), []).to_json()
     assert found["params"] == found["modules"]["discriminator"]["params"] == 1_323_331
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        *((name, {}) for name in ("dcgan", "began", "wgan-gp", "cyclegan")),
+        *(("cifar", {"net": net}) for net in ("course", "compact", "recurrent", "convmixer", "densenet")),
+    ],
+)
+def test_networks_are_made_from_the_options_that_the_definition_names(name: str, changes: dict[str, str]) -> None:
+    """`describe` says of the others that they change nothing."""
+    experiment = find(name).from_preset("default").replace(**changes)
+    shape, classes = shape_and_classes(experiment)
+    own = experiment.network_options()
+    assert own <= {option.name for option in options(type(experiment))}
+    fields = {option.name: option.get(experiment) for option in options(type(experiment)) if option.name in own}
+    only = SimpleNamespace(**fields, network_fields=lambda: {key: fields[key] for key in fields if key != "net"})
+    found, whole = (module(experiment.TASK).networks(e, shape, classes, {}) for e in (only, experiment))
+    assert {n: str(net) for n, net in found.items()} == {n: str(net) for n, net in whole.items()}
 
 
 @pytest.mark.slow  # 5 s of processor time: processes of its own

@@ -112,7 +112,7 @@ def test_what_a_preset_names_is_what_auto_takes() -> None:
     """The preset `record` names in full what the default chooses where parameters are the limit."""
     record, member = PRESETS["record"], network_choice.FAMILY[0]
     assert record.net == member.net and member.name == "record"
-    assert {name: getattr(record, name) for name in member.fields} == member.fields
+    assert record.network_fields() == member.fields
 
 
 NETS: dict[str, dict[str, Any]] = {
