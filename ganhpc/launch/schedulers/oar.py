@@ -16,7 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.submission_modes import Capabilities
-from ganhpc.launch.schedulers import oar_request, option_words, own_addresses, script_text
+from ganhpc.launch.schedulers import oar_options, oar_request, option_words, own_addresses, script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -169,7 +169,7 @@ class Oar(Scheduler):
             yield from ("--notify", f"[END,ERROR]mail:{script_text.argument(self.site.mail, 'mail')}")
 
     def _further(self) -> list[option_words.Word]:
-        return option_words.read(option_words.OAR, self.site.options, self.site.by_type)
+        return option_words.read(oar_options.OAR, self.site.options, self.site.by_type)
 
     def own_gpus(self) -> int | None:
         return oar_request.gpus(self.site.resources) if self.site.resources else None
@@ -184,10 +184,10 @@ class Oar(Scheduler):
         return f"/nodes={request.nodes}{gpus},{walltime}"
 
     def submit(self, prepared: PreparedJob) -> str:
-        from ganhpc.launch.schedulers.submitit_bridge import submit_oar
+        from ganhpc.launch.schedulers import oar_submit
 
         try:
-            return submit_oar(prepared, SECONDS)
+            return oar_submit.submit(prepared, SECONDS)
         except Refused as refused:
             raise refusal(refused) from None
 

@@ -16,7 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.submission_modes import Capabilities
-from ganhpc.launch.schedulers import option_words, script_text, slurm_reasons
+from ganhpc.launch.schedulers import option_words, script_text, slurm_options, slurm_reasons
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -182,10 +182,10 @@ class Slurm(Scheduler):
             yield "mail-type", "END,FAIL"
 
     def _further(self) -> list[option_words.Word]:
-        return option_words.read(option_words.SLURM, self.site.options, self.site.by_type)
+        return option_words.read(slurm_options.SLURM, self.site.options, self.site.by_type)
 
     def own_gpus(self) -> int | None:
-        counts = [option_words.gpus(word) for word in self._further()]
+        counts = [slurm_options.gpus(word) for word in self._further()]
         return next((count for count in counts if count is not None), None)
 
     def _asks_gpus(self, request: JobRequest) -> bool:
@@ -199,9 +199,9 @@ class Slurm(Scheduler):
         return own is None or self.site.gpus_per_node is not None
 
     def submit(self, prepared: PreparedJob) -> str:
-        from ganhpc.launch.schedulers.submitit_bridge import submit_slurm
+        from ganhpc.launch.schedulers import slurm_submit
 
-        return submit_slurm(prepared, SECONDS)
+        return slurm_submit.submit(prepared, SECONDS)
 
     def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
         if not behind:

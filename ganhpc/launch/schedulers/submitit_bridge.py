@@ -1,27 +1,24 @@
-"""submitit's executors, with the script and the command line of ours in the place of theirs.
+"""submitit's executors, with the project's own script and command line instead of theirs.
 
-submitit hands over, reads the job's id and keeps the script under it; nothing of ours is pickled.
+submitit hands over, reads the job's id and keeps the script under it; nothing of ours is pickled. slurm_submit.py and oar_submit.py have the executor of their scheduler.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from contextlib import redirect_stderr
 from io import StringIO
 from pathlib import Path
 
 from submitit.core.utils import FailedJobError, FailedSubmissionError
-from submitit.slurm.slurm import SlurmExecutor
-from submitit_oar.oar import OarExecutor
 
 from ganhpc.core.scheduler_environment import for_commands
 from ganhpc.launch.schedulers.base import PreparedJob, Refused
 
 
-class _Ours:
-    """What both executors override: the text of the script, and the words of the command."""
+class OwnScript:
+    """Overrides of an executor: the text of the script, and the words of the command."""
 
     prepared: PreparedJob
     seconds: float
@@ -67,52 +64,3 @@ def _refused(error: Exception, seconds: float) -> Refused:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
-
-
-class _OurSlurm(_Ours, SlurmExecutor):
-    """submitit's Slurm executor."""
-
-    @classmethod
-    def affinity(cls) -> int:
-        """Submitting takes no srun on this machine, without which submitit would refuse."""
-        return 2
-
-    @staticmethod
-    def _get_job_id_from_submission_command(string: bytes | str) -> str:
-        # submitit takes the first "job N" of all that is printed, a site's greeting included.
-        text = string if isinstance(string, str) else string.decode()
-        found = re.findall(r"Submitted batch job (\d+)", text)
-        # A wrapper of the site, or --parsable in one, prints the number alone, or the number and the cluster.
-        found = found or re.findall(r"^\s*(\d+)(?:;[\w.-]+)?\s*$", text, re.MULTILINE)
-        if len(set(found)) != 1:
-            raise FailedSubmissionError(text.strip()[-200:] or "sbatch printed nothing")
-        return str(found[0])
-
-
-class _OurOar(_Ours, OarExecutor):
-    """submitit_oar's executor. Its own way of making the argv splits on blanks, so `-r "date time"` breaks."""
-
-
-def submit_slurm(prepared: PreparedJob, seconds: float) -> str:
-    """Submit through sbatch. Raises Refused."""
-    executor = _OurSlurm(prepared.script_path.parent)
-    executor.prepared, executor.seconds = prepared, seconds
-    try:
-        return executor.send()
-    except Refused as refused:
-        words = str(refused) if refused.unsure else _last_line(str(refused), "sbatch: error:")
-        raise Refused(words, refused.code, unsure=refused.unsure) from None
-
-
-def submit_oar(prepared: PreparedJob, seconds: float) -> str:
-    """Submit through oarsub. Raises Refused."""
-    executor = _OurOar(prepared.script_path.parent)
-    executor.prepared, executor.seconds = prepared, seconds
-    return executor.send()
-
-
-def _last_line(text: str, mark: str) -> str:
-    """The last line of `text` with `mark`, without it; else the last line."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    marked = [line for line in lines if mark in line]
-    return re.sub(rf".*{re.escape(mark)}\s*", "", (marked or lines or ["no reason given"])[-1])

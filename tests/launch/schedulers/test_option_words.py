@@ -17,8 +17,10 @@ from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import oar_request
 from ganhpc.launch.schedulers.base import JobRequest
 from ganhpc.launch.schedulers.oar import Oar
-from ganhpc.launch.schedulers.option_words import OAR, SLURM, Grammar, Takes, read
+from ganhpc.launch.schedulers.oar_options import OAR
+from ganhpc.launch.schedulers.option_words import Grammar, Takes, read
 from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.schedulers.slurm_options import SLURM
 
 GRAMMARS = {"sbatch": SLURM, "oarsub": OAR}
 NOW = dt.datetime(2026, 11, 23, 19, 1, tzinfo=dt.UTC)

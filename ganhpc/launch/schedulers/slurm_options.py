@@ -1,0 +1,84 @@
+"""The options of sbatch, which of them the policy decides, and the GPUs that they ask for."""
+
+from __future__ import annotations
+
+import re
+
+from ganhpc.launch.schedulers.option_words import (
+    DECIDED,
+    NO_JOB,
+    ONE_SEGMENT,
+    OURS,
+    START,
+    Grammar,
+    Takes,
+    Word,
+    letters,
+    names,
+)
+
+_TIME = f"{DECIDED}: type --time, or name another --policy"
+_TYPED = "type --nodes, --gpus-per-node and --tasks-per-node, or set gpus_per_node"
+
+SLURM = Grammar(
+    "sbatch",
+    {
+        **dict.fromkeys(
+            names(
+                "account acctg-freq array batch bb bbf begin chdir cluster-constraint clusters comment constraint "
+                "container core-spec cores-per-socket cpu-bind cpu-freq cpus-per-gpu cpus-per-task deadline "
+                "delay-boot dependency distribution error exclude export-file extra extra-node-info gid gpu-bind "
+                "gpu-freq gpus gpus-per-node gpus-per-socket gpus-per-task gres gres-flags hint input job-name "
+                "kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu "
+                "mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node "
+                "ntasks-per-socket open-mode output partition power prefer priority profile qos reservation "
+                "signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tres-bind "
+                "tres-per-task uid wait-all-nodes wckey wrap"
+            ),
+            Takes.ONE,
+        ),
+        **dict.fromkeys(["exclusive", "export", "get-user-env", "nice", "no-kill", "propagate"], Takes.PERHAPS),
+        **dict.fromkeys(
+            names(
+                "contiguous help hold ignore-pbs no-requeue overcommit oversubscribe parsable quiet reboot "
+                "requeue share spread-job test-only usage use-min-nodes verbose version wait immediate"
+            ),
+            Takes.NOTHING,
+        ),
+    },
+    letters(
+        "A=account a=array B=extra-node-info b=begin C=constraint c=cpus-per-task D=chdir d=dependency "
+        "P=dependency e=error F=nodefile G=gpus H=hold h=help I=immediate i=input J=job-name k=no-kill "
+        "L=licenses M=clusters m=distribution N=nodes n=ntasks O=overcommit o=output p=partition Q=quiet "
+        "q=qos S=core-spec s=oversubscribe t=time V=version v=verbose W=wait w=nodelist x=exclude"
+    ),
+    {
+        **dict.fromkeys(("time", "time-min"), _TIME),
+        **dict.fromkeys(("begin", "deadline", "hold", "immediate"), START),
+        "reservation": f"a reservation of the site begins and ends when the plan doesn't know, and {DECIDED}",
+        "dependency": f"{DECIDED}: jobs follow one another as it says",
+        "array": ONE_SEGMENT,
+        **dict.fromkeys(("job-name", "comment", "output", "error", "open-mode"), OURS),
+        **dict.fromkeys(("signal", "requeue", "no-requeue"), "the trainer saves and goes on by it"),
+        "chdir": "setup lines may hold a `cd`",
+        **dict.fromkeys(("test-only", "wrap", "parsable", "quiet", "help", "usage", "version", "wait"), NO_JOB),
+        "clusters": "its jobs would be another cluster's, which is not looked at here: export SLURM_CONF of that cluster",
+        **dict.fromkeys(("uid", "gid"), "jobs are yours"),
+        **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node", "gpus-per-node", "ntasks-per-gpu", "nodefile"), _TYPED),
+    },
+    "#SBATCH",
+    "--exclude=node7",
+    short_equals=True,
+)
+
+
+def gpus(word: Word) -> int | None:
+    """The GPUs on a node that an option of sbatch asks for; None for options that ask for none."""
+    if word.name in ("gpus", "gpus-per-socket", "gpus-per-task", "gpus-per-node"):
+        generic = word.value
+    elif word.name in ("gres", "tres-per-task") and (found := re.search(r"gpu\b[:=/]?([\w.:=-]*)", word.value)):
+        generic = found[1]
+    else:
+        return None
+    number = re.search(r"(?:^|[:=])(\d+)$", generic)
+    return int(number[1]) if number else 1
