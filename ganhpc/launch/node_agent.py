@@ -34,12 +34,12 @@ from ganhpc.runs.job_claim import Claim, Job
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
 from ganhpc.runs.run_folder import STALE_SECONDS, Run, RunStatus, State
+from ganhpc.runs.trainer_processes import Nodes, TrainerProcesses, command
 from ganhpc.runs.trainer_protocol import (
     DIE_WITH_PARENT,
     EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
-    ON_ONE_MACHINE,
     die_with_parent,
     on_one_machine,
 )
@@ -153,9 +153,13 @@ class Segment:
         if self.rank == 0:
             self._write_deadline()
         step = self.run.status().get("step") or 0
-        children = [subprocess.Popen(self._command(), env=self._environment(), preexec_fn=_before_trainer)]
-        children += [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
-        code = self._wait(children)
+        trainer = TrainerProcesses(self._command(), self._environment(), preexec_fn=_before_trainer)
+        others = [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
+        code = self._wait(trainer, others)
+        if trainer.words:
+            print(trainer.words.sentence, file=sys.stderr, flush=True)
+        if self.rank == 0:
+            trainer.note_failure(self.run, self.owner)
         stop_requests.forget(self.run.folder, self.owner)
         print(f"segment ended with code {code}", flush=True)
         if code in (EXIT_RESUMABLE, EXIT_FAULT):
@@ -229,22 +233,21 @@ class Segment:
     def _bound(self) -> Bound:
         return Bound(self.hard_end, self.last)
 
-    def _wait(self, children: list[subprocess.Popen[bytes]]) -> int:
+    def _wait(self, trainer: TrainerProcesses, others: list[subprocess.Popen[bytes]]) -> int:
+        """Wait for the end of this node's processes, then for the other nodes. Returns the exit code, as a shell gives it."""
         asked = time.monotonic()
-        while (code := children[0].poll()) is None:
+        while trainer.run():
             time.sleep(0.2)
             if self.rank == 0:
                 self.claim.beat()
             if self.rank == 0 and (self.warned or time.monotonic() - asked > _REREAD_SECONDS):
                 asked = time.monotonic()
                 self._read_again()
-        for child in children[1:]:
+        code = trainer.end()
+        for child in others:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(30)
             child.kill()
-        status = self.run.status()
-        if code and status.get("state") == State.RESUMABLE and status.get("owner") == self.owner:
-            return EXIT_RESUMABLE  # torchrun has but one code for all that its workers say
         return code if code >= 0 else 128 - code
 
     def _read_again(self) -> None:
@@ -275,25 +278,16 @@ class Segment:
 
     def _command(self) -> list[str]:
         """The trainer itself where it is alone, else torchrun: one on each node."""
-        trainer = ["-m", "ganhpc.train", str(self.run.folder)]
-        if self.nodes * self.tasks == 1:
-            return [sys.executable, *trainer]
+        if self.nodes == 1:
+            return command(self.run.folder, self.tasks)
         job = self.claim.job.id or "0"
         # A port of the job's own: two jobs may share a node.
-        meeting = [
+        meeting = (
             f"--rdzv-endpoint={self.first}:{_PORT + int(re.sub(r'[^0-9]', '', job) or 0) % 1000}",
             "--rdzv-backend=c10d",
             f"--rdzv-id=ganhpc-{job}",
-        ]
-        if self.nodes == 1:
-            meeting = [*ON_ONE_MACHINE[1:]]
-        sizes = [
-            f"--nnodes={self.nodes}",
-            f"--node-rank={self.rank}",
-            f"--nproc-per-node={self.tasks}",
-            "--max-restarts=0",
-        ]
-        return [sys.executable, "-m", "torch.distributed.run", *meeting, *sizes, *trainer]
+        )
+        return command(self.run.folder, self.tasks, Nodes(self.nodes, self.rank, meeting))
 
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)

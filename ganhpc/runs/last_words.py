@@ -1,4 +1,7 @@
-"""The last words of a trainer, through a pipe to the process that started it: they arrive also where no file can be written."""
+"""The last words of a trainer, through a pipe to the process that started it: they arrive also where no file can be written.
+
+Whoever listens prints them, once, however many processes have said the same; a trainer that nobody listens to prints its own.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,37 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
+from ganhpc.core.printable import printable
 from ganhpc.runs.run_folder import State
 
 VARIABLE = "GANHPC_LAST_WORDS"
 """The pipe's path in /proc: torchrun closes what its children could inherit."""
 _LONGEST = 3000
 """A line of at most PIPE_BUF bytes is written whole or not at all."""
+TORCHRUN = -1
+"""The rank of torchrun, which speaks for a process that was killed."""
+_FAILED = (State.REFUSED, State.CRASHED)
 
 
 @dataclass(frozen=True)
 class LastWords:
-    """How one process of a run ended."""
+    """The end of one process of a run."""
 
     rank: int
     state: State
     reason: str
+    code: int
+    """Its exit code. torchrun is told 0 at a polite stop, which it would take for a failure."""
+
+    @property
+    def sentence(self) -> str:
+        """The line that is printed."""
+        return f"Error: {printable(self.reason, 20_000)}" if self.failed else f"stopped: {printable(self.reason)}"
+
+    @property
+    def failed(self) -> bool:
+        """Whether the process was refused or crashed, and did not just stop."""
+        return self.state in _FAILED
 
 
 class Ear:
@@ -30,44 +49,63 @@ class Ear:
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         os.set_blocking(self._read, False)
+        self._data = b""
 
     def environment(self) -> dict[str, str]:
         """What the trainers' environment needs."""
         return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._write}"}
 
-    def close(self) -> LastWords | None:
-        """Close, and give what the lowest rank has said, its last line; None where nobody spoke."""
-        data = b""
+    def listen(self) -> LastWords | None:
+        """What was said until now, see `cause_of`."""
         with suppress(BlockingIOError):
             while part := os.read(self._read, 65_536):
-                data += part
+                self._data += part
+        return cause_of(self._data)
+
+    def close(self) -> LastWords | None:
+        """Close, and give what was said."""
+        words = self.listen()
         os.close(self._read)
         os.close(self._write)
-        return first_of(data)
+        return words
 
 
-def first_of(data: bytes) -> LastWords | None:
-    """The last line of the lowest rank in `data`."""
-    found: dict[int, LastWords] = {}
+def cause_of(data: bytes) -> LastWords | None:
+    """Why the processes whose lines are in `data` have ended; None where nobody spoke.
+
+    A process that fails says so before its connections break, of which the others then fail: the first failure is the cause, unless
+    one was killed before it could speak. Where the first to speak has stopped politely, all of them stop, and the lowest rank knows why.
+    """
+    lines = []
     for line in data.splitlines():
         with suppress(ValueError, KeyError, TypeError):
             tree = json.loads(line)
-            found[int(tree["rank"])] = LastWords(int(tree["rank"]), State(tree["state"]), str(tree["reason"]))
-    return found[min(found)] if found else None
+            lines.append(LastWords(int(tree["rank"]), State(tree["state"]), str(tree["reason"]), int(tree["code"])))
+    if not lines:
+        return None
+    lowest = min(words.rank for words in lines)
+    if lines[0].failed and lowest != TORCHRUN:
+        return lines[0]
+    return [words for words in lines if words.rank == lowest][-1]
 
 
-def say(state: State, reason: str) -> None:
-    """Tell whoever listens how this process ends. No error is raised: the words may be in a file as well."""
+def say(state: State, reason: str, code: int, rank: int | None = None) -> bool:
+    """Tell whoever listens how this process ends; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
     path = os.environ.get(VARIABLE)
     if not path:
-        return
-    words = LastWords(int(os.environ.get("RANK", "0")), state, reason[:_LONGEST])
+        return False
+    words = LastWords(int(os.environ.get("RANK", "0")) if rank is None else rank, state, reason[:_LONGEST], code)
     line = json.dumps(asdict(words), default=str)
     if len(line) > _LONGEST:  # escapes of other scripts
-        line = json.dumps(asdict(LastWords(words.rank, state, reason[: _LONGEST // 12])), default=str)
-    with suppress(OSError):
+        line = json.dumps(asdict(LastWords(words.rank, state, reason[: _LONGEST // 12], code)), default=str)
+    try:
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-        try:
-            os.write(handle, line.encode() + b"\n")
-        finally:
-            os.close(handle)
+    except OSError:
+        return False
+    try:
+        os.write(handle, line.encode() + b"\n")
+    except OSError:
+        return False
+    finally:
+        os.close(handle)
+    return True

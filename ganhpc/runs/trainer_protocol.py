@@ -16,13 +16,6 @@ LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
 OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
-ON_ONE_MACHINE = (
-    "--nnodes=1",
-    "--rdzv-backend=c10d",
-    "--rdzv-endpoint=127.0.0.1:0",
-    "--local-addr=127.0.0.1",
-)
-"""torchrun's words for processes on one machine, whose own name may have no address."""
 
 
 def on_one_machine(environ: Mapping[str, str]) -> dict[str, str]:

@@ -21,11 +21,15 @@ from ganhpc.core.printable import say_error
 from ganhpc.core.storage_errors import remove_leftovers
 from ganhpc.core.units import counted
 from ganhpc.runs import cores, fault_count, file_owner, last_words
+from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
-from ganhpc.train.runtime.status_file import write_status
 from ganhpc.train.runtime.stop_watch import Doing, Interrupted, StopWatch, leave_now
+
+_CONSEQUENCE_SECONDS = 1.5
+"""How long a process that failed looks whether it is being ended since another one has failed before it."""
 
 
 def main(argv: list[str]) -> int:
@@ -48,7 +52,7 @@ def main(argv: list[str]) -> int:
 
 
 def _shown(code: int) -> int:
-    """The exit code to end with: torchrun takes any but 0 for a failure, and the launcher has the last words of a polite stop."""
+    """The exit code to end with: torchrun takes any but 0 for a failure, and whoever started it has the last words of a polite stop."""
     several = os.environ.get("WORLD_SIZE", "1") != "1" and last_words.VARIABLE in os.environ
     return 0 if several and code == EXIT_RESUMABLE else code
 
@@ -58,9 +62,8 @@ def _is_main() -> bool:
 
 
 def _refused(error: UserError) -> int:
-    last_words.say(State.REFUSED, str(error))
-    if _is_main():  # Of several processes that are refused the same, one says so.
-        say_error(error)
+    if not last_words.say(State.REFUSED, str(error), error.exit_code) and _is_main():
+        say_error(error)  # of several processes that are refused the same, one says so
     return error.exit_code
 
 
@@ -79,6 +82,9 @@ class Process:
         """`begun`: when the process started (time.monotonic)."""
         self.run, self.begun = run, begun
         self.trainer: Any = None
+        self.process_group: Any = None
+        self.told = False
+        """Whether a signal has come."""
         self.owner = file_owner.mine()
         self.watch = StopWatch(lambda: run.stop_reason(self.owner), self._doing, self._leave)
 
@@ -92,10 +98,15 @@ class Process:
             return code
         except (Interrupted, Exception) as error:
             self.watch.end()
-            if self.watch.reason is not None and not isinstance(error, UserError):
+            reason = self.watch.reason or self.run.stop_reason(self.owner)
+            if reason is not None and not isinstance(error, UserError):
                 # Interrupted by our own watch; or another process of this run was, and the connection to it has broken.
-                return self._stopped(self.watch.reason)
+                return self._stopped(reason)
             return self._ended_by(error)
+        finally:
+            # After the last words: the other processes fail once they miss this one.
+            if self.process_group:
+                self.process_group.close()
 
     def _ended_by(self, error: BaseException) -> int:
         if isinstance(error, OSError):
@@ -103,16 +114,21 @@ class Process:
         if isinstance(error, StorageFault):
             return self._fault(error)
         if isinstance(error, UserError):
-            self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error))
-            if _is_main():
-                say_error(error)
+            self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error), error.exit_code)
             return error.exit_code
-        traceback.print_exception(error)
-        sentence = _out_of_memory(error) or f"{type(error).__name__}: {error}"
-        self._finish(State.CRASHED, sentence)
-        if _is_main():
-            say_error(sentence)
+        if not self._another_failed():
+            traceback.print_exception(error)
+            self._finish(State.CRASHED, _out_of_memory(error) or f"{type(error).__name__}: {error}", 1)
         return 1
+
+    def _another_failed(self) -> bool:
+        """Whether another process of this run has failed, of which this one's error is but the consequence: it is then being ended."""
+        patience = time.monotonic() + _CONSEQUENCE_SECONDS
+        while self.process_group and self.process_group.world_size > 1 and time.monotonic() < patience:
+            if self.told:
+                return True
+            time.sleep(0.05)
+        return False
 
     def _trained(self) -> bool:
         """Whether a step was made: what is refused before the first has not failed in training."""
@@ -127,10 +143,9 @@ class Process:
             state = self._left_state() if count <= fault_count.MOST else State.CRASHED
             if count > 1:
                 sentence += f" (This was fault {count} in a row without progress.)"
-        self._finish(state, sentence)
-        if _is_main():
-            say_error(sentence)
-        return EXIT_FAULT if error.passing else error.exit_code
+        code = EXIT_FAULT if error.passing else error.exit_code
+        self._finish(state, sentence, code)
+        return code
 
     def _left_state(self) -> State:
         """The state in which an interruption leaves the run."""
@@ -140,10 +155,7 @@ class Process:
         """End where a stop request has interrupted what loses nothing."""
         if self.run.result_json.exists():
             return 0
-        kept = self._kept()
-        self._finish(self._left_state(), f"{reason}; {kept}")
-        if _is_main():
-            print(f"stopped: {reason}; {kept}", flush=True)
+        self._finish(self._left_state(), f"{reason}; {self._kept()}", EXIT_RESUMABLE)
         return EXIT_RESUMABLE
 
     def _kept(self) -> str:
@@ -167,19 +179,22 @@ class Process:
 
     def _leave(self, reason: str) -> NoReturn:
         """In the watch's thread: the main thread does not end by itself."""
-        kept = self._kept()
-        state = self._left_state()
-        last_words.say(state, f"{reason}; {kept}")
+        words = LastWords(0, self._left_state(), f"{reason}; {self._kept()}", EXIT_RESUMABLE)
+        self._say(words)
         if _is_main():
-            self._status(state, f"{reason}; {kept}", {})
-            print(f"stopped: {reason}; {kept}", flush=True)
+            self._status(words.state, words.reason, {})
         leave_now(_shown(EXIT_RESUMABLE))
 
-    def _finish(self, state: State, reason: str) -> None:
-        """Say the last words, through the pipe and into status.json."""
-        last_words.say(state, reason)
+    def _finish(self, state: State, reason: str, code: int) -> None:
+        """Say the last words, and write them into status.json."""
+        self._say(LastWords(0, state, reason, code))
         if _is_main():
             self._status(state, reason, self.trainer.run_status() if self.trainer else {})
+
+    def _say(self, words: LastWords) -> None:
+        """Say the last words through the pipe; where nobody listens, rank 0 prints them."""
+        if not last_words.say(words.state, words.reason, words.code) and _is_main():
+            print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)
 
     def _status(self, state: State, reason: str, figures: dict[str, Any]) -> None:
         """Write the last status; where that fails too, the words have gone through the pipe and to the screen."""
@@ -195,33 +210,28 @@ class Process:
         from ganhpc.train.runtime.distributed import Distributed
 
         experiment = self.run.experiment()
-        process_group = Distributed.start(experiment.resources.device, threads)
+        process_group = self.process_group = Distributed.start(experiment.resources.device, threads)
+        if process_group.is_main:
+            previous = self.run.status()
+            write_status(self.run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
+        trainer = prepare(self.run, experiment, process_group, self.begun)
+        self.trainer = trainer
         try:
+            figures = trainer.fit()
+        except Stopped as stopped:
+            kept = f"a checkpoint of step {trainer.progress.step:,} is saved"
+            self._say(LastWords(process_group.rank, State.RESUMABLE, f"{stopped.reason}; {kept}", EXIT_RESUMABLE))
             if process_group.is_main:
-                previous = self.run.status()
-                write_status(self.run, State.RUNNING, reason="starting", seconds=previous.get("seconds", 0.0))
-            trainer = prepare(self.run, experiment, process_group, self.begun)
-            self.trainer = trainer
-            try:
-                figures = trainer.fit()
-            except Stopped as stopped:
-                last_words.say(State.RESUMABLE, stopped.reason)
-                if process_group.is_main:
-                    asked = self.run.stop_reason(trainer.bound.owner) is not None
-                    cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
-                    self._status(State.RESUMABLE, stopped.reason, {**trainer.run_status(), "cause": cause.value})
-                    print(
-                        f"stopped: {stopped.reason}; a checkpoint of step {trainer.progress.step} is saved", flush=True
-                    )
-                return EXIT_RESUMABLE
-            result = write_outcome(self.run, trainer, figures)
-            if process_group.is_main:
-                self._status(State.DONE, "", trainer.run_status())
-                print(f"done: {counted(result['epochs'], 'epoch')} in {result['train_seconds']:.1f} s", flush=True)
-            process_group.barrier()
-            return 0
-        finally:
-            process_group.close()
+                asked = self.run.stop_reason(trainer.bound.owner) is not None
+                cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
+                self._status(State.RESUMABLE, stopped.reason, {**trainer.run_status(), "cause": cause.value})
+            return EXIT_RESUMABLE
+        result = write_outcome(self.run, trainer, figures)
+        if process_group.is_main:
+            self._status(State.DONE, "", trainer.run_status())
+            print(f"done: {counted(result['epochs'], 'epoch')} in {result['train_seconds']:.1f} s", flush=True)
+        process_group.barrier()
+        return 0
 
     def _hear_signals(self) -> None:
         """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat.
@@ -231,6 +241,7 @@ class Process:
 
         def ask(number: int, frame: object) -> None:
             del frame
+            self.told = True
             self.watch.heard()
             self.run.ask_to_stop(f"signal {signal.Signals(number).name}", self.owner)
 

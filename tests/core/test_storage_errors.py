@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +112,32 @@ def test_any_error_of_the_system_is_a_sentence_and_no_traceback(
         "ganhpc.train.loop.build.prepare", lambda *_: (_ for _ in ()).throw(OSError(errno.ELOOP, "loop", "/a/b"))
     )
     code, status = trained(run)
-    said = capsys.readouterr().err
     assert code == 2
-    assert "Traceback" not in said
-    assert said.count("can't read or write /a/b: its links lead in a circle") == 1
+    assert capsys.readouterr().err == "", "whoever started it prints its last words"
     words = ear.close()
-    assert words == last_words.LastWords(0, State.REFUSED, status["reason"])
+    assert words and words.sentence.startswith("Error: can't read or write /a/b: its links lead in a circle")
+    assert words == last_words.LastWords(0, State.REFUSED, status["reason"], 2)
 
 
-def test_last_words_of_the_lowest_rank_count() -> None:
-    lines = [{"rank": 2, "state": "refused", "reason": "c"}, {"rank": 1, "state": "refused", "reason": "a"}]
-    lines += [{"rank": 1, "state": "crashed", "reason": "b"}]
-    data = b"torn {\n[1]\n" + b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    assert last_words.first_of(data) == last_words.LastWords(1, State.CRASHED, "b")
-    assert last_words.first_of(b"") is None
+Words = tuple[int, str, str, int]
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        ([(2, "refused", "c", 2), (1, "refused", "a", 2), (1, "crashed", "b", 1)], (2, "refused", "c", 2)),
+        ([(1, "crashed", "a bug", 1), (0, "resumable", "ended since", 75)], (1, "crashed", "a bug", 1)),
+        ([(1, "resumable", "", 75), (0, "resumable", "out of time", 75)], (0, "resumable", "out of time", 75)),
+        ([(1, "resumable", "", 75), (0, "crashed", "no room", 74)], (0, "crashed", "no room", 74)),
+        ([(0, "crashed", "no peer", 1), (-1, "lost", "rank 1 was killed", -9)], (-1, "lost", "rank 1 was killed", -9)),
+        ([], None),
+    ],
+)
+def test_the_cause_among_last_words(said: Sequence[Words], cause: Words | None) -> None:
+    keys = ("rank", "state", "reason", "code")
+    lines = [json.dumps(dict(zip(keys, words, strict=True))).encode() + b"\n" for words in said]
+    found = last_words.cause_of(b'torn {\n[1]\n{"rank": 0}\n' + b"".join(lines))
+    assert (found and (found.rank, found.state.value, found.reason, found.code)) == cause
 
 
 def dead_process() -> int:

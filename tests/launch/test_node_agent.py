@@ -18,6 +18,7 @@ from ganhpc.core.files import read_json, write_json
 from ganhpc.launch.node_agent import ASKED, Segment
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_processes import TrainerProcesses
 from tests.helpers import ROOT, made
 
 
@@ -135,13 +136,22 @@ def test_only_a_job_that_got_somewhere_and_ran_out_of_time_is_sent_again(
     assert part._go_on(0) == code
 
 
-def test_torchruns_one_code_for_everything_is_seen_through(run: Run) -> None:
-    part = segment(run)
-    child = subprocess.Popen([sys.executable, "-c", "import sys; sys.exit(1)"])
+@pytest.mark.parametrize(
+    ("words", "ends", "code"),
+    [
+        ("", "sys.exit(1)", 1),
+        ("", "os.kill(os.getpid(), 15)", 143),
+        ("last_words.say(State.RESUMABLE, 'out of time', 75)", "sys.exit(0)", 75),
+        ("last_words.say(State.CRASHED, 'one of them', 4)", "time.sleep(60)", 4),
+    ],
+)
+def test_the_last_words_give_the_code_of_a_segment(run: Run, words: str, ends: str, code: int) -> None:
+    said = f"import os, sys, time; from ganhpc.runs import last_words; from ganhpc.runs.run_folder import State\n{words}\n{ends}"
     write_json(run.status_json, {"state": State.RESUMABLE.value, "time": time.time() + 1, "owner": "a job of before"})
-    assert part._wait([child]) == 1, "a status that another job's trainer has left"
-    write_json(run.status_json, {"state": State.RESUMABLE.value, "time": 0, "owner": part.owner})
-    assert part._wait([child]) == 75, "whatever the clocks of the nodes show"
+    trainer = TrainerProcesses([sys.executable, "-c", said], {**os.environ, "PYTHONPATH": str(ROOT)})
+    begun = time.monotonic()
+    assert segment(run)._wait(trainer, []) == code
+    assert time.monotonic() - begun < 50, "those that wait for one that has failed are ended"
 
 
 @pytest.mark.slow  # 6 s of processor time: processes of its own

@@ -86,9 +86,9 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
             say(" ".join(local_launch.command_of(run, experiment)))
             continue
         local_launch.hold_again(run, experiment, console)
-        if not run.result_json.exists():
-            worst = max(worst, local_launch.train(run, experiment, console))
-        show_run(run, console)
+        code = 0 if run.result_json.exists() else local_launch.train(run, experiment, console)
+        worst = max(worst, code)
+        show_run(run, console, explained=bool(code))
     if worst:
         sys.exit(worst)
 

@@ -28,18 +28,18 @@ from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import data_fields
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
-from ganhpc.runs import cores, file_owner, last_words, stop_requests
+from ganhpc.runs import cores, file_owner, stop_requests, trainer_processes
 from ganhpc.runs import job_deadline as bounds
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State, shown
+from ganhpc.runs.trainer_processes import TrainerProcesses
 from ganhpc.runs.trainer_protocol import (
     DIE_WITH_PARENT,
     EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
-    ON_ONE_MACHINE,
     die_with_parent,
     on_one_machine,
 )
@@ -67,11 +67,7 @@ def processes(experiment: Experiment) -> int:
 
 def command_of(run: Run, experiment: Experiment) -> list[str]:
     """The command that trains `run` on this machine."""
-    n = processes(experiment)
-    if n == 1:
-        return [sys.executable, "-m", "ganhpc.train", str(run.folder)]
-    torchrun = [sys.executable, "-m", "torch.distributed.run", *ON_ONE_MACHINE, f"--nproc-per-node={n}"]
-    return [*torchrun, "-m", "ganhpc.train", str(run.folder)]
+    return trainer_processes.command(run.folder, processes(experiment))
 
 
 def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
@@ -98,13 +94,14 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         hold_data(run, experiment, console, seen)
         if run.result_json.exists():
             console.print(f"[green]already done:[/] {in_markup(run)}  (--new trains it afresh)")
+            code = 0
         else:
             code = train(run, experiment, console)
             worst = max(worst, code)
             if code in (130, 143, 129):
                 break
         if not as_json:
-            show_run(run, console)
+            show_run(run, console, explained=bool(code))
     if as_json:
         from ganhpc.analysis.results.rows import row
 
@@ -138,23 +135,21 @@ def train(
         )
     asked = time.monotonic()
     with _stop_signals(run, console) as heard:
-        ear = last_words.Ear()
-        child, tail = _start(run, command, bound, ear)
+        trainer, tail = _start(run, command, bound)
         with ProgressView(run, console) as view:
-            while child.poll() is None:
+            while trainer.run():
                 view.update(tail.lines())
-                heard.escalate(child.pid)
+                heard.escalate(trainer.child.pid)
                 time.sleep(0.1)
                 if job and time.monotonic() - asked > _REREAD_SECONDS:
                     asked, bound = time.monotonic(), _tell(run, job, bound)
+            code = trainer.end()
             view.update(tail.lines())
-        _end_group(child.pid)
-        words = ear.close()
+        _end_group(trainer.child.pid)
+        trainer.note_failure(run, file_owner.process(os.getpid()))
     if signals is not None:
         signals += heard.numbers
-    polite = words and words.state in (State.RESUMABLE, State.LOST)
-    code = EXIT_RESUMABLE if polite and child.returncode == 0 else child.returncode  # see ganhpc.train.shown
-    return _ended(run, code, heard.numbers, words, console)
+    return _ended(run, code, heard.numbers, trainer.words, console)
 
 
 def _end_of(job: Inside) -> Bound | None:
@@ -173,21 +168,19 @@ def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
     return now
 
 
-def _start(
-    run: Run, command: list[str], bound: Bound | None, ear: last_words.Ear
-) -> tuple[subprocess.Popen[bytes], LogTail]:
+def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerProcesses, LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
-    env |= cores.for_trainer(os.environ) | ear.environment() | on_one_machine(os.environ)
+    env |= cores.for_trainer(os.environ) | on_one_machine(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True, preexec_fn=die_with_parent
+        trainer = TrainerProcesses(
+            command, env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
         )  # fmt: skip
-    return child, tail
+    return trainer, tail
 
 
 class _Heard:
@@ -253,19 +246,25 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     run_status = run.run_status()
     # What an earlier trainer has said of its own end is no news of this one's.
     silent = run_status.state is not State.DONE and run_status.status.get("owner") != file_owner.process(os.getpid())
-    if words and code > 0:  # They arrive also where the folder can't be written.
+    if words:  # They arrive also where the folder can't be written.
         silent, run_status = False, dataclasses.replace(run_status, state=words.state, reason=words.reason)
-    if code < 0:
-        why = "before it said anything" if silent else run_status.reason
-        console.print(f"[red]the trainer was killed[/] by {signal.Signals(-code).name}: {in_markup(why)}.")
+        with suppress(OSError), run.log.open("a") as log:
+            log.write(f"{words.sentence}\n")
+    if words and code == 3:
+        console.print(f"Error: {in_markup(words.reason)}", soft_wrap=True)
+    elif code < 0:
+        who = f"the trainer was killed by {signal.Signals(-code).name}: "
+        why = words.reason if words else who + ("before it said anything" if silent else run_status.reason)
+        console.print(f"[red]killed:[/] {in_markup(why)}.", soft_wrap=True)
     elif silent and code != 3:
         console.print(
-            f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}."
+            f"[red]the trainer could not start[/] (exit code {code}); its words are in {in_markup(shown(run.log))}.",
+            soft_wrap=True,
         )
     elif code not in (EXIT_RESUMABLE, EXIT_FAULT, 3) or run_status.state is State.CRASHED:
-        console.print(f"[red]{run_status.state}:[/] {in_markup(run_status.reason)}")
+        console.print(f"[red]{run_status.state}:[/] {in_markup(run_status.reason)}", soft_wrap=True)
         if code == 1:
-            console.print(f"the trainer's words are in {in_markup(shown(run.log))}")
+            console.print(f"the trainer's words are in {in_markup(shown(run.log))}", soft_wrap=True)
     elif run_status.state in (State.RESUMABLE, State.LOST):
         console.print(f"[yellow]stopped[/] ({in_markup(run_status.reason)}).", soft_wrap=True)
     if heard or code < 0 or code in (EXIT_RESUMABLE, EXIT_FAULT):

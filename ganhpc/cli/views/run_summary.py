@@ -25,14 +25,17 @@ from ganhpc.runs.run_files import numbers
 from ganhpc.runs.run_folder import Run, State, shown
 
 
-def show_run(run: Run, console: Console) -> None:
-    """Print the outcome of a finished run and the next useful commands; of another one, its state and where it stands."""
+def show_run(run: Run, console: Console, *, explained: bool = False) -> None:
+    """Print the outcome of a finished run and the next useful commands; of another one, its state and where it stands.
+
+    `explained`: the reason of its state was printed already.
+    """
     found = row(run)
     finished = found["state"] == State.DONE.value
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    lines = [*_outcome(found), *_by_class(run)] if finished else list(_standing(found))
+    lines = [*_outcome(found), *_by_class(run)] if finished else list(_standing(found, explained))
     for name, text in lines:
         table.add_row(f"{name:<13}", text if isinstance(text, Text) else Text(text))
     console.print(table)
@@ -139,9 +142,9 @@ def _peak(found: Row) -> Iterator[tuple[str, str]]:
 # -- any other run --------------------------------------------------------------------------------------------------------
 
 
-def _standing(found: Row) -> Iterator[tuple[str, str | Text]]:
-    """The lines of a run without a result."""
-    state, reason = plain(found["state"]), plain(found["reason"])
+def _standing(found: Row, explained: bool) -> Iterator[tuple[str, str | Text]]:
+    """The lines of a run without a result; `explained`: without the reason of its state."""
+    state, reason = plain(found["state"]), "" if explained else plain(found["reason"])
     yield "state", Text.assemble((state, STATE_COLOURS.get(state, "")), f": {reason}" if reason else "")
     if is_number(found["train_seconds"]):
         words = [] if found["epochs"] is None else [f"epoch {found['epochs']:.4g}"]

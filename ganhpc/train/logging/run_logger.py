@@ -14,9 +14,9 @@ from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.runs.progress import Progress, Stopped
 from ganhpc.runs.run_files import metric_lines
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
 from ganhpc.runs.tensorboard_hparams import End
 from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
-from ganhpc.train.runtime.status_file import write_status
 from ganhpc.train.tasks.task import Task
 
 

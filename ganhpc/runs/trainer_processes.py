@@ -1,0 +1,84 @@
+"""The processes that train a run, as the launcher and a job's node agent start them: command, end, last words. Never imports torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.runs import last_words
+from ganhpc.runs.last_words import LastWords
+from ganhpc.runs.run_folder import Run
+from ganhpc.runs.status_file import write_status
+
+_ENDING_SECONDS = 3.0
+"""How long the others get after one process has failed: they wait for it in an exchange that never comes."""
+_ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
+"""torchrun's words for processes on one machine, whose own name may have no address."""
+_OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
+"""Keys of status.json that its writer sets."""
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """The nodes that train a run together, seen from one of them."""
+
+    number: int = 1
+    rank: int = 0
+    meeting: tuple[str, ...] = _ON_ONE_MACHINE
+    """torchrun's words on where they find one another."""
+
+
+def command(folder: Path, tasks: int, nodes: Nodes | None = None) -> list[str]:
+    """The command for this node's part of a training with `tasks` processes on each."""
+    nodes = nodes or Nodes()
+    trainer = ["-m", "ganhpc.train", str(folder)]
+    if nodes.number * tasks == 1:
+        return [sys.executable, *trainer]
+    sizes = [f"--nnodes={nodes.number}", f"--node-rank={nodes.rank}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
+    return [sys.executable, "-m", "ganhpc.train.torchrun", *nodes.meeting, *sizes, *trainer]
+
+
+class TrainerProcesses:
+    """The trainer, or torchrun with several, from its start to its end."""
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str], **how: Any) -> None:
+        """`env`: the environment; `how`: as for subprocess.Popen."""
+        self._ear = last_words.Ear()
+        self.child = subprocess.Popen(command, env={**env, **self._ear.environment()}, **how)
+        self._failed_at: float | None = None
+        self.words: LastWords | None = None
+        """The last words, once they have ended."""
+
+    def run(self) -> bool:
+        """Look after them: once one has failed, the others are ended. Returns whether any lives."""
+        if self.child.poll() is not None:
+            return False
+        words = self._ear.listen()
+        if words and words.failed:
+            self._failed_at = self._failed_at or time.monotonic()
+            if time.monotonic() - self._failed_at > _ENDING_SECONDS:
+                self.child.kill()  # those that torchrun has started die with it
+        return True
+
+    def end(self) -> int:
+        """The exit code of those that have ended, the cause's where several did: negative for a signal, as subprocess gives it."""
+        code = self.child.wait()
+        self.words = self._ear.close()
+        return self.words.code if self.words else code
+
+    def note_failure(self, run: Run, owner: str) -> None:
+        """Write the end that another process than rank 0 has caused, since that one alone writes status.json while it lives."""
+        words = self.words
+        if not words or words.rank == 0 or not (words.failed or words.rank == last_words.TORCHRUN):
+            return
+        status = run.status()
+        figures = {key: value for key, value in status.items() if key not in _OWN and status.get("owner") == owner}
+        with suppress(UserError, OSError), run.hold():
+            write_status(run, words.state, owner, reason=words.reason, **figures)

@@ -1,0 +1,93 @@
+"""`python -m ganhpc.train.torchrun WORDS`: torchrun, which ends as the first of its workers that failed, without a report of its own.
+
+The worker has said why (ganhpc.runs.last_words); one that was killed ends torchrun by the same signal, as if it had been alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from ganhpc.core import streams
+from ganhpc.core.printable import say_error
+from ganhpc.runs import file_owner, last_words
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
+
+_LOOK_SECONDS = 0.5
+
+
+def main(words: list[str]) -> int:
+    """Run torchrun with these words, of which the last is the run's folder. Returns its exit code, negative for a signal."""
+    if os.environ.get(DIE_WITH_PARENT):
+        die_with_parent()
+    run_folder = Run(Path(words[-1]))
+    threading.Thread(target=_leave_when_asked, args=(run_folder,), daemon=True).start()
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        run.run(run.parse_args(words))
+        return 0
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        code = int(failure.exitcode)
+        if code < 0:
+            _say(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
+        return code
+    except SignalException as error:
+        return -int(error.sigval)
+    except Exception as error:
+        line = str(error).partition("\n")[0]
+        sentence = f"the processes of this run did not find one another ({type(error).__name__}: {line}): look at the network between the nodes."
+        if not last_words.say(State.CRASHED, sentence, 1, last_words.TORCHRUN):
+            say_error(sentence)
+        return 1
+
+
+def _leave_when_asked(run: Run) -> None:
+    """End where a stop is asked for before there are workers, who hear it themselves: nodes may wait for one another for long."""
+    owner = file_owner.mine()
+    while not _workers():
+        if (reason := run.stop_reason(owner)) is not None:
+            _say(run, reason, EXIT_RESUMABLE)
+            os._exit(EXIT_RESUMABLE)
+        time.sleep(_LOOK_SECONDS)
+
+
+def _say(run: Run, reason: str, code: int) -> None:
+    """The last words of a training that can be gone on with."""
+    saved = run.has_checkpoint()
+    state, kept = (State.RESUMABLE, "the last checkpoint is kept") if saved else (State.LOST, "there is no checkpoint")
+    last_words.say(state, f"{reason}; {kept}", code, last_words.TORCHRUN)
+
+
+def _workers() -> bool:
+    """Whether this process has children."""
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(OSError):
+            if (task / "children").read_text().strip():
+                return True
+    return False
+
+
+def _end(code: int) -> None:
+    """Leave with the exit code, or by the signal."""
+    if code < 0:
+        with suppress(OSError, ValueError):  # SIGKILL and SIGSTOP have no handlers
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    streams.settle()
+    _end(main(sys.argv[1:]))

@@ -1,0 +1,79 @@
+"""Python starts with this where PYTHONPATH names its folder: one function of a program does something else for a test when it is called.
+
+HOOK_AT: "module:function" or "module:Class.method"; HOOK_DO: a name of _ACTIONS below; HOOK_RANK: the only rank that does so;
+HOOK_MARK: a file that is made once the function is called.
+"""
+
+import importlib.abc
+import importlib.util
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def _wait() -> None:
+    """As work of a library that takes two minutes and hears nothing."""
+    end = time.monotonic() + 120
+    while time.monotonic() < end:
+        time.sleep(5)
+
+
+def _refuse() -> None:
+    from ganhpc.core.errors import UserError
+
+    raise UserError("this rank can't: the hook refuses.")
+
+
+def _crash() -> None:
+    raise RuntimeError("the hook crashes")
+
+
+def _kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+_ACTIONS = {"wait": _wait, "refuse": _refuse, "crash": _crash, "kill": _kill}
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, module: str, name: str) -> None:
+        self.module, self.name, self.busy = module, name, False
+
+    def find_spec(self, fullname, path=None, target=None):  # type: ignore[no-untyped-def]
+        del path, target
+        if fullname != self.module or self.busy:
+            return None
+        self.busy = True
+        spec = importlib.util.find_spec(fullname)
+        self.busy = False
+        assert spec and spec.loader
+        execute = spec.loader.exec_module
+
+        def exec_module(module):  # type: ignore[no-untyped-def]
+            execute(module)
+            _wrap(module, self.name)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+def _wrap(module, name):  # type: ignore[no-untyped-def]
+    owner = module
+    *path, last = name.split(".")
+    for part in path:
+        owner = getattr(owner, part)
+    real = getattr(owner, last)
+
+    def hooked(*args, **named):  # type: ignore[no-untyped-def]
+        if os.environ.get("RANK", "0") == os.environ.get("HOOK_RANK", os.environ.get("RANK", "0")):
+            Path(os.environ["HOOK_MARK"]).touch()
+            _ACTIONS[os.environ["HOOK_DO"]]()
+        return real(*args, **named)
+
+    setattr(owner, last, hooked)
+
+
+if os.environ.get("HOOK_AT"):
+    sys.meta_path.insert(0, _Finder(*os.environ["HOOK_AT"].split(":")))
