@@ -13,8 +13,8 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
 }
 
 submit() { # run oarsub, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 id
-    shift
+    local tag=$1 run=$2 id
+    shift 2
     id=$(there "$tag") || {
         echo "oarstat does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
@@ -24,7 +24,11 @@ submit() { # run oarsub, unless a job with this tag is there; print the id of th
         echo "$id"
         return
     fi
-    "$@@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p'
+    id=$("$@@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p' | sed -n 1p) || return 1
+    [ -n "$id" ] || return 1
+    # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
+    @{check} "$run" "$tag" "$id" >&2 || return 1
+    echo "$id"
 }
 
 @{steps}

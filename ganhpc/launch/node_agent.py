@@ -58,6 +58,9 @@ _PORT = 29_400
 @click.option("--walltime", type=int, required=True, help="seconds that were asked for")
 @click.option("--tasks", type=int, default=1, help="training processes on each node")
 @click.option("--until", default="", help="when the job must have ended even if it starts late (ISO, with offset)")
+@click.option(
+    "--most", type=int, default=None, help="seconds that a job may take by the policy, whatever becomes of its walltime"
+)
 @click.option("--last", is_flag=True, help="the run ends with this job")
 @click.option("--again", is_flag=True, help="send the job again where the run is not done at its end")
 @click.option(
@@ -65,10 +68,14 @@ _PORT = 29_400
     default="",
     help="set on the other nodes, where the scheduler starts the script on the first only: RANK:NODES:FIRST_HOST",
 )
-def main(folder: Path, walltime: int, tasks: int, until: str, last: bool, again: bool, follower: str) -> None:
+def main(
+    folder: Path, walltime: int, tasks: int, until: str, most: int | None, last: bool, again: bool, follower: str
+) -> None:
     """Train one segment of the run in FOLDER inside this job."""
     begun = time.time()
     bound = dt.datetime.fromisoformat(until).timestamp() if until else math.inf
+    if most is not None:
+        bound = min(bound, _job_start(begun) + most)
     try:
         if said := readiness.own_problem():
             raise UserError(f"{said}.")
@@ -238,6 +245,8 @@ class Segment:
         asked = time.monotonic()
         while trainer.run():
             time.sleep(0.2)
+            if time.time() > self.until:  # a walltime that was made longer does not make the rule laxer
+                trainer.child.kill()
             if self.rank == 0:
                 self.claim.beat()
             if self.rank == 0 and (self.warned or time.monotonic() - asked > _REREAD_SECONDS):
@@ -319,6 +328,13 @@ class Segment:
         line = script_text.shell("cd {} && exec {}", script_text.word(Path.cwd()), line)
         # The shell at the other end is the user's own, whichever that is.
         return subprocess.Popen([*self.scheduler.REMOTE_SHELL, host, script_text.command(["exec", "bash", "-c", line])])
+
+
+def _job_start(begun: float) -> float:
+    """When this job started, a little before this process; `begun` where the scheduler does not say."""
+    scheduler = _scheduler_module()
+    start = scheduler.job_start() if scheduler else None
+    return min(begun, start) if start else begun
 
 
 def _before_trainer() -> None:

@@ -113,6 +113,8 @@ class Request(TypedDict, total=False):
 
     scheduler: str
     policy: str
+    asked: dict[str, str]
+    """What was typed of the place of its jobs (ganhpc.launch.schedulers.typed_requests)."""
     launch: str
     submitted: float
     cancelled: float
@@ -252,11 +254,15 @@ def _object(line: bytes) -> dict[str, Any] | None:
     return tree if isinstance(tree, dict) else None
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(is_text, value.values()))
+
+
 # -- request.json -------------------------------------------------------------------------------------------------------
 
 _REQUEST: Mapping[str, Check] = {
     "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or _is_flag(value),
-    "refused": is_text, "refused_by": is_text,
+    "refused": is_text, "refused_by": is_text, "asked": _is_texts,
 }  # fmt: skip
 _ENTRY: Mapping[str, Check] = {
     "tag": is_text, "job_id": _is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": _is_iso,

@@ -1,6 +1,6 @@
 """request.json: what was asked of a scheduler for one run. The launcher writes it, every reader of runs reads it.
 
-{"scheduler", "policy", "launch", "submitted",         of the last launch
+{"scheduler", "policy", "asked", "launch", "submitted",         of the last launch
  "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended",
            "scheduler", "cluster", "uid", "user", "folder", "forgotten"}],
  "cancelled": time, "refused": sentence, "refused_by": RefusalSource}                only while they hold

@@ -175,6 +175,18 @@ class Oar:
         """How many resources a job has put out of service."""
         return self._tool("oarnodes", "-s").count("Suspected")
 
+    @contextlib.contextmanager
+    def admission_rule(self, perl: str) -> Iterator[None]:
+        """A further admission rule for the length of a block: it goes behind the others, and may change what was asked."""
+        file = self.state / "rule.pl"
+        file.write_text(perl + "\n")
+        made = self._tool("oaradmissionrules", "--new", "--enabled", "--priority", "90", "--from-file", str(file))
+        (number,) = re.findall(r"\d+", made)
+        try:
+            yield
+        finally:
+            self._tool("oaradmissionrules", "--delete", number)
+
     def _tool(self, *cmd: str) -> str:
         """Standard output of one of OAR's own tools, run as root; ClusterError when it fails."""
         done = subprocess.run(cmd, capture_output=True, text=True, timeout=60, cwd="/")

@@ -233,6 +233,25 @@ class Slurm:
         # slurmctld must find its cluster there when it starts
         wait_until(lambda: self._ask("sacctmgr", "-i", "add", "cluster", self.name), 30, "the cluster's accounting")
 
+    @contextlib.contextmanager
+    def submit_plugin(self, lua: str) -> Iterator[None]:
+        """A job_submit plugin for the length of a block: it may change what was asked."""
+        before, script = self.conf.read_text(), self.state / "job_submit.lua"
+        script.write_text(lua)
+        try:
+            self.conf.write_text(f"{before}JobSubmitPlugins=lua\n")
+            self._reconfigure()
+            yield
+        finally:
+            self.conf.write_text(before)
+            self._reconfigure()
+            script.unlink()
+
+    def _reconfigure(self) -> None:
+        subprocess.run(
+            ["scontrol", "reconfigure"], env=os.environ | self.env, check=True, capture_output=True, timeout=30
+        )
+
     # ---------------------------------------------------------------------------------------------------------- down
 
     def down(self) -> None:

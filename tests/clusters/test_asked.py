@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +112,33 @@ def test_options_of_oar_that_the_policy_decides_are_refused(oar_cluster: oar.Oar
         assert not tree and "take it out of options" in errors, errors
     finally:
         user.close()
+
+
+@pytest.mark.parametrize("where", ["slurm", "oar"])
+def test_what_was_typed_of_the_place_is_kept_for_resume(
+    request: pytest.FixtureRequest, checkout: Path, where: str
+) -> None:
+    cluster = request.getfixturevalue(f"{where}_cluster")
+    user = User(where, cluster, checkout, f"asked again {where}")
+    words = ("--queue", "second") if where == "slurm" else ("--queue", "default", "--account", "gan")
+    if where == "slurm":
+        root = {"env": {**os.environ, **cluster.env}, "check": True, "capture_output": True}
+        subprocess.run(["scontrol", "create", "partition=second", "nodes=ALL"], **root)
+    try:
+        run = user.launch(*ENDLESS, "--segments", "1", *words, policy="free")
+        assert user.run("cancel", run.name).returncode == 0
+        done = user.run("resume", run.name, "--policy", "free.toml", "--json")
+        assert done.returncode == 0, done.stderr
+        assert f"{run.name}: {' '.join(words)}, as it was submitted" in " ".join(done.stderr.split())
+        first, *_, second = user.jobs(run)
+        assert first["job_id"] != second["job_id"]
+        if where == "slurm":
+            told = cluster.as_user(["squeue", "-h", "-t", "all", "-j", second["job_id"], "-o", "%P"]).stdout
+            assert told.strip() == "second"
+        else:
+            told = " ".join(cluster.as_user(["oarstat", "-f", "-j", second["job_id"]]).stdout.split())
+            assert "queue = default" in told and "project = gan" in told
+    finally:
+        user.close()
+        if where == "slurm":
+            subprocess.run(["scontrol", "update", "partition=second", "state=DOWN"], **root)

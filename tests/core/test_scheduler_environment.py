@@ -293,3 +293,16 @@ def test_a_home_that_is_not_there_is_not_the_users(tmp_path: Path, monkeypatch: 
     for text, wanted in ((str(tmp_path), tmp_path), (str(tmp_path / "gone"), system), ("relative", system)):
         monkeypatch.setenv("HOME", text)
         assert whoami.home() == wanted
+
+
+def test_inside_a_job_of_pbs_its_variables_are_taken_out_and_its_server_stays() -> None:
+    around = {
+        "PBS_JOBID": "7",
+        "PBS_NODEFILE": "/n",
+        "PBS_O_WORKDIR": "/w",
+        "PBS_SERVER": "here",
+        "PBS_CONF_FILE": "/c",
+        "RANK": "1",
+    }
+    found = for_commands(around)
+    assert {name for name in found if name in around} == {"PBS_SERVER", "PBS_CONF_FILE"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -47,9 +48,9 @@ def request(kind: str, segment: int = 1, hour: int = 19, **values: object) -> Jo
     return JobRequest(**{**base, "start": start, "launch": "beefcafe", **values})  # type: ignore[arg-type]
 
 
-ONE = request("begin", deadline=dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS), gpus_per_node=1)
+ONE = request("begin", deadline=dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS), gpus_per_node=1, most=3600)
 TWO = request("now", nodes=2, gpus_per_node=4, tasks_per_node=4, alone=False, after=("17", "18"), again=True)
-RESERVED = request("reservation", segment=2)
+RESERVED = request("reservation", segment=2, until=dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS))
 
 
 def requests(name: str) -> dict[str, JobRequest]:
@@ -94,7 +95,7 @@ def shown(prepared: PreparedJob) -> str:
 
 
 def clean(text: str) -> str:
-    return text.replace(str(ROOT), "/checkout")
+    return text.replace(str(ROOT), "/checkout").replace(sys.executable, "/launcher/python")
 
 
 def night(scheduler: Scheduler) -> Submission:

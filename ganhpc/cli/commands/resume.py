@@ -15,7 +15,7 @@ from ganhpc.core import settings as site
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.choice import pick
 from ganhpc.launch.schedulers.registry import CHOICES
-from ganhpc.launch.schedulers.typed_requests import asked
+from ganhpc.launch.schedulers.typed_requests import asked, in_words, remembered
 from ganhpc.launch.submission import policy_choice
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.runs import find_run, submission_record
@@ -31,13 +31,22 @@ def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None
 
     found = find_run.find_runs(words, Path(runs))
     settings = site.load()
-    places: dict[str, list[Run]] = {}
+    places: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}
     for run in found:
-        recorded = submission_record.read(run).get("scheduler")
-        places.setdefault(on or (recorded if recorded in CHOICES else None) or "auto", []).append(run)
-    for place, members in places.items():
+        record = submission_record.read(run)
+        recorded = record.get("scheduler")
+        place = on or (recorded if recorded in CHOICES else None) or "auto"
+        asks = remembered(record.get("asked", {}), values) if place == recorded else {}
+        places.setdefault((place, tuple(asks.items())), []).append(run)
+    for (place, kept), members in places.items():
         scheduler, why = pick(place, settings, dry_run=dry_run)
-        asked(scheduler, values)
+        again = dict(kept) if scheduler and all(policy_choice.may_decide(run, scheduler) for run in members) else {}
+        if again:
+            say(
+                f"{', '.join(run.name for run in members)}: {in_words(again)}, as it was submitted; typed anew, it changes",
+                err=True,
+            )
+        asked(scheduler, {**values, **again})
         console = screen(stderr=values["json"], highlight=False)
         if scheduler is None:
             _here(members, console, dry_run)

@@ -102,6 +102,10 @@ class JobRequest:
     """For a reservation: exactly then. For begin: not before."""
     deadline: dt.datetime | None = None
     """When it must have ended even if it starts late."""
+    until: dt.datetime | None = None
+    """When the trainer must have ended, whatever becomes of the job's walltime."""
+    most: int | None = None
+    """Seconds that the policy allows a job, also one whose walltime is changed later."""
     after: tuple[str, ...] = ()
     """Ids of jobs that must have ended before it starts."""
     alone: bool = True
@@ -193,6 +197,8 @@ class Scheduler(ABC):
     """Value of the command line -> field of the settings that it replaces, where another scheduler's differs."""
     lacks: ClassVar[Mapping[str, str]] = {}
     """Value of the command line that it does not know -> what to type instead."""
+    typed: Mapping[str, str] = {}
+    """What is typed of the place of its jobs, by the names of ganhpc.launch.schedulers.typed_requests; the settings have it already."""
     default_policy = "student"
     """The policy where nobody has named one."""
     codes_of_resources: frozenset[int] = frozenset()
@@ -268,10 +274,13 @@ class Scheduler(ABC):
         """GPUs on each node that the settings' own words ask for; None where they say nothing of GPUs."""
         return None
 
-    def granted(self, job: str) -> list[Job]:
-        """The job as the scheduler has taken it, in several parts where it made an array of it; nothing where it doesn't say."""
-        found = self.jobs([job])[job]
-        return [] if found.state is JobState.UNKNOWN else [found]
+    def granted(self, job: str, tag: str) -> list[Job]:
+        """The job as the scheduler has taken it; several where it made an array of it, or another job with its tag; none where it doesn't
+        say. Raises UserError where the server doesn't answer."""
+        found = [each for each in self.queue() if each.id == job or each.tag == tag]
+        if not any(each.id == job for each in found):
+            found += [each for each in self.jobs([job]).values() if each.native]
+        return found
 
     @abstractmethod
     def queue(self) -> list[Job]:
@@ -307,6 +316,9 @@ class NodeSide(Protocol):
 
     def job_name(self) -> str:
         """A name of this job, and of no other, nor of its own start before it was sent again; empty outside a job."""
+
+    def job_start(self) -> float | None:
+        """When this job started, in seconds since 1970; None where the scheduler doesn't say."""
 
     def job_end(self) -> float | None:
         """When this job really ends, in seconds since 1970; None where the scheduler doesn't say."""
@@ -374,8 +386,10 @@ def node_command(site: Settings, request: JobRequest) -> ScriptText:
     """The command on the node, quoted."""
     words = [*site.prefix, site.interpreter, "-m", "ganhpc.node", str(request.run), f"--walltime={request.seconds}"]
     words.append(f"--tasks={request.tasks_per_node}")
-    if request.deadline:
-        words.append(f"--until={request.deadline.isoformat()}")
+    if until := request.until or request.deadline:
+        words.append(f"--until={until.isoformat()}")
+    if request.most is not None:
+        words.append(f"--most={request.most}")
     words += [flag for flag, wanted in (("--last", request.last), ("--again", request.again)) if wanted]
     return script_text.command(words)
 

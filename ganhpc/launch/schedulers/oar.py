@@ -286,15 +286,25 @@ def cluster_name() -> str:
     return ""
 
 
+def job_start() -> float | None:
+    """When this job started, in seconds since 1970."""
+    job = _this_job()
+    return job.start if job else None
+
+
 def job_end() -> float | None:
     """When this job really ends, in seconds since 1970: a reservation that started late keeps its end."""
+    job = _this_job()
+    return job.start + job.walltime if job and job.start and job.walltime else None
+
+
+def _this_job() -> Job | None:
     answer = ask(["oarstat", "-f", "-J", "-j", os.environ.get("OAR_JOB_ID", "")], 15)
     try:
         found = trees(answer.out) if answer.code == 0 else []
     except ValueError:
         return None
-    job = job_of(found[0]) if found else None
-    return job.start + job.walltime if job and job.start and job.walltime else None
+    return job_of(found[0]) if found else None
 
 
 def job_name() -> str:

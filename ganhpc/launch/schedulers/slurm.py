@@ -403,12 +403,21 @@ def cluster_name() -> str:
     return os.environ.get("SLURM_CLUSTER_NAME", "")
 
 
+def job_start() -> float | None:
+    """On the node: when this job started, in seconds since 1970."""
+    return _of_this_job("%S")
+
+
 def job_end() -> float | None:
     """On the node: when this job really ends, in seconds since 1970."""
-    job = os.environ.get("SLURM_JOB_ID", "")
-    answer = ask(["squeue", "-h", "-j", job, "-o", "%e"], 15, {"SLURM_TIME_FORMAT": "%s"})
-    end = _seconds(answer.out.strip()) if answer.code == 0 else None
+    end = _of_this_job("%e")
     return end if end is not None else _seconds(os.environ.get("SLURM_JOB_END_TIME", ""))
+
+
+def _of_this_job(field: str) -> float | None:
+    job = os.environ.get("SLURM_JOB_ID", "")
+    answer = ask(["squeue", "-h", "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
+    return _seconds(answer.out.strip()) if answer.code == 0 else None
 
 
 def job_name() -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.printable import shell_word
 from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 
@@ -37,7 +38,17 @@ def asked(scheduler: Scheduler | None, values: Mapping[str, Any]) -> None:
             raise UserError(f"{_FLAGS[name]} {value}: {why}.")
         if not value.strip() or not value.isprintable() or value.startswith("-"):
             raise UserError(f"{_FLAGS[name]} {value!r} is no name: write it as {scheduler.title} has it.")
-    scheduler.site = _replaced(scheduler, typed)
+    scheduler.site, scheduler.typed = _replaced(scheduler, typed), typed
+
+
+def remembered(recorded: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
+    """What a run was asked for and is not typed anew."""
+    return {name: recorded[name] for name in _FLAGS if recorded.get(name) and values.get(name) is None}
+
+
+def in_words(asked: Mapping[str, str]) -> str:
+    """What was typed, as it is typed."""
+    return " ".join(f"{_FLAGS[name]} {shell_word(asked[name])}" for name in _FLAGS if name in asked)
 
 
 def _replaced(scheduler: Scheduler, typed: dict[str, str]) -> Settings:

@@ -1,39 +1,152 @@
-"""What a scheduler made of a request: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back."""
+"""What a scheduler made of a request: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back.
+
+`python -m ganhpc.launch.submission.granted RUN TAG JOB` does the same for a job that a night's script has submitted.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import sys
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from ganhpc.core import streams
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import say_error
+from ganhpc.core.settings import load as load_settings
 from ganhpc.launch.policy.policy import Policy, say_seconds
-from ganhpc.launch.schedulers.base import Job, JobRequest, Refused, Scheduler
+from ganhpc.launch.schedulers import registry
+from ganhpc.launch.schedulers.base import Job, Refused, Scheduler
+from ganhpc.launch.submission import policy_choice
+from ganhpc.runs import submission_record
+from ganhpc.runs.run_folder import Run
 
-_SLACK = 60.0
-"""Seconds that a granted walltime or start may differ: schedulers round."""
+SLACK = 60.0
+"""Seconds that a granted walltime or start may differ where no rule is broken: schedulers round."""
+SHORTEST = 60
+"""The shortest walltime that a scheduler may count in."""
+TRIES, PAUSE_SECONDS = 4, 1.0
+"""How often a scheduler is asked that does not answer, and how long after one another."""
 
 
-def check(scheduler: Scheduler, job: str, request: JobRequest, policy: Policy) -> str:
+@dataclass(frozen=True)
+class Asked:
+    """What of a request the site may not change."""
+
+    tag: str
+    seconds: int
+    start: dt.datetime | None = None
+    """Before then it must not start."""
+    after: tuple[str, ...] = ()
+    """Jobs that must have ended first."""
+
+
+def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
     """Read back what `job` was granted. Returns what is to be said of it; takes back a job that breaks a rule, and raises Refused."""
-    granted = scheduler.granted(job)
-    if why := broken(granted, request, policy):
-        scheduler.cancel(job)
-        raise Refused(f"{why}, by a rule of the site; job {job} is taken back")
-    if granted and (walltime := granted[0].walltime) is not None and walltime < request.seconds - _SLACK:
-        return f"the site shortened it from {say_seconds(request.seconds)} to {say_seconds(round(walltime))}"
+    granted = _told(scheduler, job, asked.tag)
+    why = broken(granted, asked, policy) or _let_go(scheduler, granted, asked)
+    if not granted and _is_ruled(policy):
+        why = f"{scheduler.title} does not tell what became of the job, and policy {policy.name} has rules for it"
+    elif why:
+        why += ", by a rule of the site"
+    if why:
+        raise Refused(f"{why}; {_take_back(scheduler, list(dict.fromkeys([job, *(each.id for each in granted)])))}")
+    if granted and (walltime := granted[0].walltime) is not None and walltime < asked.seconds - SLACK:
+        return f"the site shortened it from {say_seconds(asked.seconds)} to {say_seconds(round(walltime))}"
     return ""
 
 
-def broken(granted: Sequence[Job], request: JobRequest, policy: Policy) -> str:
+def _take_back(scheduler: Scheduler, ids: Sequence[str]) -> str:
+    """End the jobs. Returns the sentence on it, also where the scheduler does not answer: every one is tried."""
+    failed = []
+    for id in ids:
+        try:
+            scheduler.cancel(id)
+        except UserError as error:
+            failed.append(str(error).rstrip("."))
+    many = f"jobs {', '.join(ids)} are" if len(ids) > 1 else f"job {ids[0]} is"
+    return "; ".join(failed) or f"{many} taken back"
+
+
+def _told(scheduler: Scheduler, job: str, tag: str) -> list[Job]:
+    for number in range(TRIES):
+        time.sleep(PAUSE_SECONDS if number else 0)
+        try:
+            if granted := scheduler.granted(job, tag):
+                return sorted(granted, key=lambda each: each.id != job)
+        except UserError:
+            continue
+    return []
+
+
+def broken(granted: Sequence[Job], asked: Asked, policy: Policy) -> str:
     """The rule that the granted job breaks, or an empty text."""
     if not granted:
-        return ""  # the scheduler doesn't tell
-    if len(granted) > 1:
-        return f"it made {len(granted)} jobs of the one that was asked for"
+        return ""
+    if (number := sum(job.count for job in granted)) > 1:
+        return f"it made {number} jobs of the one that was asked for"
     job = granted[0]
-    ruled = policy.max_job is not None or policy.max_jobs is not None or policy.edges
-    if ruled and (job.walltime is None or job.walltime > request.seconds + _SLACK):
+    if _is_ruled(policy) and job.state.alive and (job.walltime is None or job.walltime > _longest(asked, policy)):
         made = "one without an end" if job.walltime is None else f"one of {say_seconds(round(job.walltime))}"
-        return f"it made {made} of a job of {say_seconds(request.seconds)}, which policy {policy.name} doesn't allow"
-    early = request.start.timestamp() - _SLACK if request.start and request.kind in ("begin", "reservation") else None
-    if ruled and early is not None and job.start is not None and job.start < early:
-        return f"it starts the job before {request.start:%a %d %b %H:%M:%S}, which policy {policy.name} doesn't allow"
+        return f"it made {made} of a job of {say_seconds(asked.seconds)}, which policy {policy.name} doesn't allow"
+    early = asked.start.timestamp() - SLACK if asked.start else None
+    if _is_ruled(policy) and early is not None and job.start is not None and job.start < early:
+        return f"it starts the job before {asked.start:%a %d %b %H:%M:%S}, which policy {policy.name} doesn't allow"
     return ""
+
+
+def _is_ruled(policy: Policy) -> bool:
+    return policy.max_job is not None or policy.max_jobs is not None or bool(policy.edges)
+
+
+def _longest(asked: Asked, policy: Policy) -> float:
+    """The longest walltime that is no other than the one asked for. Rounding makes no job longer than the policy's longest, nor does it
+    reach an edge."""
+    exact = max(asked.seconds, SHORTEST)
+    if policy.edges:
+        return exact
+    return min(exact + SLACK, max(policy.max_job or exact + SLACK, exact))
+
+
+def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
+    """The sentence on a job that was to wait for one that still lives, and does not."""
+    missing = [id for job in granted[:1] if job.state.alive for id in asked.after if id not in job.after]
+    living = [job.id for job in scheduler.jobs(missing).values() if job.state.alive] if missing else []
+    return f"it does not wait for job {living[0]}, behind which it was to start" if living else ""
+
+
+def by_hand(run: Run, tag: str, job: str) -> str:
+    """Check a job that a night's script has submitted, by the record of its run. Returns what is to be said. Raises UserError."""
+    tree = submission_record.read(run)
+    entry = next((entry for entry in tree["jobs"] if entry["tag"] == tag), None)
+    scheduler = registry.named(str(tree.get("scheduler")), load_settings())
+    policy = policy_choice.load(str(tree.get("policy"))).policy
+    if entry is None:
+        raise UserError(f"{run} has no job {tag} in its record: plan the night anew.")
+    start = dt.datetime.fromisoformat(entry["start"]) if entry["kind"] in ("begin", "reservation") else None
+    try:
+        said = check(scheduler, job, Asked(tag, int(entry["seconds"]), start), policy)
+    except Refused as refused:
+        raise UserError(
+            f"{scheduler.title}, job {job}: {refused}. Type the command of the night again to plan it anew."
+        ) from None
+    submission_record.note_id(run, tag, job, here=scheduler.origin)
+    return said
+
+
+def main(words: Sequence[str]) -> None:
+    """Check the job that `words` name: a run's folder, a tag and the scheduler's number."""
+    folder, tag, job = words
+    try:
+        if said := by_hand(Run.at(Path(folder)), tag, job):
+            print(said, file=sys.stderr)
+    except UserError as error:
+        say_error(error)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    streams.settle()
+    main(sys.argv[1:])

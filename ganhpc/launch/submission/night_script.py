@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from ganhpc.core import scheduler_environment
 from ganhpc.core.files import atomic_open
+from ganhpc.core.settings import ROOT
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import PreparedJob
 from ganhpc.launch.schedulers.script_text import ScriptText
+from ganhpc.launch.submission import granted
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Submission, Wanted
 from ganhpc.launch.submission.submit import SubmittedJob
@@ -54,6 +57,9 @@ def text(submission: Submission, day: dt.date, sent: Sequence[SubmittedJob] = ()
     left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
     names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
     own = {} if not submission.scheduler.command else {key: script_text.word(text) for key, text in names.items()}
+    if own:
+        words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", granted.__name__]
+        own["check"] = script_text.command(words)
     return script_text.fill(
         f"night_{submission.scheduler.name}.sh",
         **own,
@@ -80,6 +86,12 @@ def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> Scrip
             *([_NOTHING] if k > 1 else []),
             script_text.shell("# {}", title),
             script_text.comment_lines(slot.reason, "#    "),
-            script_text.shell("job{}=$(submit {} {})", script_text.number(k), script_text.word(request.tag), command),
+            script_text.shell(
+                "job{}=$(submit {} {} {})",
+                script_text.number(k),
+                script_text.word(request.tag),
+                script_text.word(request.run),
+                command,
+            ),
         ]
     )

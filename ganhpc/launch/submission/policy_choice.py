@@ -7,6 +7,7 @@ laxer than the place does: rules don't travel with a run folder.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.runs import submission_record
 from ganhpc.runs.job_origin import of_another_person
+from ganhpc.runs.run_files import Entry
 from ganhpc.runs.run_folder import Run
 
 _CALENDAR = ("day_start", "day_end", "working_days", "country", "time_zone")
@@ -55,8 +57,8 @@ def choose(typed: str | None, site: Settings, scheduler: Scheduler, run: Run | N
     if run is None or not recorded or asked.get("scheduler") != scheduler.name or recorded == place.name:
         return place
     jobs = asked.get("jobs", [])
-    if scheduler.found.here and not all(scheduler.origin.may_ask(entry) for entry in jobs[-1:]):
-        return place  # submitted on another cluster, or by another person
+    if not _was_here(jobs, scheduler):
+        return place
     theirs = any(of_another_person(entry) for entry in jobs) or not _is_mine(run.request_json, Path(recorded))
     if _is_path(recorded) and theirs:
         return _kept(place, run, recorded, "a file of somebody else's record")
@@ -67,6 +69,17 @@ def choose(typed: str | None, site: Settings, scheduler: Scheduler, run: Run | N
     if rules := laxer(found.policy, place.policy):
         return _kept(place, run, recorded, f"laxer than this place's in {', '.join(rules)}")
     return found
+
+
+def may_decide(run: Run, scheduler: Scheduler) -> bool:
+    """Whether what this user asked for when the run was submitted counts here: on the same cluster, from an own record."""
+    jobs = submission_record.read(run).get("jobs", [])
+    return _was_here(jobs, scheduler) and not any(map(of_another_person, jobs)) and _is_mine(run.request_json)
+
+
+def _was_here(jobs: Sequence[Entry], scheduler: Scheduler) -> bool:
+    """Whether the last job was submitted on this cluster by this person, as far as the record tells."""
+    return not scheduler.found.here or all(scheduler.origin.may_ask(entry) for entry in jobs[-1:])
 
 
 def _kept(place: Choice, run: Run, recorded: str, why: str) -> Choice:

@@ -231,6 +231,8 @@ class _Requests:
             kind=slot.kind,
             start=self._start(slot),
             deadline=self._deadline(slot),
+            until=self._until(slot),
+            most=self.policy.max_job,
             after=self._after(slot),
             alone=self.policy.max_jobs == 1,
             last=last,
@@ -277,8 +279,10 @@ class _Requests:
 
     def _deadline(self, slot: planner.Slot) -> dt.datetime | None:
         """When a job that starts late must have ended all the same; None where nothing forbids it to be late."""
-        if slot.kind == "reservation":
-            return None
+        return None if slot.kind == "reservation" else self._until(slot)
+
+    def _until(self, slot: planner.Slot) -> dt.datetime | None:
+        """When its trainer must have ended, also where the job's walltime is made longer; None where nothing forbids more."""
         real = self.bounded or slot.deadline.timestamp() < self.plan.window.end.timestamp()
         return slot.deadline if real else None
 

@@ -23,6 +23,7 @@ from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, Scheduler, find_job
 from ganhpc.launch.submission import granted, recent_jobs
+from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
 from ganhpc.launch.submission.recent_jobs import Submitted
 from ganhpc.runs import job_origin, submission_record
@@ -137,7 +138,9 @@ def send(
         try:
             ready, taken = _hand_over(submission.scheduler, job, slot, submission.policy)
         except Refused as refused:
-            raise _refusal(submission, sent, refused, [runs[s.run] for s, _ in pairs[len(sent) :]]) from None
+            earlier = [living.id for w in wanted for living in w.behind]
+            left = [runs[s.run] for s, _ in pairs[len(sent) :]]
+            raise _refusal(submission, [*earlier, *(job.id for job in sent)], len(sent) + 1, refused, left) from None
         sent.append(taken)
         submission_record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
         cluster = submission.scheduler.origin.cluster
@@ -155,7 +158,9 @@ def _is_past(submission: Submission, slot: Slot, now: dt.datetime, begun: bool) 
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:
     """Write the plan into the records of its runs. `about_to`: it is sent now, which ends what was said of a cancelling."""
-    launch: Request = {"scheduler": submission.scheduler.name, "policy": policy_source, "launch": submission.launch}
+    scheduler = submission.scheduler
+    launch: Request = {"scheduler": scheduler.name, "policy": policy_source, "launch": submission.launch}
+    launch["asked"] = dict(scheduler.typed)
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     for w in wanted:
         entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
@@ -218,7 +223,8 @@ def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy
         job = loose
     else:
         note = ""
-    said = granted.check(scheduler, id, job, policy)
+    start = job.start if job.kind in ("begin", "reservation") else None
+    said = granted.check(scheduler, id, Asked(job.tag, job.seconds, start, job.after), policy)
     return ready, SubmittedJob(id, "; ".join(filter(None, (note, said))))
 
 
@@ -238,20 +244,25 @@ def _usual_gpu(submission: Submission, number: int) -> bool:
     return request.gpus_per_node > 0 and named == (None, None, None)
 
 
-def _refusal(submission: Submission, sent: Sequence[SubmittedJob], refused: Refused, left: Sequence[Run]) -> UserError:
-    """The sentence on a refused job; runs without any job are marked."""
+def _refusal(
+    submission: Submission, ids: Sequence[str], number: int, refused: Refused, left: Sequence[Run]
+) -> UserError:
+    """The sentence on a refused job, the `number`th; runs without any job are marked. `ids`: jobs of these runs that wait or run."""
     name = submission.scheduler.title
-    ids = [job.id for job in sent]
-    kept = f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay submitted" if ids else "nothing is submitted"
+    kept = (
+        f"job{'s' * (len(ids) > 1)} {', '.join(ids)} before it stay{'s' * (len(ids) == 1)} submitted"
+        if ids
+        else "nothing is submitted"
+    )
     if refused.unsure:
         kept = "whether it took the job is not known"
     sentence = (
-        f"{name} refused job {len(ids) + 1} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
+        f"{name} refused job {number} of {len(submission.jobs)}: {refused}{_offer(submission.scheduler, refused)}"
     )
     if refused.unsure:
-        sentence = f"{name} gave no clear answer to job {len(ids) + 1} of {len(submission.jobs)}: {refused}"
+        sentence = f"{name} gave no clear answer to job {number} of {len(submission.jobs)}: {refused}"
     else:
-        if refused.code in submission.scheduler.codes_of_resources and _usual_gpu(submission, len(ids)):
+        if refused.code in submission.scheduler.codes_of_resources and _usual_gpu(submission, number - 1):
             sentence += _NO_GPU
         for run in left:
             if not any(job["job_id"] for job in submission_record.read(run)["jobs"]):

@@ -21,6 +21,6 @@ export GANHPC_TAG=beefcafe-1-00ff
 export PYTHONPATH=/checkout
 export PYTHONUNBUFFERED=1
 cd /checkout || exit 1
-exec /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --last
+exec /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --most=3600 --last
 
 $ bash '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'

@@ -6,7 +6,7 @@ set -euo pipefail
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-slurm.lock
 mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
-for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY'); do unset "$name"; done
+for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do unset "$name"; done
 
 there() { # the id of the job with this tag, whether it waits, runs or has ended
     {
@@ -17,8 +17,8 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
 }
 
 submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 id
-    shift
+    local tag=$1 run=$2 id
+    shift 2
     id=$(there "$tag") || {
         echo "squeue does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
@@ -28,14 +28,18 @@ submit() { # run sbatch, unless a job with this tag is there; print the id of th
         echo "$id"
         return
     fi
-    "$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p'
+    id=$("$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p' | sed -n 1p) || return 1
+    [ -n "$id" ] || return 1
+    # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
+    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" >&2 || return 1
+    echo "$id"
 }
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

@@ -44,6 +44,6 @@ cd /checkout || exit 1
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
 # The task has this script's variables, whatever --export says of the job's.
-exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --last
+exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --most=3600 --last
 
 $ sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --deadline=2026-11-24T08:59:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'

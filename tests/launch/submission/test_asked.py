@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,19 +12,21 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
-from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers import typed_requests
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, Scheduler
+from ganhpc.launch.schedulers.base import Job, JobState, PreparedJob, Refused, Scheduler
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission.granted import Asked
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.conftest import Launch
 
 EVENING = dt.datetime(2026, 11, 23, 19, 30, tzinfo=dt.UTC)
 STUDENT, NONE = load_policy("student"), load_policy("none")
+ROUNDED = dataclasses.replace(NONE, max_job=2 * 3600)
 
 
 def prepared(tmp_path: Path, scheduler: Scheduler, **values: object) -> PreparedJob:
@@ -169,49 +172,87 @@ def test_mail_container_conda_and_modules(tmp_path: Path) -> None:
 
 # -- what was granted -----------------------------------------------------------------------------------------------------------
 
-REQUEST = JobRequest("cafe-1-00", Path("/runs/a"), 1, 3600, "begin", start=EVENING)
+ASKED = Asked("cafe-1-00", 3600, EVENING)
 
 
-def job(walltime: float | None = 3600, start: float | None = None) -> Job:
-    return Job("7", JobState.WAITING, walltime=walltime, start=start)
+def job(walltime: float | None = 3600, start: float | None = None, count: int = 1) -> Job:
+    return Job("7", JobState.WAITING, walltime=walltime, start=start, count=count)
 
 
 @pytest.mark.parametrize(
     ("jobs", "policy", "said"),
     [
         ([job()], STUDENT, ""),
-        ([job(3630)], STUDENT, ""),
+        ([job(3630)], STUDENT, "made one of 1h30s of a job of 1h"),
+        ([job(3630)], ROUNDED, ""),
+        ([job(3700)], ROUNDED, "made one of 1h1m40s of a job of 1h"),
         ([], STUDENT, ""),
         ([job(4 * 3600)], STUDENT, "made one of 4h of a job of 1h, which policy student doesn't allow"),
         ([job(None)], STUDENT, "made one without an end"),
         ([job(4 * 3600)], NONE, ""),
         ([job(), job()], NONE, "made 2 jobs of the one"),
+        ([job(count=3)], NONE, "made 3 jobs of the one"),
         ([job(start=EVENING.timestamp() - 3600)], STUDENT, "starts the job before"),
         ([job(start=EVENING.timestamp())], STUDENT, ""),
     ],
 )
-def test_a_granted_job_that_breaks_the_rule(jobs: list[Job], policy: object, said: str) -> None:
-    found = granted.broken(jobs, REQUEST, policy)  # type: ignore[arg-type]
+def test_a_granted_job_that_breaks_the_rule(jobs: list[Job], policy: Policy, said: str) -> None:
+    found = granted.broken(jobs, ASKED, policy)
     assert said in found if said else not found
 
 
+class Odd(Slurm):
+    """A Slurm that changes what was asked, or does not tell."""
+
+    def __init__(self, *told: Job, known: Sequence[Job] = ()) -> None:
+        super().__init__(Settings())
+        self.told, self.known, self.cancelled = told, known, list[str]()
+
+    def queue(self) -> list[Job]:
+        return list(self.told)
+
+    def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
+        known = {job.id: job for job in self.known}
+        return {id: known.get(id, Job(id, JobState.UNKNOWN)) for id in ids}
+
+    def cancel(self, job: str) -> None:
+        self.cancelled.append(job)
+
+
 def test_a_job_that_breaks_the_rule_is_taken_back_and_a_shortened_one_is_said() -> None:
-    cancelled = []
-
-    class Odd(Slurm):
-        def granted(self, job: str) -> list[Job]:
-            return [Job(job, JobState.WAITING, walltime=self.walltime)]
-
-        def cancel(self, job: str) -> None:
-            cancelled.append(job)
-
-    scheduler = Odd(Settings())
-    scheduler.walltime = 8 * 3600.0  # type: ignore[attr-defined]
+    scheduler = Odd(job(8 * 3600))
     with pytest.raises(Refused, match=r"made one of 8h of a job of 1h.*by a rule of the site; job 7 is taken back"):
-        granted.check(scheduler, "7", REQUEST, STUDENT)
-    assert cancelled == ["7"]
-    scheduler.walltime = 1800.0  # type: ignore[attr-defined]
-    assert (
-        granted.check(scheduler, "7", dataclasses.replace(REQUEST), STUDENT) == "the site shortened it from 1h to 30m"
-    )
-    assert cancelled == ["7"]
+        granted.check(scheduler, "7", ASKED, STUDENT)
+    assert scheduler.cancelled == ["7"]
+    scheduler = Odd(job(1800))
+    assert granted.check(scheduler, "7", ASKED, STUDENT) == "the site shortened it from 1h to 30m"
+    assert scheduler.cancelled == []
+
+
+def test_all_jobs_that_were_made_of_one_are_taken_back() -> None:
+    """The jobs of an array have one tag; jobs of other tags are left alone."""
+    same = [dataclasses.replace(job(), id=id, tag=ASKED.tag) for id in ("8", "7", "9")]
+    scheduler = Odd(*same, dataclasses.replace(job(), id="10", tag="other"))
+    with pytest.raises(Refused, match=r"made 3 jobs of the one.*; jobs 7, 8, 9 are taken back"):
+        granted.check(scheduler, "7", ASKED, STUDENT)
+    assert scheduler.cancelled == ["7", "8", "9"]
+
+
+def test_a_job_that_the_scheduler_does_not_tell_of_is_not_taken_for_a_good_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(granted, "PAUSE_SECONDS", 0.0)
+    scheduler = Odd()
+    with pytest.raises(Refused, match=r"^Slurm does not tell what became of the job.*; job 7 is taken back$"):
+        granted.check(scheduler, "7", ASKED, STUDENT)
+    assert scheduler.cancelled == ["7"]
+    assert granted.check(Odd(), "7", ASKED, NONE) == "", "there is no rule that it may break"
+    ended = Job("7", JobState.ENDED, "COMPLETED")
+    assert granted.check(Odd(known=[ended]), "7", ASKED, STUDENT) == "", "it was quick"
+
+
+def test_a_job_that_was_to_wait_for_another_and_does_not_is_taken_back() -> None:
+    asked = dataclasses.replace(ASKED, after=("5", "6"))
+    before = [Job("5", JobState.RUNNING, "RUNNING"), Job("6", JobState.ENDED, "COMPLETED")]
+    with pytest.raises(Refused, match="does not wait for job 5, behind which it was to start, by a rule of the site"):
+        granted.check(Odd(job(), known=before), "7", asked, STUDENT)
+    waits = dataclasses.replace(job(), after=("5",))
+    assert granted.check(Odd(waits, known=before), "7", asked, STUDENT) == ""

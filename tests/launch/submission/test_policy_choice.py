@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import json
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +134,47 @@ def test_a_run_planned_here_without_rules_resumes_under_the_students_on_oar(tmp_
     assert not any(start.hour < 9 <= end.hour for start, end in ends), "none across 9:00"
     typed = json.loads(launch(*words, "--policy", "none").stdout)
     assert typed["policy"] == "none" and len(typed["slots"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "typed", "found"),
+    [
+        ("oar", (), "-t exotic -q production --project gan -p gpu_model = 'A100'"),
+        ("oar", ("--queue", "default"), "-t exotic -q default --project gan -p gpu_model = 'A100'"),
+        ("slurm", (), ""),  # other words: nothing was asked for there
+    ],
+)
+def test_resume_goes_on_with_what_was_asked_of_the_place(
+    launch: Launch, tmp_path: Path, place: str, typed: tuple[str, ...], found: str
+) -> None:
+    run = recorded(tmp_path, "oar", "student", epochs=None, time=1200.0)
+    asked = {"queue": "production", "account": "gan", "gpu_model": "A100", "job_type": "exotic", "nosuch": "x"}
+    write_json(run.request_json, {**json.loads(run.request_json.read_text()), "asked": asked})
+    words = ("resume", str(run.folder), "--on", place, "--dry-run", "--json", "--now", "2026-11-24T20:00", *typed)
+    done = launch(*words)
+    assert done.returncode == 0, done.stderr
+    argv = shlex.split(json.loads(done.stdout)["jobs"][0]["command"])
+    assert found in " ".join(argv)
+    if place == "oar":
+        kept = "--account gan --gpu-model A100 --type exotic, as it was submitted"
+        assert (": " if typed else ": --queue production ") + kept in done.stderr
+    else:
+        assert "production" not in done.stdout and "as it was submitted" not in done.stderr
+
+
+def test_resume_takes_no_place_from_the_record_of_somebody_else(launch: Launch, tmp_path: Path) -> None:
+    run = recorded(tmp_path, "oar", "student", epochs=None, time=1200.0)
+    job = {
+        "tag": "a-1-b",
+        "job_id": "7",
+        "scheduler": "oar",
+        "cluster": "",
+        "uid": os.getuid() + 1,
+        "user": "other",
+        "ended": "timeout",
+    }
+    asked = {"queue": "production"}
+    write_json(run.request_json, {"scheduler": "oar", "policy": "student", "asked": asked, "jobs": [job]})
+    done = launch("resume", str(run.folder), "--on", "oar", "--dry-run", "--json", "--now", "2026-11-24T20:00")
+    assert done.returncode == 0, done.stderr
+    assert "production" not in done.stdout + done.stderr

@@ -268,7 +268,7 @@ def test_a_refusal_keeps_what_was_sent_and_the_same_command_goes_on(fake: FakeOa
     scheduler, w = Oar(Settings()), wanted(tmp_path, time=3.0 * HOUR)
     made = submit.prepare([w], scheduler, PLAIN, NOW)
     fail_after(scheduler, 1, fake)
-    with pytest.raises(UserError, match=r"refused job 2 of .*job 1 before it stay submitted. Type the command again"):
+    with pytest.raises(UserError, match=r"refused job 2 of .*job 1 before it stays submitted. Type the command again"):
         sending.send(made, [w], "student")
     assert w.run.run_status().state is State.WAITING
     fake.trouble("oarsub", "")
@@ -310,9 +310,9 @@ from pathlib import Path
 from tests.launch.submission import test_prepare as t
 from ganhpc.launch.submission import submit as sending; from ganhpc.runs import submission_record as record
 from ganhpc.launch.schedulers.oar import Oar
-from ganhpc.core.settings import Site
+from ganhpc.core.settings import Settings
 where, folder = sys.argv[1], Path(sys.argv[2])
-w, scheduler = t.wanted(folder, time=2.0 * t.HOUR), Oar(Site())
+w, scheduler = t.wanted(folder, time=2.0 * t.HOUR), Oar(Settings())
 def die(*_, **__):
     os.kill(os.getpid(), 9)
 if where == "before":
@@ -351,7 +351,7 @@ def test_launchers_at_the_same_instant_submit_one_after_the_other(
 ) -> None:
     code = (
         "import sys; from pathlib import Path; from tests.launch.submission import test_prepare as t; from ganhpc.launch.schedulers.oar import Oar; "
-        "from ganhpc.core.settings import Site; print(t.send(t.wanted(Path(sys.argv[1]), time=1800.0, seed=int(sys.argv[2])), Oar(Site())))"
+        "from ganhpc.core.settings import Settings; print(t.send(t.wanted(Path(sys.argv[1]), time=1800.0, seed=int(sys.argv[2])), Oar(Settings())))"
     )
     env = {**os.environ, **fake.env, "PYTHONPATH": str(Path(__file__).parents[3])}
     children = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)], env=env) for seed in seeds]

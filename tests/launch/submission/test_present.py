@@ -50,6 +50,10 @@ class World:
                 world.wait(seconds_a_job)
                 return str(len(world.sent))
 
+            def granted(self, job: str, tag: str) -> list[Job]:
+                asked = world.sent[-1][1]
+                return [Job(job, JobState.WAITING, "PENDING", tag=tag, walltime=asked.seconds, after=asked.after)]
+
         self.scheduler = Fake(Settings())
 
     def wait(self, seconds: float) -> None:

@@ -60,9 +60,9 @@ class Fake(Slurm):
             raise answer
         return answer
 
-    def granted(self, job: str) -> list[Job]:
-        del job
-        return []
+    def granted(self, job: str, tag: str) -> list[Job]:
+        asked = self.taken[-1].request
+        return [Job(job, JobState.WAITING, "PENDING", tag=tag, walltime=asked.seconds, after=asked.after)]
 
 
 @pytest.fixture(autouse=True)
@@ -243,7 +243,7 @@ def test_a_job_of_another_kind_is_never_loosened(tmp_path: Path) -> None:
     with pytest.raises(UserError) as error:
         send(submission(fake, job(w, 0, "now"), job(w, 4000, "begin")), [w], "student")
     assert str(error.value) == (
-        "Slurm refused job 2 of 2: full; job 1 before it stay submitted. Type the command again to go on: it looks at the queue first."
+        "Slurm refused job 2 of 2: full; job 1 before it stays submitted. Type the command again to go on: it looks at the queue first."
     )
     assert len(fake.taken) == 2
 
@@ -273,6 +273,13 @@ def test_a_first_refusal_submits_nothing(tmp_path: Path) -> None:
         send(submission(Fake(Refused("full")), job(w, 0, "now")), [w], "student")
 
 
+def test_a_refusal_of_a_missing_segment_names_the_jobs_that_stay(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    behind = (Job("3", JobState.RUNNING, "RUNNING"), Job("4", JobState.WAITING, "PENDING"))
+    with pytest.raises(UserError, match="refused job 1 of 1: full; jobs 3, 4 before it stay submitted"):
+        send(submission(Fake(Refused("full")), job(w, 0, "now")), [dataclasses.replace(w, behind=behind)], "student")
+
+
 @pytest.mark.parametrize(
     ("gpus", "typed", "site", "code", "told"),
     [
@@ -297,8 +304,8 @@ def test_what_the_site_made_of_a_job_is_said(tmp_path: Path) -> None:
     w = wanted(tmp_path)
 
     class Shortens(Fake):
-        def granted(self, job: str) -> list[Job]:
-            assert job == "1"
+        def granted(self, job: str, tag: str) -> list[Job]:
+            assert job == "1" and tag
             return [Job(job, JobState.WAITING, walltime=1800)]
 
     (sent,) = send(submission(Shortens(), job(w, 0, "now")), [w], "student")

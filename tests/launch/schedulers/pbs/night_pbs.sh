@@ -5,7 +5,7 @@ set -euo pipefail
 for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$name"; done
 @{sent}
 submit() { # run qsub; print the id of the job
-    shift
+    shift 2
     "$@@"
 }
 

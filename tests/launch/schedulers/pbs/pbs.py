@@ -171,6 +171,12 @@ def _own(job: str) -> Job | None:
     return _job(job, tree) if tree else None
 
 
+def job_start() -> float | None:
+    """When this job started, in seconds since 1970."""
+    job = _own(os.environ.get(JOB_VARIABLE, ""))
+    return job.start if job else None
+
+
 def job_end() -> float | None:
     """When this job ends, in seconds since 1970."""
     job = _own(os.environ.get(JOB_VARIABLE, ""))
