@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.clusters import machine, oar, slurm
+from tests.clusters import oar, slurm
 from tests.clusters.machine import wait_until
-from tests.clusters.user import ENDLESS, PATIENCE, SMALL, User
+from tests.clusters.user import ENDLESS, SMALL, User
 
 pytestmark = pytest.mark.cluster
 
@@ -124,25 +123,3 @@ def test_a_nights_script_reads_back_what_was_granted(user: User) -> None:
     assert told.returncode != 0, told.stdout + told.stderr
     assert "made one of 1h of a job of" in told.stderr and "taken back" in told.stderr, told.stderr
     wait_until(lambda: not jobs_of(user), 60, "an empty queue")
-
-
-@pytest.mark.slow
-def test_a_walltime_raised_past_the_policy_moves_no_trainer_past_it(user: User) -> None:
-    """The job's own time is an hour then; the trainer saves and ends within the two minutes of the policy."""
-    (user.folder / "two.toml").write_text('max_job = "2m"\ngap = "2s"\nmin_slot = "10s"\n')
-    run = user.launch(*ENDLESS, "--segments", "1", policy="two")
-    user.trains(run)
-    (job,) = user.jobs(run)
-    if user.where == "slurm":
-        subprocess.run(
-            ["scontrol", "update", f"jobid={job['job_id']}", "timelimit=60"],
-            check=True,
-            env={**machine.os.environ, **user.cluster.env},
-        )  # type: ignore[union-attr]
-    else:
-        done = user.cluster.as_user(["oarwalltime", job["job_id"], "+1:00:00"])
-        assert done.returncode == 0, done.stdout + done.stderr
-    begun = time.time()
-    seen = user.wait(run, ("resumable",))
-    assert time.time() - begun < min(PATIENCE, 240)
-    assert "out of time" in seen["reason"], seen
