@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ganhpc.train.bench.timing import Spread
+from ganhpc.core.statistics import Spread
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -14,6 +13,7 @@ from typing import Any
 from ganhpc.analysis.results.json_cache import Index
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, subfolders
+from ganhpc.core.statistics import Spread
 from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
@@ -247,10 +247,8 @@ def is_number(value: Any) -> bool:
 
 def statistics(values: list[float]) -> Row:
     """n, mean, sample standard deviation (n - 1) and coefficient of variation (deviation over mean); None where undefined."""
-    n = len(values)
-    mean = math.fsum(values) / n
-    std = math.sqrt(math.fsum([(v - mean) ** 2 for v in values]) / (n - 1)) if n > 1 else None
-    return {"n": n, "mean": mean, "std": std, "cv": std / abs(mean) if std is not None and mean else None}
+    found = Spread.of(values)
+    return {"n": found.n, "mean": found.mean, "std": found.std, "cv": found.cv}
 
 
 def with_several_seeds(found: list[Row], shared: Iterable[str] = (), only: Collection[str] | None = None) -> list[Row]:

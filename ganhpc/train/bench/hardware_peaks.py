@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 
-from ganhpc.train.bench.timing import Spread, calls_for, in_turn, seconds_each
+from ganhpc.core.statistics import Spread
+from ganhpc.train.bench.timing import calls_for, in_turn, seconds_each
 from ganhpc.train.flops.peak_flops import as_convolutions_compute
 
 _SIDES = {"cpu": (512, 1024), "cuda": (4096, 8192)}

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from ganhpc.core.statistics import Spread
 from ganhpc.datasets.types import ImageData
 from ganhpc.train.bench.hardware_peaks import synchronizer
-from ganhpc.train.bench.timing import Spread, in_turn, ratios, seconds_each
+from ganhpc.train.bench.timing import in_turn, ratios, seconds_each
 from ganhpc.train.data.batch_loader import BatchLoader
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)

@@ -2,33 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
 
-
-@dataclass(frozen=True)
-class Spread:
-    """Mean, sample standard deviation (None for a single value) and number of some values."""
-
-    mean: float
-    std: float | None
-    n: int
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Spread:
-        """Of at least one value."""
-        found = list(values)
-        return cls(statistics.mean(found), statistics.stdev(found) if len(found) > 1 else None, len(found))
-
-    def text(self, form: str = ".3f") -> str:
-        """mean ± standard deviation, each in the format `form`."""
-        return f"{self.mean:{form}} ± {'-' if self.std is None else format(self.std, form)}"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+from ganhpc.core.statistics import Spread
 
 
 def in_turn(pieces: Mapping[str, Callable[[], float]], repeats: int, warmups: int = 1) -> dict[str, list[float]]:

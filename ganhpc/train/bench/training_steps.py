@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from ganhpc.core.statistics import Spread
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.bench.hardware_peaks import Peaks, synchronizer
-from ganhpc.train.bench.timing import Spread, calls_for, in_turn, seconds_each
+from ganhpc.train.bench.timing import calls_for, in_turn, seconds_each
 from ganhpc.train.flops.counters import count_parameters, training_step_ops
 from ganhpc.train.runtime import compiling, cuda_graph
 from ganhpc.train.runtime.distributed import Distributed

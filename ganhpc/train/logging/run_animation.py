@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
 from ganhpc.core.printable import printable
+from ganhpc.core.statistics import Spread
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import is_number, read_metrics
 from ganhpc.runs.run_folder import Run
@@ -72,10 +72,10 @@ def _curves(metrics: Path) -> dict[str, tuple[list[float], list[float]]]:
 
 def _summary(name: str, values: Sequence[float]) -> str:
     """The mean, standard deviation and coefficient of variation (deviation / |mean|) of `values`, and how many they are."""
-    mean = statistics.fmean(values)
-    deviation = statistics.stdev(values) if len(values) > 1 else 0.0
-    variation = f"{deviation / abs(mean):.0%}" if mean else "-"
-    return f"{name}: mean {mean:.3g}, sd {deviation:.2g}, cv {variation}, n {len(values)}"
+    found = Spread.of(values)
+    deviation = found.std or 0.0
+    variation = f"{deviation / abs(found.mean):.0%}" if found.mean else "-"
+    return f"{name}: mean {found.mean:.3g}, sd {deviation:.2g}, cv {variation}, n {found.n}"
 
 
 def plot(metrics: Path, path: Path, title: str = "") -> None:

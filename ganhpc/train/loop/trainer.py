@@ -260,8 +260,7 @@ class Trainer:
         step = self.progress.step
         if step % self.task.steps_per_epoch or self.progress.evaluated == step:
             return
-        over = "over" if step and self._steps_left() < 1 else None
-        if self._main_says(lambda: over):
+        if self._main_decides(step > 0 and self._steps_left() < 1):
             return  # The last evaluation follows at once.
         self.evaluate_and_log()
 
@@ -326,11 +325,12 @@ class Trainer:
 
     def _last_evaluation(self) -> dict[str, Any]:
         costs = self._costs()
-        reason = self._main_says(lambda: self._must_stop(costs.final))
-        if self.saved_step != self.progress.step or reason:
+        reason = self._must_stop(costs.final) if self.process_group.is_main else None
+        stop = self._main_decides(reason is not None)
+        if self.saved_step != self.progress.step or stop:
             self._save()
-        if reason:
-            raise Stopped(reason)
+        if stop:
+            raise Stopped(reason or "")
         figures = self._evaluate(final=True)
         self._log_evaluation(figures)
         self.clock.stop()
@@ -344,11 +344,9 @@ class Trainer:
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------
 
-    def _main_says(self, ask: Callable[[], str | None]) -> str | None:
-        """Rank 0's answer as far as the others need it: None, or a sentence."""
-        answer = ask() if self.process_group.is_main else None
-        stop = self.process_group.agree([float(answer is not None)])[0]
-        return (answer or "rank 0 said so") if stop else None
+    def _main_decides(self, answer: bool) -> bool:
+        """Rank 0's `answer`, the same on all ranks."""
+        return bool(self.process_group.agree([float(answer and self.process_group.is_main)])[0])
 
     def _must_stop(self, work: float) -> str | None:
         """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
@@ -389,7 +387,7 @@ class Trainer:
             self.estimates.save.seconds or 0.0
         )
         due = self.progress.step > self.saved_step and (at_end or since >= self.experiment.resources.checkpoint_every)
-        if self._main_says(lambda: "due" if due else None):
+        if self._main_decides(due):
             self._save()
 
     def _save(self) -> None:

@@ -11,10 +11,10 @@ import torch
 from rich.console import Console
 
 from ganhpc.cli.commands.bench import show
+from ganhpc.core.statistics import Spread
 from ganhpc.datasets.types import DataRequest
 from ganhpc.train.bench import hardware_peaks, input_path, training_steps
 from ganhpc.train.bench.__main__ import chosen, seconds_to_90, subjects
-from ganhpc.train.bench.timing import Spread
 from ganhpc.train.data.synthetic import load
 from ganhpc.train.flops.counters import training_step_ops
 from ganhpc.train.runtime.distributed import Distributed

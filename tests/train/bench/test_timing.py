@@ -6,7 +6,8 @@ import statistics
 
 import pytest
 
-from ganhpc.train.bench.timing import Spread, calls_for, in_turn, ratios, seconds_each
+from ganhpc.core.statistics import Spread
+from ganhpc.train.bench.timing import calls_for, in_turn, ratios, seconds_each
 
 
 def test_pieces_take_turns_and_warmups_do_not_count() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +23,7 @@ from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.sections.variants import figure
 from ganhpc.analysis.report.thumbnails import evenly, small
 from ganhpc.analysis.report.translation import Translator, is_finite
+from ganhpc.core.statistics import Spread
 from ganhpc.runs.experiment import Kind
 from ganhpc.runs.figures import ShownIn, keys_of, named_in
 
@@ -76,11 +76,11 @@ def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Trans
     rows = []
     for name, points in curves.items():
         if values := [y for _, y in points if is_finite(y)]:
-            mean, std = statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None
-            cv = std / abs(mean) if std is not None and mean else None
+            found = Spread.of(values)
+            mean, std, cv = found.mean, found.std, found.cv
             rows.append([
                 Cell(words.name("figure", name)), Cell(words.number(mean, 3), mean), Cell(words.number(std, 2), std or 0.0),
-                Cell(words.per_cent(cv), cv or 0.0), Cell(words.count(len(values)), len(values)),
+                Cell(words.per_cent(cv), cv or 0.0), Cell(words.count(found.n), found.n),
             ])  # fmt: skip
     return Table(words("gan.statistics"), columns, rows)
 
