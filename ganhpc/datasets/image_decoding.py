@@ -223,7 +223,7 @@ def _decode_all(
 class _Survey:
     """The sums over a set while it is decoded."""
 
-    def __init__(self, source: Source, keep: Callable[[np.ndarray], None]) -> None:
+    def __init__(self, source: Source, keep: Callable[[Item, np.ndarray], None]) -> None:
         self.keep = keep
         self.skipped = [str(left) for left in source.others]
         self.converted: list[str] = []
@@ -242,7 +242,7 @@ class _Survey:
     def _picture(self, item: Item, result: Picture) -> None:
         import numpy as np
 
-        self.keep(result.pixels)
+        self.keep(item, result.pixels)
         values = result.pixels.astype(np.int64)
         self.count, self.sum, self.squares = (
             self.count + values.size,
@@ -268,7 +268,7 @@ class _Survey:
         )
 
 
-def survey(source: Source, size: int, keep: Callable[[np.ndarray], None]) -> Inspection:
+def survey(source: Source, size: int, keep: Callable[[Item, np.ndarray], None]) -> Inspection:
     """Decode every picture of `source`, hand the usable ones to `keep` in the order of their names, and sum up.
 
     Pictures whose range the whole set decides come after the others.
@@ -347,6 +347,6 @@ def inspect(path: Path, size: int = SIZE) -> Inspection:
     """
     source = find(path)
     try:
-        return known(source, size) or survey(source, size, lambda _: None)
+        return known(source, size) or survey(source, size, lambda _, __: None)
     finally:
         source.close()

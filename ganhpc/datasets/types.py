@@ -16,7 +16,9 @@ class DataRequest:
 
     `name` is a data set (`ganhpc.datasets.catalogue`) or the path of a folder or zip of images; `root` is where the user keeps data (None: look in
     the usual places); `train_images` keeps only the first N training images after a fixed shuffle (None: all);
-    `image_size` is in pixels (None: the set's own); `seed` matters to made data only; `held_out`: see `hold_out`.
+    `image_size` is in pixels (None: the set's own); `seed` matters to made data only; `held_out`: see `hold_out`;
+    `class_level`: which folder above a picture names its class, 0 the one that it lies in, 1 the first of its path (None: no classes are
+    wanted).
     """
 
     name: str
@@ -25,6 +27,7 @@ class DataRequest:
     image_size: int | None = None
     seed: int = 0
     held_out: int | None = None
+    class_level: int | None = None
 
 
 @dataclass(frozen=True)

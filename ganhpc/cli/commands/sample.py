@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from ganhpc.cli.common_options import RUNS, Sections, Whole
+from ganhpc.cli.common_options import RUNS, Number, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, read_json
@@ -17,7 +17,14 @@ from ganhpc.runs.run_files import is_count
 from ganhpc.runs.run_folder import Run
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from ganhpc.train.gan.latent_walks import Plan
+
+ROWS = 5
+"""Rows of pictures where none are typed and no classes ask for one each."""
+LEAST_TRUNCATION = 0.02
+"""Below it nearly every number would be drawn again for long."""
 
 command = Sections(
     "sample",
@@ -30,8 +37,19 @@ command.add(
     click.Option(
         ["--network"], metavar="NAME", help="which of the run's generators  [default: the only one, or the first]"
     ),
-    click.Option(["--rows"], type=Whole(1, 100), default=5, show_default=True, help="rows of pictures"),
+    click.Option(["--rows"], type=Whole(1, 100), help="rows of pictures  [default: 5, or one for each class]"),
     click.Option(["--columns"], type=Whole(1, 100), default=5, show_default=True, help="pictures in a row"),
+    click.Option(
+        ["--class", "label"],
+        metavar="C|C:C",
+        help="the class to draw, by its number or name, of a GAN with classes; 3:7 goes from one class to another along each row",
+    ),
+    click.Option(
+        ["--truncation"],
+        metavar="T",
+        type=Number(LEAST_TRUNCATION, 100),
+        help="draw numbers of latent vectors beyond T again: better pictures, less diverse",
+    ),
     click.Option(["--seed"], metavar="S", type=Whole(0), help="seed of the latent vectors  [default: the run's]"),
     click.Option(
         ["--interpolate"],
@@ -61,7 +79,7 @@ command.add(
 
 def sample(
     run: str,
-    rows: int,
+    rows: int | None,
     columns: int,
     seed: int | None,
     interpolate: str | None,
@@ -72,13 +90,19 @@ def sample(
     network: str | None = None,
     input: str | None = None,
     direction: str | None = None,
+    label: str | None = None,
+    truncation: float | None = None,
 ) -> None:
     """Write the pictures, and say where they are."""
     found = find_run(run, Path(runs))
     if network and direction and network != direction:
         raise UserError(f"--network {network} and --direction {direction} name two generators: type one of them.")
     if input is not None or direction:
-        _translate(found, network or direction, input, rows, columns, out, onnx)
+        if label is not None or truncation is not None:
+            raise UserError(
+                "--class and --truncation are for drawing, and --input and --direction translate: leave one of the two out."
+            )
+        _translate(found, network or direction, input, rows or ROWS, columns, out, onnx)
         return
     # Before torch is loaded, so that a mistake is told at once.
     number = _seed(found) if seed is None else seed
@@ -87,19 +111,24 @@ def sample(
         raise UserError(f"--out {out}: a picture is written as .png or .gif: type --out {path.stem}.png.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {path.parent}: make it first.")
-    from ganhpc.train.gan import generator_io
+    from ganhpc.train.gan import generator_io, latent_walks
 
     net, source = generator_io.load(found, network)
     if not hasattr(net, "latent_dim"):
+        if label is not None or truncation is not None:
+            raise UserError(
+                f"{found} translates pictures, and draws none from latent vectors: leave out --class and --truncation."
+            )
         if onnx:
             _write_onnx(net, onnx)
             return
         raise UserError(f"{found} translates pictures: give some with --input FOLDER|IMAGE and --direction a2b or b2a.")
+    plan = latent_walks.plan(net, found, label, rows, columns, number, truncation, ROWS)
     if path.suffix.lower() == ".gif":
-        _film(net, rows, columns, number, interpolate or "slerp", frames, path)
+        _film(net, plan, interpolate or ("" if plan.across else "slerp"), frames, path)
     else:
-        _sheet(net, rows, columns, number, interpolate, path)
-    say(f"{printable(path)}: {rows}x{columns} pictures, seed {number}, weights from {source}")
+        _sheet(net, plan, interpolate or "", path)
+    say(f"{printable(path)}: {plan.rows}x{columns} pictures{plan.words}, seed {number}, weights from {source}")
     if onnx:
         _write_onnx(net, onnx)
 
@@ -109,7 +138,10 @@ def _write_onnx(net: nn.Module, onnx: str) -> None:
 
     write_onnx(net, Path(onnx))
     latent, shape = getattr(net, "latent_dim", None), getattr(net, "image_shape", ())
-    given = f"latent vectors [n, {latent}]" if latent else f"images {['n', *shape]} in [-1, 1]".replace("'", "")
+    classes = " and classes [n]" * bool(getattr(net, "classes", 0))
+    given = (
+        f"latent vectors [n, {latent}]{classes}" if latent else f"images {['n', *shape]} in [-1, 1]".replace("'", "")
+    )
     say(f"{onnx}: the generator, from {given} to images [n, C, H, W] in [-1, 1]")
 
 
@@ -196,40 +228,20 @@ def _seed(run: Run) -> int:
     return seed if is_count(seed) else 0
 
 
-def _sheet(net: nn.Module, rows: int, columns: int, seed: int, interpolate: str | None, path: Path) -> None:
-    from ganhpc.train.gan import generator_io
+def _sheet(net: nn.Module, plan: Plan, kind: str, path: Path) -> None:
+    from ganhpc.train.gan import generator_io, latent_walks
     from ganhpc.train.runtime import image_files
 
-    z = _latents(net, 2 * rows if interpolate else rows * columns, seed)
-    if interpolate:
-        z = _walks(z[:rows], z[rows:], columns, interpolate)
-    image_files.save(image_files.grid(generator_io.draw(net, z), columns), path)
+    z, y = latent_walks.sheet(plan, kind)
+    image_files.save(image_files.grid(generator_io.draw(net, z, y=y), plan.columns), path)
 
 
-def _walks(start: Tensor, end: Tensor, columns: int, kind: str) -> Tensor:
-    """Latent vectors [rows x columns, dim]: each row leads from its start to its end."""
-    import torch
-
-    from ganhpc.train.gan.generator_io import between
-
-    shares = [k / max(1, columns - 1) for k in range(columns)]
-    return torch.stack([between(start, end, share, kind) for share in shares], 1).flatten(0, 1)
-
-
-def _film(net: nn.Module, rows: int, columns: int, seed: int, kind: str, frames: int, path: Path) -> None:
-    """Every picture of the grid goes from one latent vector to another and back."""
-    from ganhpc.train.gan import generator_io
+def _film(net: nn.Module, plan: Plan, kind: str, frames: int, path: Path) -> None:
+    """Every picture of the grid goes from one latent vector, or class, to another and back."""
+    from ganhpc.train.gan import generator_io, latent_walks
     from ganhpc.train.runtime import image_files
 
-    start, end = _latents(net, 2 * rows * columns, seed).chunk(2)
     there = [
-        image_files.grid(generator_io.draw(net, generator_io.between(start, end, k / (frames - 1), kind)), columns)
-        for k in range(frames)
+        image_files.grid(generator_io.draw(net, z, y=y), plan.columns) for z, y in latent_walks.film(plan, kind, frames)
     ]
     image_files.save_animation([*there, *there[-2:0:-1]], path)
-
-
-def _latents(net: nn.Module, number: int, seed: int) -> Tensor:
-    from ganhpc.train.gan import generator_io
-
-    return generator_io.latents(number, int(net.latent_dim), seed)  # type: ignore[arg-type]

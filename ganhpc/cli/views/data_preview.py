@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-    from ganhpc.datasets.image_folder import Source
+    from ganhpc.datasets.image_folder import Item, Source
 
 _MOST = 10
 """Lines of one kind that are listed; --all lists every one."""
@@ -51,7 +51,8 @@ def _look(path: Path, size: int, most: int = _SHEET) -> _Preview:
         hashes: list[bytes] = []
         shown: list[np.ndarray] = []
 
-        def keep(picture: np.ndarray) -> None:
+        def keep(item: Item, picture: np.ndarray) -> None:
+            del item
             if len(hashes) % step == 0 and len(shown) < most:
                 shown.append(picture)
             hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())

@@ -92,7 +92,8 @@ def _part(root: Path, split: str, size: int) -> tuple[Tensor, pictures.Inspectio
     pixels = np.empty((len(items), size, size, 3), dtype=np.uint8)
     number = 0
 
-    def keep(picture: np.ndarray) -> None:
+    def keep(item: Item, picture: np.ndarray) -> None:
+        del item
         nonlocal number
         pixels[number] = picture
         number += 1

@@ -1,6 +1,6 @@
 """Any folder or zip of images: `--data PATH`.
 
-Folders inside are looked through, and not taken for classes: there are no labels. Each picture becomes its middle square, scaled to
+Folders inside are looked through, and not taken for classes: there are no labels (`class_folders` reads them). Each picture becomes its middle square, scaled to
 `image_size` (64 where not given). What can't be used is skipped with its name and the reason. The result is kept in the cache
 (`ganhpc.datasets.image_cache`), so that pictures are decoded once, and the zip is never unpacked.
 
@@ -26,7 +26,7 @@ from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import Cached, cached
-from ganhpc.datasets.image_folder import Source
+from ganhpc.datasets.image_folder import Item, Source
 from ganhpc.datasets.types import DataRequest, ImageData
 
 HELD_OUT = 0.05
@@ -44,7 +44,7 @@ def load(request: DataRequest) -> ImageData:
         raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
     kept, seen, fingerprint = prepare(path, size)
     images, held_out = kept.tensors["images"], kept.info["held_out"]
-    train = _first(images[held_out:], request.train_images, path)
+    train = first(images[held_out:], request.train_images, path)
     return ImageData(
         printable(path.stem if path.is_file() else path.resolve().name),
         train,
@@ -64,7 +64,7 @@ def prepare(path: Path, size: int) -> tuple[Cached, pictures.Inspection, str]:
     source = find(path)
     try:
         name, identity = pictures.cache_name(source, size), pictures.identity(source, size)
-        kept = cached(name, identity, lambda: _decode(source, size))
+        kept = cached(name, identity, lambda: decode(source, size))
         seen = pictures.from_facts(source, kept.info)
         assert seen is not None
         return kept, seen, fingerprint_of(source)
@@ -91,19 +91,26 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
     return "; ".join(parts)
 
 
-def _decode(source: Source, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def decode(source: Source, size: int, *, places: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(`images` in the order of a hash of their pixels; facts). `places`: also `items`, the place of each among the source's files."""
     pixels = np.empty((len(source.items), size, size, 3), dtype=np.uint8)
     hashes: list[bytes] = []
+    names: list[str] = []
 
-    def keep(picture: np.ndarray) -> None:
+    def keep(item: Item, picture: np.ndarray) -> None:
         pixels[len(hashes)] = picture
+        names.append(item.name)
         hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
     seen = pictures.survey(source, size, keep)
     split = {"held_out": _held_out(hashes, seen), "copies": len(hashes) - len(set(hashes))}
     order = sorted(range(len(hashes)), key=lambda index: hashes[index])
     images = torch.from_numpy(pixels[order]).permute(0, 3, 1, 2).contiguous()
-    return {"images": images}, {**pictures.to_facts(source, seen), **split}
+    tensors = {"images": images}
+    if places:
+        known = {item.name: index for index, item in enumerate(source.items)}
+        tensors["items"] = torch.tensor([known[names[index]] for index in order])
+    return tensors, {**pictures.to_facts(source, seen), **split}
 
 
 def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:
@@ -119,7 +126,7 @@ def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:
     return sum(value <= last for value in hashes)
 
 
-def _first(images: Tensor, number: int | None, path: Path) -> Tensor:
+def first(images: Tensor, number: int | None, path: Path) -> Tensor:
     if number is None:
         return images
     if not 1 <= number <= len(images):

@@ -12,7 +12,7 @@ from ganhpc.core.errors import UserError, nearest
 from ganhpc.datasets.catalogue import names
 from ganhpc.datasets.cifar10 import source
 from ganhpc.datasets.types import DataRequest, ImageData
-from ganhpc.train.data import celeba, image_folder, lines, synthetic
+from ganhpc.train.data import celeba, class_folders, image_folder, lines, synthetic
 
 LOADERS: dict[str, Callable[[DataRequest], ImageData]] = {
     "celeba": celeba.load,
@@ -55,7 +55,7 @@ def _load(request: DataRequest) -> ImageData:
     if request.name in LOADERS:
         return LOADERS[request.name](request)
     if "/" in request.name or Path(request.name).exists():
-        return image_folder.load(request)
+        return (image_folder if request.class_level is None else class_folders).load(request)
     raise UserError(
         f"--data {request.name!r} is neither a data set nor a folder or zip of images: {nearest(request.name, names())}."
     )

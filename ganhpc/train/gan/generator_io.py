@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -45,10 +45,11 @@ MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
 """Bounds of a generator of a foreign file: any number in its definition, its parameters, the values of one of its images."""
 
 
-def definition(net: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """How to build the generator `net` again: JSON values."""
+def definition(net: str, arguments: dict[str, Any], classes: Sequence[str] = ()) -> dict[str, Any]:
+    """How to build the generator `net` again, and the names of its classes where it has some: JSON values."""
     given = {"latent": "normal"} if _takes_latents(net, arguments) else {"input": "images"}
-    return {"format": _FORMAT, "net": net, "arguments": arguments, **given, "images": "[-1, 1]"}
+    named = {"classes": list(classes)} if classes else {}
+    return {"format": _FORMAT, "net": net, "arguments": arguments, **given, **named, "images": "[-1, 1]"}
 
 
 def _takes_latents(net: str, arguments: dict[str, Any]) -> bool:
@@ -75,11 +76,21 @@ def build(tree: Any, source: Path) -> nn.Module:
     arguments = tree.get("arguments")
     try:
         _check_size(tree["net"], arguments)
-        return kinds()[tree["net"]](**arguments)  # type: ignore[arg-type]
+        net = kinds()[tree["net"]](**arguments)  # type: ignore[arg-type]
+        net.class_names = _class_names(tree, int(getattr(net, "classes", 0)))  # type: ignore[assignment]
+        return net
     except Exception as error:  # whatever a network's own code says of arguments that it was not made for
         raise UserError(
             f"{source} does not describe a {tree['net']} generator of this version ({_short(error)})."
         ) from None
+
+
+def _class_names(tree: dict[str, Any], classes: int) -> tuple[str, ...]:
+    """The names of a generator's classes; their numbers where the definition has none. Raises ValueError where they are of other ones."""
+    names = tree.get("classes", [str(k) for k in range(classes)])
+    if not isinstance(names, list) or len(names) != classes or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"it does not name its {classes} classes")
+    return tuple(names)
 
 
 def _check_size(net: str, arguments: Any) -> None:
@@ -181,9 +192,15 @@ def load_file_of(path: Path) -> nn.Module:
 # -- latent vectors -----------------------------------------------------------------------------------------------------------
 
 
-def latents(n: int, dim: int, seed: int, use: str = "samples") -> Tensor:
-    """`n` latent vectors N(0, 1) [n, dim], others for each `use`."""
-    return torch.randn(n, dim, generator=generator_of("latents", use, seed))
+def latents(n: int, dim: int, seed: int, use: str = "samples", truncation: float | None = None) -> Tensor:
+    """`n` latent vectors N(0, 1) [n, dim], others for each `use`. With `truncation`, numbers beyond it on either side are drawn again
+    (Brock et al., 2019, section 3.1); the others stay what they are without it."""
+    random = generator_of("latents", use, seed)
+    z = torch.randn(n, dim, generator=random)
+    if truncation is not None:
+        while len(beyond := (z.abs() > truncation).flatten().nonzero().squeeze(1)):
+            z.view(-1)[beyond] = torch.randn(len(beyond), generator=random)
+    return z
 
 
 def between(start: Tensor, end: Tensor, share: float, kind: str) -> Tensor:
@@ -202,11 +219,16 @@ def between(start: Tensor, end: Tensor, share: float, kind: str) -> Tensor:
 
 
 @torch.no_grad()
-def draw(net: nn.Module, z: Tensor, batch: int = 64) -> Tensor:
-    """Images in [0, 1] on the CPU, [n, C, H, W], of `z`: latent vectors, or images in [-1, 1]; `net` is left in the mode it was in."""
+def draw(net: nn.Module, z: Tensor, batch: int = 64, y: Tensor | None = None) -> Tensor:
+    """Images in [0, 1] on the CPU, [n, C, H, W], of `z`: latent vectors, or images in [-1, 1]; `net` is left in the mode it was in.
+
+    `y`: the classes [n] of a network that has them, or shares of classes [n, classes].
+    """
     training = net.training
     net.eval()
     device = next(net.parameters()).device
-    parts = [unit(net(part.to(device))).cpu() for part in z.split(batch)]
+    given = (z,) if y is None else (z, y)
+    pieces = zip(*(each.split(batch) for each in given), strict=True)
+    parts = [unit(net(*(part.to(device) for part in piece))).cpu() for piece in pieces]
     net.train(training)
     return torch.cat(parts)

@@ -17,7 +17,7 @@ from ganhpc.train.gan.generator_io import example
 
 
 def write_onnx(net: nn.Module, path: Path) -> None:
-    """Write `net` (latent vectors [n, latent_dim], or images [n, C, H, W], -> images), for any n, to one file.
+    """Write `net` (latent vectors [n, latent_dim], with classes [n] where it has some, or images [n, C, H, W], -> images), for any n, to one file.
 
     Raises UserError where the packages for it are missing.
     """
@@ -26,14 +26,17 @@ def write_onnx(net: nn.Module, path: Path) -> None:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UserError(f"--onnx needs the package {error.name}: pip install onnx onnxscript.") from None
-    given = "z" if hasattr(net, "latent_dim") else "source"
+    given = {"z" if hasattr(net, "latent_dim") else "source": example(net, 2)}
+    if getattr(net, "classes", 0):
+        given["y"] = torch.zeros(2, dtype=torch.long)
     quiet = io.StringIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings(), contextlib.redirect_stdout(quiet):
         warnings.simplefilter("ignore")
         batch = torch.export.Dim("n", min=1)
         program = torch.onnx.export(
-            net.eval(), (example(net, 2),), input_names=[given], output_names=["images"], dynamic_shapes=({0: batch},), dynamo=True, verbose=False
+            net.eval(), tuple(given.values()), input_names=list(given), output_names=["images"], dynamic_shapes=({0: batch},) * len(given),
+            dynamo=True, verbose=False,
         )  # fmt: skip
     assert program is not None
     with atomic_open(path) as file:

@@ -154,6 +154,7 @@ def request_of(experiment: Experiment, field: str = FIRST) -> DataRequest:
         image_size=getattr(experiment, "image_size", None),
         seed=experiment.seed,
         held_out=getattr(experiment, "held_out", None),
+        class_level=getattr(experiment, "class_level", None),
     )
 
 

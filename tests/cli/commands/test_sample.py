@@ -193,3 +193,128 @@ def test_the_checkpoint_before_one_of_another_network_is_drawn_from(tmp_path: Pa
         found, _ = generator_io.load(run)
         for name, value in found.state_dict().items():
             assert torch.equal(value, net.state_dict()[name])
+
+
+# -- classes, truncation, translations ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = made(tmp_path_factory.mktemp("classes"), "biggan-shared", epochs=1)
+    finish(run)
+    return run
+
+
+def pictures(sheet: Image.Image, side: int = 32) -> list[list[bytes]]:
+    """The pictures of a sheet, row by row."""
+    across, down = ((length - 2) // (side + 2) for length in sheet.size)
+    boxes = [[(2 + (side + 2) * c, 2 + (side + 2) * r) for c in range(across)] for r in range(down)]
+    return [[sheet.crop((x, y, x + side, y + side)).tobytes() for x, y in row] for row in boxes]
+
+
+def assert_like(drawn: list[bytes], images: torch.Tensor) -> None:
+    """To within a level: batches of other sizes are rounded otherwise."""
+    for picture, image in zip(drawn, images, strict=True):
+        levels = torch.frombuffer(bytearray(picture), dtype=torch.uint8).view(*image.shape[1:], 3).permute(2, 0, 1)
+        assert float((levels.float() - image * 255).abs().max()) <= 1.01
+
+
+def test_a_grid_has_a_class_a_row_with_the_same_vectors(
+    classes: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    every = pictures(draw(classes.folder, tmp_path / "all.png", rows=None))
+    assert len(every) == 10 and "10x3 pictures, a class a row" in capsys.readouterr().out
+    assert len({tuple(row) for row in every}) == 10
+    net, _ = generator_io.load(classes)
+    z = generator_io.latents(3, int(net.latent_dim), 0)  # type: ignore[arg-type]
+    assert_like(every[7], generator_io.draw(net, z, y=torch.full((3,), 7)))
+
+
+def test_one_class_by_number_or_name_and_truncated(
+    classes: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    by_number = draw(classes.folder, tmp_path / "a.png", label="3")
+    by_name = draw(classes.folder, tmp_path / "b.png", label="grating-3", truncation=100.0)
+    assert by_number.tobytes() == by_name.tobytes()
+    assert len({each for row in pictures(by_number) for each in row}) == 6
+    cut = draw(classes.folder, tmp_path / "c.png", label="3", truncation=0.5)
+    assert cut.tobytes() != by_number.tobytes() and "of grating-3, truncation 0.5" in capsys.readouterr().out
+    plain = draw(classes.folder, tmp_path / "d.png", label="3", rows=None)
+    assert len(pictures(plain)) == 5
+
+
+def test_ways_within_a_class_and_across_two(classes: Run, tmp_path: Path) -> None:
+    across = pictures(draw(classes.folder, tmp_path / "a.png", label="3:7", columns=3))
+    net, _ = generator_io.load(classes)
+    start = generator_io.latents(4, int(net.latent_dim), 0)[:2]  # type: ignore[arg-type]
+    for column, y in ((0, 3), (2, 7)):
+        assert_like([row[column] for row in across], generator_io.draw(net, start, y=torch.full((2,), y)))
+    assert across[0][1] not in (across[0][0], across[0][2])
+    within = pictures(draw(classes.folder, tmp_path / "b.png", label="3", interpolate="slerp"))
+    assert within[0][0] == across[0][0] and within[0][2] != across[0][2]
+    film = draw(classes.folder, tmp_path / "c.gif", label="3:7")
+    assert film.n_frames == 6, "four there, and back"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"label": "10"}, "--class 10: this run has classes 0 to 9"),
+        ({"label": "gratin-3"}, "--class gratin-3: .*grating-3"),
+        ({"label": "3:99"}, "--class 99"),
+        ({"label": ""}, "--class : "),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused(
+    classes: Run, tmp_path: Path, values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        draw(classes.folder, tmp_path / "a.png", **values)
+
+
+def test_classes_belong_to_gans_that_have_them(done: Run, tmp_path: Path, launch: Launch, classes: Run) -> None:
+    with pytest.raises(UserError, match=r"--class 3: .* draws without classes: leave it out"):
+        draw(done.folder, tmp_path / "a.png", label="3")
+    cut = draw(done.folder, tmp_path / "b.png", truncation=0.1)
+    assert cut.tobytes() != draw(done.folder, tmp_path / "c.png").tobytes(), "any latent vectors can be cut"
+    with pytest.raises(UserError, match="leave one of the two out"):
+        draw(done.folder, tmp_path / "d.png", label="3", direction="a2b")
+    with pytest.raises(UserError, match="leave out --input and --direction"):
+        draw(done.folder, tmp_path / "d.png", direction="generator")
+    typed = launch("sample", str(classes.folder), "--class", "2", "--truncation", "0,01")
+    assert typed.returncode == 2 and "truncation" in typed.stderr and "Traceback" not in typed.stderr
+
+
+def test_the_average_of_a_run_that_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = made(tmp_path, "biggan", checkpoint_every=0.001)
+    kill_at(monkeypatch, 3)
+    with pytest.raises(Killed):
+        trainer_of(run).fit()
+    sheet = draw(run.folder, tmp_path / "a.png", label="1")
+    assert sheet.size == (3 * 34 + 2, 2 * 34 + 2) and "not finished" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("case", "inputs"), [("biggan-shared", ["z", "y"]), ("cyclegan", ["source"])])
+def test_onnx_of_classes_and_of_translators(tmp_path: Path, case: str, inputs: list[str], classes: Run) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    if case == "cyclegan":
+        run = made(tmp_path, case, epochs=1)
+        finish(run)
+        networks = ["a2b", "b2a"]
+    else:
+        run, networks = classes, ["average"]
+    for name in networks:
+        file = tmp_path / f"{name}.onnx"
+        net, _ = generator_io.load(run, name)
+        sample(str(run.folder), 1, 1, None, None, 4, str(tmp_path / "x.png"), str(file), "runs", network=name)
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        assert [each.name for each in session.get_inputs()] == inputs
+        for n in (1, 5):
+            given = [torch.randn(n, *generator_io.example(net).shape[1:]).clamp(-1, 1)]
+            given += [torch.arange(n) % 10] * (len(inputs) - 1)
+            (found,) = session.run(None, {key: value.numpy() for key, value in zip(inputs, given, strict=True)})
+            with torch.no_grad():
+                torch.testing.assert_close(torch.from_numpy(found), net(*given), rtol=1e-3, atol=1e-4)

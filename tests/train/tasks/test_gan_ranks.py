@@ -12,9 +12,9 @@ import torch
 
 from tests.helpers import ROOT
 from tests.train.tasks import ranks
-from tests.train.tasks.tiny import TRANSLATORS, VARIANTS
+from tests.train.tasks.tiny import CONDITIONAL, TRANSLATORS, VARIANTS
 
-CASES = [*VARIANTS, *TRANSLATORS]
+CASES = [*VARIANTS, *TRANSLATORS, *CONDITIONAL]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,10 @@ SIZES: dict[str, dict[str, Any]] = {
     "cyclegan": {
         "base_channels": 4, "blocks": 1, "patch_layers": 1, "batch_size": 8, "lr": 1e-3, "sample_columns": 1, "distance_images": 0,
     },
+    "biggan": {
+        "base_channels": 2, "batch_size": 8, "lr": 1e-3, "critic_steps": 2, "image_size": 32, "latent_dim": 8, "data": "synthetic",
+        "distance_images": 0, "ema_start": 2, "standing": 2,
+    },
 }  # fmt: skip
 VARIANTS = {
     "dcgan": ("dcgan", {}),
@@ -37,17 +41,24 @@ VARIANTS = {
 """Name of a test's case: (experiment, options)."""
 TRANSLATORS = {"cyclegan": ("cyclegan", {})}
 """The same, of those without latent vectors."""
+CONDITIONAL = {
+    "biggan": ("biggan", {}),
+    "biggan-shared": ("biggan", {"shared": 4, "hierarchical": True, "init": "ortho", "ortho": 1e-4}),
+}
+"""The same, of those with classes."""
 
 
 def tiny(case: str, **values: Any) -> Experiment:
     """The definition of a case: 16x16 pixels, 80 images of lines, two epochs."""
-    name, options = (VARIANTS | TRANSLATORS)[case]
+    name, options = (VARIANTS | TRANSLATORS | CONDITIONAL)[case]
     common = {
         "time": None, "epochs": 2, "device": "cpu", "train_images": 80, "image_size": 16, "latent_dim": 6, "sample_rows": 2,
         "sample_columns": 3, "measure_images": 20,
     }  # fmt: skip
-    if case in TRANSLATORS:
-        common = {key: value for key, value in common.items() if key not in ("latent_dim", "measure_images")}
+    absent = (
+        ("latent_dim", "measure_images") if case in TRANSLATORS else ("measure_images",) if case in CONDITIONAL else ()
+    )
+    common = {key: value for key, value in common.items() if key not in absent}
     return find(name).from_preset("default").replace(**{**common, **SIZES[name], **options, **values})
 
 
