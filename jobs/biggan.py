@@ -17,6 +17,9 @@ class BigGan(Gan):
     NAME: ClassVar[str] = "biggan"
     TASK: ClassVar[str] = "biggan"
     DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
+    NETWORK: ClassVar[tuple[str, ...]] = (
+        "attention", "base_channels", "classes", "hierarchical", "image_size", "init", "latent_dim", "shared",
+    )  # fmt: skip
 
     data: str = option(
         "cifar10", "pictures with classes: cifar10, synthetic (made on the spot), or a folder or zip of class folders",

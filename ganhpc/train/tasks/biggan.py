@@ -22,7 +22,7 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.train.data.batch_loader import BatchLoader
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
 from ganhpc.train.nets import biggan
-from ganhpc.train.runtime.step_random import Draws
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.gan_base import HELD_OUT, side_of
 from ganhpc.train.tasks.latent_gan import LatentGan
 from ganhpc.train.tasks.task import Context, Export, Task
@@ -77,10 +77,10 @@ class BigGan(LatentGan):
         self._real_within = max(class_measures.within_classes(real, data.labels[: 4 * HELD_OUT]), 1e-9)
 
     def loader_of(self, data: ImageData, seed: int) -> BatchLoader:
-        experiment, peers = self.experiment, self.context.peers
+        experiment, process_group = self.experiment, self.context.process_group
         return BatchLoader(
-            data.images, data.labels, batch_size=experiment.batch_size, seed=seed, device=peers.device, flip=experiment.flip,
-            rank=peers.rank, world_size=peers.world_size,
+            data.images, data.labels, batch_size=experiment.batch_size, seed=seed, device=process_group.device, flip=experiment.flip,
+            rank=process_group.rank, world_size=process_group.world_size,
         )  # fmt: skip
 
     # -- a step -----------------------------------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class BigGan(LatentGan):
             )
         return rounds, draws.normal(self.latent_dim), self._any_class(draws)
 
-    def _any_class(self, draws: Draws) -> Tensor:
+    def _any_class(self, draws: StepRandom) -> Tensor:
         """Random classes [B], all alike."""
         return (draws.uniform() * self._classes).long().clamp(max=self._classes - 1)
 

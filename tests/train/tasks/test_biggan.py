@@ -22,7 +22,7 @@ from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan import class_measures, frechet, generator_io, weight_averages
 from ganhpc.train.nets import biggan as nets
 from ganhpc.train.nets.spectral_norm import Spectral, SpectralConv2d, SpectralEmbedding, SpectralLinear
-from ganhpc.train.runtime.step_random import Draws
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks import biggan
 from tests.helpers import finish, trainer_of
 from tests.train.loop.test_trainer import Killed, kill_at
@@ -267,7 +267,7 @@ def test_each_discriminator_step_has_its_own_images_vectors_and_classes(task: An
             levels = ((image + 1) * 127.5).round().to(torch.uint8)
             same = [(levels == other).all() or (levels.flip(2) == other).all() for other in data.images]
             assert int(data.labels[torch.tensor(same)][0]) == int(label)  # type: ignore[index]
-    drawn = torch.cat([task._any_class(Draws(0, k, 1000, task.context.peers)) for k in range(20)])
+    drawn = torch.cat([task._any_class(StepRandom(0, k, 1000, task.context.process_group)) for k in range(20)])
     counts = torch.bincount(drawn, minlength=10)
     assert len(counts) == 10 and int(counts.min()) > 1800 and int(counts.max()) < 2200
     assert y.dtype == torch.long and len(y) == 8
