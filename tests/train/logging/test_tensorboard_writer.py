@@ -213,9 +213,9 @@ def test_looks_leave_random_numbers_and_weights_alone(tmp_path: Path) -> None:
     before = torch.get_rng_state()
     weights = {name: value.clone() for name, value in trainer.task.net.state_dict().items()}  # type: ignore[attr-defined]
     mode = trainer.task.modules["net"].training
-    trainer.looks._task, trainer.metrics._curves._last = trainer.task, {}  # type: ignore[union-attr]
-    trainer.looks.begin()
-    trainer.looks._draw(1)
+    trainer.snapshots._task, trainer.metrics._curves._last = trainer.task, {}  # type: ignore[union-attr]
+    trainer.snapshots.begin()
+    trainer.snapshots._draw(1)
     assert torch.equal(before, torch.get_rng_state()) and trainer.task.modules["net"].training is mode
     assert all(torch.equal(value, weights[name]) for name, value in trainer.task.modules["net"].state_dict().items())
     trainer.metrics.close()
