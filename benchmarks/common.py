@@ -1,4 +1,4 @@
-"""What the benchmarks share: one place for how a run is launched, and for what stands behind a number."""
+"""Helpers of the benchmarks: one place for how a run is launched, and for what stands behind a number."""
 
 from __future__ import annotations
 

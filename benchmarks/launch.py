@@ -1,4 +1,4 @@
-"""What launching costs: `launch.py cifar --on slurm` beside a bare submitit submission of the same job, and --dry-run beside --help.
+"""Cost of launching: `launch.py cifar --on slurm` beside a bare submitit submission of the same job, and --dry-run beside --help.
 
     python -m benchmarks.launch [--repeats 10]
 
@@ -71,7 +71,7 @@ def cancel(printed: str) -> None:
 
 
 def pieces(folder: Path) -> dict[str, Callable[[], float]]:
-    """What is timed, by name; the submissions only where there is a Slurm."""
+    """Timed pieces by name; the submissions only where there is a Slurm."""
     (folder / SETTINGS).write_text('options = ["--hold"]\n')
     runs = ("--runs", str(folder / "runs"))
     made: dict[str, Callable[[], float]] = {
@@ -90,7 +90,7 @@ def pieces(folder: Path) -> dict[str, Callable[[], float]]:
 
 
 def ratio(found: dict[str, list[float]], one: str, other: str) -> str:
-    """How many times `other` `one` took, round by round and of the means."""
+    """Ratio of `one` to `other`, round by round and of the means."""
     rounds = [a / b for a, b in zip(found[one], found[other], strict=True)]
     means = statistics.mean(found[one]) / statistics.mean(found[other])
     return f"{one} takes {means:.2f} times {other} (round by round {spread(rounds, '.2f')})"

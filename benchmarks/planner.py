@@ -1,4 +1,4 @@
-"""How long is a plan of many runs, and does its cost grow linearly?
+"""Time to plan many runs, and its growth with their number.
 
     python benchmarks/planner.py
 

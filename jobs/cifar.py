@@ -186,7 +186,7 @@ _TUTORIAL = dataclasses.replace(
     _COURSE, preset="tutorial", batch_size=4, lr=0.001, schedule="constant", budget=Budget(time=None, epochs=2)
 )
 
-# Where parameters are the limit and not time: a GPU hour. Operations are spent in the place of parameters; docs/record.md has what was
+# Where parameters are the limit and not time: a GPU hour. Operations are spent instead of parameters; docs/record.md has what was
 # measured, and what is still to be.
 _RECORD = Cifar(
     preset="record",

@@ -24,7 +24,7 @@ from ganhpc.runs.trainer_protocol import die_with_parent
 TRIES = 20
 """Ports that are looked at from the first one on."""
 _LOCAL_PORT = 10_000
-"""What is added to the port at the laptop's end: 6006 is 16006 there, so that a TensorBoard on the laptop is not in the way."""
+"""Added to the port at the laptop's end: 6006 is 16006 there, so that a TensorBoard on the laptop is not in the way."""
 _GRID = "grid5000.fr"
 """The domain of its sites."""
 _GATE = "access.grid5000.fr"
@@ -156,7 +156,7 @@ def start(folder: Path, port: int, every: float, log: Path) -> subprocess.Popen[
 
 
 def answers(port: int) -> bool:
-    """Whether something listens on `port` of this machine."""
+    """True if something listens on `port` of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -84,7 +84,7 @@ class _JobType(click.ParamType):
 
 
 def PLACE() -> tuple[click.Option, ...]:
-    """The options that say where on a cluster jobs go, in the place of the settings (ganhpc.launch.schedulers.typed_requests)."""
+    """The options that say where on a cluster jobs go, instead of the settings (ganhpc.launch.schedulers.typed_requests)."""
     return (
         click.Option(["--queue", "--partition", "queue"], metavar="NAME", help="OAR: queue; Slurm: partition"),
         click.Option(["--account", "--project", "account"], metavar="NAME", help="OAR: project; Slurm: account"),

@@ -31,7 +31,7 @@ _VERBS = {
     "sample": "Pictures by the generator of a run.",
     "bench": "What this machine does: training speeds beside its ceilings, what fits into an hour.",
     "data": "Where the data lie, whether they are whole, how to get them.",
-    "doctor": "Look over this machine: each line good, or what mends it.",
+    "doctor": "Look over this machine: each line good, or with its fix.",
     "completion": "The line that switches on completion in your shell.",
 }
 """The verbs, one module of ganhpc.cli each, with their short help (so that the list imports none of them)."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """A mistake or a circumstance that the user can mend.
+    """A mistake or a circumstance that the user can fix.
 
     The message is one sentence (or a few) that names the value, says what is allowed and what to type next. The
     launcher prints it without a traceback and exits with `exit_code`.

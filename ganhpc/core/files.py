@@ -152,7 +152,7 @@ def parse_json(data: bytes | str) -> Any:
 
 
 def too_deep(tree: Any) -> bool:
-    """Whether objects and lists in `tree` are nested deeper than DEEPEST."""
+    """True if objects and lists in `tree` are nested deeper than DEEPEST."""
     level = [tree] if isinstance(tree, dict | list) else []
     for _ in range(DEEPEST):
         items = (item for each in level for item in (each.values() if isinstance(each, dict) else each))
@@ -185,7 +185,7 @@ def read_json(path: Path, most: int = SMALL) -> dict[str, Any] | None:
 
 
 def is_copy(folder: Path, original: object) -> bool:
-    """Whether `folder` is a copy: `original`, the path that it had once, is there and is another folder. One that was moved is none."""
+    """True if `folder` is a copy: `original`, the path that it had once, is there and is another folder. One that was moved is none."""
     if not isinstance(original, str) or not original or original == str(folder.absolute()):
         return False
     try:

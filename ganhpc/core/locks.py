@@ -56,7 +56,7 @@ def held(path: Path, *, tries: int = 1) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the file `path`. Asked with a shared lock and for reading only: it may be another person's."""
+    """True if a living process holds the file `path`. Asked with a shared lock and for reading only: it may be another person's."""
     try:
         handle = os.open(path, os.O_RDONLY | _SAFELY)
     except OSError:
@@ -87,7 +87,7 @@ def file_lock(path: Path, seconds: float) -> Iterator[None]:
         lock.release()
 
 
-# A fifo or a terminal in the place of the file neither blocks nor takes over; no child inherits the lock.
+# A fifo or a terminal instead of the file neither blocks nor takes over; no child inherits the lock.
 _SAFELY = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 

@@ -32,7 +32,7 @@ def printable(text: object, most: int = _MOST) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Whether `text` is one line without anything that `printable` would escape."""
+    """True if `text` is one line without anything that `printable` would escape."""
     return text.isprintable()
 
 

@@ -172,7 +172,7 @@ def state_folder() -> Path:
 
 
 def runs_option(runs: Path) -> str:
-    """What a command that is to be typed next needs to find the folder of runs: nothing where it is the usual one."""
+    """Option with which a command that is to be typed next finds the folder of runs: nothing where it is the usual one."""
     usual = Path(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
     return "" if usual.resolve() == runs.resolve() else f" --runs {shell_word(runs)}"
 
@@ -194,7 +194,7 @@ def read(path: Path) -> Settings:
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"the configuration {path} can't be read ({error.strerror}): mend its permissions.") from error
+        raise UserError(f"the configuration {path} can't be read ({error.strerror}): fix its permissions.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(
             f'the configuration {path} is not valid TOML: {error}. A line reads: runs = "~/runs"'

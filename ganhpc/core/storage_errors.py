@@ -59,7 +59,7 @@ _FAULTS: dict[int, tuple[bool, str]] = {
     errno.EINVAL: (False, f"the file system does not take it: {_ELSEWHERE}"),
     errno.EOPNOTSUPP: (False, f"the file system can't do that: {_ELSEWHERE}"),
 }
-"""What each error of the system means: whether the same work may succeed later, and a clause with the way on."""
+"""Meaning of each error of the system: whether the same work may succeed later, and a clause with the way on."""
 
 
 def fault(error: OSError, path: Path | str | None = None, doing: str = "write") -> StorageFault:

@@ -16,7 +16,7 @@ from ganhpc.core.scheduler_environment import for_commands
 
 @dataclass(frozen=True)
 class Answer:
-    """What a program said. `code` is None where it did not end in time, 127 where there is no such program, and -N where
+    """Answer of a program. `code` is None where it did not end in time, 127 where there is no such program, and -N where
     signal N killed it."""
 
     code: int | None

@@ -15,7 +15,7 @@ _NO_LIMIT = "no limit"
 
 
 class BadValue(ValueError):
-    """What a key allows, said when its value is something else."""
+    """Expected value of a key, for the error when it has another."""
 
 
 def seconds(value: Any) -> int:

@@ -54,7 +54,7 @@ def _parse_number(text: str, *, whole: bool = False) -> Fraction:
 
 
 def _is_held(value: Fraction) -> bool:
-    """Whether a float holds the magnitude of `value`: neither an overflow nor nothing at all."""
+    """True if a float holds the magnitude of `value`: neither an overflow nor nothing at all."""
     try:
         return float(value) != 0.0
     except OverflowError:

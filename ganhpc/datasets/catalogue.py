@@ -27,7 +27,7 @@ class DataSet:
 
     @property
     def fetched(self) -> bool:
-        """Whether it lies in files that can be fetched."""
+        """True if it lies in files that can be fetched."""
         return bool(self.source)
 
     def module(self) -> Any:

@@ -17,7 +17,7 @@ FIRST = "data"
 
 
 def is_data_field(name: str) -> bool:
-    """Whether the field `name` of a definition names a data set: data, data_b, data_c and so on."""
+    """True if the field `name` of a definition names a data set: data, data_b, data_c and so on."""
     return re.fullmatch(r"data(_[b-z])?", name) is not None
 
 
@@ -46,7 +46,7 @@ def flagged(field: str, names: Iterable[str]) -> Iterator[None]:
 
 
 def exists(path: Path | str) -> bool:
-    """Whether there is something at `path` that can be looked at."""
+    """True if there is something at `path` that can be looked at."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):  # a folder that may not be entered, a name that is too long or has a zero byte
@@ -54,7 +54,7 @@ def exists(path: Path | str) -> bool:
 
 
 def is_path(word: str) -> bool:
-    """Whether `word`, as a definition has it, means a folder or zip. A set's name means the set, even where a folder is called so."""
+    """True if `word`, as a definition has it, means a folder or zip. A set's name means the set, even where a folder is called so."""
     return word not in catalogue.names() and ("/" in word or exists(word))
 
 
@@ -90,7 +90,7 @@ def place_of(word: str, run: Path) -> str:
 
 
 def older_words(path: str, runs: Path) -> list[str]:
-    """What older versions may have written into a definition for the folder or zip `path`, when it was typed where the folder `runs` is.
+    """Words that older versions may have written into a definition for the folder or zip `path`, when it was typed where the folder `runs` is.
 
     Relative words are tried where that is the present folder alone: elsewhere nothing tells which folder they were typed in.
     """

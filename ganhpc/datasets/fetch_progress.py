@@ -1,4 +1,4 @@
-"""What is shown while data are fetched: a bar on a terminal, a few plain lines elsewhere."""
+"""Progress of a fetch: a bar on a terminal, a few plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EVERY = 30.0
 
 
 class _Fetching:
-    """How far one fetch has come. `report` may be called as often as one likes."""
+    """Progress of one fetch. `report` may be called as often as one likes."""
 
     def __init__(self, console: Console, what: str, bar: tuple[Progress, TaskID] | None) -> None:
         self._console, self._what, self._bar = console, what, bar

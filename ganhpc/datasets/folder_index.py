@@ -29,7 +29,7 @@ from ganhpc.datasets.image_folder import Item, Left, Source, list_files
 from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, kind_of, other_kind
 
 READ_ERRORS = (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
-"""What reading a file, or a damaged or encrypted member of a zip, raises."""
+"""Errors of reading a file, or a damaged or encrypted member of a zip."""
 _FORMAT = 1
 _THREADS = 4
 _SETTLED = 0.1

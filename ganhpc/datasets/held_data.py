@@ -39,7 +39,7 @@ class DataChanged(UserError):
 
 @dataclass(frozen=True)
 class _Difference:
-    """How many pictures differ between what a run began with and what there is now, and an example of each kind."""
+    """Number of pictures that differ between a run's beginning and now, and an example of each kind."""
 
     replaced: tuple[str, ...]
     converted: tuple[str, ...]
@@ -98,7 +98,7 @@ def _files(run: Path, field: str) -> Path:
 
 
 def record_of(run: Path, field: str = FIRST) -> dict[str, Any] | None:
-    """What data.json in the folder `run` says, or that of another data field; None where there is none that can be read."""
+    """Contents of data.json in the folder `run`, or that of another data field; None where there is none that can be read."""
     try:
         tree = read_json(_record_file(run, field))
     except (UserError, OSError):
@@ -228,7 +228,7 @@ def _of_shape(run: Path, fields: list[str], shape: str) -> list[str] | None:
 
 
 def _has_words(run: Path, words: dict[str, str]) -> bool:
-    """Whether the definition of the run in the folder `run` has these values: of the data sets that are no folder or zip."""
+    """True if the definition of the run in the folder `run` has these values: of the data sets that are no folder or zip."""
     if not words:
         return True
     try:

@@ -40,7 +40,7 @@ Make = Callable[[], "tuple[Tensors, dict[str, Any]]"]
 
 @dataclass(frozen=True)
 class Cached:
-    """What `cached` found or made. `info` are the facts that came with the tensors; `made` says that this call made them, `repaired`
+    """Result of `cached`: found or made. `info` are the facts that came with the tensors; `made` says that this call made them, `repaired`
     that it replaced a damaged copy."""
 
     tensors: dict[str, Tensor]
@@ -101,7 +101,7 @@ def ensure(name: str, identity: Mapping[str, Any], make: Make, folder: Path | No
 
 
 def check(path: Path, identity: Mapping[str, Any], *, checksum: bool = True) -> tuple[bool, str]:
-    """Whether `path` holds the whole of `identity`, and what is wrong with it ("" where nothing is, or nothing is kept)."""
+    """True if `path` holds the whole of `identity`, and what is wrong with it ("" where nothing is, or nothing is kept)."""
     try:
         beside = json.loads(sidecar(path).read_bytes())
         if (beside["format"], beside["identity"]) != (_FORMAT, json.loads(json.dumps(dict(identity)))):

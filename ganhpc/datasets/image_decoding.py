@@ -54,7 +54,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a folder or zip. `skipped` and `converted` hold "name: reason"."""
+    """The contents of a folder or zip. `skipped` and `converted` hold "name: reason"."""
 
     path: str
     size: int
@@ -66,12 +66,12 @@ class Inspection:
     enlarged: int
     """Usable pictures smaller than `size`."""
     seconds: float
-    """What decoding took, now or when the cache was made."""
+    """Seconds of decoding, now or when the cache was made."""
     images_per_second: float
     ranges: tuple[str, ...] = ()
-    """How the range of pixels was found, a sentence for each type of pixel that leaves it open."""
+    """The range of pixels and its source, a sentence for each type of pixel that leaves it open."""
     warnings: tuple[str, ...] = ()
-    """What is odd about the set as a whole."""
+    """Oddities of the set as a whole."""
 
 
 class Skip(Exception):
@@ -184,7 +184,7 @@ def colours(image: Image.Image) -> Image.Image:
 
 
 def _first_of(image: Image.Image) -> str:
-    """What is said of a file with several pictures."""
+    """The note on a file with several pictures."""
     try:
         several = bool(getattr(image, "is_animated", False))
         image.seek(0)
@@ -307,12 +307,12 @@ def survey(source: Source, size: int, keep: Callable[[Item, np.ndarray], None]) 
 
 
 def identity(source: Source, size: int) -> dict[str, str | int]:
-    """What the cache knows the pictures of `source` at `size` pixels by: their names and contents, wherever they lie."""
+    """The cache's key for the pictures of `source` at `size` pixels: their names and contents, wherever they lie."""
     return {"pictures": fingerprint_of(source), "size": size, "version": VERSION}
 
 
 def cache_name(source: Source, size: int) -> str:
-    """How the cache's file begins."""
+    """First words of the cache's file name."""
     return f"{slug(source.path.resolve().stem)[:80]}-{size}"
 
 
@@ -335,13 +335,13 @@ def from_facts(source: Source, info: Mapping[str, Any]) -> Inspection | None:
 
 
 def to_facts(source: Source, seen: Inspection) -> dict[str, Any]:
-    """What the cache keeps of an inspection: of the skipped pictures those that only decoding told."""
+    """The part of an inspection that the cache keeps: of the skipped pictures those that only decoding told."""
     others = {str(left) for left in source.others}
     return {**dataclasses.asdict(seen), "undecoded": [line for line in seen.skipped if line not in others]}
 
 
 def inspect(path: Path, size: int = SIZE) -> Inspection:
-    """What is in the folder or zip `path`: every picture is decoded, unless the cache already knows these pictures at this size.
+    """Inspect the folder or zip `path`: every picture is decoded, unless the cache already knows these pictures at this size.
 
     Raises UserError where `path` is neither a folder nor a zip, or holds no picture at all.
     """

@@ -1,4 +1,4 @@
-"""What lies in a folder or zip of pictures, by one rule for both, and a way to read each file.
+"""The pictures in a folder or zip, found by one rule for both, and a way to read each file.
 
 Left out by name: anything hidden on any level (`hidden`). Links are followed once: a file or folder that can be reached by several
 names is taken under one of them. What is left is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that
@@ -33,7 +33,7 @@ _SYSTEM = frozenset(
 
 
 def hidden(name: str) -> bool:
-    """Whether a part of the path `name` begins with a dot, or belongs to a system: `.ipynb_checkpoints`, `@eaDir`, `Thumbs.db`."""
+    """True if a part of the path `name` begins with a dot, or belongs to a system: `.ipynb_checkpoints`, `@eaDir`, `Thumbs.db`."""
     return any(part.startswith(".") or part.lower() in _SYSTEM for part in name.rstrip("/").split("/"))
 
 
@@ -158,7 +158,7 @@ class _Walk:
             self.links.append(name)
 
     def _new_folder(self, name: str, status: os.stat_result) -> bool:
-        """Whether the folder is met for the first time."""
+        """True if the folder is met for the first time."""
         key = _key(status)
         if status.st_ino and key in self.folders:
             self.left.append(Left(f"{name}/", "a link to a folder that is taken already"))

@@ -82,7 +82,7 @@ def kind_of(head: bytes) -> str:
 
 
 def other_kind(head: bytes) -> str:
-    """What a file is that is no picture, as the end of a sentence; "not an image" where its beginning says nothing."""
+    """The kind of a file that is no picture, as the end of a sentence; "not an image" where its beginning says nothing."""
     if head[4:8] == b"ftyp":
         return "a HEIC picture, not read: save it as JPEG" if head[8:12] in _HEIF else "a film"
     if head[257:262] == b"ustar":

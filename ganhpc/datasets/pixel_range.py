@@ -101,7 +101,7 @@ def settled(extents: Mapping[Type, Extent]) -> dict[Type, Range]:
 
 
 def sentence(extent: Extent) -> str:
-    """How the range of a type was found."""
+    """Source of a type's range."""
     found = _range(extent)
     n = extent.pictures
     return (
@@ -111,7 +111,7 @@ def sentence(extent: Extent) -> str:
 
 
 def too_dark(extent: Extent) -> bool:
-    """Whether 16-bit colours lost too much: Pillow drops the lower byte of each value."""
+    """True if 16-bit colours lost too much: Pillow drops the lower byte of each value."""
     return extent.type is Type.COLOUR and extent.high < _HIGH_BYTE
 
 

@@ -1,4 +1,4 @@
-"""What every data set hands to the trainer."""
+"""Types that every data set hands to the trainer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataRequest:
-    """Which images a run asks for.
+    """The images that a run asks for.
 
     `name` is a data set (`ganhpc.datasets.catalogue`) or the path of a folder or zip of images; `root` is where the user keeps data (None: look in
     the usual places); `train_images` keeps only the first N training images after a fixed shuffle (None: all);
@@ -47,7 +47,7 @@ class ImageData:
     note: str = ""
     skipped: tuple[str, ...] = field(default=())
     warnings: tuple[str, ...] = ()
-    """What the user should know of the set as a whole: how the range of its pixels was found, that it is nearly constant."""
+    """Notes on the set as a whole: how the range of its pixels was found, that it is nearly constant."""
     fingerprint: str = ""
     """Of the pictures of a folder or zip (`ganhpc.datasets.folder_index`)."""
     exact: str = ""

@@ -1,7 +1,7 @@
-"""`python -m ganhpc.node RUN_FOLDER`: the first process of a job on its node. It starts the trainer and speaks for the scheduler.
+"""`python -m ganhpc.node RUN_FOLDER`: the first process of a job on its node. It starts the trainer and reports to the scheduler.
 
 It writes when the job ends into deadline.json, again whenever the scheduler changes its mind; turns signals, which repeat and which
-workers of torchrun don't hear, into a wish to stop in the run folder; and ends with what the scheduler should make of the job.
+workers of torchrun don't hear, into a stop request in the run folder; and ends with what the scheduler should make of the job.
 Never imports torch.
 """
 
@@ -45,7 +45,7 @@ from ganhpc.runs.trainer_protocol import (
 )
 
 _REREAD_SECONDS = 60.0
-"""How often the scheduler is asked again when the job ends."""
+"""Seconds between two questions to the scheduler for the job's end."""
 _WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -120,9 +120,9 @@ class Segment:
         self.others: list[str] = []
         self.warned = False
         self.passed_on = False
-        """Whether a warning of the scheduler was passed on to the trainer."""
+        """True if a warning of the scheduler was passed on to the trainer."""
         self.told_to_end = False
-        """Whether a signal asked for the end of the job."""
+        """True if a signal asked for the end of the job."""
         if follower:
             rank, nodes, first = follower.split(":", 2)
             self.rank, self.nodes, self.first = int(rank), int(nodes), first
@@ -187,7 +187,7 @@ class Segment:
         return 0
 
     def _ran_out(self, run_status: RunStatus) -> bool:
-        """Whether the trainer stopped since its job ends, and for no other reason."""
+        """True if the trainer stopped since its job ends, and for no other reason."""
         cause = run_status.status.get("cause")
         if cause is None:  # of a version that wrote none
             return run_status.reason.startswith((OLD_OUT_OF_TIME, OLD_ASKED))
@@ -217,7 +217,7 @@ class Segment:
         return ""
 
     def _is_written_off(self) -> bool:
-        """Whether a person at another place has given this job up, and perhaps submitted the run there."""
+        """True if a person at another place has given this job up, and perhaps submitted the run there."""
         with suppress(Damaged):
             tag = os.environ.get("GANHPC_TAG")
             return any(
@@ -261,7 +261,7 @@ class Segment:
 
     def _read_again(self) -> None:
         """Ask the scheduler for the end of the job. A warning that comes when the end is near is no news to the trainer, who uses
-        the time up to it; at any other time, or where the end is not known, it is a wish that the job stops."""
+        the time up to it; at any other time, or where the end is not known, it is a request that the job stops."""
         warned, self.warned = self.warned, False
         known = self._write_deadline()
         if warned and (not known or self.hard_end - time.time() > _WARNING_SECONDS):

@@ -16,7 +16,7 @@ from ganhpc.core.units import counted
 from ganhpc.runs.trainer_protocol import OMP_TYPED
 
 _BUSY_SECONDS = 0.2
-"""How long other processes are watched: the kernel counts in hundredths of a second."""
+"""Seconds for which other processes are watched: the kernel counts in hundredths of a second."""
 SHARED_FROM = 0.25
 """Cores in use by others from which the cores count as shared."""
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
@@ -25,7 +25,7 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME":
 
 @dataclass(frozen=True)
 class Cores:
-    """What this process may use. `affinity`: cores that it may run on; `quota`: processor seconds a second, as the control groups
+    """Cores that this process may use. `affinity`: cores that it may run on; `quota`: processor seconds a second, as the control groups
     above it allow; `allocated`: cores that the scheduler gave to its task; `busy`: cores in use by other processes, of those."""
 
     affinity: int
@@ -48,7 +48,7 @@ class Cores:
 
     @property
     def shared(self) -> bool:
-        """Whether a thread may have to wait for its core, so that others must not spin in the meantime."""
+        """True if a thread may have to wait for its core, so that others must not spin in the meantime."""
         return self.busy >= SHARED_FROM or self.limit < self.affinity or (self.quota or math.inf) < self.affinity
 
     def describe(self) -> str:
@@ -186,7 +186,7 @@ def _ticks_per_second() -> int:
 
 
 class Load:
-    """What other processes use of the cores of this one, seen between two looks."""
+    """Use of this process's cores by others, seen between two looks."""
 
     def __init__(self) -> None:
         self._cores = sorted(os.sched_getaffinity(0))
@@ -220,7 +220,7 @@ class Threads:
 
     @property
     def typed(self) -> bool:
-        """Whether the user decided."""
+        """True if the user decided."""
         return bool(self.why)
 
 
@@ -245,7 +245,7 @@ def threads(asked: int | None, environ: Mapping[str, str], processes: int, cores
 
 
 def _typed_threads(environ: Mapping[str, str]) -> int | None:
-    """What the user set OMP_NUM_THREADS to, or None. torchrun sets it to 1 for its children where nobody did, whatever there is."""
+    """Value of OMP_NUM_THREADS by the user, or None. torchrun sets it to 1 for its children where nobody did, whatever there is."""
     text = environ.get(OMP_TYPED)
     if text is None:
         text = environ.get("OMP_NUM_THREADS", "")
@@ -256,7 +256,7 @@ def _typed_threads(environ: Mapping[str, str]) -> int | None:
 
 
 def for_trainer(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a trainer's environment needs beside `environ`: the OMP_NUM_THREADS that was typed, before torchrun sets its own."""
+    """Variables that a trainer's environment needs beside `environ`: the OMP_NUM_THREADS that was typed, before torchrun sets its own."""
     return {OMP_TYPED: environ.get(OMP_TYPED, environ.get("OMP_NUM_THREADS", ""))}
 
 

@@ -1,4 +1,4 @@
-"""What a run is: a frozen, typed definition, its options on the command line, its JSON and its signature."""
+"""Definition of a run: a frozen, typed definition, its options on the command line, its JSON and its signature."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FORMAT = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What a run may use. None: no bound."""
+    """Bounds of a run. None: no bound."""
 
     time: float | None = option(
         3600.0, "training clock: training and evaluation, all segments of the run added up", kind="duration"
@@ -199,7 +199,7 @@ class Experiment:
         return made
 
     def to_json(self) -> dict[str, Any]:
-        """What experiment.json holds."""
+        """Contents of experiment.json."""
         return {
             **self.definition,
             "resources": _plain(dataclasses.asdict(self.resources)),

@@ -13,7 +13,7 @@ from typing import Any
 
 
 class _Better(Enum):
-    """Which of two values is the better one."""
+    """The better direction of a figure."""
 
     HIGHER = auto()
     LOWER = auto()
@@ -177,13 +177,13 @@ def judges() -> list[_Figure]:
 
 
 def lower_is_better(key: str) -> bool:
-    """Whether the smaller of two values is the better one; of a figure without a line, the larger one is."""
+    """True if the smaller of two values is the better one; of a figure without a line, the larger one is."""
     figure = find(key)
     return figure is not None and figure.better is _Better.LOWER
 
 
 def is_share(key: str) -> bool:
-    """Whether the figure is a fraction that people read in per cent."""
+    """True if the figure is a fraction that people read in per cent."""
     figure = find(key)
     return key.endswith("accuracy") or (figure is not None and figure.unit == SHARE)
 
@@ -201,7 +201,7 @@ _UNCERTAIN = 1.5
 
 
 def is_uncertain(spread: Any) -> bool:
-    """Whether a peak with this `peak_spread` is to be doubted."""
+    """True if a peak with this `peak_spread` is to be doubted."""
     return isinstance(spread, int | float) and spread >= _UNCERTAIN
 
 

@@ -25,7 +25,7 @@ def mine() -> str:
 
 
 def is_over(name: str) -> bool:
-    """Whether the owner is known to exist no more. Of jobs, and of processes on other machines or in other containers, nothing is known."""
+    """True if the owner is known to exist no more. Of jobs, and of processes on other machines or in other containers, nothing is known."""
     found = _PROCESS.fullmatch(name)
     if found is None or found[4] != socket.gethostname():
         return False
@@ -37,7 +37,7 @@ def is_over(name: str) -> bool:
 
 
 def is_alive_here(name: str) -> bool:
-    """Whether the name is that of a process which lives where this one can see it."""
+    """True if the name is that of a process which lives where this one can see it."""
     found = _PROCESS.fullmatch(name)
     here = (f"{_boot()}/{_numbering()}", socket.gethostname())
     return found is not None and (found[3], found[4]) == here and found[2] == _born(int(found[1]))

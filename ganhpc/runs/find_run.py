@@ -21,7 +21,7 @@ def fitting(word: str, named: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _is_run(folder: Path | str) -> bool:
-    """Whether a folder is a run's: it has a definition. Whatever else is wrong with it is for its reader to say."""
+    """True if a folder is a run's: it has a definition. Whatever else is wrong with it is for its reader to say."""
     return os.path.lexists(os.path.join(folder, "experiment.json"))
 
 

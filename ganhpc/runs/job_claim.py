@@ -23,9 +23,9 @@ from ganhpc.runs import file_owner as owners
 from ganhpc.runs.run_folder import STALE_SECONDS, Run
 
 BEAT_SECONDS = 10.0
-"""How often a claim is touched."""
+"""Seconds between two touches of a claim."""
 _FOLLOW_SECONDS = STALE_SECONDS + 60
-"""How long the other nodes of a job wait for its first one to claim the run."""
+"""Seconds that the other nodes of a job wait for its first one to claim the run."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Job:
         return Job(owner, scheduler, cluster, id, socket.gethostname())
 
     def is_same(self, other: Job) -> bool:
-        """Whether both are one job, before and after it was sent again."""
+        """True if both are one job, before and after it was sent again."""
         key = (self.scheduler, self.cluster, self.id)
         return self.owner == other.owner or (bool(self.id) and key == (other.scheduler, other.cluster, other.id))
 

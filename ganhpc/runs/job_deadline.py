@@ -27,12 +27,12 @@ BOUND = "GANHPC_BOUND"
 
 @dataclass(frozen=True)
 class Bound:
-    """What bounds a trainer."""
+    """The bound of a trainer."""
 
     end: float = math.inf
     """When its job ends, in seconds since 1970."""
     last: bool = False
-    """Whether the run ends with this job: a run bounded by time then plans its last evaluation into it."""
+    """True if the run ends with this job: a run bounded by time then plans its last evaluation into it."""
 
 
 def write(run: Run, bound: Bound, owner: str, **more: Any) -> None:
@@ -41,7 +41,7 @@ def write(run: Run, bound: Bound, owner: str, **more: Any) -> None:
 
 
 def environment(owner: str, bound: Bound | None = None) -> dict[str, str]:
-    """What the environment of a trainer says of its bound; it replaces whatever an outer trainer's environment says."""
+    """Variables that tell a trainer its bound; they replace whatever an outer trainer's environment says."""
     return {owners.OWNER: owner, BOUND: json.dumps(_tree(bound, owner)) if bound else ""}
 
 

@@ -35,7 +35,7 @@ class Origin:
         return {"scheduler": self.scheduler, "cluster": self.cluster, "uid": self.uid, "user": self.user}
 
     def may_ask(self, entry: Entry) -> bool:
-        """Whether the scheduler here may know the job: nothing in its record names another place or person."""
+        """True if the scheduler here may know the job: nothing in its record names another place or person."""
         known = (
             entry.get("scheduler") or self.scheduler,
             entry.get("cluster") or self.cluster,
@@ -44,7 +44,7 @@ class Origin:
         return known == (self.scheduler, self.cluster or known[1], self.uid)
 
     def is_of(self, entry: Entry) -> bool:
-        """Whether the record names this place and person. Jobs of older versions name none."""
+        """True if the record names this place and person. Jobs of older versions name none."""
         return bool(self.cluster) and entry.get("cluster") == self.cluster and self.may_ask(entry) and "uid" in entry
 
 
@@ -57,12 +57,12 @@ def user_of(uid: int) -> str:
 
 
 def of_another_person(entry: Entry) -> bool:
-    """Whether another user has submitted the job."""
+    """True if another user has submitted the job."""
     return entry.get("uid", os.getuid()) != os.getuid()
 
 
 def _may_live(entry: Entry, record: Request) -> bool:
-    """Whether a job of another origin, which nobody asks here, has to be taken for living."""
+    """True if a job of another origin, which nobody asks here, has to be taken for living."""
     if entry.get("ended") or entry.get("forgotten"):
         return False
     if entry["job_id"]:

@@ -39,7 +39,7 @@ class LastWords:
 
     @property
     def failed(self) -> bool:
-        """Whether the process was refused or crashed, and did not just stop."""
+        """True if the process was refused or crashed, and did not just stop."""
         return self.state in _FAILED
 
 
@@ -52,11 +52,11 @@ class Ear:
         self._data = b""
 
     def environment(self) -> dict[str, str]:
-        """What the trainers' environment needs."""
+        """Variables that the trainers' environment needs."""
         return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._write}"}
 
     def listen(self) -> LastWords | None:
-        """What was said until now, see `cause_of`."""
+        """Last words until now, see `cause_of`."""
         with suppress(BlockingIOError):
             while part := os.read(self._read, 65_536):
                 self._data += part

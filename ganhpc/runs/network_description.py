@@ -1,4 +1,4 @@
-"""What `describe` says of a network, as plain data: functions Fn, tensors Xn, weights Wn, parameters and operations.
+"""Description of a network as plain data: functions Fn, tensors Xn, weights Wn, parameters and operations.
 
 No torch here: the login half reads descriptions back from run folders to print and report them.
 """
@@ -68,7 +68,7 @@ class Weight:
     shape: tuple[int, ...]
     trainable: bool
     again: bool
-    """Whether an earlier function already used it; its parameters are counted only there."""
+    """True if an earlier function already used it; its parameters are counted only there."""
 
     @property
     def count(self) -> int:

@@ -125,7 +125,7 @@ class Option:
 
     @property
     def expected(self) -> str:
-        """What the option takes, in words."""
+        """Values that the option takes, in words."""
         forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
         if self.kind in forms:
             return forms[self.kind]

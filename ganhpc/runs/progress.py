@@ -20,7 +20,7 @@ class Stopped(Exception):
 
 
 class Failed(UserError):
-    """The training itself failed, in a way that more of it won't mend."""
+    """The training itself failed, in a way that more training won't fix."""
 
     exit_code = 4
 
@@ -45,7 +45,7 @@ class Progress:
     step: int = 0
     schedule: float = 0.0
     first: float = -1.0
-    """What the clock showed at the first step."""
+    """Clock at the first step."""
     evaluated: int = -1
     """The step of the last evaluation."""
     finished: bool = False

@@ -39,9 +39,9 @@ class StopCause(str, Enum):
 
 _OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
                 ("the queue of this machine", RefusalSource.SCHEDULER))  # fmt: skip
-"""How sentences began that versions without `refused_by` wrote."""
+"""First words of sentences by versions without `refused_by`."""
 OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
-"""How reasons began that versions without `cause` wrote."""
+"""First words of reasons by versions without `cause`."""
 
 
 def refusal_source(request: Request) -> RefusalSource | None:
@@ -96,7 +96,7 @@ class Entry(TypedDict, total=False):
     launch: str
     command: str
     ended: str
-    """What its scheduler said of its end; never "unknown"."""
+    """Its scheduler's word on its end; never "unknown"."""
     forgotten: float
     """When its scheduler, asked at the right place, did not know it any more; it is asked again."""
     scheduler: str
@@ -109,12 +109,12 @@ class Entry(TypedDict, total=False):
 
 
 class Request(TypedDict, total=False):
-    """What was asked of a scheduler for one run. Keys of newer versions are kept."""
+    """The requests to a scheduler for one run. Keys of newer versions are kept."""
 
     scheduler: str
     policy: str
     asked: dict[str, str]
-    """What was typed of the place of its jobs (ganhpc.launch.schedulers.typed_requests)."""
+    """Typed options on the place of its jobs (ganhpc.launch.schedulers.typed_requests)."""
     launch: str
     submitted: float
     cancelled: float
@@ -125,7 +125,7 @@ class Request(TypedDict, total=False):
 
 
 def _last_end(request: Request) -> str:
-    """What a scheduler said of the last job that is over; empty where none is, or where nobody knows."""
+    """A scheduler's word on the last job that is over; empty where none is, or where nobody knows."""
     over = (job for job in reversed(request.get("jobs", [])) if job.get("ended") or job.get("forgotten"))
     return next((job.get("ended") or "" for job in over), "")
 
@@ -136,16 +136,16 @@ _ENDS = {
     "failed": "its job failed",
     "preempted": "its job was preempted for another",
 }
-"""What a scheduler said of a job's end, in a sentence on its run."""
+"""A scheduler's word on a job's end, in a sentence on its run."""
 
 
 def end_in_words(request: Request, unknown: str = "killed") -> str:
-    """What became of the last job that is over, as far as the scheduler has said."""
+    """End of the last job that is over, as far as the scheduler has said."""
     return _ENDS.get(_last_end(request), unknown)
 
 
 def job_failed(request: Request) -> bool:
-    """Whether the last job that is over failed."""
+    """True if the last job that is over failed."""
     return _last_end(request) == "failed"
 
 
@@ -200,7 +200,7 @@ def _is_flag(value: Any) -> bool:
 
 
 def _is_job_id(value: Any) -> bool:
-    """What a scheduler may have called a job: a word that no command takes for an option."""
+    """Id of a job: a word that no command takes for an option."""
     return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
 
 
@@ -271,7 +271,7 @@ _ENTRY: Mapping[str, Check] = {
     "folder": is_text,
 }  # fmt: skip
 _MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 0, "seconds": 0, "last": False}
-"""What a job lacks that an older version wrote down."""
+"""Defaults for a job that an older version wrote down."""
 
 
 def read_request(path: Path) -> Request:
@@ -292,7 +292,7 @@ def read_request(path: Path) -> Request:
 
 
 def is_open(job: Entry) -> bool:
-    """Whether the job, for all the record knows, may still wait or run."""
+    """True if the job, for all the record knows, may still wait or run."""
     # Older versions wrote "unknown" where a scheduler that was not the job's own did not know it.
     return job.get("ended") in (None, "unknown")
 

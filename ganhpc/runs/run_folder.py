@@ -46,7 +46,7 @@ STALE_SECONDS = 90.0
 _AHEAD_SECONDS = 90.0
 """A status from further in the future than two machines' clocks may differ says nothing of now."""
 WATCH_SECONDS = 6.0
-"""How long a status with an impossible time is watched, before a trainer starts: one that lives writes it every second or so."""
+"""Seconds for which a status with an impossible time is watched, before a trainer starts: one that lives writes it every second or so."""
 
 
 class State(str, Enum):
@@ -200,7 +200,7 @@ class Run:
         return read_status(self.status_json)
 
     def has_checkpoint(self) -> bool:
-        """Whether anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
+        """True if anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
         return any(self.checkpoints.glob("step-*.json"))
 
     def run_status(self) -> RunStatus:
@@ -242,7 +242,7 @@ class Run:
         return RunStatus(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
 
     def is_held(self, status: Status | None = None) -> bool:
-        """Whether a living trainer works in this folder, here or on another machine."""
+        """True if a living trainer works in this folder, here or on another machine."""
         if locks.is_held(self.lock):
             return True
         return self._held_elsewhere(self.status() if status is None else status)
@@ -256,7 +256,7 @@ class Run:
         return _says_running_elsewhere(status) and -_AHEAD_SECONDS < age < STALE_SECONDS
 
     def _is_written(self, status: Status) -> bool:
-        """Whether another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
+        """True if another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
         file server has seen it written a short while ago."""
         try:
             before = self.status_json.stat()

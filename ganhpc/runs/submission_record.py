@@ -25,7 +25,7 @@ from ganhpc.runs.run_folder import Run
 
 
 def read(run: Run) -> Request:
-    """What request.json says; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should."""
+    """Contents of request.json; {"jobs": []} where there is none. Raises Damaged where a field does not hold what it should."""
     return read_request(run.request_json)
 
 

@@ -1,4 +1,4 @@
-"""What TensorBoard's HParams page shows of a run: its options when it begins, how it ended, and which columns there are.
+"""Entries of TensorBoard's HParams page on a run: its options when it begins, how it ended, and which columns there are.
 
 The page takes the value of a metric from the last point of a scalar of the same run. Summaries are written into the run's own event
 file, and not into a folder below it (as SummaryWriter.add_hparams does), so that one run is one line.
@@ -18,7 +18,7 @@ SESSION_END = "_hparams_/session_end_info"
 
 
 class End(Enum):
-    """How a session ended, by the page's numbers. A run that was stopped or killed has no end yet."""
+    """End of a session, by the page's numbers. A run that was stopped or killed has no end yet."""
 
     SUCCESS = 1
     FAILURE = 2

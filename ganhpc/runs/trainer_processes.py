@@ -18,7 +18,7 @@ from ganhpc.runs.run_folder import Run
 from ganhpc.runs.status_file import write_status
 
 _ENDING_SECONDS = 3.0
-"""How long the others get after one process has failed: they wait for it in an exchange that never comes."""
+"""Seconds that the others get after one process has failed: they wait for it in an exchange that never comes."""
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")

@@ -1,4 +1,4 @@
-"""What a scan tries: values of options -> one definition for each combination and seed. Pure; ganhpc.scans.scan_record keeps the record.
+"""A scan's grid: values of options -> one definition for each combination and seed. Pure; ganhpc.scans.scan_record keeps the record.
 
 `SCANS` beside `PRESETS` in an experiment's file names scans: {"lr-eps": Named({"lr_g": (1e-3, 1e-4), ..})}.
 """
@@ -29,7 +29,7 @@ class Named:
     values: Mapping[str, Sequence[Any]]
     """Option -> the values to try."""
     preset: str = "default"
-    """What it starts from where no --preset is typed."""
+    """The preset that it starts from where no --preset is typed."""
     zip: bool = False
     """The values go in pairs, the first with the first, instead of each with each."""
 
@@ -78,7 +78,7 @@ class Grid:
         return base.replace(**point)
 
     def record(self, base: Experiment, seeds: int, runs: Path, names: Sequence[str]) -> scan_record.Scan:
-        """What is kept of it in `runs`; `names`: the folders of its runs in order."""
+        """The record of it that is kept in `runs`; `names`: the folders of its runs in order."""
         scanned = {axis.option.name for axis in self.axes}
         tree = base.definition
         tree["budget"] = {key: value for key, value in tree["budget"].items() if key not in scanned}

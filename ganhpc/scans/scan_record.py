@@ -83,7 +83,7 @@ class Scan:
 
     @property
     def missing(self) -> int:
-        """How many of its runs have no folder: not begun, or deleted."""
+        """Number of its runs without a folder: not begun, or deleted."""
         return sum(not run.folder.is_dir() for run in self.run_folders())
 
     def values(self) -> dict[str, dict[str, Any]]:
@@ -120,7 +120,7 @@ class Scan:
 
 
 def named(new: Scan) -> Scan:
-    """What recording `new` would leave: itself, or merged with the record of its name. Writes nothing.
+    """The record that recording `new` would leave: itself, or merged with the record of its name. Writes nothing.
 
     Where that name is taken by a scan of another base or other options, the name gets a suffix.
     """

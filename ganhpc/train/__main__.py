@@ -29,7 +29,7 @@ from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUM
 from ganhpc.train.runtime.stop_watch import Doing, Interrupted, StopWatch, leave_now
 
 _CONSEQUENCE_SECONDS = 1.5
-"""How long a process that failed looks whether it is being ended since another one has failed before it."""
+"""Seconds for which a process that failed looks whether it is being ended since another one has failed before it."""
 
 
 def main(argv: list[str]) -> int:
@@ -84,7 +84,7 @@ class Process:
         self.trainer: Any = None
         self.process_group: Any = None
         self.told = False
-        """Whether a signal has come."""
+        """True if a signal has come."""
         self.owner = file_owner.mine()
         self.watch = StopWatch(lambda: run.stop_reason(self.owner), self._doing, self._leave)
 
@@ -122,7 +122,7 @@ class Process:
         return 1
 
     def _another_failed(self) -> bool:
-        """Whether another process of this run has failed, of which this one's error is but the consequence: it is then being ended."""
+        """True if another process of this run has failed, of which this one's error is but the consequence: it is then being ended."""
         patience = time.monotonic() + _CONSEQUENCE_SECONDS
         while self.process_group and self.process_group.world_size > 1 and time.monotonic() < patience:
             if self.told:
@@ -131,7 +131,7 @@ class Process:
         return False
 
     def _trained(self) -> bool:
-        """Whether a step was made: what is refused before the first has not failed in training."""
+        """True if a step was made: what is refused before the first has not failed in training."""
         return self.trainer is not None and self.trainer.progress.step > 0
 
     def _fault(self, error: StorageFault) -> int:

@@ -71,7 +71,7 @@ def _say(run: Run, reason: str, code: int) -> None:
 
 
 def _workers() -> bool:
-    """Whether this process has children."""
+    """True if this process has children."""
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):
             if (task / "children").read_text().strip():

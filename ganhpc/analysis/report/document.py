@@ -96,7 +96,7 @@ def _chapter(subject: Selection, variants: Variants, words: Translator, say: Cal
 
 
 def _aim(subject: Selection, variants: Variants, words: Translator) -> Section:
-    """What was asked, and under which bounds."""
+    """The request and its bounds."""
     name = subject.experiment
     first = variants.final.definition if variants.final else {}
     aim = words(f"aim.{name}") if name in _AIMS else words("aim.other", experiment=name)

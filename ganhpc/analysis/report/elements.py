@@ -1,4 +1,4 @@
-"""What a report is made of, before it becomes HTML, Markdown or PDF: plain data, with text that nobody has escaped yet."""
+"""Elements of a report, before it becomes HTML, Markdown or PDF: plain data, with text that nobody has escaped yet."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Note:
-    """What a reader must not miss: a run that failed, a file that could not be read."""
+    """A note that a reader must not miss: a run that failed, a file that could not be read."""
 
     text: str
 
@@ -36,7 +36,7 @@ class Cell:
 
     text: str
     sort: float | str | None = None
-    """What it is sorted by (None: its text)."""
+    """Sort key (None: its text)."""
     heat: float | None = None
     """Its shade, from 0 (none) to 1."""
     best: bool = False

@@ -29,7 +29,7 @@ _MOST_PICTURES = 120
 
 @dataclass(frozen=True)
 class _Card:
-    """What the page shows of one run."""
+    """One run on the page."""
 
     title: str
     state: str

@@ -1,4 +1,4 @@
-"""All that one run folder tells, read with patience: what is missing or damaged is named, and hides nothing else."""
+"""The contents of one run folder for a report. Tolerates damaged files: each is named, and hides nothing else."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class RunData:
 
     @property
     def peak(self) -> _Tree:
-        """How the device's peak was measured, or {}."""
+        """Measurement of the device's peak, or {}."""
         return _tree(self._stored.get("peak"))
 
     @cached_property

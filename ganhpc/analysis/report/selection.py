@@ -1,4 +1,4 @@
-"""What a report is about: runs, the runs of a scan, or all runs of an experiment, as people name them."""
+"""Subject of a report: runs, the runs of a scan, or all runs of an experiment, as people name them."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Translator:
         self.lang = lang
         self._signs = _SIGNS[lang]
         self.colon = self._signs["colon"]
-        """What stands between a name and its value."""
+        """Separator of a name and its value."""
         self.catalogue = {key: _typeset(lang, text) for key, text in read(lang).items()}
 
     def __call__(self, key: str, **values: Any) -> str:
@@ -122,7 +122,7 @@ class Translator:
 
 
 def is_finite(value: Any) -> TypeGuard[int | float]:
-    """Whether `value` is a number that can be written."""
+    """True if `value` is a number that can be written."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

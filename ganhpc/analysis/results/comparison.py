@@ -32,7 +32,7 @@ def chosen(word: str, found: list[Row]) -> Row:
 
 
 def _names(row: Row) -> list[str]:
-    """What a row can be called: its run and its variant, with the experiment or without, and its group."""
+    """Names of a row: its run and its variant, with the experiment or without, and its group."""
     kind, run, variant, group = (row[key] for key in ("experiment", "run", "variant", "group"))
     return [name for name in (run, f"{kind}/{run}", variant, variant and f"{kind}/{variant}", group) if name]
 
@@ -77,7 +77,7 @@ def compare(first: Row, second: Row) -> dict[str, Any]:
 
 
 def _name_of(row: Row) -> str:
-    """What a row is called: the run, or the variant with the number of its seeds."""
+    """Title of a row: the run, or the variant with the number of its seeds."""
     n = row.get("n")
     return f"{row['experiment']}/{row['run'] or row['variant'] or row['group']}" + (
         f" ({counted(n, 'run')})" if n else ""

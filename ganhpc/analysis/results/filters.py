@@ -60,7 +60,7 @@ class Filter:
         return [Filter.parse(part) for part in _AND.split(text)]
 
     def passes(self, row: Row) -> bool:
-        """Whether `row` passes. What is not known equals only `none`. Raises UserError where the value has not the field's kind."""
+        """True if `row` passes. What is not known equals only `none`. Raises UserError where the value has not the field's kind."""
         value = row.get(self.field)
         if self.operator in ("=", "!=") and self.value.lower() in _UNSET:
             return (value is None) == (self.operator == "=")

@@ -62,7 +62,7 @@ class Index:
         self._used: dict[str, tuple[_Stamp, _Tree]] = {}
 
     def _load(self) -> dict[str, Any]:
-        """What was kept; nothing where that is not whole, of another version, or not readable."""
+        """The kept files; nothing where that is not whole, of another version, or not readable."""
         try:
             tree = orjson.loads(read_bytes(self._file, LARGE))
             files = tree["files"] if tree["format"] == _FORMAT and tree["runs"] == self._root else {}

@@ -1,4 +1,4 @@
-"""Which run or variant is the best of those that can be compared, by which measure, and which way is better."""
+"""Ranking: the best run or variant of those that can be compared, with the measure and its direction."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ KEYS = (
 
 _DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_params", "batch_size", "network", "precision",
            "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
-"""What the runs of a variant share (None where they differ); not measures, so without a mean."""
+"""Values that the runs of a variant share (None where they differ); not measures, so without a mean."""
 
 _TEXTS = (
     "experiment", "variant", "preset", "data", "group", "signature", "reason", "headline", "network", "why", "device", "weights_sha256",
@@ -133,7 +133,7 @@ def _without_wrong(made: Row) -> None:
 
 
 def _names(folder: str) -> Row:
-    """What the path tells: runs/<experiment>/<run>."""
+    """Fields from the path: runs/<experiment>/<run>."""
     above, _, run = folder.rstrip("/").rpartition("/")
     return {"experiment": above.rpartition("/")[2], "run": run}
 
@@ -241,7 +241,7 @@ _NUMBERS = frozenset((int, float))  # Not bool, and quicker than isinstance, of 
 
 
 def is_number(value: Any) -> bool:
-    """Whether `value` can be averaged: neither a truth value, nor beyond what a float holds."""
+    """True if `value` can be averaged: neither a truth value, nor beyond what a float holds."""
     return type(value) in _NUMBERS and -1e300 < value < 1e300
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--compile", "compiled", is_flag=True, help="compile the steps first, as runs of ten minutes on a GPU do")
 @click.option("--json", "as_json", is_flag=True, help="print the figures as JSON on standard output")
 def command(quick: bool, device: str, compiled: bool, as_json: bool) -> None:
-    """What this machine does, in about a minute and without any data set: images/s and operations/s of the networks of cifar,
+    """Measure this machine, in about a minute and without any data set: images/s and operations/s of the networks of cifar,
     their distance from the device's measured ceilings, the input path against a DataLoader, what fits into an hour."""
 
     words = ["--device", device, *(["--quick"] if quick else []), *(["--compile"] if compiled else [])]
@@ -124,7 +124,7 @@ def _table(found: dict[str, Any]) -> Table:
 
 
 def _notes(found: dict[str, Any]) -> Iterator[str]:
-    """What the columns mean, the input path, and what `auto` would choose."""
+    """Legend of the columns, the input path, and the choice of `auto`."""
     n = found["rows"][0]["images_per_second"]["n"]
     how = "compiled" if found["compiled"] else "uncompiled"
     sizes = ", ".join(f"{row['name']} {row['params']:,} in batches of {row['batch_size']}" for row in found["rows"])

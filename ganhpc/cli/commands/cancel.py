@@ -21,7 +21,7 @@ from ganhpc.runs import find_run, submission_record
 from ganhpc.runs.run_folder import Run, State
 
 PATIENCE_SECONDS = 30.0
-"""How long a trainer has for its last checkpoint before its job is ended."""
+"""Seconds that a trainer has for its last checkpoint before its job is ended."""
 
 
 def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:

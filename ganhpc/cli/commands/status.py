@@ -79,7 +79,7 @@ def block(view: RunView) -> Text:
 
 
 def lines(view: RunView) -> list[str]:
-    """What there is to say of a run: how far it is, why it is in its state, its jobs, what to type next."""
+    """Status lines of a run: how far it is, why it is in its state, its jobs, what to type next."""
     said = [text for text in (progress(view), view.run_status.reason) if text]
     for known in view.jobs:
         job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"

@@ -1,4 +1,4 @@
-"""Training on this machine: the launcher starts the trainer, watches its folder, and passes on a wish to stop."""
+"""Training on this machine: the launcher starts the trainer, watches its folder, and passes on a stop request."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ from ganhpc.runs.trainer_protocol import (
 )
 
 _REREAD_SECONDS = 60.0
-"""How often the scheduler is asked again when the job ends in which this is typed."""
+"""Seconds between two questions to the scheduler for the end of the job in which this is typed."""
 _POLITE_SECONDS = 75.0
-"""How long a trainer that was asked to stop may take, before it gets SIGTERM; a second request ends the time at once."""
+"""Seconds that a trainer may take after a stop request, before it gets SIGTERM; a second request ends the time at once."""
 _TERM_SECONDS = 5.0
 """The time from SIGTERM to SIGKILL."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -71,7 +71,7 @@ def command_of(run: Run, experiment: Experiment) -> list[str]:
 
 
 def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
-    """What launching `experiment` would do, without doing it."""
+    """Preview of launching `experiment`, without doing it."""
     run = Run.planned(runs, experiment, new=new)
     state = run.run_status().state if run.experiment_json.exists() else State.NEW
     compare_data(run, experiment, {})

@@ -60,7 +60,7 @@ def launch(
 
 @dataclass
 class _Round:
-    """What one launch has said and submitted so far."""
+    """State of one launch: said and submitted so far."""
 
     said: list[str]
     parts: list[tuple[submit.Submission, list[SubmittedJob]]] = field(default_factory=list)
@@ -228,7 +228,7 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool) ->
 
 
 def _asks(submission: submit.Submission) -> str:
-    """What each job asks for, in a sentence."""
+    """Resources that each job asks for, in a sentence."""
     if not submission.scheduler.command or not submission.jobs:
         return ""
     request, site = submission.jobs[0].request, submission.scheduler.site
@@ -242,7 +242,7 @@ def _asks(submission: submit.Submission) -> str:
 
 
 def say_remaining(submission: submit.Submission, console: Console) -> None:
-    """What of the runs the plan has no place for."""
+    """The rest of the runs that the plan has no place for."""
     for left in submission.plan.remaining:
         console.print(
             f"[yellow]left[/]  {format_duration(left.seconds)} of {in_markup(left.run)}: {in_markup(left.reason)}",

@@ -1,4 +1,4 @@
-"""What is shown on a terminal.
+"""Terminal views.
 
 Side: login. May import: core, runs, scans, launch, analysis.
 """

@@ -13,7 +13,7 @@ from ganhpc.runs.tensorboard_hparams import word
 
 
 def print_comparison(found: dict[str, Any]) -> None:
-    """What differs in the definition, then the measures with their differences (b less a)."""
+    """Differences in the definition, then the measures with their differences (b less a)."""
     console = screen(highlight=False)
     for letter, name in zip("ab", found["runs"], strict=True):
         console.print(Text(f"{letter}  {plain(name)}", "bold"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What the launcher shows while a run trains: the trainer's lines, and on a terminal a live bar under them."""
+"""Live view of a run that trains: the trainer's lines, and on a terminal a live bar under them."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class ProgressView:
 
 
 def _share(status: Status) -> float:
-    """How much of the run's plan is done, in [0, 1]: by time where time bounds it, else by epochs."""
+    """Done share of the run's plan, in [0, 1]: by time where time bounds it, else by epochs."""
     if budget := status.get("budget_seconds"):
         return min(1.0, status.get("seconds", 0.0) / budget)
     planned = status.get("epochs_planned") or 0

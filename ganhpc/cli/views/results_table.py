@@ -52,7 +52,7 @@ class _ResultColumn:
 
 @dataclass(frozen=True)
 class _UsedColumn(_ResultColumn):
-    """How much of a budget was used."""
+    """Used share of a budget."""
 
     bound: str = ""
 
@@ -79,7 +79,7 @@ _FORMS: dict[str, Callable[[float], str]] = {
     "epochs": lambda v: f"{v:.3g}" if v < 100 else f"{v:,.0f}",
     "gflops_per_second": lambda v: f"{v:,.1f}" if v >= 10 else f"{v:.3g}",
 }
-"""How single figures read, where their unit does not say it."""
+"""Formats of single figures, where their unit does not say it."""
 _UNITS: dict[str, Callable[[float], str]] = {
     figures.SHARE: per_cent,
     "s": seconds,
@@ -107,7 +107,7 @@ COLUMNS = tuple(_columns())
 OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
 """Shown in columns of their own."""
 NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss")
-"""What columns are worked out from, or the best is found by."""
+"""Fields that columns are worked out from, or the best is found by."""
 _SCANNED = 6
 """Options that differ get at most so many columns."""
 

@@ -1,4 +1,4 @@
-"""What a user sees at the end of a run, or of a finished one: the outcome, the folder, what to type next."""
+"""Summary at the end of a run, or of a finished one: the outcome, the folder, what to type next."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def _shape(run: Run, found: Row) -> list[str]:
 
 
 def _settled(known: dict[str, Option], chosen: dict[str, Any]) -> dict[str, Any]:
-    """The options that the trainer chose in the place of `auto`, and the network that they shape."""
+    """The options that the trainer chose for `auto`, and the network that they shape."""
     values = {name: tuple(v) if isinstance(v, list) else v for name, v in chosen.items() if name in known}
     kind = str(chosen.get("network", "")).partition(" ")[0]
     return {**values, "net": kind} if values and "net" in known and kind in known["net"].choices else values

@@ -45,12 +45,12 @@ class Planned:
         return [prepare.Wanted(run, e) for run, e, state in pairs if state is not State.DONE]
 
     def values(self, k: int) -> list[str]:
-        """What run number `k` has for each scanned option, as typed, and its seed."""
+        """Values of run number `k` for each scanned option, as typed, and its seed."""
         e = self.experiments[k]
         return [*(shown(axis.option, axis.option.get(e)) for axis in self.grid.axes), str(e.seed)]
 
     def to_json(self) -> dict[str, Any]:
-        """What --dry-run --json says of it: the record's name, experiment, mode, fields, seeds and runs, and {state: runs}."""
+        """Output of --dry-run --json: the record's name, experiment, mode, fields, seeds and runs, and {state: runs}."""
         tree = self.record.to_json()
         counts = collections.Counter(map(str, self.states))
         return {

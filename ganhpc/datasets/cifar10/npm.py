@@ -78,7 +78,7 @@ def _run(command: list[str], folder: Path, output: IO[bytes], tick: Callable[[],
 
 
 def _no_room(code: int, log: Path) -> bool:
-    """Whether a full disk or quota ended npm; where the log is on that disk, its exit code (256 less the error) alone says so."""
+    """True if a full disk or quota ended npm; where the log is on that disk, its exit code (256 less the error) alone says so."""
     codes = (errno.ENOSPC, errno.EDQUOT)
     said = log.read_text(errors="replace")
     return code != 0 and (256 - code in codes or any(errno.errorcode[each] in said for each in codes))

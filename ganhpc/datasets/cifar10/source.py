@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["CLASSES", "SHAPE", "Status", "ensure", "load", "status"]
 
 SPEC = Spec()
-"""What a copy is held to."""
+"""The specification that copies are checked against."""
 _NAME = "cifar10"
 _FOLDER = "ganhpc-cache"
 """Of the cache in a folder that the user names."""
@@ -46,7 +46,7 @@ class Status:
     """The file that training reads, there or not yet."""
     whole: bool
     problem: str
-    """What is wrong with the cache; empty where nothing is, or there is none yet."""
+    """The fault of the cache; empty where nothing is, or there is none yet."""
     source: str
     """Where its images came from; empty where there is none."""
     bytes: int
@@ -54,7 +54,7 @@ class Status:
     found: tuple[Path, ...]
     """Copies in torchvision's or npm's form that the cache can be made from, not yet verified."""
     ways: tuple[str, ...]
-    """What a user without it can do: three clauses."""
+    """Ways for a user without it: three clauses."""
 
 
 def status(root: Path | None = None, *, checksum: bool = True) -> Status:

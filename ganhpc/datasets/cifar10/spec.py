@@ -1,4 +1,4 @@
-"""What CIFAR-10 is: its files with their checksums, and the figures by which a copy from anywhere is recognised. No torch, no numpy.
+"""Specification of CIFAR-10: its files with their checksums, and the figures by which a copy from anywhere is recognised. No torch, no numpy.
 
 A. Krizhevsky, "Learning multiple layers of features from tiny images", 2009: 50,000 training and 10,000 test images of ten classes.
 """
@@ -24,7 +24,7 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Figures:
-    """What is known of one part, training or test."""
+    """Figures of one part, training or test."""
 
     count: int
     """Images, the same number of each class."""
@@ -77,7 +77,7 @@ class Spec:
         return f"{self.package}-{self.version}.tgz"
 
     def identity(self) -> dict[str, Any]:
-        """What the cache holds, wherever it came from: every source has the same images in the same order."""
+        """The description that the cache holds, wherever it came from: every source has the same images in the same order."""
         return {"set": "cifar10", "layout": "NCHW uint8", "train": asdict(self.train), "test": asdict(self.test)}
 
 
@@ -89,7 +89,7 @@ def check(arrays: Arrays, spec: Spec) -> None:
 
 
 def _fault(images: ndarray, labels: ndarray, figures: Figures) -> str:
-    """What is wrong, or nothing."""
+    """The fault, or ""."""
     import numpy as np
 
     if images.shape != (figures.count, *SHAPE) or labels.shape != (figures.count,):

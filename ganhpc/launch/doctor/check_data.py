@@ -35,5 +35,5 @@ def _line(status: Any) -> Finding:
             f"{status.name} is at hand in {status.found[0]}, and is read when training first asks for it",
             **facts,
         )
-    mend = f"{fetch} gets it, as training does when it begins; `python launch.py data {status.name}` shows other ways."
-    return note("data", f"{status.name} is not on this machine", mend, **facts)
+    fix = f"{fetch} gets it, as training does when it begins; `python launch.py data {status.name}` shows other ways."
+    return note("data", f"{status.name} is not on this machine", fix, **facts)

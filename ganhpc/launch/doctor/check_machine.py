@@ -45,14 +45,14 @@ def check_configuration() -> Iterator[Finding]:
         if f.name != "path" and (value := getattr(settings, f.name)) not in (None, ())
     }
     facts = {"path": str(settings.path), **{key: str(value) for key, value in said.items()}}
-    if mend := _wrong(settings):
-        yield note("configuration", f"{settings.path}: {mend[0]}", mend[1], **facts)
+    if fix := _wrong(settings):
+        yield note("configuration", f"{settings.path}: {fix[0]}", fix[1], **facts)
     else:
         yield good("configuration", f"{settings.path}: {', '.join(said) or 'says nothing'}", **facts)
 
 
 def _wrong(settings: site.Settings) -> tuple[str, str] | None:
-    """What a reader of the file can't see: a folder or a program that is not there. (what, how to mend it)"""
+    """Faults that a reader of the file can't see: a folder or a program that is not there. (what, how to fix it)"""
     if settings.data_root and not settings.data_root.is_dir():
         return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
     if said := readiness.setup_problem(settings.setup_lines):
@@ -63,7 +63,7 @@ def _wrong(settings: site.Settings) -> tuple[str, str] | None:
 
 
 def check_disk(name: str, folder: Path) -> Iterator[Finding]:
-    """Whether `folder` (or what will become its parent) can be written, and what is free there."""
+    """True if `folder` (or what will become its parent) can be written, and what is free there."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
@@ -169,8 +169,8 @@ def check_time_zone(configured: str | None) -> Iterator[Finding]:
     facts = {"configured": configured, "TZ": own, "system": system}
     now = dt.datetime.now(dt.UTC)
     if _zone(zone) is None:
-        mend = "`unset TZ`, or give it a name such as Europe/Paris."
-        yield note("time zone", f"TZ={zone!r} names no zone, so times are in UTC", mend, **facts)
+        fix = "`unset TZ`, or give it a name such as Europe/Paris."
+        yield note("time zone", f"TZ={zone!r} names no zone, so times are in UTC", fix, **facts)
         return
     local = now.astimezone(_zone(zone))
     text = f"{zone}, now {local:%A %H:%M}"
@@ -210,7 +210,7 @@ def _zone(name: str) -> zoneinfo.ZoneInfo | None:
 
 
 def _agree(one: str, other: str, now: dt.datetime) -> bool:
-    """Whether two zones show the same time in every month from `now` on: Etc/UTC and UTC do."""
+    """True if two zones show the same time in every month from `now` on: Etc/UTC and UTC do."""
     first, second = _zone(one), _zone(other)
     months = [now + dt.timedelta(days=30 * n) for n in range(13)]
     return bool(first and second) and all(

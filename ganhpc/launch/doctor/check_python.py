@@ -99,10 +99,10 @@ def check_packages() -> Iterator[Finding]:
         said = ", ".join(
             f"{w.name} {there}{f' (needs {w.specifier})' if there != _MISSING else ''}" for w, there in wrong
         )
-        mend = f"`{_PIP} {shlex.join(str(w) for w, _ in wrong)}`."
+        fix = f"`{_PIP} {shlex.join(str(w) for w, _ in wrong)}`."
         # Another version may well work; none at all never does.
         made = bad if any(there == _MISSING for _, there in wrong) else note
-        yield made("packages", said, mend, wrong={w.name: there for w, there in wrong})
+        yield made("packages", said, fix, wrong={w.name: there for w, there in wrong})
     else:
         yield good("packages", f"{names} of {names} in versions that fit", wrong={})
 
@@ -140,8 +140,8 @@ def _parsed(answer: Answer) -> dict[str, Any] | None:
 
 def _no_answer(answer: Answer) -> Finding:
     if answer.code is None:
-        mend = "Put the environment on a local or faster disk, or try again: a first import reads gigabytes."
-        return bad("torch", f"its import did not end in {TORCH_SECONDS:.0f} s", mend)
+        fix = "Put the environment on a local or faster disk, or try again: a first import reads gigabytes."
+        return bad("torch", f"its import did not end in {TORCH_SECONDS:.0f} s", fix)
     if answer.code < 0:
         name = signal.Signals(-answer.code).name
         why = "this build does not suit this processor, or its files are damaged"
@@ -196,7 +196,7 @@ def _short(text: str) -> str:
 
 
 def ask_nvidia() -> Answer:
-    """What the driver says of its GPUs: a line each of name, MiB, driver version."""
+    """The driver's answer on its GPUs: a line each of name, MiB, driver version."""
     query = "--query-gpu=name,memory.total,driver_version"
     return ask(["nvidia-smi", query, "--format=csv,noheader,nounits"], 30.0)
 
@@ -228,8 +228,8 @@ def _gpu(n: int, gpu: dict[str, Any], driver: str) -> Finding:
     facts = {"gpu": gpu["name"], "memory_bytes": gpu["memory"], "driver": driver, "capability": gpu["capability"]}
     text = f"{n}: {gpu['name']}, {memory:.1f} GiB{f', driver {driver}' if driver else ''}"
     if gpu["error"]:
-        mend = "Another job may fill it, or this torch has no code for it: look at `nvidia-smi`, or type --device cpu."
-        return bad("gpu", f"{text}, but it can't compute: {_short(gpu['error'])}", mend, **facts)
+        fix = "Another job may fill it, or this torch has no code for it: look at `nvidia-smi`, or type --device cpu."
+        return bad("gpu", f"{text}, but it can't compute: {_short(gpu['error'])}", fix, **facts)
     return good("gpu", text, **facts)
 
 

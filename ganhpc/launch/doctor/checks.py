@@ -1,4 +1,4 @@
-"""A look over the machine: what training needs, and what mends what is missing."""
+"""A look over the machine: what training needs, and the fix for what is missing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def checks(runs: Path | None = None, data_root: Path | None = None) -> list[_Che
 
 
 def examine(todo: list[_Check]) -> Iterator[Finding]:
-    """What the checks find. They run side by side, since some wait for another program; the order stays theirs."""
+    """Findings of the checks. They run side by side, since some wait for another program; the order stays theirs."""
     with ThreadPoolExecutor(len(todo)) as pool:
         for findings in pool.map(lambda check: list(check()), todo):
             yield from findings

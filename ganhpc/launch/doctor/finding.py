@@ -1,4 +1,4 @@
-"""What a check of the machine found: good, worth a look, or broken, with the sentence that mends it."""
+"""Result of a check of the machine: good, worth a look, or broken, with the sentence that fixes it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Level(str, Enum):
-    """How bad it is."""
+    """Severity."""
 
     GOOD = "good"
     NOTE = "note"
@@ -27,22 +27,22 @@ class Finding:
     name: str
     level: Level
     text: str
-    mend: str = ""
-    """What to do about it: a sentence with a command to type."""
+    fix: str = ""
+    """The fix: a sentence with a command to type."""
     facts: dict[str, Any] = field(default_factory=dict)
     """The same for programs."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"name": self.name, "level": self.level.value, "text": self.text, "mend": self.mend, **self.facts}
+        return {"name": self.name, "level": self.level.value, "text": self.text, "fix": self.fix, **self.facts}
 
 
 def good(name: str, text: str, **facts: Any) -> Finding:
     return Finding(name, Level.GOOD, text, "", facts)
 
 
-def note(name: str, text: str, mend: str, **facts: Any) -> Finding:
-    return Finding(name, Level.NOTE, text, mend, facts)
+def note(name: str, text: str, fix: str, **facts: Any) -> Finding:
+    return Finding(name, Level.NOTE, text, fix, facts)
 
 
-def bad(name: str, text: str, mend: str, **facts: Any) -> Finding:
-    return Finding(name, Level.BAD, text, mend, facts)
+def bad(name: str, text: str, fix: str, **facts: Any) -> Finding:
+    return Finding(name, Level.BAD, text, fix, facts)

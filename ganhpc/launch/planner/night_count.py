@@ -1,4 +1,4 @@
-"""How many nights some runs take under a policy, found by planning one night after another. Pure."""
+"""Number of nights that some runs take under a policy, found by planning one night after another. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _WEEK = 7
 
 @dataclass(frozen=True)
 class Nights:
-    """What planning one night after another comes to."""
+    """Result of planning one night after another."""
 
     count: int
     """Nights with a slot."""

@@ -99,7 +99,7 @@ class Remainder:
     seconds: int
     reason: str
     later: bool = False
-    """Whether the same command submits it later, once jobs that are submitted now have ended."""
+    """True if the same command submits it later, once jobs that are submitted now have ended."""
 
     def to_json(self) -> dict[str, Any]:
         return {"run": self.run, "seconds": self.seconds, "reason": self.reason}
@@ -226,7 +226,7 @@ class _Filler:
         return max(start, self.drafts[-1].end + self.constraints.policy.gap) if self.drafts else start
 
     def _pin(self, start: int) -> bool:
-        """Whether the scheduler can hold a job back until `start` (OAR 3 can do so by advance reservations only)."""
+        """True if the scheduler can hold a job back until `start` (OAR 3 can do so by advance reservations only)."""
         if self.pins_left is None or start <= self.constraints.now:
             return True
         if not self.pins_left:
@@ -247,7 +247,7 @@ class _Filler:
             self.queue.appendleft((work, left - draft.work, draft.segment + 1))
 
     def remainders(self) -> Iterable[Remainder]:
-        """What is left of each run, with the reason."""
+        """The rest of each run, with the reason."""
         reason = self.stopped or self._why_full()
         later = len(self.drafts) >= self.jobs_left
         return (Remainder(work.run, left, f"{reason}.", later) for work, left, _ in self.queue)

@@ -1,4 +1,4 @@
-"""How each slot of a plan is submitted, by what the scheduler can do."""
+"""Submission modes: reservation, start time or chain for each slot of a plan, by the scheduler's abilities."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ganhpc.launch.policy.constraints import NEVER, Constraints, FreeInterval
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a scheduler offers a planner."""
+    """Abilities of a scheduler for a planner."""
 
     name: str
     reservations: bool = False
@@ -39,7 +39,7 @@ class Draft:
     latest: int
     """When a job from `start` on must have ended, by the rules on lengths and quotas: `end`, or somewhat later for a run's last one."""
     first: bool
-    """Whether it is the first of its span: pinned to the span's start rather than behind the slot before it."""
+    """True if it is the first of its span: pinned to the span's start rather than behind the slot before it."""
 
     @property
     def from_edge(self) -> int | None:
@@ -68,7 +68,7 @@ def _unreserved(draft: Draft, constraints: Constraints) -> str:
 
 
 def _pinned(draft: Draft, constraints: Constraints) -> bool:
-    """Whether it must not start early: the first of a span, unless it waits for a job that no edge separates from now."""
+    """True if it must not start early: the first of a span, unless it waits for a job that no edge separates from now."""
     if not draft.first:
         return False
     return not draft.span.after or any(constraints.calendar.edges(constraints.now, draft.start, constraints.now))

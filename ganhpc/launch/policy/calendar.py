@@ -106,7 +106,7 @@ class Calendar:
         return str(self._holidays.get(date) or "") if year is None else year.get(date.isoformat(), "")
 
     def working(self, date: dt.date) -> bool:
-        """Whether `date` is a working day: one of the policy's weekdays and no public holiday."""
+        """True if `date` is a working day: one of the policy's weekdays and no public holiday."""
         if date not in self._working:
             weekday = WEEKDAYS[date.weekday()] in self.policy.working_days
             self._working[date] = weekday and not self.holiday(date)
@@ -261,6 +261,6 @@ def _next_time(wall: dt.time, tz: dt.tzinfo, first: float, later: bool, option: 
 
 
 def _exists(moment: dt.datetime) -> bool:
-    """Whether a zone-aware wall-clock time is not skipped: it survives the way through UTC."""
+    """True if a zone-aware wall-clock time is not skipped: it survives the way through UTC."""
     back = moment.astimezone(dt.UTC).astimezone(moment.tzinfo)
     return back.replace(tzinfo=None, fold=0) == moment.replace(tzinfo=None, fold=0)

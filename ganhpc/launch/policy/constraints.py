@@ -1,4 +1,4 @@
-"""What a policy lets one user's jobs do around the jobs there already are: free time, the longest job, refusals."""
+"""Constraints of a policy on one user's jobs around the existing ones: free time, the longest job, refusals."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class FreeInterval:
 
 @dataclass(frozen=True)
 class MaxJob:
-    """How far one job may reach: its latest end, why, and where to look again (and why there) if that is too little."""
+    """Limit of one job: its latest end, why, and where to look again (and why there) if that is too little."""
 
     end: int
     closes: str
@@ -194,7 +194,7 @@ class Constraints:
     # --- how long a job may be ---
 
     def longest(self, start: int, span: FreeInterval, cores: int | None) -> MaxJob:
-        """How far a job on `cores` that starts at `start`, inside `span`, may reach."""
+        """Limit of a job on `cores` that starts at `start`, inside `span`."""
         end, closes, rule = span.end, span.closes, ""
         if self.policy.max_job is not None and start + self.policy.max_job < span.end + (span.edge_after is None):
             most = say_seconds(self.policy.max_job)

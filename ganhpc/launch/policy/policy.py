@@ -33,7 +33,7 @@ PACKAGED = Path(__file__).with_name("policies")
 
 @dataclass(frozen=True)
 class Policy:
-    """What jobs of one user may do: a field a key of the TOML file, with the reader of its value.
+    """Limits of one user's jobs: one field per key of the TOML file, with the reader of its value.
 
     Times are whole seconds; times of day are the site's wall clock; None means no limit.
     """

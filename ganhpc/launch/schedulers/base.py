@@ -1,4 +1,4 @@
-"""What every scheduler offers: prepare (printable), submit, look at the queue, cancel; and one set of states for all."""
+"""Interface of a scheduler: prepare (printable), submit, look at the queue, cancel; and one set of states for all."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class JobState(str, Enum):
 
     @property
     def alive(self) -> bool:
-        """Whether it may still run or is running."""
+        """True if it may still run or is running."""
         return self in (JobState.WAITING, JobState.RUNNING)
 
 
@@ -83,7 +83,7 @@ class Job:
     """Jobs that a limit on submitted jobs counts it as: the tasks of an array that wait have one line in Slurm's queue."""
 
     def after_is(self, other: Job) -> bool:
-        """Whether it waits for `other`."""
+        """True if it waits for `other`."""
         return other.id in self.after
 
 
@@ -109,11 +109,11 @@ class JobRequest:
     after: tuple[str, ...] = ()
     """Ids of jobs that must have ended before it starts."""
     alone: bool = True
-    """Whether it must be the user's only running job."""
+    """True if it must be the user's only running job."""
     last: bool = True
-    """Whether the run ends with this job."""
+    """True if the run ends with this job."""
     again: bool = False
-    """Whether the job goes on by itself, in another of its kind, while its run is not done: for a run whose length is not known."""
+    """True if the job goes on by itself, in another of its kind, while its run is not done: for a run whose length is not known."""
     launch: str = ""
     """Common to all jobs of one launch: a crash in one keeps the later ones from repeating it."""
     nodes: int = 1
@@ -150,12 +150,12 @@ class PreparedJob:
 
 @dataclass(frozen=True)
 class Availability:
-    """Whether a scheduler can be used here, and the sentence that says why or why not."""
+    """True if a scheduler can be used here, and the sentence that says why or why not."""
 
     here: bool
     why: str
     installed: bool = False
-    """Whether its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
+    """True if its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
 
 
 def find_job(entry: Entry, queue: Sequence[Job]) -> Job | None:
@@ -190,7 +190,7 @@ class Scheduler(ABC):
     title: ClassVar[str]
     """Its name in sentences."""
     able: ClassVar[Capabilities]
-    """What the planner may use of it, where the settings and its version take nothing away."""
+    """Abilities for the planner, before the settings and its version take some away."""
     command: ClassVar[str] = ""
     """The command that submits: where it is on the PATH, this machine is part of a cluster. Empty: its jobs run on this machine."""
     typed_as: ClassVar[Mapping[str, str]] = {"queue": "queue", "account": "account"}
@@ -198,7 +198,7 @@ class Scheduler(ABC):
     lacks: ClassVar[Mapping[str, str]] = {}
     """Value of the command line that it does not know -> what to type instead."""
     typed: Mapping[str, str] = {}
-    """What is typed of the place of its jobs, by the names of ganhpc.launch.schedulers.typed_requests; the settings have it already."""
+    """Typed options on the place of its jobs, by the names of ganhpc.launch.schedulers.typed_requests; the settings have it already."""
     default_policy = "student"
     """The policy where nobody has named one."""
     codes_of_resources: frozenset[int] = frozenset()
@@ -218,11 +218,11 @@ class Scheduler(ABC):
 
     @functools.cached_property
     def found(self) -> Availability:
-        """What `find` says, asked once a command: the answer takes a server's time."""
+        """Result of `find`, asked once a command: the answer takes a server's time."""
         return self.find()
 
     def capabilities(self) -> Capabilities:
-        """What the planner may use of it, by its version and the settings."""
+        """Abilities for the planner, by its version and the settings."""
         return self.able
 
     @classmethod
@@ -235,7 +235,7 @@ class Scheduler(ABC):
         return [self.command]
 
     def is_up(self, answer: Answer) -> bool:
-        """Whether the answer to `ping`, which succeeded, says that the server is up."""
+        """True if the answer to `ping`, which succeeded, says that the server is up."""
         del answer
         return True
 
@@ -255,7 +255,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def find(self) -> Availability:
-        """Whether its commands are here and its server answers."""
+        """True if its commands are here and its server answers."""
 
     @abstractmethod
     def prepare(self, request: JobRequest) -> PreparedJob:
@@ -288,7 +288,7 @@ class Scheduler(ABC):
 
     @abstractmethod
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        """What is known of the jobs `ids`; those that nobody knows are UNKNOWN."""
+        """Known facts on the jobs `ids`; those that nobody knows are UNKNOWN."""
 
     def ended_since(self, moment: float) -> list[Job]:
         """This user's jobs that ended after `moment`, as far as the scheduler can tell."""
@@ -324,7 +324,7 @@ class NodeSide(Protocol):
         """When this job really ends, in seconds since 1970; None where the scheduler doesn't say."""
 
     def lives(self, job: str) -> bool | None:
-        """Whether a job runs; None where it can't be told, or it is about to end."""
+        """True if a job runs; None where it can't be told, or it is about to end."""
 
     def hosts(self) -> list[str]:
         """The names of the job's nodes, the first one first."""

@@ -32,7 +32,7 @@ def pick(on: str, site: Settings, *, dry_run: bool = False) -> tuple[Scheduler |
 
 
 def _later(installed: bool, name: str) -> str:
-    """What to type where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
+    """Advice where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
     if installed:
         return (
             f"type the same command later, when {title(name)} answers, --on local where this machine may compute, or "

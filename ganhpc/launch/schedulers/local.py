@@ -119,7 +119,7 @@ def _start_runner() -> None:
 
 
 def _runner_lives() -> bool:
-    """Whether a runner holds the queue."""
+    """True if a runner holds the queue."""
     return locks.is_held(queue_folder() / RUNNER_LOCK)
 
 

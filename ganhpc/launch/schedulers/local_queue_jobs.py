@@ -76,7 +76,7 @@ class QueuedJob:
 
     @property
     def alive(self) -> bool:
-        """Whether the process of a running job still is that process."""
+        """True if the process of a running job still is that process."""
         if self.pid is None:
             return False
         return bool(self.born) and born(self.pid) == self.born

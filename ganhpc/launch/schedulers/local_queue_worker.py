@@ -24,7 +24,7 @@ from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob, change
 
 _LOOK_SECONDS = 1.0
 _KEPT_SECONDS = 7 * 86_400
-"""How long the file of an ended job is kept."""
+"""Seconds for which the file of an ended job is kept."""
 _GRACE_SECONDS = 30.0
 """Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
 

@@ -34,12 +34,12 @@ from ganhpc.launch.schedulers.oar_output import ended_in_gantt, job_of, local, r
 from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
-"""How long one of OAR's commands may take before we say that it hangs."""
+"""Seconds that one of OAR's commands may take before it is said to hang."""
 _CHECKPOINT_SECONDS = 120
 """OAR's signal comes about ten seconds late, then again every ten: less than two minutes leaves too little."""
 _SETTINGS = Path("/etc/oar/oar.conf")
 SECURITY = dt.timedelta(seconds=60)
-"""What OAR keeps free behind a job: a deadline must leave it."""
+"""Seconds that OAR keeps free behind a job: a deadline must leave it."""
 _AGAIN_CODE = 99
 """The exit code after which OAR sends an idempotent job again."""
 
@@ -97,7 +97,7 @@ class Oar(Scheduler):
         return os.uname().nodename if server == "localhost" else server
 
     def old_types(self) -> bool:
-        """Whether the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.
+        """True if the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.
 
         Where oarsub is missing (a dry run elsewhere) the answer is for OAR 2.5.
         """
@@ -112,7 +112,7 @@ class Oar(Scheduler):
         return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types())
 
     def _besteffort(self) -> bool:
-        """Whether jobs are besteffort, by their type or their queue, which OAR takes no reservation for."""
+        """True if jobs are besteffort, by their type or their queue, which OAR takes no reservation for."""
         named = (word.value.strip() for word in self._further() if word.name in ("type", "queue"))
         return self.site.queue == "besteffort" or "besteffort" in named
 
@@ -214,7 +214,7 @@ class Oar(Scheduler):
         return {id: known.get(id, Job(id, JobState.UNKNOWN)) for id in ids}
 
     def _known(self, ids: Sequence[str]) -> dict[str, Job]:
-        """What oarstat tells of the jobs `ids`; none that it does not know."""
+        """Answer of oarstat on the jobs `ids`; none that it does not know."""
         answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS) if ids else None
         try:
             known = [job_of(tree) for tree in trees(answer.out)] if answer and answer.code == 0 else []
@@ -308,7 +308,7 @@ def _this_job() -> Job | None:
 
 
 def job_name() -> str:
-    """What names this job, and no other; empty outside a job. OAR_JOB_NAME has our tag."""
+    """Identity of this job, and no other; empty outside a job. OAR_JOB_NAME has our tag."""
     job = os.environ.get("OAR_JOB_ID")
     return f"oar job {job} {os.environ.get('OAR_JOB_NAME', '')}".rstrip() if job else ""
 

@@ -13,7 +13,7 @@ from ganhpc.launch.schedulers.script_text import argument
 
 
 class Takes(Enum):
-    """Whether an option has a value."""
+    """True if an option has a value."""
 
     NOTHING = 0
     ONE = 1
@@ -42,14 +42,14 @@ class Grammar:
     refused: Mapping[str, str]
     """Long name -> what to do instead of it."""
     directive: str
-    """How a line of a script begins that has options."""
+    """First word of a script's line with options."""
     example: str
     """One option and its value, for sentences."""
     check: Callable[[Word, str, str], None] | None = None
     """Raises UserError for a value that the policy decides; gets the option, the entry and its key."""
     ignores_case: bool = False
     short_equals: bool = False
-    """Whether the value behind a letter may begin with =: -t=5."""
+    """True if the value behind a letter may begin with =: -t=5."""
 
     def long(self, typed: str) -> list[str]:
         """The options that `typed` may stand for: itself, or those that it abbreviates."""

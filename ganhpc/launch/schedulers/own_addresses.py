@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def is_one_of(nodes: str) -> bool:
-    """Whether this machine is named in the file `nodes`."""
+    """True if this machine is named in the file `nodes`."""
     try:
         names = set(Path(nodes).read_text().split())
     except (OSError, ValueError):
@@ -18,7 +18,7 @@ def is_one_of(nodes: str) -> bool:
 
 
 def _is_this_machine(name: str) -> bool:
-    """Whether an address of `name` is this machine's own: a node may have other names than the one that it says of itself."""
+    """True if an address of `name` is this machine's own: a node may have other names than the one that it says of itself."""
     try:
         addresses = {(family, address[0]) for family, _, _, _, address in socket.getaddrinfo(name, None)}
     except (OSError, UnicodeError):

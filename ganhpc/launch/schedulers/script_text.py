@@ -24,7 +24,7 @@ class ScriptText(str):
 
 
 def _one_line(text: str) -> bool:
-    """Whether `text` is one line of printable text: no line break, tab, control character or invalid byte."""
+    """True if `text` is one line of printable text: no line break, tab, control character or invalid byte."""
     return text.isprintable()
 
 
@@ -54,7 +54,7 @@ def in_any_shell(path: Path) -> ScriptText:
 
 
 def plain(path: Path, also: str = "") -> bool:
-    """Whether a path consists of ASCII letters, digits, `_`, `.`, `/`, `-` and what is in `also`: every scheduler takes it as it is."""
+    """True if a path consists of ASCII letters, digits, `_`, `.`, `/`, `-` and what is in `also`: every scheduler takes it as it is."""
     text = str(path)
     return re.fullmatch(rf"[A-Za-z0-9_./{re.escape(also)}-]+", text) is not None and text == text.strip()
 

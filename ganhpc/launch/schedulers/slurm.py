@@ -33,7 +33,7 @@ from ganhpc.launch.schedulers.base import (
 from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
-"""How long one of Slurm's commands may take before we say that it hangs."""
+"""Seconds that one of Slurm's commands may take before it is said to hang."""
 _SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
 
@@ -43,7 +43,7 @@ _FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", 
 
 _ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
 _MARK = JOB_NAME + ":"
-"""What the comment of our jobs begins with; their tag follows."""
+"""First words of the comment of our jobs; their tag follows."""
 
 STATES = Stated(
     {
@@ -165,7 +165,7 @@ class Slurm(Scheduler):
             yield "dependency", conditions
 
     def _asked(self, request: JobRequest) -> Iterator[tuple[str, str]]:
-        """What the job needs."""
+        """Resources of the job."""
         yield "nodes", str(request.nodes)
         yield "ntasks-per-node", "1"
         if (cores := request.tasks_per_node * request.threads) > 1:
@@ -189,7 +189,7 @@ class Slurm(Scheduler):
         return next((count for count in counts if count is not None), None)
 
     def _asks_gpus(self, request: JobRequest) -> bool:
-        """Whether the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
+        """True if the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
         own = self.own_gpus()
         if own is not None and request.typed_gpus not in (None, own):
             raise UserError(
@@ -279,7 +279,7 @@ _NO_ENDED = (
 
 
 def _conditions(request: JobRequest) -> str:
-    """What must be before the job starts; a comma means all of it."""
+    """Conditions for the job's start; a comma means all of them."""
     conditions = ["singleton"] if request.alone else []
     if request.after:
         conditions.append("afterany:" + ":".join(request.after))

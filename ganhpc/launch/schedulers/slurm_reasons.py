@@ -64,5 +64,5 @@ def in_words(reason: str, native: str = "") -> str:
 
 
 def names_start(reason: str) -> bool:
-    """Whether a start that Slurm gives beside this reason is to be believed."""
+    """True if a start that Slurm gives beside this reason is to be believed."""
     return _NO_START.search(reason) is None

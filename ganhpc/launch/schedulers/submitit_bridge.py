@@ -53,7 +53,7 @@ class OwnScript:
 
 
 def _refused(error: Exception, seconds: float) -> Refused:
-    """What went wrong: the command's words, or that it gave none in time."""
+    """The refusal: the command's words, or that it gave none in time."""
     cause = error.__cause__
     if not isinstance(cause, subprocess.CalledProcessError):  # it said yes, and no number of a job
         return Refused(f"its answer makes no sense ({_first_line(error)})", unsure=True)

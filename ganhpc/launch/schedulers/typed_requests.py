@@ -1,4 +1,4 @@
-"""What is typed of the place of a job (--queue, --gpu-model, ..) in the place of the settings. None of it changes a run's signature."""
+"""Typed options on the place of a job (--queue, --gpu-model, ..) instead of the settings. None of it changes a run's signature."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def asked(scheduler: Scheduler | None, values: Mapping[str, Any]) -> None:
 
 
 def remembered(recorded: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, str]:
-    """What a run was asked for and is not typed anew."""
+    """Options of an earlier request that are not typed anew."""
     return {name: recorded[name] for name in _FLAGS if recorded.get(name) and values.get(name) is None}
 
 
 def in_words(asked: Mapping[str, str]) -> str:
-    """What was typed, as it is typed."""
+    """Options as they were typed."""
     return " ".join(f"{_FLAGS[name]} {shell_word(asked[name])}" for name in _FLAGS if name in asked)
 
 

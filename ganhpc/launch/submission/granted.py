@@ -1,4 +1,4 @@
-"""What a scheduler made of a request: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back.
+"""Check of a request as granted: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back.
 
 `python -m ganhpc.launch.submission.granted RUN TAG JOB` does the same for a job that a night's script has submitted.
 """
@@ -28,12 +28,12 @@ SLACK = 60.0
 SHORTEST = 60
 """The shortest walltime that a scheduler may count in."""
 TRIES, PAUSE_SECONDS = 4, 1.0
-"""How often a scheduler is asked that does not answer, and how long after one another."""
+"""Number of questions to a scheduler that does not answer, and the seconds between them."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What of a request the site may not change."""
+    """Parts of a request that the site may not change."""
 
     tag: str
     seconds: int

@@ -35,7 +35,7 @@ NEXT = {
     State.CANCELLED: "resume {run}",
     State.REFUSED: "policy --check {run}",
 }
-"""What to type next, by state."""
+"""Next command, by state."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class KnownJob:
     job: Job
     scheduler: str = ""
     asked: bool = True
-    """Whether its scheduler was asked here; another place's, or another person's, is not."""
+    """True if its scheduler was asked here; another place's, or another person's, is not."""
 
     @property
     def start(self) -> float | None:
@@ -87,7 +87,7 @@ class RunView:
 
     @property
     def next_command(self) -> str:
-        """The command to type next. What a scheduler refused is typed again, once its reason is mended."""
+        """The command to type next. What a scheduler refused is typed again, once its cause is fixed."""
         state, source = self.run_status.state, self.run_status.refused_by
         if state is State.REFUSED and source is not RefusalSource.POLICY:
             state = State.NEW if source is RefusalSource.SCHEDULER else State.CRASHED

@@ -20,7 +20,7 @@ class LaunchContext:
     scheduler: Scheduler
     policy: Policy
     policy_source: str
-    """What names the policy, for a later command: a name, or a file's whole path."""
+    """Name of the policy for a later command: a name, or a file's whole path."""
     tz: dt.tzinfo
     typed_now: dt.datetime | None = None
     """The moment to plan from instead of the present."""

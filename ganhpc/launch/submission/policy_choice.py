@@ -72,13 +72,13 @@ def choose(typed: str | None, site: Settings, scheduler: Scheduler, run: Run | N
 
 
 def may_decide(run: Run, scheduler: Scheduler) -> bool:
-    """Whether what this user asked for when the run was submitted counts here: on the same cluster, from an own record."""
+    """True if what this user asked for when the run was submitted counts here: on the same cluster, from an own record."""
     jobs = submission_record.read(run).get("jobs", [])
     return _was_here(jobs, scheduler) and not any(map(of_another_person, jobs)) and _is_mine(run.request_json)
 
 
 def _was_here(jobs: Sequence[Entry], scheduler: Scheduler) -> bool:
-    """Whether the last job was submitted on this cluster by this person, as far as the record tells."""
+    """True if the last job was submitted on this cluster by this person, as far as the record tells."""
     return not scheduler.found.here or all(scheduler.origin.may_ask(entry) for entry in jobs[-1:])
 
 
@@ -128,7 +128,7 @@ def _is_path(name: str) -> bool:
 
 
 def _is_mine(*paths: Path) -> bool:
-    """Whether all of the files belong to this user."""
+    """True if all of the files belong to this user."""
     try:
         return all(path.stat().st_uid == os.getuid() for path in paths)
     except (OSError, ValueError):

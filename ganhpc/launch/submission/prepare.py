@@ -36,16 +36,16 @@ LEAST_WALLTIME = 60
 """The shortest walltime that a job is given: Slurm counts in minutes. The planner leaves room for it, and for SLACK_SECONDS."""
 
 SLACK_SECONDS = 90
-"""How late a scheduler may start a job that is free to start, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
+"""Seconds that a scheduler may start a free job late, without its missing its deadline (seen: 10 s on OAR, 30 s on Slurm)."""
 
 _SAME_SECONDS = 60
 """A plan whose slots have moved by no more than this is the one that was shown."""
 
 STARTUP_SECONDS = 90
-"""What starting up and saving take beside the training clock, at most."""
+"""Seconds of starting up and saving beside the training clock, at most."""
 
 MARGINS = planner.Margins(shortest=LEAST_WALLTIME, late=SLACK_SECONDS, startup=STARTUP_SECONDS)
-"""What every plan keeps in hand: the one that is submitted, and the one that counts the nights of a scan."""
+"""Margins of every plan: the one that is submitted, and the one that counts the nights of a scan."""
 
 LONGEST_SECONDS = 3600
 """A job of a run without a known length, where the policy has no longest job."""
@@ -54,7 +54,7 @@ MOST_GUESSED = 24
 """Longest jobs at most for a run whose length is only guessed from its first epochs; `resume` looks again after them."""
 
 RESERVE = 1.2
-"""How much longer than measured the rest of a run with fixed epochs is taken to be."""
+"""Factor on the measured rest of a run with fixed epochs."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Submission:
-    """What one launch submits: the plan, and each job ready to be sent."""
+    """Submission of one launch: the plan, and each job ready to be sent."""
 
     plan: planner.Plan
     jobs: tuple[PreparedJob, ...]
@@ -162,7 +162,7 @@ def prepare(
 
 
 def differs(submission: Submission, shown: Submission) -> bool:
-    """Whether a plan is another one than the user has seen. Where all that moved is the present, by a minute at most, it is not."""
+    """True if a plan is another one than the user has seen. Where all that moved is the present, by a minute at most, it is not."""
     ours, theirs = submission.plan, shown.plan
     pairs = list(zip(ours.slots, theirs.slots, strict=False))
     return (

@@ -63,7 +63,7 @@ def python_problem(site: Settings) -> str:
 
 
 def own_problem(site: Settings = Settings()) -> str:  # noqa: B008
-    """What the interpreter of this process lacks for a training, with the way on; empty where it has all."""
+    """Packages that this process's interpreter lacks for a training, with the way on; empty where it has all."""
     return _missing(sys.executable, [name for name in NEEDED if importlib.util.find_spec(name) is None], site)
 
 

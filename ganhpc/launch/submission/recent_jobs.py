@@ -36,7 +36,7 @@ class Submitted:
     tag: str = ""
 
     def is_told(self, known: Mapping[str, Job]) -> bool:
-        """Whether it is one of the jobs that the scheduler tells of, by their numbers."""
+        """True if it is one of the jobs that the scheduler tells of, by their numbers."""
         job = known.get(self.id)
         return job is not None and (not job.tag or not self.tag or job.tag == self.tag)
 

@@ -32,9 +32,9 @@ from ganhpc.runs.run_files import RefusalSource, Request
 from ganhpc.runs.run_folder import Run, State
 
 PATIENCE_SECONDS = 60.0
-"""How long a launcher waits for another one."""
+"""Seconds that a launcher waits for another one."""
 LATE_SECONDS = 45.0
-"""How old a plan may become while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
+"""Seconds that a plan may age while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def send(
 
 
 def _is_past(submission: Submission, slot: Slot, now: dt.datetime, begun: bool) -> bool:
-    """Whether a slot was planned for later, and that moment has come; or the plan, of which jobs are sent, is too old for the rest."""
+    """True if a slot was planned for later, and that moment has come; or the plan, of which jobs are sent, is too old for the rest."""
     assert submission.now
     planned, present = submission.now.timestamp(), now.timestamp()
     return planned < slot.start.timestamp() <= present or (begun and present - planned > LATE_SECONDS)
@@ -238,7 +238,7 @@ _NO_GPU = (
 
 
 def _usual_gpu(submission: Submission, number: int) -> bool:
-    """Whether a job asks for a GPU that nobody named."""
+    """True if a job asks for a GPU that nobody named."""
     scheduler, request = submission.scheduler, submission.jobs[number].request
     named = (request.typed_gpus, scheduler.site.gpus_per_node, scheduler.own_gpus())
     return request.gpus_per_node > 0 and named == (None, None, None)

@@ -1,4 +1,4 @@
-"""What this machine can do: ceilings, training steps and the input path, measured one way for `launch.py bench` and for benchmarks/.
+"""Measurements of this machine: ceilings, training steps and the input path, measured one way for `launch.py bench` and for benchmarks/.
 
 Side: compute. May import: core, runs, jobs, datasets, train below.
 """

@@ -83,7 +83,7 @@ def subjects() -> list[Subject]:
 
 
 def chosen(rows: list[dict[str, Any]], seconds: float) -> str:
-    """Which network `auto` would take for a run of `seconds` on CIFAR-10 at the speeds of `rows`."""
+    """The network that `auto` would take for a run of `seconds` on CIFAR-10 at the speeds of `rows`."""
     speeds = {row["name"]: row["images_per_second"]["mean"] for row in rows}
     for member in network_choice.FAMILY:
         if speeds[member.name] * seconds / EPOCH >= member.least_epochs:

@@ -21,7 +21,7 @@ _COPIED = {"cpu": 64 * 2**20, "cuda": 1024 * 2**20}
 
 @dataclass(frozen=True)
 class Peaks:
-    """What the device does at best. `matmul`: floating-point operations a second; `bandwidth`: bytes read and written a second."""
+    """Peaks of the device. `matmul`: floating-point operations a second; `bandwidth`: bytes read and written a second."""
 
     precision: str
     side: int
@@ -43,7 +43,7 @@ class Peaks:
 
 
 def synchronizer(device: torch.device) -> Callable[[], None] | None:
-    """What waits for the queue of `device`, or None where it has none."""
+    """Function that waits for the queue of `device`, or None where it has none."""
     return torch.cuda.synchronize if device.type == "cuda" else None
 
 

@@ -1,4 +1,4 @@
-"""How everything here is timed: pieces of work in turn, many calls between two looks at the clock, mean and standard deviation."""
+"""Timing of everything here: pieces of work in turn, many calls between two looks at the clock, mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ganhpc.core.statistics import Spread
 
 
 def in_turn(pieces: Mapping[str, Callable[[], float]], repeats: int, warmups: int = 1) -> dict[str, list[float]]:
-    """What each piece returned, in `repeats` rounds that call every piece once; `warmups` rounds before them don't count.
+    """Values that each piece returned, in `repeats` rounds that call every piece once; `warmups` rounds before them don't count.
 
     In turn, so that whatever else the machine does meets all of them alike: the ratio of two pieces is best taken round by round.
     """
@@ -35,7 +35,7 @@ def seconds_each(work: Callable[[], object], calls: int, synchronize: Callable[[
 
 
 def calls_for(seconds: float, work: Callable[[], object], synchronize: Callable[[], None] | None = None) -> int:
-    """How many calls of `work` take about `seconds`, at least one. Makes a few of them, which warm it up too."""
+    """Number of calls of `work` that take about `seconds`, at least one. Makes a few of them, which warm it up too."""
     work()
     each = seconds_each(work, 1, synchronize)
     if each < seconds / 20:

@@ -54,7 +54,7 @@ def steps_of(experiment: Experiment, data: ImageData, process_group: Distributed
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a definition under a name."""
+    """A definition to measure, under a name."""
 
     name: str
     experiment: Experiment

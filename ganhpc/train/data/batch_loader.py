@@ -17,7 +17,7 @@ from ganhpc.train.data import augment
 
 @dataclass(frozen=True)
 class _Draws:
-    """What one epoch drew: the order of images [N], and for each place in that order its shift, mirroring and cutout [N]."""
+    """Random draws of one epoch: the order of images [N], and for each place in that order its shift, mirroring and cutout [N]."""
 
     epoch: int
     order: Tensor
@@ -156,7 +156,7 @@ class BatchLoader:
 
 
 def fits(images: Tensor, device: torch.device) -> bool:
-    """Whether `images` may lie on `device` as a whole: half of what is free there holds them twice, as they are and ready for `take`."""
+    """True if `images` may lie on `device` as a whole: half of what is free there holds them twice, as they are and ready for `take`."""
     needed = 2 * images.numel() * images.element_size()
     if device.type == "cuda":
         return needed <= torch.cuda.mem_get_info(device)[0] // 2

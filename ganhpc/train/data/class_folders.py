@@ -94,7 +94,7 @@ def _one_class(source: Source, folders: list[list[str]], only: str) -> str:
 
 
 def _held_out(images: Tensor, labels: Tensor, classes: tuple[str, ...], path: Path) -> Tensor:
-    """Which images [N] are held out. They come in the order of their hashes, so that copies are neighbours."""
+    """Mask [N] of the images that are held out. They come in the order of their hashes, so that copies are neighbours."""
     new = torch.ones(len(images), dtype=torch.bool)
     new[1:] = (images[1:] != images[:-1]).flatten(1).any(1)
     group = new.cumsum(0)

@@ -114,7 +114,7 @@ def decode(source: Source, size: int, *, places: bool = False) -> tuple[dict[str
 
 
 def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:
-    """How many pictures, first in the order of their hashes, are held out: whole groups of copies."""
+    """Number of pictures, first in the order of their hashes, that are held out: whole groups of copies."""
     distinct = sorted(set(hashes))
     if len(distinct) < 2:
         why = f"; skipped, for example, {seen.skipped[0]}" if seen.skipped else ""

@@ -31,7 +31,7 @@ def load(request: DataRequest) -> ImageData:
 
 
 def hold_out(data: ImageData, n: int) -> ImageData:
-    """`data` with `n` of its training images, always the same, in the place of the test images: to choose by, while the test images
+    """`data` with `n` of its training images, always the same, instead of the test images: to choose by, while the test images
     stay unseen. Raises UserError where no image would be left to train on."""
     if n >= len(data.images):
         raise UserError(

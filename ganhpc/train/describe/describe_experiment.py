@@ -32,7 +32,7 @@ class Described:
     """Unique trainable parameters of all parts together."""
     frozen_params: int
     notes: tuple[str, ...]
-    """What the user should know: a budget that is too small, options that change nothing."""
+    """Notes for the user: a budget that is too small, options that change nothing."""
     step: dict[str, Any]
     """The operations of one whole training step (`step_count.training_step`)."""
 

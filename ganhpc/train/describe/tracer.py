@@ -14,7 +14,7 @@ from ganhpc.runs.network_description import Function, Operations, Tensor, Weight
 from ganhpc.train.flops import MOVEMENT, Call, CountingMode, tensors
 
 _Key = tuple[Any, ...]
-"""What makes two tensor objects the same values: PyTorch hands out new objects for the same view."""
+"""Key by which two tensor objects are the same values: PyTorch hands out new objects for the same view."""
 
 _SILENT = {"detach", "alias", "lift_fresh", "lift_fresh_copy", "_local_scalar_dense", "item", "is_same_size"}
 """Operators that PyTorch or Python insert and nobody would call a function of the network."""

@@ -1,4 +1,4 @@
-"""What the other half of a training step costs: losses, gradients and optimizers, by the convention of forward.py.
+"""Operation counts of the other half of a training step: losses, gradients and optimizers, by the convention of forward.py.
 
 The gradient of a sum of products by one of its factors is again such a sum: a convolution's backward has as many
 multiplications for the input's gradient, and for the weights', as its forward. Optimizers fused into one operator are

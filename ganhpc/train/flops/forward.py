@@ -1,4 +1,4 @@
-"""How many operations an operator of a forward pass costs: the convention of every count this package prints.
+"""Operation counts of the operators of a forward pass: the convention of every count this package prints.
 
 - A sum of k products with a bias is k multiplications and k additions (k - 1 between the products, 1 for the bias);
   without a bias, k and k - 1. Zeros that padding adds are multiplied like any other value.
@@ -6,7 +6,7 @@
 - A mean or an average pooling of n values is n - 1 additions and one multiplication by the constant 1/n.
 - Dividing by a constant is a multiplication; by a computed value, one of `other`, as are exp, log, sqrt, tanh, erf...
 - Batch normalisation in evaluation is folded into a scale and a shift: one multiplication and one addition an element.
-- Where a function has branches (ELU, leaky ReLU), every element is charged the dearest.
+- Where a function has branches (ELU, leaky ReLU), every element is charged the most expensive one.
 - Moving, viewing, choosing or creating values (by chance too) costs nothing; so do calculations on integers.
 """
 

@@ -1,4 +1,4 @@
-"""What the device can do at most: the fastest of a few large matrix products, in the arithmetic of the training step."""
+"""Peak of the device: the fastest of a few large matrix products, in the arithmetic of the training step."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def peak(device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
 
 
 def spread(seconds: Sequence[float]) -> float:
-    """How many times as long as the fastest of some tries the slow ones take: the slowest but one in ten, so that a single hiccup is none."""
+    """Ratio of the slow tries to the fastest one: the slowest but one in ten, so that a single hiccup is none."""
     ordered = sorted(seconds)
     return ordered[min(len(ordered) - 1, math.ceil(0.9 * len(ordered)) - 1)] / ordered[0]
 

@@ -89,7 +89,7 @@ def _operator_name(func: torch._ops.OpOverload) -> str:
 
 
 def _is_known(func: torch._ops.OpOverload) -> bool:
-    """Whether operations of `func` can be counted, be they none."""
+    """True if operations of `func` can be counted, be they none."""
     name = _operator_name(func)
     return name in RULES or name in MOVEMENT or name.removeprefix("_foreach_") in RULES
 

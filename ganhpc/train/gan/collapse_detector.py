@@ -32,7 +32,7 @@ def spread(images: Tensor) -> float:
 
 @dataclass
 class CollapseDetector:
-    """What the epochs so far have shown."""
+    """Running state of the watch for collapse."""
 
     same: int = 0
     sure: int = 0
@@ -55,7 +55,7 @@ class CollapseDetector:
         return ""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return dict(vars(self))
 
     def load(self, state: Mapping[str, Any]) -> None:

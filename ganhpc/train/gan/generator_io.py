@@ -29,7 +29,7 @@ _FORMAT = 1
 
 @functools.cache
 def kinds() -> Mapping[str, type[nn.Module]]:
-    """What `net` of a definition may be: `EXPORTED` of every module of networks. Names stay, so that old files can be loaded.
+    """Classes by the name that `net` of a definition may have: `EXPORTED` of every module of networks. Names stay, so that old files can be loaded.
 
     A kind takes latent vectors where its networks have a `latent_dim`, or else images of their `image_shape` (channels, height, width).
     """
@@ -46,7 +46,7 @@ MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
 
 
 def definition(net: str, arguments: dict[str, Any], classes: Sequence[str] = ()) -> dict[str, Any]:
-    """How to build the generator `net` again, and the names of its classes where it has some: JSON values."""
+    """Arguments to build the generator `net` again, and the names of its classes where it has some: JSON values."""
     given = {"latent": "normal"} if _takes_latents(net, arguments) else {"input": "images"}
     named = {"classes": list(classes)} if classes else {}
     return {"format": _FORMAT, "net": net, "arguments": arguments, **given, **named, "images": "[-1, 1]"}

@@ -25,7 +25,7 @@ class ImagePool:
         self._random = random.Random("/".join(map(str, seed)))
 
     def query(self, fakes: Tensor) -> Tensor:
-        """What the discriminator is shown for `fakes` [N, C, H, W], one by one.
+        """Images for the discriminator instead of `fakes` [N, C, H, W], one by one.
 
         Until the pool is full each is kept and returned. Then, by the toss of a coin, it is returned and not kept, or takes the place of
         one that is returned instead of it.
@@ -54,7 +54,7 @@ class ImagePool:
         return None if self._images is None else self._images[: self.count]
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         version, numbers, following = self._random.getstate()
         held = self.images
         return {

@@ -18,7 +18,7 @@ _MOST_ROWS = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drawn, in `rows` and `columns`.
+    """The pictures to draw, in `rows` and `columns`.
 
     Args:
         first, last: the class of each row where it begins and ends, [rows]; None without classes. one_each: rows are different classes, and
@@ -38,14 +38,14 @@ class Plan:
 
     @property
     def across(self) -> bool:
-        """Whether a row leads from one class to another."""
+        """True if a row leads from one class to another."""
         return self.first is not None and self.last is not None and not torch.equal(self.first, self.last)
 
     def latents(self, n: int) -> Tensor:
         return generator_io.latents(n, self.dim, self.seed, truncation=self.truncation)
 
     def labels(self, share: float) -> Tensor | None:
-        """What the network is given for the classes of the rows, `share` of the way along: shares of classes [rows, classes]."""
+        """The network's input for the classes of the rows, `share` of the way along: shares of classes [rows, classes]."""
         if self.first is None or self.last is None:
             return None
         found = torch.zeros(self.rows, self.classes)
@@ -65,7 +65,7 @@ def plan(
     truncation: float | None,
     usual: int,
 ) -> Plan:
-    """What is to be drawn by `net`; `usual`: rows where none are asked for, and no classes take one each. Raises UserError where `label` names no class of it."""
+    """The pictures to draw by `net`; `usual`: rows where none are asked for, and no classes take one each. Raises UserError where `label` names no class of it."""
     dim, classes = int(net.latent_dim), int(getattr(net, "classes", 0))  # type: ignore[arg-type]
     cut = "" if truncation is None else f", truncation {truncation:g}"
     if not classes:

@@ -39,7 +39,7 @@ class _Fit:
 
 @dataclass(frozen=True)
 class _LineMeasures:
-    """What `measure` found on `n` images of `size` pixels. Shares are in 0..1."""
+    """Result of `measure` on `n` images of `size` pixels. Shares are in 0..1."""
 
     n: int
     size: int

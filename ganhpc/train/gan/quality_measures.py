@@ -1,4 +1,4 @@
-"""What a finished generator is worth, on a fixed number of images: exact measures of lines, Frechet and kernel distances."""
+"""Quality measures of a finished generator, on a fixed number of images: exact measures of lines, Frechet and kernel distances."""
 
 from __future__ import annotations
 

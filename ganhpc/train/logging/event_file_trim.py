@@ -11,7 +11,7 @@ from typing import Any
 from ganhpc.core.files import atomic_open
 
 _Keep = Callable[[Any], bool]
-"""Whether an event (a protocol buffer `Event`) stays."""
+"""True if an event (a protocol buffer `Event`) stays."""
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: metrics.jsonl, TensorBoard, status.json. Only rank 0 writes."""
+"""Logger of a run: metrics.jsonl, TensorBoard, status.json. Only rank 0 writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run beside its curves: the graph, training images, distributions of weights and gradients, confusions.
+"""TensorBoard pages of a run beside its curves: the graph, training images, distributions of weights and gradients, confusions.
 
 Only rank 0 looks. All of it before the end of training is on the training clock, as the phase "logging".
 """

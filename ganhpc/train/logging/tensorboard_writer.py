@@ -119,7 +119,7 @@ class TensorBoardWriter:
         )  # There is no public way for a summary made elsewhere.
 
     def _is_new(self, tag: str, step: int) -> bool:
-        """Whether `tag` has no point at `step` yet, nor behind it."""
+        """True if `tag` has no point at `step` yet, nor behind it."""
         if step <= self._last.get(tag, -1):
             return False
         self._last[tag] = step

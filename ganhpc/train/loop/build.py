@@ -1,4 +1,4 @@
-"""What happens before the first step: data, seeds, the task, its choices, the budget of parameters, the checkpoint."""
+"""Set-up before the first step: data, seeds, the task, its choices, the budget of parameters, the checkpoint."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def epoch_line(
 
 
 def _pass_words(work: Mapping[str, float]) -> list[str]:
-    """What a pass took and did, for people."""
+    """Time and work of a pass, for people."""
     words = []
     if "epoch_seconds" in work:
         words.append(f"{work['epoch_seconds']:.3g} s")

@@ -120,7 +120,7 @@ def _work(
 
 
 def _counted(trainer: Trainer) -> dict[str, Any]:
-    """What `operations_of_a_step` finds, or nothing: an hour of training is not lost to an operator that can't be counted."""
+    """Result of `operations_of_a_step`, or nothing: an hour of training is not lost to an operator that can't be counted."""
     try:
         # As an ordinary step does them: a replay executes no operators, and rates in tensors take more of them.
         cuda_graph.settle(trainer.task.optimizers.values(), replayed=False)
@@ -131,7 +131,7 @@ def _counted(trainer: Trainer) -> dict[str, Any]:
 
 
 def operations_of_a_step(task: Task, processes: int) -> dict[str, Any]:
-    """What `training_step_ops` counts while this process makes one more training step, times the `processes`.
+    """Count by `training_step_ops` while this process makes one more training step, times the `processes`.
 
     Called after the final weights are copied: the step changes the networks.
     """
@@ -142,7 +142,7 @@ def operations_of_a_step(task: Task, processes: int) -> dict[str, Any]:
 
 
 def _dtype(trainer: Trainer) -> torch.dtype:
-    """What the training step's products are computed in."""
+    """Arithmetic of the training step's products."""
     return torch.bfloat16 if _precision(trainer) == "bf16" else torch.float32
 
 
@@ -200,7 +200,7 @@ def environment_of(device: torch.device, precision: str) -> dict[str, Any]:
 
 
 def device_name(device: torch.device) -> str:
-    """What the device is called: the GPU's name, or the processor's with the number of cores in use."""
+    """Name of the device: the GPU's name, or the processor's with the number of cores in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cores = len(os.sched_getaffinity(0))

@@ -36,7 +36,7 @@ _FEWEST = 64
 _ROUNDS = (2, 7)
 """Rounds of a comparison, at least and at most."""
 _GAIN = 1.05
-"""How many times as fast bf16, or more threads, must be to be taken."""
+"""Factor by which bf16, or more threads, must be faster to be taken."""
 _SLOWER = 1.3
 """All threads that are so many times slower than one with few images are not tried with many."""
 _FAR = 2.0
@@ -57,7 +57,7 @@ _Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Way:
-    """How a step is computed."""
+    """Settings that a step is computed with."""
 
     threads: int
     precision: str
@@ -135,7 +135,7 @@ class Speed:
         self.load = Load()
 
     def _doubtful(self, known: dict[str, Any]) -> bool:
-        """Whether a choice of an earlier segment is to be made again: it was made on another processor, among other processes, or for
+        """True if a choice of an earlier segment is to be made again: it was made on another processor, among other processes, or for
         more threads than there are. With a fixed number of epochs it stands as long as the processor is the same."""
         moved = known["processor"] != processor()
         return moved or (self.timed and (known["busy"] >= SHARED_FROM or known["threads"] > self.most))
@@ -180,7 +180,7 @@ class Speed:
         self.spent += time.perf_counter() - begun
 
     def _few(self, task: Task, way: Way, ladder: list[int]) -> tuple[list[int], Way, list[str]]:
-        """What a few images tell: many threads that wait for one another, as where a quota can't be seen, are dropped at once; so is
+        """Conclusions from a few images: many threads that wait for one another, as where a quota can't be seen, are dropped at once; so is
         bf16 where it is far slower."""
         words = []
         if self._open(ladder):

@@ -14,7 +14,7 @@ from ganhpc.runs.progress import Progress, Stopped, Untrained
 
 
 def outcome(done: Progress) -> dict[str, float]:
-    """What result.json says of the stages before the last: epochs, seconds of steps, and the last figure."""
+    """Entries of result.json on the stages before the last: epochs, seconds of steps, and the last figure."""
     found: dict[str, float] = {}
     for stage in done.earlier:
         figures = {key: value for key, value in stage.items() if key != "name" and value is not None}

@@ -77,7 +77,7 @@ class StepWork:
 
 
 def jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
-    """Whether a learning rate has left one level for another, and did not slide there."""
+    """True if a learning rate has left one level for another, and did not slide there."""
     return any(
         rate > _JUMP * was or was > _JUMP * rate for was, rate in zip(before.values(), now.values(), strict=False)
     )

@@ -50,7 +50,7 @@ class _Decision:
     schedule: float = 0.0
     """Place on the schedule, from 0 to 1."""
     stop: bool = False
-    """Whether to save and stop instead."""
+    """True if to save and stop instead."""
 
     def of_main(self, process_group: Distributed) -> _Decision:
         """Rank 0's decision, on every rank; the others begin with an empty one, since a sum with zeros changes nothing."""
@@ -364,7 +364,7 @@ class Trainer:
 
     @property
     def _ends_with_the_job(self) -> bool:
-        """Whether this is the run's last job and time bounds it: the plan then ends inside the job, with a result."""
+        """True if this is the run's last job and time bounds it: the plan then ends inside the job, with a result."""
         return bool(self.bound.now().last and self.plan.time is not None and self.plan.epochs is None)
 
     def _steps_left(self) -> float:
@@ -407,7 +407,7 @@ class Trainer:
         self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.run_status())
 
     def run_status(self) -> dict[str, Any]:
-        """What status.json says of the loop."""
+        """Entries of status.json on the loop."""
         done = self.progress
         return {
             "step": done.step,

@@ -102,7 +102,7 @@ class ClassNorm(nn.Module):
 
 
 def _looked_up(layer: nn.Module, y: Tensor) -> Tensor:
-    """What `layer` has for `y`, as [n, width, 1, 1]."""
+    """Output of `layer` for `y`, as [n, width, 1, 1]."""
     return mixed(layer, y)[:, :, None, None]
 
 

@@ -1,4 +1,4 @@
-"""What the generators and discriminators share: weight initialisations, size checks, a count of parameters."""
+"""Helpers of generators and discriminators: weight initialisations, size checks, a count of parameters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _plain_bias_and_norm(module: nn.Module) -> None:
 
 
 def doublings(image_size: int, smallest: int) -> int:
-    """How often `smallest` is doubled to reach `image_size`, both in pixels. Raises UserError where it is never reached."""
+    """Number of doublings of `smallest` to reach `image_size`, both in pixels. Raises UserError where it is never reached."""
     sizes = [smallest * 2**step for step in range(1, 8)]
     if image_size not in sizes:
         allowed = ", ".join(map(str, sizes))

@@ -24,7 +24,7 @@ else:
 
 
 class Spectral(_Module):
-    """What makes a layer with a `weight` one of spectral norm 1; rows of the matrix are the weight's first axis."""
+    """Parametrization of a layer's `weight` with spectral norm 1; rows of the matrix are the weight's first axis."""
 
     u: Tensor
 

@@ -1,4 +1,4 @@
-"""What a training stands on: its clock, checkpoints, process group, random states, CUDA graphs.
+"""Foundations of a training: its clock, checkpoints, process group, random states, CUDA graphs.
 
 Side: compute. May import: core, runs.
 """

@@ -104,7 +104,7 @@ def _verified(sidecar: Path) -> bytes | None:
 
 
 def _content(data: bytes, device: torch.device) -> dict[str, Any] | None:
-    """What `save` wrote, or None where `data` is anything else. Runs no code of the file, and takes no more memory than the file."""
+    """Contents that `save` wrote, or None where `data` is anything else. Runs no code of the file, and takes no more memory than the file."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as parts:
             # Ours are stored as they are; a compressed part may hold a thousand times its size.

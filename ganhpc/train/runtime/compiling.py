@@ -16,7 +16,7 @@ _PAYS_FROM = 600.0
 
 
 def wanted(experiment: Experiment, device: torch.device, possible: bool) -> bool:
-    """Whether the training step of `experiment` is compiled. `possible` is the task's word.
+    """True if the training step of `experiment` is compiled. `possible` is the task's word.
 
     Raises UserError where `--compile on` can't be followed.
     """

@@ -1,4 +1,4 @@
-"""What a step, an evaluation and a save cost, as measured while a run goes on."""
+"""Running estimates of step, evaluation and checkpoint time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 FINAL_MARGIN = 1.15
-"""How much more than the others foretell is kept free for the last evaluation (seen: 1.1 times, with mirrored images)."""
+"""Factor of the last evaluation over what the others predict; the time for it is kept free (seen: 1.1 times, with mirrored images)."""
 
 FIRST_SAVE = 0.05
 """Seconds that a save is taken to cost before there was one."""
@@ -87,5 +87,5 @@ class CostEstimates:
 
     @property
     def _slowdown(self) -> float:
-        """How much slower the machine is than when it last evaluated, as far as its steps show (never below 1)."""
+        """Slowdown of the machine since its last evaluation, as far as its steps show (never below 1)."""
         return max(1.0, (self.step.seconds or 0.0) / self._step_then) if self._step_then else 1.0

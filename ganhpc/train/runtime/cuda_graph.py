@@ -26,7 +26,7 @@ _Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 
 
 def wanted(experiment: Experiment, process_group: Distributed, possible: bool) -> bool:
-    """Whether the steps of `experiment` are replayed: on one GPU, where the task can (`possible`) and --compile is not off."""
+    """True if the steps of `experiment` are replayed: on one GPU, where the task can (`possible`) and --compile is not off."""
     return (
         possible
         and experiment.compile != "off"
@@ -70,7 +70,7 @@ class _Replayable(Protocol):
 def begin(
     experiment: Experiment, task: _Replayable, process_group: Distributed, clock: Clock
 ) -> Callable[[Batch], Figures]:
-    """What makes the training steps of the task's present stage."""
+    """Makes the training steps of the task's present stage, recorded or not."""
     replayed = wanted(experiment, process_group, task.replayable)
     settle(task.optimizers.values(), replayed=replayed)
     return ReplayedSteps(task.train_step, clock, cuda_graph) if replayed else task.train_step
@@ -95,7 +95,7 @@ class ReplayedSteps:
 
     @property
     def replays(self) -> bool:
-        """Whether the next step is a replay."""
+        """True if the next step is a replay."""
         return self._replay is not None
 
     def __call__(self, batch: Batch) -> Figures:

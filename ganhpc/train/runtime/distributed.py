@@ -52,7 +52,7 @@ class Distributed:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes the files and speaks."""
+        """True if this process writes the files and speaks."""
         return self.rank == 0
 
     def close(self) -> None:

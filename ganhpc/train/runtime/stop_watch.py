@@ -14,7 +14,7 @@ _LOOK_SECONDS = 0.2
 
 
 class Doing(Enum):
-    """What the main thread does, as far as a stop is concerned; each with the seconds that it gets to end by itself."""
+    """Activities of the main thread at a stop; each with the seconds that it gets to end by itself."""
 
     STARTING = 0.0
     """Imports, data, the choice of a network: the process is left at once, as an import that is interrupted can't be made again."""

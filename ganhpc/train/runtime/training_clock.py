@@ -126,7 +126,7 @@ class Clock:
         return {name: round(value, 3) for name, value in self.shares().items()}
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps."""
+        """State for a checkpoint."""
         return {"used": self.used, "phases": dict(self._phases), "sampled": self._sampled_steps, "steps": self._steps}
 
     def load(self, state: dict[str, Any]) -> None:
@@ -138,7 +138,7 @@ class Clock:
 
 @dataclass
 class TrainingPlan:
-    """How many steps a run makes: fixed by epochs, or as many as fit into the time.
+    """The number of steps of a run: fixed by epochs, or as many as fit into the time.
 
     `time` bounds the training clock in seconds (None: no bound); `epochs` fixes the steps (None: time decides).
     """
@@ -148,7 +148,7 @@ class TrainingPlan:
     epochs: int | None
 
     def steps_left(self, step: int, used: float, costs: Costs, job_left: float = math.inf) -> float:
-        """How many more steps to make after `step`, with `used` seconds on the clock; at most 0: it is time to finish.
+        """Steps to make after `step`, with `used` seconds on the clock; at most 0: it is time to finish.
 
         `job_left` is the time that the run's last job still has: a run bounded by time ends with it at the latest.
 
@@ -174,7 +174,7 @@ class TrainingPlan:
         return min(fixed, fitting if fitting >= 1 else 0.0)
 
     def progress(self, step: int, before: float, left: float) -> float:
-        """How far along the schedule a run is that has made `step` steps, in [0, 1].
+        """Place on the schedule, in [0, 1], of a run that has made `step` steps.
 
         With fixed epochs this is exactly step / total (a cap on the time does not bend the schedule). By time it advances from
         `before` so that it would reach 1 after `left` more steps; `by_time` sets it right at each look at the clock.

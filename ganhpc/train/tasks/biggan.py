@@ -35,7 +35,7 @@ WORSE = 1.5
 
 
 class Round(NamedTuple):
-    """What one discriminator step sees: images [B, C, H, W] and their classes [B], latent vectors [B, latent_dim] and theirs [B]."""
+    """Batch of one discriminator step: images [B, C, H, W] and their classes [B], latent vectors [B, latent_dim] and theirs [B]."""
 
     images: Tensor
     labels: Tensor

@@ -75,7 +75,7 @@ class Dcgan(LatentGan):
         return loss.detach(), real_logits.detach().sigmoid().mean()
 
     def held_out(self, real: Tensor, fakes: Tensor) -> dict[str, float | Tensor]:
-        """The mean scores of held-out images and of generated ones: a discriminator that knows its training images by heart scores
+        """The mean scores of held-out images and of generated ones: a discriminator that overfits its training images scores
         held-out ones low."""
         return {
             "held_out_score": self.adversary(real).float().sigmoid().mean(),

@@ -1,4 +1,4 @@
-"""What all GANs share, however many generators and adversaries they have: data in [-1, 1], optimizers, ranks, the watch, exports.
+"""Base of all GANs, however many generators and adversaries they have: data in [-1, 1], optimizers, ranks, the watch, exports.
 
 A GAN derives from `Gan`, names its generators and adversaries, and brings its losses and the order of its updates; one that draws from
 latent vectors derives from `latent_gan.LatentGan`. How ranks stay equal: every rank starts from the same weights and draws the whole batch's

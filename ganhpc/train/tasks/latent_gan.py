@@ -65,7 +65,7 @@ class LatentGan(Gan):
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:
-        """What the generator's class was built with: JSON values."""
+        """Arguments of the generator's class: JSON values."""
 
     def exported(self) -> dict[str, tuple[str, dict[str, Any]]]:
         (name,) = self.generator_names

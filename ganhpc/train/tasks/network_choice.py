@@ -1,4 +1,4 @@
-"""Which network a classifier trains: what the definition names, or one that fits the budgets of parameters and time."""
+"""Choice of a classifier's network: the one that the definition names, or one that fits the budgets of parameters and time."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def _heaviest(
 _HOPE = 2.0
 """A heavier network may make at most so many times the operations a second of a lighter one (seen: 1.3 times)."""
 EVALUATION = 0.3
-"""What a test image costs, in training images (seen: 0.25 to 0.33)."""
+"""Cost of a test image, in training images (seen: 0.25 to 0.33)."""
 _OF_STEPS = 0.95
 """Share of the time that is left for steps and evaluations by batches, records, pictures and checkpoints (seen: 0.94 to 0.97)."""
 _FEW = 8

@@ -1,4 +1,4 @@
-"""What a classifier's definition leaves open, settled by the network that is trained: augmentation, and how it is evaluated last."""
+"""Options that a classifier's definition leaves open, settled by its network: augmentation, and the last evaluation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 _FEW_EPOCHS = {"crop": 2, "cutout": 0, "tta": "flip"}
 _MANY_EPOCHS = {"crop": 4, "cutout": 8, "tta": "shift"}
-"""For networks that see the images a hundred times and more: they would else learn them by heart (docs/record.md)."""
+"""For networks that see the images a hundred times and more: they would otherwise overfit (docs/record.md)."""
 DEEP = ("recurrent", "convmixer", "densenet")
 
 

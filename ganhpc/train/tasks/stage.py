@@ -18,6 +18,6 @@ WHOLE = (Stage("", 1.0),)
 
 
 def within(stages: tuple[Stage, ...], number: int, begun: float, schedule: float) -> float:
-    """How far along stage `number` is, in [0, 1], at `schedule` of the whole training; it began at `begun`."""
+    """Progress of stage `number`, in [0, 1], at `schedule` of the whole training; it began at `begun`."""
     end = stages[number].end
     return min(1.0, (schedule - begun) / (end - begun)) if end > begun else 1.0

@@ -1,4 +1,4 @@
-"""What the loop asks of a task: networks, optimizers, one step, an evaluation. A task knows nothing of time or files."""
+"""Interface of a task to the loop: networks, optimizers, one step, an evaluation. A task knows nothing of time or files."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _Phase = Callable[[str], AbstractContextManager[None]]
 
 @dataclass
 class Context:
-    """What the loop gives a task when it builds it."""
+    """Everything that the loop gives a task when it builds it."""
 
     data: ImageData
     process_group: Distributed
     phase: _Phase = lambda name: nullcontext()  # noqa: ARG005
     """`with context.phase("forward"):` charges the block to that phase of the step."""
     choices: dict[str, Any] = field(default_factory=dict)
-    """What was settled by measuring in the first segment; it holds in all later ones. A task may add to it."""
+    """Choices measured in the first segment; they hold in all later ones. A task may add to it."""
     seconds_left: float | None = None
-    """What the time budget still has, for a task that adapts itself to it (None: no bound)."""
+    """Seconds left of the time budget, for a task that adapts itself to it (None: no bound)."""
     say: Callable[[str], None] = print
     """Tell the user one line."""
     more: dict[str, ImageData] = field(default_factory=dict)
@@ -53,7 +53,7 @@ SPEED = "speed"
 
 
 def precision_of(asked: str, device: torch.device, choices: Mapping[str, Any]) -> str:
-    """What a step computes in: fp32 or bf16. auto: on a CPU what was measured (fp32 where nothing was); bf16 on GPUs from Ampere on,
+    """Arithmetic of a step: fp32 or bf16. auto: on a CPU what was measured (fp32 where nothing was); bf16 on GPUs from Ampere on,
     whose matrix units are several times faster in it."""
     if asked != "auto":
         return asked
@@ -86,11 +86,11 @@ class Task(ABC):
     headline: str = "loss"
     """The figure of `evaluate` that a reader looks at first."""
     compilable: bool = False
-    """Whether steps call whole networks and differentiate once, as torch.compile wants it."""
+    """True if steps call whole networks and differentiate once, as torch.compile wants it."""
     replayable: bool = False
-    """Whether a step launches the same kernels each time, its batch being a tuple of tensors whose shapes never change: ganhpc.train.runtime.cuda_graph."""
+    """True if a step launches the same kernels each time, its batch being a tuple of tensors whose shapes never change: ganhpc.train.runtime.cuda_graph."""
     final_cost: float = 1.0
-    """What the last evaluation costs, in ordinary evaluations."""
+    """Cost of the last evaluation, in ordinary evaluations."""
     sample_steps: int | None = None
     """Pictures every so many steps (None: see `sample_seconds`)."""
     sample_seconds: float | None = None
@@ -98,7 +98,7 @@ class Task(ABC):
     sample_columns: int = 8
     """Pictures in a row of the grid."""
     stages: tuple[Stage, ...] = WHOLE
-    """What is trained one after another, as shares of the whole training."""
+    """The stages of the training, as shares of the whole training."""
     auxiliary: frozenset[str] = frozenset()
     """Names of `modules` that only help to train the others: not counted in the budget, and no part of the result."""
     failure: str = ""

@@ -27,7 +27,7 @@ from ganhpc.train.tasks.task import Context, Task
 
 
 class Round(NamedTuple):
-    """What one critic step sees: images [B, C, H, W], latent vectors [B, latent_dim], alphas [B, 1, 1, 1]."""
+    """Batch of one critic step: images [B, C, H, W], latent vectors [B, latent_dim], alphas [B, 1, 1, 1]."""
 
     images: Tensor
     z: Tensor
@@ -114,7 +114,7 @@ class WganGp(LatentGan):
         )
 
     def held_out(self, real: Tensor, fakes: Tensor) -> dict[str, float | Tensor]:
-        """How far the critic's mean scores of held-out and of generated images are apart: an estimate of the Wasserstein distance,
+        """Distance between the critic's mean scores of held-out and of generated images: an estimate of the Wasserstein distance,
         as far as the critic's slope is 1."""
         return {"wasserstein": self.adversary(real).float().mean() - self.adversary(fakes).float().mean()}
 

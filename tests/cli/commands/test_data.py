@@ -152,7 +152,7 @@ def test_doctor_says_the_same(made, tmp_path):
         return finding
 
     assert look().level is Level.NOTE
-    assert "data cifar10 --fetch" in look().mend
+    assert "data cifar10 --fetch" in look().fix
     made.found = (tmp_path,)
     assert look().level is Level.GOOD
     made.problem = "its length is wrong"

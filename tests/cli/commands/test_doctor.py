@@ -60,7 +60,7 @@ def test_this_machine_as_json_and_as_text(launch):
     assert found["ready"] == (not any(c["level"] == "bad" for c in found["checks"]))
     assert done.returncode == (0 if found["ready"] else 1)
     assert all(
-        check["mend"] for check in found["checks"] if check["level"] != "good" and check["name"] != "configuration"
+        check["fix"] for check in found["checks"] if check["level"] != "good" and check["name"] != "configuration"
     )
 
 
@@ -103,7 +103,7 @@ def test_the_verdict():
     fine, aside, broken = good("a", ""), note("b", "", "do"), bad("c", "", "do")
     assert verdict([fine]).startswith("Ready to train: ")
     assert "(2 lines worth a look)" in verdict([fine, aside, aside])
-    assert verdict([fine, broken, broken]) == "Not ready to train: c must be mended first."
+    assert verdict([fine, broken, broken]) == "Not ready to train: c must be fixed first."
 
 
 def test_checks_run_side_by_side_in_their_own_order():
@@ -152,7 +152,7 @@ def test_torchvision_of_another_torch():
     assert torch.level is Level.GOOD
     assert vision.level is Level.NOTE
     assert "was built for another torch than 2.14.0" in vision.text
-    assert "pip install --upgrade torch torchvision" in vision.mend
+    assert "pip install --upgrade torch torchvision" in vision.fix
 
 
 @pytest.mark.parametrize(
@@ -198,20 +198,20 @@ def test_a_gpu_that_cannot_compute():
 
 
 @pytest.mark.parametrize(
-    ("found", "visible", "mend"),
+    ("found", "visible", "fix"),
     [
         ({}, "", "CUDA_VISIBLE_DEVICES='' hides it: `unset CUDA_VISIBLE_DEVICES`."),
         ({"cuda": None}, None, "a build without CUDA"),
         ({"warnings": ["The NVIDIA driver is too old (found version 11040)."]}, None, "too old (found version 11040)"),
     ],
 )
-def test_a_gpu_that_torch_does_not_see(monkeypatch, found, visible, mend):
+def test_a_gpu_that_torch_does_not_see(monkeypatch, found, visible, fix):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     finding = only(doctor_python.gpu_findings({**TORCH, **found}, Answer(0, "NVIDIA A40, 46068, 470.1\n", "")))
     assert finding.level is Level.NOTE
-    assert mend in finding.mend
+    assert fix in finding.fix
 
 
 def test_no_gpu_and_a_driver_that_fails(program):
@@ -230,7 +230,7 @@ def test_packages(monkeypatch):
     finding = only(doctor_python.check_packages())
     assert finding.level is Level.NOTE
     assert "(needs >=99)" in finding.text
-    assert finding.mend.endswith("pip install 'click>=99'`.")
+    assert finding.fix.endswith("pip install 'click>=99'`.")
     monkeypatch.setattr(doctor_python, "requirements", lambda: ["no-such-package-at-all"])
     assert only(doctor_python.check_packages()).level is Level.BAD
 
@@ -239,7 +239,7 @@ def test_an_old_python(monkeypatch):
     monkeypatch.setattr(sys, "version_info", (3, 10, 4))
     finding = only(doctor_python.check_python())
     assert finding.level is Level.BAD
-    assert "3.11 or newer" in finding.mend
+    assert "3.11 or newer" in finding.fix
 
 
 # -- disks ----------------------------------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
     file.write_text("")
     finding = only(check_machine.check_disk("runs", file))
     assert finding.level is Level.BAD
-    assert "--runs DIR" in finding.mend
+    assert "--runs DIR" in finding.fix
     monkeypatch.setattr(check_machine, "unwritable", lambda _: "read-only file system")
     assert "can't be written: read-only file system" in only(check_machine.check_disk("cache", tmp_path)).text
 
@@ -359,7 +359,7 @@ def test_zones_worth_a_look(program, system):
     program("oarsub", "")
     system("Etc/UTC")
     finding = only(check_machine.check_time_zone(None))
-    assert 'time_zone = "Europe/Paris"' in finding.mend
+    assert 'time_zone = "Europe/Paris"' in finding.fix
     assert only(check_machine.check_time_zone("Europe/Paris")).level is Level.GOOD
 
 

@@ -32,7 +32,7 @@ _LOG_LINES = 40
 
 
 def sections(each: RunData, words: Translator) -> list[Section]:
-    """What seed notes and notebooks of GANs show; [] for another run."""
+    """Sections of a GAN's run; [] for another run."""
     if each.kind is not Kind.GAN:
         return []
     found = [convergence(each, words), samples(each, words), measures(each, words)]
@@ -152,7 +152,7 @@ def samples(each: RunData, words: Translator) -> Section:
 
 
 def measures(each: RunData, words: Translator) -> Section:
-    """What the finished generator is worth, with what real images reach beside it."""
+    """Quality of the finished generator, with that of real images beside it."""
     row = each.row
     wanted = named_in(ShownIn.GAN_MEASURES, row)
     real = each.evaluation.get("lines_real")

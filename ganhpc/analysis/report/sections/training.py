@@ -171,7 +171,7 @@ def rates(each: RunData, words: Translator) -> Section | None:
 
 
 def _has_levels(each: RunData, points: Points) -> bool:
-    """Whether a rate stays at a level, then jumps to the next: by its schedule, or, where a task changes it by itself, by its values."""
+    """True if a rate stays at a level, then jumps to the next: by its schedule, or, where a task changes it by itself, by its values."""
     if schedule := each.definition.get("schedule"):
         return schedule == "steps"
     return 1 < len({y for _, y in points}) <= max(2, len(points) // 3)
@@ -259,7 +259,7 @@ def _phase_bars(each: RunData, words: Translator, most: int = 20) -> Plot | None
 
 
 def budgets(each: RunData, words: Translator) -> Section:
-    """What was allowed and what was used, and the course's bounds where the run had none of its own."""
+    """Budgets and their use, and the course's bounds where the run had none of its own."""
     row = each.row
     rows = []
     for name, used, bound, course, shown in (

@@ -154,7 +154,7 @@ def _scan_section(variants: Variants, scan: Scan, words: Translator) -> Section:
 
 
 def _values(each: RunData, scan: Scan) -> list[Any]:
-    """What the run's definition has for each option of the scan."""
+    """Values of the run's definition for each option of the scan."""
     tree = each.definition
     budget = tree.get("budget") if isinstance(tree.get("budget"), dict) else {}
     return [tree.get(f.name, (budget or {}).get(f.name)) for f in scan.fields]
