@@ -29,7 +29,7 @@ COMMANDS = ("oarsub", "oarstat", "oar-database", "Almighty", "pg_createcluster",
 CONF = Path("/etc/oar/oar.conf")
 SERVER, HOSTS, CORES = "oar-server", ("oar1", "oar2"), 4  # names and sizes are pretended, as is one GPU a core
 GPU_MODEL = "GTX 1080 Ti"
-SERVER_PORT, SSH_PORT, SQL_PORT = 6666, 6667, 15433
+SERVER_PORT, SSH_PORT, SQL_PORT, SMTP_PORT = 6666, 6667, 15433, 15434
 PROPERTIES = (("cpu", "core", "gpu", "gpu_count"), ("host", "cluster", "gpu_model"))  # numbers, then text
 
 # oarsh and the shell at its other end read oar.conf as bash: this line makes oarsh arrive as the job's user, as it
@@ -138,6 +138,8 @@ class Oar:
             "WALLTIME_CHANGE_ENABLED": "YES",
             "WALLTIME_MIN_FOR_CHANGE": 0,
             "WALLTIME_MAX_INCREASE": -1,
+            "MAIL_SMTP_SERVER": f"127.0.0.1:{SMTP_PORT}",  # where a test may listen; mail is lost otherwise
+            "MAIL_SENDER": "oar@localhost",
             "OARSH_BYPASS_WHOLE_SECURITY": 1,  # without cpusets oarsh would let nobody in
         }
         # no cpusets: they need cgroups that a container may not have

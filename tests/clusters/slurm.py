@@ -236,16 +236,22 @@ class Slurm:
     @contextlib.contextmanager
     def submit_plugin(self, lua: str) -> Iterator[None]:
         """A job_submit plugin for the length of a block: it may change what was asked."""
-        before, script = self.conf.read_text(), self.state / "job_submit.lua"
-        script.write_text(lua)
+        (self.state / "job_submit.lua").write_text(lua)
+        with self.configured(JobSubmitPlugins="lua"):
+            yield
+
+    @contextlib.contextmanager
+    def configured(self, **lines: str) -> Iterator[None]:
+        """Other lines of slurm.conf for the length of a block."""
+        before = self.conf.read_text()
+        kept = [line for line in before.splitlines() if line.partition("=")[0] not in lines]
         try:
-            self.conf.write_text(f"{before}JobSubmitPlugins=lua\n")
+            self.conf.write_text("\n".join([*kept, *(f"{key}={value}" for key, value in lines.items())]) + "\n")
             self._reconfigure()
             yield
         finally:
             self.conf.write_text(before)
             self._reconfigure()
-            script.unlink()
 
     def _reconfigure(self) -> None:
         subprocess.run(

@@ -137,7 +137,7 @@ def plan(
     `now` is when the jobs are submitted; nothing is planned before it. `scheduler` decides the kinds of slots.
     Raises UserError where the window is empty.
     """
-    constraints = Constraints(policy, tz, now, busy)
+    constraints = Constraints(policy, tz, now, busy, scheduler.hours)
     if window is None:
         window = tonight(policy, tz, now, edge_pair=scheduler.reservations and constraints.reservations_left >= 2)
     filler = _Filler(constraints, window, scheduler, overhead, runs, margins)

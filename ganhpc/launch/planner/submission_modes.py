@@ -18,6 +18,8 @@ class Capabilities:
     """A job that starts not before a time (Slurm --begin, OAR 2.5 -t postpone)."""
     queue: bool = False
     """A queue on this machine, run in order."""
+    hours: str = ""
+    """night or day: jobs of the type that was typed run then only (OAR -t night, -t day); empty: at any time."""
 
 
 QUEUE = Capabilities("local", queue=True)

@@ -96,8 +96,11 @@ class MaxJob:
 class Constraints:
     """A policy at one moment: `now` is when jobs are submitted, `busy` are the jobs of the user that exist."""
 
-    def __init__(self, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[ExistingJob] = ()):
-        self.policy = policy
+    def __init__(
+        self, policy: Policy, tz: dt.tzinfo, now: dt.datetime, busy: Iterable[ExistingJob] = (), hours: str = ""
+    ):
+        """`hours`: night or day where the jobs are of a type that the scheduler runs then only."""
+        self.policy, self.hours = policy, hours
         self.calendar = Calendar(policy, tz)
         self.now = seconds_of(now)
         self.busy = sorted(busy, key=lambda job: (job.begins, job.job))
@@ -141,7 +144,8 @@ class Constraints:
     def blocks(self, start: int, end: int) -> Iterator[BlockedInterval]:
         """The blocks that touch [start, end], by their start."""
         jobs = (block for block in self._busy_blocks if block.end >= start and block.start <= end)
-        return heapq.merge(self._blocks_of_edges(start, end), jobs, key=lambda block: block.start)
+        of_hours = self._blocks_of_hours(start, end) if self.hours else iter(())
+        return heapq.merge(self._blocks_of_edges(start, end), jobs, of_hours, key=lambda block: block.start)
 
     def _blocks_of_edges(self, start: int, end: int) -> Iterator[BlockedInterval]:
         before, after = self.policy.end_before_edge, self.policy.start_after_edge
@@ -150,6 +154,13 @@ class Constraints:
             opens = f"{say_seconds(after)} after {name}" if after else f"at {name}"
             closes = f"{say_seconds(before)} before {name}" if before else f"at {name}"
             yield BlockedInterval(edge.instant - before, edge.instant + after, "edge", opens, closes, edge)
+
+    def _blocks_of_hours(self, start: int, end: int) -> Iterator[BlockedInterval]:
+        """The days in which no job of type night runs, or the nights and weekends in which none of type day does."""
+        for period in self.calendar.periods(start, end):
+            if (period.kind == "day") == (self.hours == "night"):
+                which = f"the {period.kind} of {period.date:%a %d %b}, in which no job of type {self.hours} runs"
+                yield BlockedInterval(period.start, period.end, "type", f"after {which}", f"before {which}")
 
     def _blocks_of_jobs(self) -> Iterator[BlockedInterval]:
         """Where `max_jobs` jobs exist already, with the gap on both sides: one sweep over starts and ends."""

@@ -109,12 +109,16 @@ class Oar(Scheduler):
 
     def capabilities(self) -> Capabilities:
         # Without postpone, a reservation is the only way to hold a job back.
-        return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types())
+        hours = next((name for name in self._types() if name in ("night", "day")), "")
+        return Capabilities(self.name, reservations=not self._besteffort(), begin=self.old_types(), hours=hours)
+
+    def _types(self) -> list[str]:
+        return [word.value.strip() for word in self._further() if word.name == "type"]
 
     def _besteffort(self) -> bool:
         """True if jobs are besteffort, by their type or their queue, which OAR takes no reservation for."""
-        named = (word.value.strip() for word in self._further() if word.name in ("type", "queue"))
-        return self.site.queue == "besteffort" or "besteffort" in named
+        queues = [self.site.queue, *(word.value.strip() for word in self._further() if word.name == "queue")]
+        return "besteffort" in (*queues, *self._types())
 
     def prepare(self, request: JobRequest) -> PreparedJob:
         # A job that OAR sends again is a new one, which those that wait for the old one don't know.

@@ -256,3 +256,32 @@ def test_a_job_that_was_to_wait_for_another_and_does_not_is_taken_back() -> None
         granted.check(Odd(job(), known=before), "7", asked, STUDENT)
     waits = dataclasses.replace(job(), after=("5",))
     assert granted.check(Odd(waits, known=before), "7", asked, STUDENT) == ""
+
+
+# -- types that run at night, or by day, only -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "now", "policy", "starts"),
+    [
+        ("night", "2026-11-24T14:00", STUDENT, ["24T19:01", "24T20:02"]),
+        ("night", "2026-11-24T14:00", NONE, ["24T19:00"]),
+        ("night", "2026-11-28T14:00", NONE, ["28T14:00"]),  # a Saturday
+        ("day", "2026-11-24T14:00", STUDENT, ["24T14:00", "24T15:01"]),
+        ("day", "2026-11-24T18:30", NONE, ["24T18:30", "25T09:00"]),
+        ("day", "2026-11-27T20:00", NONE, ["30T09:00"]),
+        ("exotic", "2026-11-24T14:00", NONE, ["24T14:00"]),
+    ],
+)
+def test_a_type_that_runs_at_night_or_by_day_only_is_planned_so(
+    tmp_path: Path, kind: str, now: str, policy: Policy, starts: list[str]
+) -> None:
+    site = Settings(by_type=(f"-t '{kind}'",), time_zone="Europe/Paris")
+    experiment = Cifar.from_preset("course").replace(data="synthetic", time=7000.0)
+    wanted = submit.Wanted(Run.planned(tmp_path / "runs", experiment), experiment)
+    moment = dt.datetime.fromisoformat(now).replace(tzinfo=submit.zone(site, policy))
+    slots = submit.prepare([wanted], Oar(site), policy, moment).plan.slots
+    assert [f"{slot.start:%dT%H:%M}" for slot in slots] == starts
+    hours = [(slot.start.hour, (slot.end - dt.timedelta(seconds=1)).hour) for slot in slots]
+    if kind == "day":
+        assert all(9 <= hour < 19 for pair in hours for hour in pair)
