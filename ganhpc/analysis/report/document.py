@@ -112,7 +112,7 @@ def _aim(subject: Selection, variants: Variants, words: Translator) -> Section:
     bounds.append((words("aim.params"), ", ".join(words.count(p) for p in params) or words("aim.unbounded")))
     if name == "cifar":
         bounds.append((words("aim.course"), words("aim.course_bounds")))
-    data = sorted({str(m.row["data"]) for m in variants.found if m.row.get("data")})
+    data = sorted({m.data for m in variants.found if m.row.get("data")})
     bounds.append((words("environment.data"), ", ".join(data) or words.missing))
     return Section("aim", words("aim.title"), [*blocks, DefinitionList(bounds)])
 

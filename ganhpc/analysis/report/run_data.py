@@ -18,6 +18,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, Damaged, open_regular, parse_json, read_json
 from ganhpc.core.printable import printable_lines, printable_tree
 from ganhpc.core.settings import ROOT
+from ganhpc.datasets.data_path import FIRST, data_fields
 from ganhpc.runs import experiment as experiments
 from ganhpc.runs.experiment import Kind
 from ganhpc.runs.network_description import Description
@@ -55,6 +56,15 @@ class RunData:
         return str(
             self.row.get("headline") or ("test_accuracy" if self.row.get("test_accuracy") is not None else "loss")
         )
+
+    @property
+    def data(self) -> str:
+        """The data set; of a run on several, all of them: `A: lines, B: negatives`."""
+        fields = data_fields(self.definition)
+        if len(fields) < 2:
+            return str(self.row.get("data"))
+        letters = (field.removeprefix("data_").upper() if field != FIRST else "A" for field in fields)
+        return ", ".join(f"{letter}: {self.definition[field]}" for letter, field in zip(letters, fields, strict=True))
 
     @cached_property
     def kind(self) -> Kind:

@@ -161,7 +161,13 @@ def _with_distances(shown: list[Row]) -> list[_ResultColumn]:
     names = of_family((key for row in shown for key in row), "frechet")
     made: list[_ResultColumn] = []
     for column in COLUMNS:
-        made += [replace(column, key=name) for name in names] if column.key == "frechet" else [column]
+        if column.key != "frechet":
+            made.append(column)
+            continue
+        for name in names:
+            # Of several networks, or of both directions of a translation: which one.
+            which = name.removeprefix("frechet").strip("_").removeprefix("FD-") if len(names) > 1 else ""
+            made.append(replace(column, key=name, title=f"{column.title} {which}".rstrip()))
     return made
 
 

@@ -64,3 +64,46 @@ def scanned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (crashed.folder / "log.txt").write_text("<b>the end</b>\x1b[31m\n")
     return runs
+
+
+@pytest.fixture(scope="session")
+def translated(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An epoch of CycleGAN, with measures as if they had been made."""
+    run = tiny.made(tmp_path_factory.mktemp("translated"), "cyclegan", epochs=1)
+    finish(run)
+    way = {
+        "frechet": {"translated": 150.0, "floor": 40.0, "nothing": 250.0, "colour": 240.0, "untrained": 380.0},
+        "kernel": {"translated": 0.2, "floor": 0.0, "nothing": 0.4, "colour": 0.35, "untrained": 0.8},
+        "cycle": {"plain": 0.1, "noise": 0.3, "jpeg": 0.11},
+        "identity": 0.2,
+        "content": {"kept": 0.7, "chance": 0.002},
+        "diversity": {"translated": 0.5, "target": 0.6},
+    }
+    back = {
+        **way,
+        "frechet": {**way["frechet"], "translated": 230.0},
+        "cycle": {"plain": 0.1, "noise": 0.1, "jpeg": 0.1},
+    }  # type: ignore[dict-item]
+    _measured(
+        run, {"translation": {"images": 500, "a2b": way, "b2a": back}}, {"frechet_a2b": 150.0, "frechet_b2a": 230.0}
+    )
+    return run
+
+
+@pytest.fixture(scope="session")
+def conditional(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """An epoch of BigGAN, with measures as if they had been made."""
+    run = tiny.made(tmp_path_factory.mktemp("conditional"), "biggan", epochs=1)
+    finish(run)
+    about = {
+        "n": 50, "FD-EffLite0": 99.5, "FD-EffLite0-train": 44.5, "accuracy": 0.25, "accuracy_real": 0.875, "diversity": 0.31,
+        "diversity_real": 0.44,
+    }  # fmt: skip
+    tree = {"conditional": {"classes": {f"grating-{k}": about for k in range(10)}}}
+    _measured(run, tree, {"class_accuracy": 0.25, "class_accuracy_real": 0.875})
+    return run
+
+
+def _measured(run: Run, evaluation: dict, result: dict) -> None:
+    for path, more in ((run.evaluation_json, evaluation), (run.result_json, result)):
+        path.write_text(json.dumps(json.loads(path.read_text()) | more))

@@ -20,6 +20,7 @@ from ganhpc.analysis.report.elements import (
     Table,
 )
 from ganhpc.analysis.report.run_data import RunData
+from ganhpc.analysis.report.sections import gan_tables
 from ganhpc.analysis.report.sections.variants import figure
 from ganhpc.analysis.report.thumbnails import evenly, small
 from ganhpc.analysis.report.translation import Translator, is_finite
@@ -35,7 +36,13 @@ def sections(each: RunData, words: Translator) -> list[Section]:
     """Sections of a GAN's run; [] for another run."""
     if each.kind is not Kind.GAN:
         return []
-    found = [convergence(each, words), samples(each, words), measures(each, words)]
+    found = [
+        convergence(each, words),
+        samples(each, words),
+        measures(each, words),
+        gan_tables.translation(each, words),
+        gan_tables.conditional(each, words),
+    ]
     return [section for section in found if section.blocks]
 
 
@@ -144,11 +151,18 @@ def samples(each: RunData, words: Translator) -> Section:
         if picture := small(path, GRID_SIDE, f"samples-{number}", when, words("gan.samples_alt", when=when)):
             pictures.append(picture)
     blocks: list[Block] = (
-        [Paragraph(words("gan.samples_text", n=words.count(len(each.grids)))), Gallery(pictures)] if pictures else []
+        [Paragraph(words(_samples_text(each), n=words.count(len(each.grids)))), Gallery(pictures)] if pictures else []
     )
     if not pictures:
         blocks = [Note(words("gan.no_samples"))]
     return Section("samples", words("gan.samples"), blocks)
+
+
+def _samples_text(each: RunData) -> str:
+    """The key of the sentence that says what the grids show."""
+    if "data_b" in each.definition:
+        return "gan.samples_of_translations"
+    return "gan.samples_of_classes" if "class_level" in each.definition else "gan.samples_text"
 
 
 def measures(each: RunData, words: Translator) -> Section:

@@ -303,9 +303,7 @@ def environment(each: RunData, words: Translator) -> Section:
     facts += [
         (
             words("environment.data"),
-            f"{row.get('data') or words.missing} ({row['data_note']})"
-            if row.get("data_note")
-            else str(row.get("data")),
+            f"{each.data or words.missing} ({row['data_note']})" if row.get("data_note") else each.data,
         )
     ]
     facts += [(words("environment.folder"), f"{row['experiment']}/{row['run']}")]
