@@ -13,8 +13,8 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
 }
 
 submit() { # run oarsub, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 run=$2 id
-    shift 2
+    local tag=$1 run=$2 latest=$3 id
+    shift 3
     id=$(there "$tag") || {
         echo "oarstat does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
@@ -23,6 +23,10 @@ submit() { # run oarsub, unless a job with this tag is there; print the id of th
         echo "submitted already, as job $id: not submitted again" >&2
         echo "$id"
         return
+    fi
+    if [ "$latest" -gt 0 ] && [ "$(date +%s)" -gt "$latest" ]; then
+        echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
+        return 1
     fi
     id=$("$@@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p' | sed -n 1p) || return 1
     [ -n "$id" ] || return 1

@@ -12,7 +12,7 @@ from ganhpc.core.files import atomic_open
 from ganhpc.core.settings import ROOT
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
-from ganhpc.launch.schedulers.base import PreparedJob
+from ganhpc.launch.schedulers.base import JobRequest, PreparedJob
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission import submit as sending
@@ -87,11 +87,20 @@ def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> Scrip
             script_text.shell("# {}", title),
             script_text.comment_lines(slot.reason, "#    "),
             script_text.shell(
-                "job{}=$(submit {} {} {})",
+                "job{}=$(submit {} {} {} {})",
                 script_text.number(k),
                 script_text.word(request.tag),
                 script_text.word(request.run),
+                script_text.number(_latest(request)),
                 command,
             ),
         ]
     )
+
+
+def _latest(request: JobRequest) -> int:
+    """The last second, since 1970, at which the job may be submitted by hand: behind it a reservation lies in the past, and another
+    job would not end by its deadline. 0: at any time. On this machine jobs keep their end themselves."""
+    if request.kind == "reservation" and request.start:
+        return int(request.start.timestamp())
+    return int(request.deadline.timestamp()) - request.seconds if request.deadline else 0

@@ -10,9 +10,9 @@ submit() { # run one job to its end; a job that fails does not keep the next fro
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (queue)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' bash '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 bash '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (queue)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' bash '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 bash '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

@@ -13,8 +13,8 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
 }
 
 submit() { # run oarsub, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 run=$2 id
-    shift 2
+    local tag=$1 run=$2 latest=$3 id
+    shift 3
     id=$(there "$tag") || {
         echo "oarstat does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
@@ -23,6 +23,10 @@ submit() { # run oarsub, unless a job with this tag is there; print the id of th
         echo "submitted already, as job $id: not submitted again" >&2
         echo "$id"
         return
+    fi
+    if [ "$latest" -gt 0 ] && [ "$(date +%s)" -gt "$latest" ]; then
+        echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
+        return 1
     fi
     id=$("$@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p' | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
@@ -33,9 +37,9 @@ submit() { # run oarsub, unless a job with this tag is there; print the id of th
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
 # Left over: 60 s of began-1: no more fits.

@@ -17,8 +17,8 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
 }
 
 submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 run=$2 id
-    shift 2
+    local tag=$1 run=$2 latest=$3 id
+    shift 3
     id=$(there "$tag") || {
         echo "squeue does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
@@ -27,6 +27,10 @@ submit() { # run sbatch, unless a job with this tag is there; print the id of th
         echo "submitted already, as job $id: not submitted again" >&2
         echo "$id"
         return
+    fi
+    if [ "$latest" -gt 0 ] && [ "$(date +%s)" -gt "$latest" ]; then
+        echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
+        return 1
     fi
     id=$("$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p' | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
@@ -37,9 +41,9 @@ submit() { # run sbatch, unless a job with this tag is there; print the id of th
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

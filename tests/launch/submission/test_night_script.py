@@ -1,0 +1,64 @@
+"""The script of a night that is run by hand, at whatever hour: a plan of the past submits nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import os
+import subprocess
+from pathlib import Path
+from unittest import mock
+
+import pytest
+
+from ganhpc.launch.submission import night_script
+from tests.golden.scripts_of import CLASSES, PARIS, SITES, night
+
+MORNING = dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS)
+ANSWERS = {"oarsub": "echo OAR_JOB_ID=7", "sbatch": "echo Submitted batch job 7", "oarstat": "true", "squeue": "true", "sacct": "true"}  # fmt: skip
+
+
+def by_hand(place: Path, scheduler: str, moment: dt.datetime, **second: object) -> tuple[int, int, str]:
+    """(exit code, jobs submitted, what was said) of the script of two jobs when it is run at `moment`; `second` changes the second job."""
+    usual = night(CLASSES[scheduler](SITES[scheduler]))
+    made = usual.scheduler
+    requests = [usual.jobs[0].request, dataclasses.replace(usual.jobs[1].request, **second)]  # type: ignore[arg-type]
+    jobs = tuple(made.prepare(request) for request in requests)
+    script = place / "night.sh"
+    with mock.patch.object(night_script.sys, "executable", "true"):  # what the site made of the jobs is not asked
+        script.write_text(night_script.text(dataclasses.replace(usual, jobs=jobs), moment.date()))
+    commands = place / "bin"
+    commands.mkdir()
+    for name, line in {**ANSWERS, "date": f"echo {int(moment.timestamp())}"}.items():
+        (commands / name).write_text(f"#!/bin/bash\necho {name} >> {place}/called\n{line}\n")
+        (commands / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", str(script)],
+        env={**os.environ, "PATH": f"{commands}:{os.environ['PATH']}", "XDG_STATE_HOME": str(place / "state")},
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    called = (place / "called").read_text().split()
+    return done.returncode, called.count("oarsub") + called.count("sbatch"), done.stderr
+
+
+@pytest.mark.parametrize("scheduler", ["oar", "slurm"])
+@pytest.mark.parametrize(("late", "sent"), [(-1, 2), (0, 2), (1, 1), (3600, 1)])
+def test_a_job_that_would_not_end_by_its_deadline_is_not_submitted(
+    tmp_path: Path, scheduler: str, late: int, sent: int
+) -> None:
+    """An hour that must be over by 8:59 is submitted until 7:59, and never behind it."""
+    moment = MORNING - dt.timedelta(hours=1) + dt.timedelta(seconds=late)
+    code, submitted, said = by_hand(tmp_path, scheduler, moment, deadline=MORNING)
+    assert (code == 0, submitted) == (sent == 2, sent)
+    assert ("plan is of the past" in said and "python launch.py night" in said) == (sent == 1)
+
+
+@pytest.mark.parametrize(("late", "sent"), [(0, 2), (1, 1)])
+def test_a_reservation_of_the_past_is_not_submitted(tmp_path: Path, late: int, sent: int) -> None:
+    start = dt.datetime(2026, 11, 23, 20, 1, tzinfo=PARIS)
+    moment = start + dt.timedelta(seconds=late)
+    assert by_hand(tmp_path, "oar", moment, kind="reservation", start=start)[:2] == (int(sent == 1), sent)
+
+
+def test_a_job_that_nothing_bounds_may_be_submitted_at_any_time(tmp_path: Path) -> None:
+    assert by_hand(tmp_path, "slurm", dt.datetime(2027, 3, 1, tzinfo=PARIS))[:2] == (0, 2)
