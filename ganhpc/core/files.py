@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.storage_errors import fault, temporary_name
+from ganhpc.core.storage_errors import fault, remove_leftovers_once, temporary_name
 
 SMALL = 4 * 2**20
 """Most bytes of a file that describes something: status, request, definition, sidecar."""
@@ -38,8 +38,10 @@ def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A binary file that takes `path`'s place when the block ends well, and vanishes when it does not.
 
     `durable` waits until the bytes are on the disk, so that a power cut keeps either the old file or the new one.
+    What processes that were killed have left half-written in the folder is removed at the first write into it.
     Raises UserError where the disk is full or the folder can't be written.
     """
+    remove_leftovers_once(path.parent)
     temporary = path.with_name(temporary_name(path.name))
     with storage_errors(path):
         try:

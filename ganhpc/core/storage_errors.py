@@ -97,6 +97,14 @@ def remove_leftovers(folder: Path, *, mine: bool = False) -> int:
     return removed
 
 
+def remove_leftovers_once(folder: Path) -> None:
+    """Remove what dead processes left half-written in `folder`, at this process's first write into it."""
+    key = (os.getpid(), os.fspath(folder))
+    if key not in _cleared:
+        _cleared.add(key)
+        remove_leftovers(folder)
+
+
 def temporary_name(name: str) -> str:
     """A name for the file that is to take the place of `name`: it tells its writer."""
     return f".{name}.{_host()}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
@@ -109,8 +117,16 @@ def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
 
 
 def _host() -> str:
-    """A short name of this machine for names of files."""
-    return hashlib.blake2b(socket.gethostname().encode(), digest_size=4).hexdigest()
+    """A short name, for names of files, of this machine and of its numbering of processes: containers have numberings of their own."""
+    try:
+        numbering = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (the link leads nowhere)
+    except OSError:
+        numbering = ""
+    return hashlib.blake2b(f"{socket.gethostname()} {numbering}".encode(), digest_size=4).hexdigest()
+
+
+_cleared: set[tuple[int, str]] = set()
+"""Folders in which a process has removed the leftovers of others."""
 
 
 _LEFTOVER_SECONDS = 86_400.0

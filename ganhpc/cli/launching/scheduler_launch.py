@@ -17,6 +17,7 @@ from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.core import settings as site
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.printable import printable
+from ganhpc.core.storage_errors import remove_leftovers
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import data_fields
@@ -94,6 +95,8 @@ def send(
         [f"{run} is done already: `python launch.py results` shows it, --new trains it afresh." for run in done]
     )
     fetch_data(wanted, console)
+    if folder:
+        remove_leftovers(folder)
     while wanted:
         with sending.one_launcher(place.scheduler.name):
             changed = _submit(wanted, place, made, window, part, shown)

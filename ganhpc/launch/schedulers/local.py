@@ -96,6 +96,8 @@ class Local(Scheduler):
         for state in (JobState.WAITING, JobState.RUNNING) if queued else ():
             assert queued
             if local_queue_jobs.change(queued, state, state=JobState.CANCELLED.value, ended=time.time()):
+                if state is JobState.RUNNING and not _runner_lives():
+                    _start_runner()  # the one before was killed, and the job still runs
                 return
 
 

@@ -30,9 +30,11 @@ _GRACE_SECONDS = 30.0
 
 
 def main(folder: Path) -> int:
-    """Run the queue in `folder` until nothing waits."""
+    """Run the queue in `folder` until nothing waits, nor is left behind by a runner that was killed."""
+    left = any(job.state in (JobState.RUNNING, JobState.CANCELLED) for job in local_queue_jobs.jobs(folder).values())
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
-    while _first_waiting(folder) is not None:
+    while left or _first_waiting(folder) is not None:
+        left = False
         try:
             # `status` asks for the lock, and has it for an instant.
             with locks.held(folder / RUNNER_LOCK, tries=3):

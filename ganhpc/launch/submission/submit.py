@@ -18,6 +18,7 @@ from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.printable import shell_word
 from ganhpc.core.settings import state_folder
+from ganhpc.core.storage_errors import remove_leftovers
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import registry
@@ -53,6 +54,7 @@ def one_launcher(scheduler: str) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with file_lock(folder / f"submit-{scheduler}.lock", PATIENCE_SECONDS):
+            remove_leftovers(folder)
             yield
     except Held:
         raise BusyError(

@@ -183,6 +183,31 @@ def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(stat
     assert (state / "out.txt").read_text().split() == ["begins", "ends", "next"], "waited for, and not begun again"
 
 
+@pytest.mark.parametrize("noted", [False, True])
+def test_a_cancelled_job_ends_whose_runner_was_killed(state: Path, noted: bool) -> None:
+    """Whether its process was noted or not, and though nothing else waits."""
+    job = local_queue_jobs.begin(waiting_job(state, "echo begins; sleep 60"))
+    assert job is not None
+    words = ["bash", "-c", local_queue_jobs.WRAPPER, str(job.claim), job.script]
+    child = subprocess.Popen(words, start_new_session=True)
+    if noted:
+        local_queue_jobs.change(job, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid))
+    while not (state / "out.txt").exists():
+        time.sleep(0.02)
+    Local(Settings()).cancel(str(job.number))
+    assert child.wait(timeout=60) == -signal.SIGTERM
+    assert Local(Settings()).jobs(["1"])["1"].state is JobState.CANCELLED
+
+
+def test_a_job_that_was_left_behind_is_noted_as_ended_though_nothing_waits(state: Path) -> None:
+    job = local_queue_jobs.begin(waiting_job(state, "echo once"))
+    assert job is not None
+    subprocess.run(["bash", "-c", local_queue_jobs.WRAPPER, str(job.claim), job.script], check=True)
+    runner()
+    assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.FAILED]
+    assert (state / "out.txt").read_text().split() == ["once"]
+
+
 def test_a_start_that_comes_too_late_does_nothing(state: Path) -> None:
     noted = local_queue_jobs.begin(waiting_job(state, "echo late"))
     assert noted is not None

@@ -1,0 +1,373 @@
+"""The commands of the campaign: each with the world that it is typed in, and what must hold once it is typed again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+import shutil
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from unittest import mock
+
+from ganhpc.cli import main as cli
+from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
+from ganhpc.runs import submission_record
+from ganhpc.runs.run_folder import Run, State
+from tests.clusters.fake_oar import FakeOar
+from tests.faults import campaign, folders
+from tests.faults.campaign import Fault, Outcome
+from tests.faults.hook.sitecustomize import LOOK
+from tests.helpers import small
+from tests.run_folders import stopped
+
+COMMON = ("--data", "synthetic", "--train-images", "200", "--device", "cpu")
+
+
+class World:
+    """A place with everything that a command may touch, below `world`, and a fake OAR beside it that no fault reaches."""
+
+    def __init__(self, place: Path) -> None:
+        self.place, self.home = place, place / "world"
+        self.home.mkdir(parents=True)
+        self.runs = self.home / "runs"
+        self.oar = FakeOar(place / "oar")
+        (self.home / "free.toml").write_text('base = "student"\nedges = []\n')
+        self.environ = {
+            "XDG_STATE_HOME": str(self.home / "state"), "XDG_CACHE_HOME": str(self.home / "cache"), "XDG_CONFIG_HOME": str(self.home / "conf"),
+            "GANHPC_CONFIG": "/dev/null", "GANHPC_RUNS": str(self.runs), "LOGNAME": "student", "COLUMNS": "150", "PWD": str(self.home),
+            **self.oar.env,
+        }  # fmt: skip
+
+    def run(self, command: Callable[[World], object], fault: Fault | None = None) -> Outcome:
+        return campaign.run(self.place, lambda: command(self), fault, self.environ)
+
+    def all(self) -> list[Run]:
+        return list(Run.all(self.runs)) if self.runs.is_dir() else []
+
+    def queued(self) -> dict[str, str]:
+        """The jobs of the fake OAR that wait or run: number -> name."""
+        jobs = json.loads((self.place / "oar" / "state.json").read_text())["jobs"]
+        alive = ("Waiting", "Running", "Hold", "toLaunch", "Launching", "Resuming", "Suspended")
+        return {number: job["name"] for number, job in jobs.items() if job["state"] in alive}
+
+
+def typed(*words: str) -> Callable[[World], object]:
+    """`python launch.py WORDS`, in the world's folder; this machine's queue takes jobs and nobody runs them."""
+
+    def command(world: World) -> object:
+        import os
+
+        os.chdir(world.home)
+        sys.argv = ["launch.py", *words]
+        with mock.patch.object(local, "_start_runner"):
+            return cli.main()
+
+    return command
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A command, and what must hold."""
+
+    name: str
+    prepare: Callable[[World], None]
+    command: Callable[[World], object]
+    holds: Callable[[World], None]
+    """What must hold once the command has been typed again, without a fault."""
+    between: Callable[[World, Outcome], None] = lambda *_: None
+    """What must hold behind the fault."""
+    code: int = 0
+    """The exit code of the command when all is well."""
+    weight: int = 4
+    """How many faults of it continuous integration tries."""
+    program: str = ""
+    """The program of ours that meets the fault, where it is one that the command starts; empty: the command itself."""
+
+    def counted(self, place: Path) -> tuple[int, int]:
+        """How many operations the command has when all is well: those that write, and all of them."""
+        world = World(place)
+        self.prepare(world)
+        found = world.run(self.command, Fault(0, "none", self.program, reads=True))
+        campaign.in_order(found)
+        assert found.code == self.code, found.said
+        self.holds(world)
+        looks = sum(line.split()[1] == LOOK for line in found.operations)
+        return len(found.operations) - looks, len(found.operations)
+
+    def tried(self, place: Path, fault: Fault) -> Outcome:
+        """The command under the fault, typed again, and once more."""
+        world = World(place)
+        self.prepare(world)
+        met = world.run(self.command, fault)
+        campaign.in_a_sentence(met, fault)
+        self.between(world, met)
+        for _ in range(2):
+            again = world.run(self.command)
+            campaign.in_order(again)
+            assert again.code == self.code, f"typed again: {again.code} {again.said}"
+            self.holds(world)
+        assert not campaign.leftovers(world.home)
+        return met
+
+
+def nothing(world: World) -> None:
+    """An empty world."""
+
+
+# -- submitting -----------------------------------------------------------------------------------------------------------
+
+
+def submitted(number: int) -> Callable[[World], None]:
+    """Exactly so many jobs wait, each known to its run by its tag and its number, no segment twice."""
+
+    def holds(world: World) -> None:
+        queued = world.queued()
+        assert len(queued) == number, queued
+        entries = [entry for run in world.all() for entry in submission_record.read(run)["jobs"] if entry["job_id"]]
+        open_ids = {
+            str(entry["job_id"]): f"ganhpc:{entry['tag']}" for entry in entries if str(entry["job_id"]) in queued
+        }
+        assert open_ids == queued
+        assert (
+            len(
+                {
+                    (run.name, e["segment"])
+                    for run in world.all()
+                    for e in submission_record.read(run)["jobs"]
+                    if e["job_id"]
+                }
+            )
+            == number
+        )
+
+    return holds
+
+
+def soon(hours: float) -> str:
+    return f"{dt.datetime.now().astimezone() + dt.timedelta(hours=hours):%Y-%m-%dT%H:%M:%S%z}"
+
+
+def night(world: World) -> object:
+    words = ("night", "cifar:course", "--time", "75m", *COMMON, "--on", "oar", "--policy", "free.toml")
+    return typed(*words, "--from", soon(0.1), "--until", soon(8), "--yes")(world)
+
+
+def a_stopped_run(world: World) -> None:
+    stopped(world.runs, "resumable", "SIGINT at the launcher", data="synthetic", train_images=200, device="cpu")
+
+
+def resumed(world: World) -> object:
+    (run,) = world.all()
+    return typed("resume", run.name, "--on", "oar", "--policy", "free.toml")(world)
+
+
+def two_waiting_jobs(world: World) -> None:
+    found = world.run(night)
+    assert found.code == 0, found.said
+
+
+def none_left(world: World) -> None:
+    assert not world.queued()
+    assert all(run.run_status().state is State.CANCELLED for run in world.all())
+    assert not [entry for run in world.all() for entry in submission_record.open_jobs(submission_record.read(run))]
+
+
+# -- this machine's queue ---------------------------------------------------------------------------------------------------
+
+
+def night_here(world: World) -> object:
+    words = ("night", "cifar:course", "--epochs", "1", "--seeds", "2", *COMMON, "--on", "local")
+    return typed(*words, "--from", soon(-0.001), "--until", soon(8), "--yes")(world)
+
+
+def two_in_the_queue(world: World) -> None:
+    with mock.patch.dict("os.environ", world.environ):
+        jobs = list(local_queue_jobs.jobs(local.queue_folder()).values())
+    known = {
+        entry["tag"]: entry["job_id"]
+        for run in world.all()
+        for entry in submission_record.read(run)["jobs"]
+        if entry["job_id"]
+    }
+    assert {job.tag: str(job.number) for job in jobs} == known and len(jobs) == 2
+    assert all(Path(job.script).is_file() for job in jobs)
+
+
+def three_jobs(world: World) -> None:
+    """Three jobs that note that they began; the second one takes a moment."""
+    with mock.patch.dict("os.environ", world.environ):
+        for k in range(3):
+            script = world.place / f"job{k}.sh"
+            script.write_text(f"echo {k} >>{world.place}/ran\nsleep {0.4 if k == 1 else 0}\n")
+            local_queue_jobs.add(local.queue_folder(), {"script": str(script), "tag": f"t{k}", "seconds": 60})
+
+
+def runner(world: World) -> object:
+    def main() -> int:
+        from ganhpc.core.errors import UserError
+        from ganhpc.core.printable import say_error
+
+        try:
+            return local_queue_worker.main(local.queue_folder())
+        except UserError as error:
+            say_error(error)
+            return 2
+
+    del world
+    return main()
+
+
+def each_ran_once(world: World) -> None:
+    path = world.place / "ran"
+    deadline = time.monotonic() + 20
+    with mock.patch.dict("os.environ", world.environ):
+        while any(job.state.alive for job in local_queue_jobs.jobs(local.queue_folder()).values()):
+            assert time.monotonic() < deadline, "the queue does not end"
+            time.sleep(0.05)
+        assert len(local_queue_jobs.jobs(local.queue_folder())) == 3
+    assert path.read_text().split() == ["0", "1", "2"]
+
+
+# -- what only reads --------------------------------------------------------------------------------------------------------
+
+
+def runs_of_every_state(world: World) -> None:
+    folders.make(world.runs)
+
+
+def digest(world: World) -> str:
+    """All that runs hold."""
+    found = hashlib.sha256()
+    for path in sorted(world.runs.rglob("*")):
+        if path.is_file() and ".index" not in path.name:
+            found.update(f"{path.relative_to(world.runs)}".encode() + path.read_bytes())
+    return found.hexdigest()
+
+
+def reads(name: str, *words: str) -> Scenario:
+    """A verb that only looks: what it looks at is as it was."""
+    before: dict[str, str] = {}
+
+    def prepare(world: World) -> None:
+        runs_of_every_state(world)
+        before[str(world.place)] = digest(world)
+
+    def holds(world: World) -> None:
+        assert digest(world) == before[str(world.place)]
+
+    return Scenario(name, prepare, typed(*words), holds)
+
+
+# -- trainings ----------------------------------------------------------------------------------------------------------------
+
+
+def a_new_run(world: World) -> None:
+    Run.open(world.runs, small(epochs=3))
+
+
+def trainer(world: World) -> object:
+    from ganhpc.train.__main__ import main
+
+    (run,) = world.all()
+    return main([str(run.folder)])
+
+
+def agent(world: World) -> object:
+    from ganhpc.launch import node_agent
+
+    (run,) = world.all()
+    sys.argv = ["ganhpc.node", str(run.folder), "--walltime=600", "--last"]
+    return node_agent.main()
+
+
+REFERENCE: dict[str, object] = {}
+"""What the training comes to without a fault, once one has been made."""
+
+
+def outcome_of(run: Run) -> dict[str, object]:
+    """All of a finished training that does not depend on time."""
+    result = json.loads(run.result_json.read_text())
+    lines = [json.loads(line) for line in run.metrics_jsonl.read_text().splitlines()]
+    epochs = [
+        (line["step"], line["epoch"], line.get("lr"), line.get("test_accuracy"))
+        for line in lines
+        if line["kind"] == "epoch"
+    ]
+    return {"weights": result["weights_sha256"], "epochs": epochs, "accuracy": result["test_accuracy"]}
+
+
+def trained(world: World) -> None:
+    """Done, bit-identical with a training that nothing disturbed; every epoch's line is there once, with its learning rate."""
+    (run,) = world.all()
+    assert run.run_status().state is State.DONE
+    found = outcome_of(run)
+    epochs = found["epochs"]
+    assert isinstance(epochs, list) and all(lr is not None for step, _, lr, _ in epochs if step)
+    assert len({step for step, *_ in epochs}) == len(epochs)
+    assert found == REFERENCE.setdefault("small", found)
+
+
+def resumable(world: World, outcome: Outcome) -> None:
+    """Behind a fault a run is done, or can be gone on with."""
+    (run,) = world.all()
+    state = run.run_status().state
+    passing = outcome.killed or not any(word in outcome.said for word in ("permission is denied",))
+    wanted = {State.DONE, State.RESUMABLE, State.LOST, State.NEW} | (
+        set() if passing else {State.CRASHED, State.REFUSED}
+    )
+    assert state in wanted, f"{state}: {outcome.said}"
+
+
+def local_launch(world: World) -> object:
+    return typed("cifar", "--preset", "course", "--epochs", "1", *COMMON, "--on", "local")(world)
+
+
+def one_is_done(world: World) -> None:
+    (run,) = world.all()
+    assert run.run_status().state is State.DONE
+
+
+SCENARIOS = {
+    found.name: found
+    for found in (
+        Scenario("night", nothing, night, submitted(2), weight=3),
+        Scenario("launch", nothing, typed("cifar", "--preset", "course", "--time", "30m", *COMMON, "--on", "oar", "--policy", "free.toml"), submitted(1), weight=2),
+        Scenario("resume", a_stopped_run, resumed, submitted(1), weight=2),
+        Scenario("cancel", two_waiting_jobs, typed("cancel", "--all"), none_left, weight=1),
+        Scenario("night-here", nothing, night_here, two_in_the_queue, weight=10),
+        Scenario("runner", three_jobs, runner, each_ran_once, weight=10),
+        reads("status", "status", "--all"),
+        reads("results", "results", "--each"),
+        reads("results-json", "results", "--json"),
+        Scenario("report", runs_of_every_state, typed("report", "runs/cifar", "--out", "report.html"), lambda _: None, weight=2),
+        Scenario("trainer", a_new_run, trainer, trained, resumable, weight=8),
+        Scenario("agent", a_new_run, agent, trained, weight=1),
+        Scenario("local-launch", nothing, local_launch, one_is_done, weight=1),
+        Scenario("trainer-of-launch", nothing, local_launch, one_is_done, weight=1, program="-m ganhpc.train"),
+    )
+}  # fmt: skip
+
+
+def campaign_of(name: str, place: Path, number: int | None, say: Callable[[str], object]) -> tuple[int, int]:
+    """Try `number` faults of a scenario, or all: (how many were met, how many went wrong), each of those said."""
+    scenario = SCENARIOS[name]
+    if name == "trainer":
+        import ganhpc.train.loop.trainer  # noqa: F401 (loaded once: each try is a fork)
+    writing, all_of_them = scenario.counted(place / "whole")
+    met = wrong = 0
+    for fault in campaign.faults(writing, all_of_them, number, zlib.crc32(name.encode()), scenario.program):
+        try:
+            met += bool(scenario.tried(place / str(fault), fault).fired)
+            shutil.rmtree(place / str(fault), ignore_errors=True)
+        except AssertionError as error:
+            wrong += 1
+            say(f"{name} {fault}, in {place / str(fault)}: {error}")
+    say(
+        f"{name}: {writing} operations that write, {all_of_them - writing} that read; {met} faults met, {wrong} went wrong"
+    )
+    return met, wrong
