@@ -41,10 +41,30 @@ WORDS = (
     "commit",
 )
 NUMBERS = (
-    "test_accuracy", "test_loss", "test_accuracy_no_tta", "params", "frozen_params", "macs", "ops", "step_ops", "gflops_per_second",
-    "forward_gflops_per_second", "train_seconds", "budget_seconds", "budget_used", "epochs", "epochs_planned", "steps", "batch_size",
-    "images_per_second", "segments", "lost_seconds", "startup_seconds", "processes", "threads",
-)  # fmt: skip
+    "test_accuracy",
+    "test_loss",
+    "test_accuracy_no_tta",
+    "params",
+    "frozen_params",
+    "macs",
+    "ops",
+    "step_ops",
+    "gflops_per_second",
+    "forward_gflops_per_second",
+    "train_seconds",
+    "budget_seconds",
+    "budget_used",
+    "epochs",
+    "epochs_planned",
+    "steps",
+    "batch_size",
+    "images_per_second",
+    "segments",
+    "lost_seconds",
+    "startup_seconds",
+    "processes",
+    "threads",
+)
 PHASES = ("data", "forward", "backward", "optimizer", "evaluation", "checkpoint")
 
 

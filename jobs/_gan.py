@@ -25,9 +25,12 @@ class Gan(Experiment):
     base_channels: int = option(64, "channels of the narrowest layers", low=1, high=1024)
     flip: str = option("none", "mirroring of training images", choices=("none", "random", "alternate"))
     affine: tuple[float, ...] = option(
-        (), "turn training images by up to so many degrees and enlarge them up to so many times (none: don't): 25,1.25",
-        low=0.0, high=180.0, metavar="X,X",
-    )  # fmt: skip
+        (),
+        "turn training images by up to so many degrees and enlarge them up to so many times (none: don't): 25,1.25",
+        low=0.0,
+        high=180.0,
+        metavar="X,X",
+    )
     hue: float = option(0.0, "turn the colours of training images by up to this share of the circle", low=0.0, high=0.5)
     sample_rows: int = option(8, "rows of a picture of samples", low=1, high=64)
     sample_columns: int = option(8, "columns of a picture of samples", low=1, high=64)

@@ -23,9 +23,11 @@ class Began(LatentGan):
         "lines", "images: a folder or zip of them, celeba, or lines (made on the spot)", metavar="PATH|NAME"
     )
     net: str = option(
-        "began", "began; abegan: generation simpler than analysis; sabegan: one net is the generator and D's decoder",
-        choices=("began", "abegan", "sabegan"), flag="--variant",
-    )  # fmt: skip
+        "began",
+        "began; abegan: generation simpler than analysis; sabegan: one net is the generator and D's decoder",
+        choices=("began", "abegan", "sabegan"),
+        flag="--variant",
+    )
     activation: str = option("elu", "activation", choices=("elu", "relu"))
     image_size: int = option(32, "side of the images: 16, 32, 64 or 128", unit="pixels", low=16, high=1024)
     latent_dim: int = option(64, "numbers in a latent vector and in a code", low=1, high=65_536)

@@ -18,17 +18,28 @@ class BigGan(Gan):
     TASK: ClassVar[str] = "biggan"
     DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
     NETWORK: ClassVar[tuple[str, ...]] = (
-        "attention", "base_channels", "classes", "hierarchical", "image_size", "init", "latent_dim", "shared",
-    )  # fmt: skip
+        "attention",
+        "base_channels",
+        "classes",
+        "hierarchical",
+        "image_size",
+        "init",
+        "latent_dim",
+        "shared",
+    )
 
     data: str = option(
-        "cifar10", "pictures with classes: cifar10, synthetic (made on the spot), or a folder or zip of class folders",
+        "cifar10",
+        "pictures with classes: cifar10, synthetic (made on the spot), or a folder or zip of class folders",
         metavar="NAME|PATH",
-    )  # fmt: skip
+    )
     class_level: int = option(
-        0, "which folder of a picture's path names its class: 0 the one it lies in, 1 the first of the path, and so on", low=0, high=32,
+        0,
+        "which folder of a picture's path names its class: 0 the one it lies in, 1 the first of the path, and so on",
+        low=0,
+        high=32,
         after="data",
-    )  # fmt: skip
+    )
     classes: int | None = option(
         None,
         "number of classes that the data must have (unset: as many as they have)",
@@ -92,12 +103,31 @@ PRESETS = {
     "cifar": BigGan(preset="cifar"),
     # 64 pixels: half of the published width, attention at 32, one shared vector a class.
     "64": BigGan(
-        preset="64", image_size=64, base_channels=32, latent_dim=100, shared=128, hierarchical=True, attention=32, init="ortho",
-        batch_size=64, critic_steps=2, ema_half_life=50_000.0,
+        preset="64",
+        image_size=64,
+        base_channels=32,
+        latent_dim=100,
+        shared=128,
+        hierarchical=True,
+        attention=32,
+        init="ortho",
+        batch_size=64,
+        critic_steps=2,
+        ema_half_life=50_000.0,
     ),
     # Small enough for minutes on one CPU thread: about 1,200 steps in ten of them.
     "small": BigGan(
-        preset="small", data="synthetic", base_channels=16, latent_dim=64, shared=32, hierarchical=True, init="ortho", batch_size=16,
-        critic_steps=1, lr_d=4e-4, ema_half_life=2_000.0, ema_start=0,
+        preset="small",
+        data="synthetic",
+        base_channels=16,
+        latent_dim=64,
+        shared=32,
+        hierarchical=True,
+        init="ortho",
+        batch_size=16,
+        critic_steps=1,
+        lr_d=4e-4,
+        ema_half_life=2_000.0,
+        ema_start=0,
     ),
-}  # fmt: skip
+}

@@ -103,9 +103,10 @@ class Cifar(Experiment):
         None, "evaluate on N training images kept out of the training, and leave the test images alone", kind="count"
     )
     net: str = option(
-        "auto", "network (auto: chosen to fit both budgets)",
+        "auto",
+        "network (auto: chosen to fit both budgets)",
         choices=("auto", "course", "compact", "recurrent", "convmixer", "densenet"),
-    )  # fmt: skip
+    )
     compact: CompactOptions = CompactOptions()
     stem: int = option(32, "compact, recurrent: filters of the frozen first layer", low=1, high=54, after="depths")
     recurrent: RecurrentOptions = RecurrentOptions()
@@ -130,13 +131,18 @@ class Cifar(Experiment):
         None, "shift of training images (unset: 2; 4 where the network sees them often)", unit="pixels", low=0, high=16
     )
     cutout: int | None = option(
-        None, "side of a blank square in training images (unset: 0; 8 where the network sees them often)",
-        unit="pixels", low=0, high=32,
-    )  # fmt: skip
+        None,
+        "side of a blank square in training images (unset: 0; 8 where the network sees them often)",
+        unit="pixels",
+        low=0,
+        high=32,
+    )
     tta: str = option(
-        "auto", "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones (auto: flip; shift where the network is "
-        "meant for many epochs)", choices=("auto", "none", "flip", "shift"),
-    )  # fmt: skip
+        "auto",
+        "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones (auto: flip; shift where the network is "
+        "meant for many epochs)",
+        choices=("auto", "none", "flip", "shift"),
+    )
 
     distillation: DistillationOptions = DistillationOptions()
 

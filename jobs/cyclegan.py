@@ -27,13 +27,17 @@ class CycleGan(Gan):
     )
 
     data: str = option(
-        "lines", "pictures of set A: lines (made on the spot), celeba, or a folder or zip of images", metavar="NAME|PATH",
+        "lines",
+        "pictures of set A: lines (made on the spot), celeba, or a folder or zip of images",
+        metavar="NAME|PATH",
         flag="--data-a",
-    )  # fmt: skip
+    )
     data_b: str = option(
-        "negatives", "pictures of set B, unpaired: negatives (made on the spot), celeba, or a folder or zip of images",
-        metavar="NAME|PATH", after="data",
-    )  # fmt: skip
+        "negatives",
+        "pictures of set B, unpaired: negatives (made on the spot), celeba, or a folder or zip of images",
+        metavar="NAME|PATH",
+        after="data",
+    )
     batch_size: int = option(1, "images a step of each set, over all processes", unit="images", low=1, high=65_536)
     lr: float = option(2e-4, "learning rate at its highest", low=0.0)
     image_size: int = option(256, "side of the images: a multiple of 4", unit="pixels", low=8, high=1024)
@@ -43,9 +47,10 @@ class CycleGan(Gan):
         3, "strided convolutions of each discriminator: patches of 16, 34, 70, 142 pixels", low=1, high=6
     )
     upsampling: str = option(
-        "transposed", "how generators enlarge: transposed convolutions, or resize, which leaves no checkerboards",
+        "transposed",
+        "how generators enlarge: transposed convolutions, or resize, which leaves no checkerboards",
         choices=("transposed", "resize"),
-    )  # fmt: skip
+    )
     init_gain: float = option(
         0.02, "deviation of the initial weights (smaller ones help against inverted colours)", low=0.0, high=1.0
     )
@@ -92,7 +97,13 @@ PRESETS = {
     "small": CycleGan(preset="small", image_size=32, base_channels=16, blocks=3, patch_layers=2, batch_size=8),
     # Faces to drawn ones, where shapes must change: a weak cycle, no identity error, patches of 142 pixels, no checkerboards.
     "faces2simpsons": CycleGan(
-        preset="faces2simpsons", image_size=128, blocks=6, patch_layers=4, batch_size=4, lambda_cycle=2.0, lambda_identity=0.0,
+        preset="faces2simpsons",
+        image_size=128,
+        blocks=6,
+        patch_layers=4,
+        batch_size=4,
+        lambda_cycle=2.0,
+        lambda_identity=0.0,
         upsampling="resize",
     ),
-}  # fmt: skip
+}

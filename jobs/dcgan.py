@@ -60,10 +60,17 @@ PRESETS = {
     "w13-fast-g": Dcgan(preset="w13-fast-g", lr=4e-3),
     # The PyTorch DCGAN tutorial.
     "tutorial": Dcgan(
-        preset="tutorial", data="celeba", net="tutorial", batch_size=128, lr=2e-4, lr_d=None, bn_eps=1e-5,
-        real_label=(1.0, 1.0), flip="none",
+        preset="tutorial",
+        data="celeba",
+        net="tutorial",
+        batch_size=128,
+        lr=2e-4,
+        lr_d=None,
+        bn_eps=1e-5,
+        real_label=(1.0, 1.0),
+        flip="none",
     ),
-}  # fmt: skip
+}
 
 # The scans of the notes, weeks 13 and 14. Where theirs had an eps of 0, which PyTorch refuses today, the recipe's own 5e-5 stands.
 SCANS = {

@@ -22,9 +22,10 @@ class WganGp(LatentGan):
         "lines", "images: lines (made on the spot), celeba, or a folder or zip of images", metavar="NAME|PATH"
     )
     generator: str = option(
-        "conv", "generator: the published convolutions, or strips, which chooses a place and a colour for each line",
+        "conv",
+        "generator: the published convolutions, or strips, which chooses a place and a colour for each line",
         choices=("conv", "strips"),
-    )  # fmt: skip
+    )
     image_size: int = option(128, "side of the images: a multiple of 2^depth", unit="pixels", low=8, high=1024)
     base_channels: int = option(
         128, "channels of the critic's first convolution and of G's last but one", low=1, high=1024
@@ -46,8 +47,19 @@ PRESETS = {
     # Small enough for minutes on a CPU: 32x32 pixels (lines of one pixel), a generator that chooses places, few channels, one critic step,
     # rates that fall at the end.
     "small": WganGp(
-        preset="small", generator="strips", image_size=32, base_channels=32, depth=3, latent_dim=16, batch_size=32, critic_steps=1,
-        lr=5e-4, lr_d=2e-3, beta1=0.5, beta2=0.9, decay=True,
+        preset="small",
+        generator="strips",
+        image_size=32,
+        base_channels=32,
+        depth=3,
+        latent_dim=16,
+        batch_size=32,
+        critic_steps=1,
+        lr=5e-4,
+        lr_d=2e-3,
+        beta1=0.5,
+        beta2=0.9,
+        decay=True,
     ),
     "medium": WganGp(preset="medium", image_size=64, base_channels=64, depth=4, latent_dim=100, batch_size=32),
-}  # fmt: skip
+}

@@ -150,9 +150,13 @@ def start(folder: Path, port: int, every: float, log: Path) -> subprocess.Popen[
     """TensorBoard as a child, in a session of its own: Ctrl-C reaches the parent alone, which ends it."""
     with log.open("wb") as words:
         return subprocess.Popen(
-            command(folder, port, every), stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True,
+            command(folder, port, every),
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            start_new_session=True,
             preexec_fn=die_with_parent,
-        )  # fmt: skip
+        )
 
 
 def answers(port: int) -> bool:

@@ -63,8 +63,12 @@ class Sections(click.Command):
 def RUNS() -> click.Option:
     """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
     return click.Option(
-        ["--runs"], metavar="DIR", envvar="GANHPC_RUNS", default=_configured_runs, help="folder of run folders  [default: runs, or as configured]"
-    )  # fmt: skip
+        ["--runs"],
+        metavar="DIR",
+        envvar="GANHPC_RUNS",
+        default=_configured_runs,
+        help="folder of run folders  [default: runs, or as configured]",
+    )
 
 
 def _configured_runs() -> str:
@@ -100,12 +104,14 @@ def PLACE() -> tuple[click.Option, ...]:
     )
 
 
-def LAUNCHER(on: str, policy: str, envvar: str | None = None) -> tuple[click.Option, ...]:
-    """The options of commands that plan and submit: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults."""
+def LAUNCHER(on: str, policy: str, envvar: str | None = None, default: str | None = None) -> tuple[click.Option, ...]:
+    """The options of commands that launch: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults in the help."""
     from ganhpc.launch.schedulers.registry import CHOICES
 
     return (
-        click.Option(["--on"], type=click.Choice(CHOICES), envvar=envvar, help=f"where to run  [default: {on}]"),
+        click.Option(
+            ["--on"], type=click.Choice(CHOICES), envvar=envvar, default=default, help=f"where to run  [default: {on}]"
+        ),
         click.Option(
             ["--policy"],
             metavar="NAME|FILE",

@@ -9,10 +9,9 @@ from typing import Any
 
 import click
 
-from ganhpc.cli.common_options import PLACE, RUNS, Sections, Whole
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
-from ganhpc.launch.schedulers.registry import CHOICES
 from ganhpc.runs.experiment import Experiment, from_typed, options, summary
 from ganhpc.runs.options import Option
 
@@ -60,10 +59,21 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add("Budget", *(_click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
     made.add(
         "Common",
-        click.Option(["--preset"], metavar="NAME", type=_PresetType(cls), help=f"exact, named variant: {preset_names}  [default: default]"),
+        click.Option(
+            ["--preset"],
+            metavar="NAME",
+            type=_PresetType(cls),
+            help=f"exact, named variant: {preset_names}  [default: default]",
+        ),
         *(_click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
-        click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]"),
-    )  # fmt: skip
+        click.Option(
+            ["--seeds"],
+            metavar="K",
+            type=Whole(1, 10_000),
+            default=1,
+            help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]",
+        ),
+    )
     made.add("Scan", *scan_options(cls))
     made.add(
         f"Of {cls.NAME}",
@@ -77,17 +87,11 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add(
         "Launcher",
         RUNS(),
-        click.Option(
-            ["--on"],
-            type=click.Choice(CHOICES),
+        *LAUNCHER(
+            "auto: OAR or Slurm where one is here, else this machine",
+            "student on OAR and Slurm, none here",
             envvar="GANHPC_ON",
             default="auto",
-            help="where to run  [default: auto: OAR or Slurm where one is here, else this machine]",
-        ),
-        click.Option(
-            ["--policy"],
-            metavar="NAME|FILE",
-            help="rules for jobs: student, grid5000, none, or a TOML file  [default: student on OAR and Slurm, none here]",
         ),
         click.Option(
             ["--segments"],
@@ -95,10 +99,7 @@ def command(cls: type[Experiment]) -> click.Command:
             metavar="N",
             help="jobs of the longest length to chain, where --epochs alone bounds the run  [default: one, repeated until it is done where the rules allow]",
         ),
-        click.Option(["--now"], metavar="ISO", help="plan as if it were this moment (with --dry-run)"),
         click.Option(["--new"], is_flag=True, help="start afresh in a new folder, even if this run exists"),
-        click.Option(["--dry-run"], is_flag=True, help="print what would run, and write nothing"),
-        click.Option(["--json"], is_flag=True, help="print the outcome as JSON on standard output"),
     )
     made.add("On a cluster", *PLACE())
     return made
@@ -132,8 +133,10 @@ def scan_options(cls: type[Experiment] | None) -> tuple[click.Option, ...]:
             shell_complete=lambda *words: _scans_like(cls or Experiment, words[-1]),
             help=f"one run for each value, several options each with each: lr=1e-4,2e-4, lr=1e-5:1e-3:log5, conv=6x16,12x32{ready}",
         ),
-        click.Option(["--zip", "zipped"], is_flag=True, help="pair the values of several --scan, the first with the first"),
-    )  # fmt: skip
+        click.Option(
+            ["--zip", "zipped"], is_flag=True, help="pair the values of several --scan, the first with the first"
+        ),
+    )
 
 
 def _scans_like(cls: type[Experiment], word: str) -> list[Any]:

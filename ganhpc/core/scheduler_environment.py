@@ -10,19 +10,74 @@ from collections.abc import Mapping
 from ganhpc.core.whoami import user_name
 
 KEPT = (
-    "SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_JWT", "SLURM_SACK_JWKS", "SLURM_SACK_KEY", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_DEFAULT",
-)  # fmt: skip
+    "SLURM_CONF",
+    "SLURM_CONF_SERVER",
+    "SLURM_JWT",
+    "SLURM_SACK_JWKS",
+    "SLURM_SACK_KEY",
+    "PBS_CONF_FILE",
+    "PBS_EXEC",
+    "PBS_HOME",
+    "PBS_SERVER",
+    "PBS_DEFAULT",
+)
 """They say where the cluster is and who may speak to it. OAR's such (OARCONFFILE, OARDIR) have no underscore behind OAR."""
 TAKEN = (
-    "SBATCH_", "SALLOC_", "SRUN_", "SQUEUE_", "SACCT_", "SCANCEL_", "SINFO_", "SLURM_", "SLURMD_", "OAR_", "OARSUB_", "OARSTAT_", "OARDEL_", "PBS_",
-    "PMI_", "PMI2_", "PMIX_", "OMPI_", "OPAL_", "PRTE_", "PRRTE_", "ORTE_", "HYDRA_", "HYDI_", "MPIEXEC_", "MPIR_", "MPI_LOCAL", "PALS_", "TORCHELASTIC_",
-    "I_MPI_HYDRA_", "I_MPI_PMI_", "GANHPC_LAUNCH", "GANHPC_SCHEDULER", "GANHPC_STARTED", "GANHPC_DIE_WITH_PARENT",
-)  # fmt: skip
+    "SBATCH_",
+    "SALLOC_",
+    "SRUN_",
+    "SQUEUE_",
+    "SACCT_",
+    "SCANCEL_",
+    "SINFO_",
+    "SLURM_",
+    "SLURMD_",
+    "OAR_",
+    "OARSUB_",
+    "OARSTAT_",
+    "OARDEL_",
+    "PBS_",
+    "PMI_",
+    "PMI2_",
+    "PMIX_",
+    "OMPI_",
+    "OPAL_",
+    "PRTE_",
+    "PRRTE_",
+    "ORTE_",
+    "HYDRA_",
+    "HYDI_",
+    "MPIEXEC_",
+    "MPIR_",
+    "MPI_LOCAL",
+    "PALS_",
+    "TORCHELASTIC_",
+    "I_MPI_HYDRA_",
+    "I_MPI_PMI_",
+    "GANHPC_LAUNCH",
+    "GANHPC_SCHEDULER",
+    "GANHPC_STARTED",
+    "GANHPC_DIE_WITH_PARENT",
+)
 """Beginnings of names: requests to schedulers, and parts of a job."""
 _OF_A_JOB = (
-    "RANK", "LOCAL_RANK", "GROUP_RANK", "ROLE_RANK", "ROLE_NAME", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_WORLD_SIZE", "ROLE_WORLD_SIZE",
-    "MASTER_ADDR", "MASTER_PORT", "CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ZE_AFFINITY_MASK", "GPU_DEVICE_ORDINAL",
-)  # fmt: skip
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "ROLE_RANK",
+    "ROLE_NAME",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_WORLD_SIZE",
+    "ROLE_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ZE_AFFINITY_MASK",
+    "GPU_DEVICE_ORDINAL",
+)
 """Whole names, of what a job is given: taken out of what is submitted from inside one."""
 _JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID", "PBS_JOBID")
 

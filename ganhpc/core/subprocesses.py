@@ -40,9 +40,13 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             child = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env={**for_commands(), **(env or {})},
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                env={**for_commands(), **(env or {})},
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             return Answer(127, "", f"{command[0]}: {error.strerror}")
         code = _wait(child, seconds)

@@ -142,9 +142,13 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
         if not contents:
             find(Path(path)).close()  # raises the sentence on what is there instead
         _write(run, field, path, contents, definition)
-        return "" if not _began(run) else (
-            f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
-        )  # fmt: skip
+        return (
+            ""
+            if not _began(run)
+            else (
+                f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
+            )
+        )
     paths = [path for path in dict.fromkeys((typed, record["path"])) if path.startswith("/") and exists(path)]
     if not paths:
         if finished:

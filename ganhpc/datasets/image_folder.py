@@ -26,9 +26,20 @@ MAX_RATIO, FREE_BYTES = 200, 20_000_000
 """A member of a zip with more than FREE_BYTES that unpacks to more than MAX_RATIO times its size is skipped unread."""
 
 _SYSTEM = frozenset(
-    {"@eadir", "__macosx", "lost+found", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "@recycle",
-     "system volume information", "icon\r"}
-)  # fmt: skip
+    {
+        "@eadir",
+        "__macosx",
+        "lost+found",
+        "thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$recycle.bin",
+        "#recycle",
+        "@recycle",
+        "system volume information",
+        "icon\r",
+    }
+)
 """Names, in lower case, that systems and file servers use for their own purposes."""
 
 

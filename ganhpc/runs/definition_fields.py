@@ -12,9 +12,12 @@ from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.run_files import is_amount, is_count, is_text
 
 _SPEED = {
-    "threads": lambda value: is_count(value) and 0 < value < 10_000, "busy": is_amount, "precision": is_text, "processor": is_text,
+    "threads": lambda value: is_count(value) and 0 < value < 10_000,
+    "busy": is_amount,
+    "precision": is_text,
+    "processor": is_text,
     "why": is_text,
-}  # fmt: skip
+}
 _NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
 """Words that name a run and don't change what it does."""
 

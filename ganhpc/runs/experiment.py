@@ -57,9 +57,13 @@ class Resources:
         None, "training processes on each machine (unset: one a GPU, or one)", low=1, high=256
     )
     threads: int | None = option(
-        None, "threads of each training process on a CPU (auto: measured, unless OMP_NUM_THREADS is set)",
-        kind="auto", low=1, high=4096, metavar="auto|N",
-    )  # fmt: skip
+        None,
+        "threads of each training process on a CPU (auto: measured, unless OMP_NUM_THREADS is set)",
+        kind="auto",
+        low=1,
+        high=4096,
+        metavar="auto|N",
+    )
     checkpoint_every: float = option(60.0, "longest time between two checkpoints", kind="duration")
     data_root: str | None = option(
         None, "folder where data sets lie (unset: configuration, then the cache)", metavar="DIR"
@@ -101,9 +105,10 @@ class Experiment:
     lr: float = option(0.001, "learning rate at its highest", low=0.0)
     seed: int = option(0, "seed of weights, data order and augmentation", low=0, high=2**31 - 1)
     precision: str = option(
-        "auto", "arithmetic of the training step (auto: the faster one; measured on a CPU, where --time bounds the run)",
+        "auto",
+        "arithmetic of the training step (auto: the faster one; measured on a CPU, where --time bounds the run)",
         choices=("auto", "fp32", "bf16"),
-    )  # fmt: skip
+    )
     compile: str = option(
         "auto",
         "compile the training step (auto: where it pays); off: nor replay it on a GPU",

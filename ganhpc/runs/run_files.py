@@ -37,8 +37,12 @@ class StopCause(str, Enum):
     ASKED = "asked"
 
 
-_OLD_REFUSALS = (("the policy", RefusalSource.POLICY), ("OAR", RefusalSource.SCHEDULER), ("Slurm", RefusalSource.SCHEDULER),
-                ("the queue of this machine", RefusalSource.SCHEDULER))  # fmt: skip
+_OLD_REFUSALS = (
+    ("the policy", RefusalSource.POLICY),
+    ("OAR", RefusalSource.SCHEDULER),
+    ("Slurm", RefusalSource.SCHEDULER),
+    ("the queue of this machine", RefusalSource.SCHEDULER),
+)
 """First words of sentences by versions without `refused_by`."""
 OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
 """First words of reasons by versions without `cause`."""
@@ -212,10 +216,22 @@ def numbers(value: Any) -> dict[str, float]:
 # -- status.json --------------------------------------------------------------------------------------------------------
 
 _STATUS: Mapping[str, Check] = {
-    "state": is_text, "reason": is_text, "cause": is_text, "host": is_text, "pid": is_count, "time": is_moment, "launch": is_text, "owner": is_text,
-    "step": is_count, "epoch": is_amount, "epochs_planned": is_amount, "seconds": is_amount, "budget_seconds": is_amount,
-    "images_per_second": is_amount, "headline": is_text,
-}  # fmt: skip
+    "state": is_text,
+    "reason": is_text,
+    "cause": is_text,
+    "host": is_text,
+    "pid": is_count,
+    "time": is_moment,
+    "launch": is_text,
+    "owner": is_text,
+    "step": is_count,
+    "epoch": is_amount,
+    "epochs_planned": is_amount,
+    "seconds": is_amount,
+    "budget_seconds": is_amount,
+    "images_per_second": is_amount,
+    "headline": is_text,
+}
 _FIGURES = ("rates", "figures", "last")
 
 
@@ -261,15 +277,36 @@ def _is_texts(value: Any) -> bool:
 # -- request.json -------------------------------------------------------------------------------------------------------
 
 _REQUEST: Mapping[str, Check] = {
-    "scheduler": is_text, "policy": is_text, "launch": is_text, "submitted": is_moment, "cancelled": lambda value: is_moment(value) or _is_flag(value),
-    "refused": is_text, "refused_by": is_text, "asked": _is_texts,
-}  # fmt: skip
+    "scheduler": is_text,
+    "policy": is_text,
+    "launch": is_text,
+    "submitted": is_moment,
+    "cancelled": lambda value: is_moment(value) or _is_flag(value),
+    "refused": is_text,
+    "refused_by": is_text,
+    "asked": _is_texts,
+}
 _ENTRY: Mapping[str, Check] = {
-    "tag": is_text, "job_id": _is_job_id, "segment": is_count, "kind": is_text, "reason": is_text, "start": _is_iso,
-    "end": _is_iso, "work": is_amount, "seconds": is_amount, "last": _is_flag, "launch": is_text, "command": is_text,
-    "ended": is_text, "forgotten": is_moment, "scheduler": is_text, "cluster": is_text, "uid": is_count, "user": is_text,
+    "tag": is_text,
+    "job_id": _is_job_id,
+    "segment": is_count,
+    "kind": is_text,
+    "reason": is_text,
+    "start": _is_iso,
+    "end": _is_iso,
+    "work": is_amount,
+    "seconds": is_amount,
+    "last": _is_flag,
+    "launch": is_text,
+    "command": is_text,
+    "ended": is_text,
+    "forgotten": is_moment,
+    "scheduler": is_text,
+    "cluster": is_text,
+    "uid": is_count,
+    "user": is_text,
     "folder": is_text,
-}  # fmt: skip
+}
 _MISSING: Entry = {"tag": "", "job_id": None, "segment": 1, "kind": "", "work": 0, "seconds": 0, "last": False}
 """Defaults for a job that an older version wrote down."""
 

@@ -72,9 +72,11 @@ def _figures(variants: Variants, words: Translator) -> list[tuple[str, str]]:
         shown += f" ± {figure(words, variants.headline, mean['std'])}"
     return [
         (words("report.best", figure=words.name("figure", variants.headline)), shown),
-        ("n", words.count(best["n"])), (words("column.params"), words.count(row.get("params"))),
-        (words("column.time"), words.seconds(row.get("train_seconds"))), (words("column.epochs"), words.number(row.get("epochs"))),
-    ]  # fmt: skip
+        ("n", words.count(best["n"])),
+        (words("column.params"), words.count(row.get("params"))),
+        (words("column.time"), words.seconds(row.get("train_seconds"))),
+        (words("column.epochs"), words.number(row.get("epochs"))),
+    ]
 
 
 def _chapter(subject: Selection, variants: Variants, words: Translator, say: Callable[[str], None]) -> list[Section]:
@@ -83,10 +85,18 @@ def _chapter(subject: Selection, variants: Variants, words: Translator, say: Cal
     if final is None:
         return sections
     details = [
-        training.progress(final, words), *gan.sections(final, words), *other.sections(final, words), training.classes(final, words), *network.sections(final, words, say),
-        training.time_spent(final, words), training.rates(final, words), training.budgets(final, words), _seeds(variants, words),
-        _options(final, words), training.environment(final, words),
-    ]  # fmt: skip
+        training.progress(final, words),
+        *gan.sections(final, words),
+        *other.sections(final, words),
+        training.classes(final, words),
+        *network.sections(final, words, say),
+        training.time_spent(final, words),
+        training.rates(final, words),
+        training.budgets(final, words),
+        _seeds(variants, words),
+        _options(final, words),
+        training.environment(final, words),
+    ]
     sections.insert(1, _result(variants, final, words))
     sections += [section for section in details if section is not None]
     if final.problems:
@@ -156,10 +166,14 @@ def _seeds(variants: Variants, words: Translator) -> Section:
         Column(words("column.run")),
     ]
     rows = [
-        [Cell(str(m.row["seed"]), m.row["seed"]), Cell(figure(words, name, m.row.get(name)), m.row.get(name)),
-         Cell(words.name("state", str(m.row["state"]))), Cell(str(m.row["run"]))]
+        [
+            Cell(str(m.row["seed"]), m.row["seed"]),
+            Cell(figure(words, name, m.row.get(name)), m.row.get(name)),
+            Cell(words.name("state", str(m.row["state"]))),
+            Cell(str(m.row["run"])),
+        ]
         for m in members
-    ]  # fmt: skip
+    ]
     blocks: list[Block] = [Paragraph(words("seeds.text")), Table(words("seeds.caption"), columns, rows, sortable=True)]
     return Section("seeds", words("seeds.title"), blocks)
 

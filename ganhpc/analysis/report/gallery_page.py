@@ -81,9 +81,15 @@ def _card(row: Row, beside: Path, words: Translator, *, pictured: bool) -> _Card
     plot = _curve(each, headline, name, words) if pictured and picture is None else None
     report = beside / f"report-{Path(row['folder']).name}.html"
     return _Card(
-        name, words.name("state", str(row["state"])), str(row.get("reason") or ""), facts, picture, plot,
-        quote(os.fsencode(os.path.relpath(row["folder"], beside))) + "/", quote(os.fsencode(report.name)) if os.path.isfile(report) else "",  # noqa: PTH113 (a name may be too long)
-    )  # fmt: skip
+        name,
+        words.name("state", str(row["state"])),
+        str(row.get("reason") or ""),
+        facts,
+        picture,
+        plot,
+        quote(os.fsencode(os.path.relpath(row["folder"], beside))) + "/",
+        quote(os.fsencode(report.name)) if os.path.isfile(report) else "",  # noqa: PTH113 (a name may be too long)
+    )
 
 
 def _samples(each: RunData, name: str, words: Translator) -> Picture | None:

@@ -17,10 +17,23 @@ _INCHES = (5.0, 3.0)
 
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _SETTINGS: dict[str, Any] = {
-    "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9.5, "axes.spines.top": False, "axes.spines.right": False,
-    "axes.edgecolor": INK, "axes.labelcolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK, "grid.color": GRID,
-    "axes.unicode_minus": True, "text.parse_math": False, "lines.linewidth": 1.5, "legend.frameon": False, "legend.fontsize": 8.5,
-}  # fmt: skip
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.size": 9.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": GRID,
+    "axes.unicode_minus": True,
+    "text.parse_math": False,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+}
 
 
 def svg(plot: Plot, words: Translator) -> str:
@@ -143,9 +156,14 @@ def _parallel(axes: Any, plot: Plot, words: Translator) -> None:
         for height, text in ticks:
             last = place == len(plot.axes) - 1
             axes.annotate(
-                text, (place, height), xytext=(5 if last else -5, 0), textcoords="offset points", va="center",
-                ha="left" if last else "right", fontsize=8.5,
-            )  # fmt: skip
+                text,
+                (place, height),
+                xytext=(5 if last else -5, 0),
+                textcoords="offset points",
+                va="center",
+                ha="left" if last else "right",
+                fontsize=8.5,
+            )
     axes.set_xticks(range(len(plot.axes)), [title for title, _ in plot.axes])
     axes.set_yticks([])
     axes.set_xlim(-0.35, len(plot.axes) - 0.65)

@@ -23,18 +23,53 @@ from ganhpc.runs.run_folder import Run, State
 Row = dict[str, Any]
 
 KEYS = (
-    "experiment", "variant", "run", "state", "reason", "seed", *figures.keys_of(ShownIn.ROW), "budget_seconds", "device", "weights_sha256",
-    "group", "folder",
-)  # fmt: skip
+    "experiment",
+    "variant",
+    "run",
+    "state",
+    "reason",
+    "seed",
+    *figures.keys_of(ShownIn.ROW),
+    "budget_seconds",
+    "device",
+    "weights_sha256",
+    "group",
+    "folder",
+)
 """Every row has these; None where it is not known. A finished run's row has all of result.json besides."""
 
-_DEFINED = ("experiment", "variant", "preset", "data", "budget_seconds", "budget_params", "batch_size", "network", "precision",
-           "device", "processes", "torch", "ganhpc", "commit")  # fmt: skip
+_DEFINED = (
+    "experiment",
+    "variant",
+    "preset",
+    "data",
+    "budget_seconds",
+    "budget_params",
+    "batch_size",
+    "network",
+    "precision",
+    "device",
+    "processes",
+    "torch",
+    "ganhpc",
+    "commit",
+)
 """Values that the runs of a variant share (None where they differ); not measures, so without a mean."""
 
 _TEXTS = (
-    "experiment", "variant", "preset", "data", "group", "signature", "reason", "headline", "network", "why", "device", "weights_sha256",
-)  # fmt: skip
+    "experiment",
+    "variant",
+    "preset",
+    "data",
+    "group",
+    "signature",
+    "reason",
+    "headline",
+    "network",
+    "why",
+    "device",
+    "weights_sha256",
+)
 _DONE = State.DONE.value
 _EMPTY: Row = dict.fromkeys(KEYS)
 

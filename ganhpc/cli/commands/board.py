@@ -40,10 +40,25 @@ command.params.append(click.Argument(["words"], nargs=-1, metavar="[RUN]..."))
 command.add(
     "Options",
     RUNS(),
-    click.Option(["--port"], type=Whole(1, 65_535), default=6006, show_default=True, metavar="N", help="port; where it is taken, the next free one"),
-    click.Option(["--node"], metavar="HOST", help="print the tunnel to the TensorBoard that runs on this node, and start none here"),
-    click.Option(["--login"], metavar="USER@HOST", help="the machine that you log in to, and your name there  [default: this one, or Grid'5000's access]"),
-)  # fmt: skip
+    click.Option(
+        ["--port"],
+        type=Whole(1, 65_535),
+        default=6006,
+        show_default=True,
+        metavar="N",
+        help="port; where it is taken, the next free one",
+    ),
+    click.Option(
+        ["--node"],
+        metavar="HOST",
+        help="print the tunnel to the TensorBoard that runs on this node, and start none here",
+    ),
+    click.Option(
+        ["--login"],
+        metavar="USER@HOST",
+        help="the machine that you log in to, and your name there  [default: this one, or Grid'5000's access]",
+    ),
+)
 
 
 def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: str | None) -> None:

@@ -106,14 +106,22 @@ def main(words: tuple[str, ...], runs: str, every: bool, abandon: bool = False) 
     cancel(words, runs, abandon)
 
 
-command = Sections("cancel", callback=lambda words, runs, every, abandon: main(words, runs, every, abandon), help=(
-    "Take back the jobs of runs; a training that runs saves a checkpoint first.\n\n"
-    "RUN is a run's folder, its name, or a part of it."
-))  # fmt: skip
+command = Sections(
+    "cancel",
+    callback=lambda words, runs, every, abandon: main(words, runs, every, abandon),
+    help=(
+        "Take back the jobs of runs; a training that runs saves a checkpoint first.\n\n"
+        "RUN is a run's folder, its name, or a part of it."
+    ),
+)
 command.params.append(click.Argument(["words"], nargs=-1, metavar="RUN..."))
 command.add(
     "Options",
     RUNS(),
     click.Option(["--all", "every"], is_flag=True, help="every run that waits or runs below --runs"),
-    click.Option(["--elsewhere", "abandon"], is_flag=True, help="write off jobs of other places and people, which can't be asked here"),
-)  # fmt: skip
+    click.Option(
+        ["--elsewhere", "abandon"],
+        is_flag=True,
+        help="write off jobs of other places and people, which can't be asked here",
+    ),
+)

@@ -84,13 +84,22 @@ def _look(run: Run) -> RunView:
     return job_status.look([run], answering)[0][0]
 
 
-command = Sections("logs", callback=lambda **values: show(**values), help=(
-    "What the trainer and the scheduler said.\n\nRUN is a run's folder, its name, or a part of it."
-))  # fmt: skip
+command = Sections(
+    "logs",
+    callback=lambda **values: show(**values),
+    help=("What the trainer and the scheduler said.\n\nRUN is a run's folder, its name, or a part of it."),
+)
 command.params.append(click.Argument(["word"], metavar="RUN"))
 command.add(
     "Options",
     RUNS(),
     click.Option(["--follow", "-f"], is_flag=True, help="go on reading until the run is over, or Ctrl-C"),
-    click.Option(["--lines", "-n"], type=Whole(0), default=50, show_default=True, metavar="N", help="lines of its end to begin with"),
-)  # fmt: skip
+    click.Option(
+        ["--lines", "-n"],
+        type=Whole(0),
+        default=50,
+        show_default=True,
+        metavar="N",
+        help="lines of its end to begin with",
+    ),
+)

@@ -158,9 +158,16 @@ def _agree(
         if not agree(shown):
             return
     scheduler_launch.send(
-        opened, place, console,
-        as_json=values["json"], window=window, part=True, folder=Path.cwd(), shown=shown, agree=agree_again,
-    )  # fmt: skip
+        opened,
+        place,
+        console,
+        as_json=values["json"],
+        window=window,
+        part=True,
+        folder=Path.cwd(),
+        shown=shown,
+        agree=agree_again,
+    )
 
 
 def _confirmed(submission: submit.Submission, as_json: bool) -> bool:
@@ -179,21 +186,41 @@ def _option(option: Option) -> click.Option:
     )
 
 
-command = Sections("night", callback=lambda **values: night(**values), help=(
-    "Lay experiments into the night at hand, one job after another under the policy, and submit them once you agree.\n\n"
-    "EXPERIMENT is a name such as cifar, or a name and a preset such as cifar:course. What does not fit is left for another night."
-))  # fmt: skip
+command = Sections(
+    "night",
+    callback=lambda **values: night(**values),
+    help=(
+        "Lay experiments into the night at hand, one job after another under the policy, and submit them once you agree.\n\n"
+        "EXPERIMENT is a name such as cifar, or a name and a preset such as cifar:course. What does not fit is left for another night."
+    ),
+)
 command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="EXPERIMENT..."))
 command.add(
     "Night",
-    click.Option(["--from", "begin"], metavar="TIME", help="not before this moment: 17:40, or ISO  [default: when the night begins, or now]"),
-    click.Option(["--until"], metavar="TIME", help="all over by this moment: 07:00, or ISO  [default: when the night ends]"),
+    click.Option(
+        ["--from", "begin"],
+        metavar="TIME",
+        help="not before this moment: 17:40, or ISO  [default: when the night begins, or now]",
+    ),
+    click.Option(
+        ["--until"], metavar="TIME", help="all over by this moment: 07:00, or ISO  [default: when the night ends]"
+    ),
     click.Option(["--yes", "-y"], is_flag=True, help="submit without a question"),
     click.Option(["--new"], is_flag=True, help="start afresh in new folders, even if these runs exist"),
-    click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]"),
+    click.Option(
+        ["--seeds"],
+        metavar="K",
+        type=Whole(1, 10_000),
+        default=1,
+        help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]",
+    ),
     RUNS(),
-    *LAUNCHER("auto: OAR or Slurm where one is here, else this machine's queue", "student on OAR and Slurm, none here", "GANHPC_ON"),
-)  # fmt: skip
+    *LAUNCHER(
+        "auto: OAR or Slurm where one is here, else this machine's queue",
+        "student on OAR and Slurm, none here",
+        "GANHPC_ON",
+    ),
+)
 command.add("On a cluster", *PLACE())
 command.add("Scan", *scan_options(None))
 command.add("Of every experiment", *(_option(o) for o in options(Experiment)))

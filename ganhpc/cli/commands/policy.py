@@ -94,15 +94,29 @@ def _check(
         raise UserError("no number of jobs makes it pass: " + submission.plan.remaining[0].reason)
 
 
-command = Sections("policy", callback=lambda **values: show(**values), help=(
-    "The rules for jobs, as sentences: those of NAME (a packaged policy, or the path of a TOML file), or those in force."
-))  # fmt: skip
+command = Sections(
+    "policy",
+    callback=lambda **values: show(**values),
+    help=(
+        "The rules for jobs, as sentences: those of NAME (a packaged policy, or the path of a TOML file), or those in force."
+    ),
+)
 command.params.append(click.Argument(["name"], required=False, metavar="[NAME]"))
 command.add(
     "Options",
-    click.Option(["--check", "checked"], metavar="RUN", help="say whether this run may be submitted now, every rule in its way, and what would pass"),
+    click.Option(
+        ["--check", "checked"],
+        metavar="RUN",
+        help="say whether this run may be submitted now, every rule in its way, and what would pass",
+    ),
     RUNS(),
-    click.Option(["--on"], type=click.Choice(CHOICES), envvar="GANHPC_ON", default="auto", help="the place whose rules are meant  [default: auto]"),
+    click.Option(
+        ["--on"],
+        type=click.Choice(CHOICES),
+        envvar="GANHPC_ON",
+        default="auto",
+        help="the place whose rules are meant  [default: auto]",
+    ),
     click.Option(["--now"], metavar="ISO", help="as if it were this moment"),
     click.Option(["--json", "as_json"], is_flag=True, help="the values as JSON"),
-)  # fmt: skip
+)

@@ -25,9 +25,11 @@ command.add(
     "Form",
     click.Option(["--lang"], type=click.Choice(LANGUAGES), default="en", show_default=True, help="language"),
     click.Option(
-        ["--format", "form"], type=click.Choice(FORMATS), help="html: one file that opens offline; md: pictures in a folder beside it  [default: as --out ends, else html]"
+        ["--format", "form"],
+        type=click.Choice(FORMATS),
+        help="html: one file that opens offline; md: pictures in a folder beside it  [default: as --out ends, else html]",
     ),
-)  # fmt: skip
+)
 command.add(
     "Files", click.Option(["--out"], metavar="FILE", help="where to  [default: report-<name>.<format> here]"), RUNS()
 )

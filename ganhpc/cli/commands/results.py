@@ -46,8 +46,10 @@ command.add(
     ),
     click.Option(["--scan"], metavar="NAME", help="only the runs of this scan"),
     click.Option(["--sort"], metavar="FIELD", help="smallest first; -FIELD: largest first"),
-    click.Option(["--limit"], type=Whole(1), metavar="N", help=f"at most N rows  [default: {_TABLE_ROWS} in the table, else all]"),
-)  # fmt: skip
+    click.Option(
+        ["--limit"], type=Whole(1), metavar="N", help=f"at most N rows  [default: {_TABLE_ROWS} in the table, else all]"
+    ),
+)
 command.add(
     "As what",
     click.Option(["--each"], is_flag=True, help="one row a run, however many seeds a variant has"),

@@ -102,9 +102,11 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
         sys.exit(worst)
 
 
-command = Sections("resume", callback=lambda **values: resume(**values), help=(
-    "Go on with runs, from their last checkpoints.\n\nRUN is a run's folder, its name, or a part of it."
-))  # fmt: skip
+command = Sections(
+    "resume",
+    callback=lambda **values: resume(**values),
+    help=("Go on with runs, from their last checkpoints.\n\nRUN is a run's folder, its name, or a part of it."),
+)
 command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="RUN..."))
 command.add(
     "Options",

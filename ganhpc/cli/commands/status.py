@@ -124,15 +124,21 @@ def when(moment: float, tz: dt.tzinfo | None) -> str:
     return f"{there:%H:%M:%S}" if there.date() == dt.datetime.now(tz).date() else f"{there:%a %d %b %H:%M:%S}"
 
 
-command = Sections("status", callback=lambda **values: show(**values), help=(
-    "Where runs and their jobs stand, and what to type next.\n\nRUN is a run's folder, its name, or a part of it; all runs without one."
-))  # fmt: skip
+command = Sections(
+    "status",
+    callback=lambda **values: show(**values),
+    help=(
+        "Where runs and their jobs stand, and what to type next.\n\nRUN is a run's folder, its name, or a part of it; all runs without one."
+    ),
+)
 command.params.append(click.Argument(["words"], nargs=-1, metavar="[RUN]..."))
 command.add(
     "Options",
     RUNS(),
     click.Option(["--watch", "-w"], is_flag=True, help="look again and again, until Ctrl-C"),
-    click.Option(["--every"], type=Number(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"),
+    click.Option(
+        ["--every"], type=Number(1), default=10.0, show_default=True, metavar="S", help="seconds between two looks"
+    ),
     click.Option(["--all", "all_runs"], is_flag=True, help=f"all finished runs too, not only the newest {_SHOWN_DONE}"),
     click.Option(["--json", "as_json"], is_flag=True, help="everything as JSON"),
-)  # fmt: skip
+)

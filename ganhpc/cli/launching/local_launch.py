@@ -178,8 +178,14 @@ def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerPr
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
         trainer = TrainerProcesses(
-            command, env, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=die_with_parent
-        )  # fmt: skip
+            command,
+            env,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
     return trainer, tail
 
 

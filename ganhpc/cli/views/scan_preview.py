@@ -110,8 +110,12 @@ def _length(plan: Planned, place: LaunchContext) -> str:
     seconds = [prepare.seconds_to_go(w, place.policy) for w in wanted]
     found = nights(
         [Work(w.run.name, s) for w, s in zip(wanted, seconds, strict=True)],
-        place.policy, place.now, place.tz, place.scheduler.capabilities(), prepare.MARGINS,
-    )  # fmt: skip
+        place.policy,
+        place.now,
+        place.tz,
+        place.scheduler.capabilities(),
+        prepare.MARGINS,
+    )
     rest = sum(max(0.0, (w.experiment.budget.time or 0.0) - (w.run.status().get("seconds") or 0.0)) for w in wanted)
     return f"{told}; {format_duration(round(rest))} to train in all, one run after another; {_nights(found, place)}."
 

@@ -107,9 +107,17 @@ def born(pid: int) -> str | None:
 
 _NEEDED: Mapping[str, Check] = {"script": is_text, "tag": is_text, "seconds": is_amount}
 _KNOWN: Mapping[str, Check] = {
-    "not_before": is_moment, "until": is_moment, "started": is_moment, "started_clock": is_amount, "boot": is_text, "attempt": is_text,
-    "pid": lambda value: is_count(value) and 1 < value < 2**31, "born": is_text, "ended": is_moment, "exit_code": lambda value: type(value) is int,
-}  # fmt: skip
+    "not_before": is_moment,
+    "until": is_moment,
+    "started": is_moment,
+    "started_clock": is_amount,
+    "boot": is_text,
+    "attempt": is_text,
+    "pid": lambda value: is_count(value) and 1 < value < 2**31,
+    "born": is_text,
+    "ended": is_moment,
+    "exit_code": lambda value: type(value) is int,
+}
 
 
 def read(path: Path) -> QueuedJob | None:

@@ -150,9 +150,15 @@ def prepare(
     busy = [busy_of(job, now) for job in queue]
     over = submitted.ended_today(scheduler, policy, queue, now, tz)
     plan = planner.plan(
-        works, policy, [*busy, *over], now, tz, window or from_now(tz, now), scheduler.capabilities(),
+        works,
+        policy,
+        [*busy, *over],
+        now,
+        tz,
+        window or from_now(tz, now),
+        scheduler.capabilities(),
         margins=MARGINS,
-    )  # fmt: skip
+    )
     launch = secrets.token_hex(4)
     bounded = window is not None
     make = _Requests({w.run.name: w for w in wanted}, plan, scheduler, policy, launch, bounded, tuple(busy))

@@ -46,8 +46,14 @@ def dataloader(data: ImageData, batch_size: int, workers: int, *, pin: bool = Fa
     assert data.labels is not None
     pictures = Pictures(data.images, data.labels)
     return DataLoader(
-        pictures, batch_size, shuffle=True, drop_last=True, num_workers=workers, persistent_workers=workers > 0, pin_memory=pin
-    )  # fmt: skip
+        pictures,
+        batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+    )
 
 
 def worker_counts() -> tuple[int, ...]:

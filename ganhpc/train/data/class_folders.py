@@ -56,9 +56,17 @@ def load(request: DataRequest) -> ImageData:
     name = printable(path.stem if path.is_file() else path.resolve().name)
     note = f"{counted(len(classes), 'class')}; {image_folder.note(kept, seen)}"
     return ImageData(
-        name, images[train], labels[train], images[test], labels[test], tuple(printable(each) for each in classes), note=note,
-        skipped=seen.skipped, warnings=(*seen.ranges, *seen.warnings), fingerprint=fingerprint,
-    )  # fmt: skip
+        name,
+        images[train],
+        labels[train],
+        images[test],
+        labels[test],
+        tuple(printable(each) for each in classes),
+        note=note,
+        skipped=seen.skipped,
+        warnings=(*seen.ranges, *seen.warnings),
+        fingerprint=fingerprint,
+    )
 
 
 def _classes_of(source: Source, level: int) -> list[str]:

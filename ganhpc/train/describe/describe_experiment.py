@@ -40,15 +40,24 @@ class Described:
         """One network's keys at the top level; several under `modules`, with their totals beside them."""
         experiment = self.experiment
         head = {
-            "experiment": experiment.NAME, "preset": experiment.preset, "variant": experiment.variant, "data": experiment.data,
-            "network": self.network, "why": self.why, "notes": list(self.notes),
-        }  # fmt: skip
+            "experiment": experiment.NAME,
+            "preset": experiment.preset,
+            "variant": experiment.variant,
+            "data": experiment.data,
+            "network": self.network,
+            "why": self.why,
+            "notes": list(self.notes),
+        }
         modules = {name: part.to_json() for name, part in self.parts.items()}
         if len(modules) == 1:
             return {**head, **next(iter(modules.values())), "training_step": self.step}
         return {
-            **head, "params": self.params, "frozen_params": self.frozen_params, "modules": modules, "training_step": self.step,
-        }  # fmt: skip
+            **head,
+            "params": self.params,
+            "frozen_params": self.frozen_params,
+            "modules": modules,
+            "training_step": self.step,
+        }
 
 
 def build(experiment: Experiment, typed: list[str]) -> Described:

@@ -161,9 +161,14 @@ class _Value:
 
 _Rule = Callable[[Sequence[Any], Sequence[Any]], Any]
 _NAMES = {
-    "addmm": "linear", "mm": "matmul", "bmm": "bmm", "native_batch_norm": "batch_norm",
-    "upsample_nearest2d": "upsample_nearest2d", "_adaptive_avg_pool2d": "adaptive_avg_pool2d", "native_layer_norm": "layer_norm",
-}  # fmt: skip
+    "addmm": "linear",
+    "mm": "matmul",
+    "bmm": "bmm",
+    "native_batch_norm": "batch_norm",
+    "upsample_nearest2d": "upsample_nearest2d",
+    "_adaptive_avg_pool2d": "adaptive_avg_pool2d",
+    "native_layer_norm": "layer_norm",
+}
 """Executed operators that fvcore has a rule for, under the name of the rule."""
 
 

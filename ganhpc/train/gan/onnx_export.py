@@ -35,9 +35,14 @@ def write_onnx(net: nn.Module, path: Path) -> None:
         warnings.simplefilter("ignore")
         batch = torch.export.Dim("n", min=1)
         program = torch.onnx.export(
-            net.eval(), tuple(given.values()), input_names=list(given), output_names=["images"], dynamic_shapes=({0: batch},) * len(given),
-            dynamo=True, verbose=False,
-        )  # fmt: skip
+            net.eval(),
+            tuple(given.values()),
+            input_names=list(given),
+            output_names=["images"],
+            dynamic_shapes=({0: batch},) * len(given),
+            dynamo=True,
+            verbose=False,
+        )
     assert program is not None
     with atomic_open(path) as file:
         file.write(program.model_proto.SerializeToString())

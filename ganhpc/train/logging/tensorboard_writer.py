@@ -88,9 +88,16 @@ class TensorBoardWriter:
         limits = [low + width * (k + 1) for k in range(bins)]
         wide = flat.double()
         self._writer.add_histogram_raw(
-            name, min=low, max=high, num=flat.numel(), sum=float(wide.sum()), sum_squares=float(wide.square().sum()),
-            bucket_limits=limits, bucket_counts=counts.tolist(), global_step=step,
-        )  # fmt: skip
+            name,
+            min=low,
+            max=high,
+            num=flat.numel(),
+            sum=float(wide.sum()),
+            sum_squares=float(wide.square().sum()),
+            bucket_limits=limits,
+            bucket_counts=counts.tolist(),
+            global_step=step,
+        )
 
     def graph(self, modules: Mapping[str, nn.Module], inputs: Callable[[str], tuple[Tensor, ...]]) -> None:
         """Draw the networks, side by side in one graph, as one image of the data goes through them. Touches neither their state nor

@@ -74,9 +74,13 @@ class Generator(nn.Module):
             raise UserError(f"{columns} vertical and {rows} horizontal lines: ask for one line or more.")
         self.latent_dim, self.columns, self.lines = latent_dim, columns, columns + rows
         self.trunk = nn.Sequential(
-            nn.Linear(latent_dim, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
-            nn.Linear(width, width, bias=False), nn.BatchNorm1d(width), nn.LeakyReLU(0.2),
-        )  # fmt: skip
+            nn.Linear(latent_dim, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.LeakyReLU(0.2),
+            nn.Linear(width, width, bias=False),
+            nn.BatchNorm1d(width),
+            nn.LeakyReLU(0.2),
+        )
         for layer in self.trunk:
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_normal_(layer.weight, 0.2)

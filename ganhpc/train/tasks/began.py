@@ -60,8 +60,13 @@ class Began(LatentGan):
         k = self.k
         self.k = (k + self.experiment.lambda_k * balance).clamp(low, high)
         return {
-            "loss_d": loss_d, "loss_g": loss_g, "loss_real": loss_real, "loss_fake": loss_fake, "k": self.k, "M": measure,
-        }  # fmt: skip
+            "loss_d": loss_d,
+            "loss_g": loss_g,
+            "loss_real": loss_real,
+            "loss_fake": loss_fake,
+            "k": self.k,
+            "M": measure,
+        }
 
     def _error(self, images: Tensor) -> Tensor:
         """L of `images`: the mean absolute error of their reconstructions."""
@@ -105,8 +110,11 @@ class Began(LatentGan):
 
     def state(self) -> dict[str, Any]:
         return {
-            **super().state(), "k": self.k, "stall": [s.state_dict() for s in self._stall], "M": list(self._measures),
-        }  # fmt: skip
+            **super().state(),
+            "k": self.k,
+            "stall": [s.state_dict() for s in self._stall],
+            "M": list(self._measures),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
@@ -121,9 +129,13 @@ class Began(LatentGan):
 
 def _sizes(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     return {
-        "image_size": side_of(experiment, shape), "channels": shape[0], "latent_dim": experiment.latent_dim,
-        "base_channels": experiment.base_channels, "activation": experiment.activation, "variant": experiment.net,
-    }  # fmt: skip
+        "image_size": side_of(experiment, shape),
+        "channels": shape[0],
+        "latent_dim": experiment.latent_dim,
+        "base_channels": experiment.base_channels,
+        "activation": experiment.activation,
+        "variant": experiment.net,
+    }
 
 
 def networks(

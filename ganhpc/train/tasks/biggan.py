@@ -79,9 +79,15 @@ class BigGan(LatentGan):
     def loader_of(self, data: ImageData, seed: int) -> BatchLoader:
         experiment, process_group = self.experiment, self.context.process_group
         return BatchLoader(
-            data.images, data.labels, batch_size=experiment.batch_size, seed=seed, device=process_group.device, flip=experiment.flip,
-            rank=process_group.rank, world_size=process_group.world_size,
-        )  # fmt: skip
+            data.images,
+            data.labels,
+            batch_size=experiment.batch_size,
+            seed=seed,
+            device=process_group.device,
+            flip=experiment.flip,
+            rank=process_group.rank,
+            world_size=process_group.world_size,
+        )
 
     # -- a step -----------------------------------------------------------------------------------------------------------
 
@@ -205,9 +211,14 @@ class BigGan(LatentGan):
             return {}
         net = self._finished()
         return class_measures.measure(
-            net, self.context.data, n=self.experiment.distance_images, seed=self.experiment.seed, standing=self.experiment.standing,
-            seconds=seconds, say=self.context.say,
-        )  # fmt: skip
+            net,
+            self.context.data,
+            n=self.experiment.distance_images,
+            seed=self.experiment.seed,
+            standing=self.experiment.standing,
+            seconds=seconds,
+            say=self.context.say,
+        )
 
     # -- what is kept -----------------------------------------------------------------------------------------------------
 
@@ -251,9 +262,13 @@ def hinge(real: Tensor, fake: Tensor) -> Tensor:
 
 def _sizes(experiment: Any, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:
     return {
-        "image_size": side_of(experiment, shape), "channels": shape[0], "base_channels": experiment.base_channels, "classes": classes,
-        "attention": experiment.attention, "init": experiment.init,
-    }  # fmt: skip
+        "image_size": side_of(experiment, shape),
+        "channels": shape[0],
+        "base_channels": experiment.base_channels,
+        "classes": classes,
+        "attention": experiment.attention,
+        "init": experiment.init,
+    }
 
 
 def _generator_arguments(experiment: Any, shape: tuple[int, int, int], classes: int) -> dict[str, Any]:

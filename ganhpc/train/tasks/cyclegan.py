@@ -225,8 +225,12 @@ class CycleGan(Gan):
         return translation_measures.measure(
             {name: self.modules[name] for name in self.generator_names},
             {name: untrained[name].to(self.context.device) for name in self.generator_names},
-            self.sets, n=self.experiment.distance_images, seed=self.experiment.seed, seconds=seconds, say=self.context.say,
-        )  # fmt: skip
+            self.sets,
+            n=self.experiment.distance_images,
+            seed=self.experiment.seed,
+            seconds=seconds,
+            say=self.context.say,
+        )
 
     # -- what is kept -------------------------------------------------------------------------------------------------------
 
@@ -277,9 +281,13 @@ def _refuse_unfit(experiment: Any, sets: Mapping[str, ImageData]) -> None:
 
 def _generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     return {
-        "image_size": side_of(experiment, shape), "channels": shape[0], "base_channels": experiment.base_channels,
-        "blocks": experiment.blocks, "upsampling": experiment.upsampling, "init_gain": experiment.init_gain,
-    }  # fmt: skip
+        "image_size": side_of(experiment, shape),
+        "channels": shape[0],
+        "base_channels": experiment.base_channels,
+        "blocks": experiment.blocks,
+        "upsampling": experiment.upsampling,
+        "init_gain": experiment.init_gain,
+    }
 
 
 def networks(

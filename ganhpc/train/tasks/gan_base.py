@@ -85,9 +85,15 @@ class Gan(Task):
         """Batches of `data`, of the definition's size and mirroring, this rank's share of each."""
         experiment, process_group = self.experiment, self.context.process_group
         return BatchLoader(
-            data.images, None, batch_size=experiment.batch_size, seed=seed, device=process_group.device, flip=experiment.flip,
-            rank=process_group.rank, world_size=process_group.world_size,
-        )  # fmt: skip
+            data.images,
+            None,
+            batch_size=experiment.batch_size,
+            seed=seed,
+            device=process_group.device,
+            flip=experiment.flip,
+            rank=process_group.rank,
+            world_size=process_group.world_size,
+        )
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 [N, C, H, W] -> float in [-1, 1] on the device."""

@@ -59,9 +59,14 @@ class LatentGan(Gan):
 
     def measures(self, seconds: float) -> dict[str, Any]:
         return quality_measures.measure(
-            self.generator, self.context.data, self.experiment.seed, exact=self.experiment.measure_images,
-            distance=self.experiment.distance_images, seconds=seconds, say=self.context.say,
-        )  # fmt: skip
+            self.generator,
+            self.context.data,
+            self.experiment.seed,
+            exact=self.experiment.measure_images,
+            distance=self.experiment.distance_images,
+            seconds=seconds,
+            say=self.context.say,
+        )
 
     @abstractmethod
     def arguments(self) -> dict[str, Any]:

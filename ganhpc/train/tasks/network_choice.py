@@ -26,8 +26,17 @@ from ganhpc.train.tasks import distillation, tta
 from ganhpc.train.tasks.task import Context
 
 _COURSE_FIELDS = (
-    "conv", "kernel", "padding", "linear", "extra_conv", "split_conv", "inception", "dropout", "batch_norm", "activation",
-)  # fmt: skip
+    "conv",
+    "kernel",
+    "padding",
+    "linear",
+    "extra_conv",
+    "split_conv",
+    "inception",
+    "dropout",
+    "batch_norm",
+    "activation",
+)
 
 STRICTEST = 250_000
 """The strictest reading of the course's 256K: the chosen network stays below it whatever the budget says."""

@@ -77,18 +77,26 @@ def convergence(each: RunData, words: Translator) -> Section:
 def statistics_of(curves: dict[str, Sequence[tuple[float, float]]], words: Translator) -> Table:
     """One row a figure: mean, sample standard deviation, coefficient of variation, and of how many values."""
     columns = [
-        Column(words("column.quantity")), Column(words("column.mean"), True), Column("±", True, words("column.std")),
-        Column("cv", True, words("column.cv")), Column("n", True, words("column.values")),
-    ]  # fmt: skip
+        Column(words("column.quantity")),
+        Column(words("column.mean"), True),
+        Column("±", True, words("column.std")),
+        Column("cv", True, words("column.cv")),
+        Column("n", True, words("column.values")),
+    ]
     rows = []
     for name, points in curves.items():
         if values := [y for _, y in points if is_finite(y)]:
             found = Spread.of(values)
             mean, std, cv = found.mean, found.std, found.cv
-            rows.append([
-                Cell(words.name("figure", name)), Cell(words.number(mean, 3), mean), Cell(words.number(std, 2), std or 0.0),
-                Cell(words.per_cent(cv), cv or 0.0), Cell(words.count(found.n), found.n),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    Cell(words.name("figure", name)),
+                    Cell(words.number(mean, 3), mean),
+                    Cell(words.number(std, 2), std or 0.0),
+                    Cell(words.per_cent(cv), cv or 0.0),
+                    Cell(words.count(found.n), found.n),
+                ]
+            )
     return Table(words("gan.statistics"), columns, rows)
 
 

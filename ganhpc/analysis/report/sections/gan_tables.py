@@ -53,9 +53,15 @@ def translation(each: RunData, words: Translator) -> Section:
     blocks.append(Table(words("translation.distances"), columns, rows))
     columns = [Column(words("column.quantity")), *(Column(words(f"translation.{way}"), True) for way in _DIRECTIONS)]
     others = (
-        ("cycle", "plain"), ("cycle", "noise"), ("cycle", "jpeg"), ("identity",), ("content", "kept"), ("content", "chance"),
-        ("diversity", "translated"), ("diversity", "target"),
-    )  # fmt: skip
+        ("cycle", "plain"),
+        ("cycle", "noise"),
+        ("cycle", "jpeg"),
+        ("identity",),
+        ("content", "kept"),
+        ("content", "chance"),
+        ("diversity", "translated"),
+        ("diversity", "target"),
+    )
     rows = [
         [
             Cell(words("translation." + "_".join(path))),
@@ -75,8 +81,11 @@ def _verdict(tree: Any, way: str, words: Translator) -> Block:
     if translated is None or nothing is None or colour is None:
         return Note(words("translation.unknown", direction=direction))
     values = {
-        "direction": direction, "translated": words.number(translated), "nothing": words.number(nothing), "colour": words.number(colour),
-    }  # fmt: skip
+        "direction": direction,
+        "translated": words.number(translated),
+        "nothing": words.number(nothing),
+        "colour": words.number(colour),
+    }
     clearly = translated < CLEARLY * min(nothing, colour)
     said = words("translation.yes" if clearly else "translation.no", **values)
     plain = _number(tree, way, "cycle", "plain")
@@ -99,9 +108,11 @@ def conditional(each: RunData, words: Translator) -> Section:
     if is_finite(accuracy) and is_finite(ceiling):
         chance = 1 / len(classes)
         said = words(
-            "conditional.sentence", accuracy=words.per_cent(accuracy, 1), ceiling=words.per_cent(ceiling, 1),
+            "conditional.sentence",
+            accuracy=words.per_cent(accuracy, 1),
+            ceiling=words.per_cent(ceiling, 1),
             chance=words.per_cent(chance, 1),
-        )  # fmt: skip
+        )
         blocks.append(Paragraph(said))
     names = ("n", "FD-EffLite0", "FD-EffLite0-train", "accuracy", "accuracy_real", "diversity", "diversity_real")
     columns = [Column(words("conditional.class"))]

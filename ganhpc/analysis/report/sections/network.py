@@ -37,9 +37,14 @@ def _summary(described: Description, label: str, words: Translator) -> str:
     inputs = ", ".join(f"{x.label} ({dimensions(x.shape)})" for x in described.inputs)
     frozen = words("network.frozen", n=words.count(described.frozen_params)) if described.frozen_params else ""
     return words(
-        "network.summary", label=label, functions=words.count(len(described.layers)), layered=words.count(layered),
-        params=words.count(described.params), frozen=frozen, inputs=inputs,
-    )  # fmt: skip
+        "network.summary",
+        label=label,
+        functions=words.count(len(described.layers)),
+        layered=words.count(layered),
+        params=words.count(described.params),
+        frozen=frozen,
+        inputs=inputs,
+    )
 
 
 def layers(described: Description, label: str, words: Translator) -> Table:
@@ -48,12 +53,16 @@ def layers(described: Description, label: str, words: Translator) -> Table:
     columns = [Column(words(f"column.{title}"), title == "params") for title in titles]
     rows = [
         [
-            Cell(layer.label, layer.n), Cell(layer.type), Cell(settings(layer) or words.missing), Cell(" ".join(layer.inputs)),
-            Cell(", ".join(f"{x.label} {dimensions(x.shape)}" for x in layer.outputs)), Cell(_weights(layer, words)),
+            Cell(layer.label, layer.n),
+            Cell(layer.type),
+            Cell(settings(layer) or words.missing),
+            Cell(" ".join(layer.inputs)),
+            Cell(", ".join(f"{x.label} {dimensions(x.shape)}" for x in layer.outputs)),
+            Cell(_weights(layer, words)),
             Cell(words.count(layer.params), layer.params),
         ]
         for layer in described.layers
-    ]  # fmt: skip
+    ]
     total = sum(layer.params for layer in described.layers)
     foot = [Cell(words("column.total")), *(Cell("") for _ in range(5)), Cell(words.count(total))]
     return Table(words("network.caption", label=label), columns, rows, sortable=True, foot=foot)

@@ -37,8 +37,15 @@ def progress(each: RunData, words: Translator) -> Section:
         ends = {"first": figure(words, name, points[0][1]), "last": figure(words, name, points[-1][1])}
         shown = {"figure": title, "epochs": words.number(points[-1][0]), **ends}
         alt = words("progress.alt", **shown)
-        plot = Plot("progress", words("progress.caption", figure=title), alt, x=words("axis.epoch"), y=title,
-                    lines=(Line(title, points, marked=True),), per_cent=is_share(name))  # fmt: skip
+        plot = Plot(
+            "progress",
+            words("progress.caption", figure=title),
+            alt,
+            x=words("axis.epoch"),
+            y=title,
+            lines=(Line(title, points, marked=True),),
+            per_cent=is_share(name),
+        )
         blocks = [Paragraph(words("progress.text" if points[0][0] == 0 else "progress.text_late", **shown)), plot]
         if each.row.get("tta", "none") != "none" and is_finite(each.row.get("test_accuracy_no_tta")):
             blocks.append(Paragraph(words("progress.tta", plain=words.per_cent(each.row["test_accuracy_no_tta"]))))
@@ -51,15 +58,28 @@ def progress(each: RunData, words: Translator) -> Section:
         if (pts := each.series(key))
     ]
     if losses and each.kind is Kind.CLASSIFIER:
-        blocks.insert(len(blocks) - 1, Plot("loss", words("progress.loss"), words("progress.loss_alt"), x=words("axis.epoch"),
-                                            y=words("axis.loss"), lines=losses))  # fmt: skip
+        blocks.insert(
+            len(blocks) - 1,
+            Plot(
+                "loss",
+                words("progress.loss"),
+                words("progress.loss_alt"),
+                x=words("axis.epoch"),
+                y=words("axis.loss"),
+                lines=losses,
+            ),
+        )
     return Section("progress", words("progress.title"), blocks)
 
 
 def _epochs(each: RunData, name: str, words: Translator) -> Table:
     keys = [k for k in (name, "train_loss", "test_loss", *each.rate_names) if each.series(k)]
-    columns = [Column(words("column.epoch"), True), *(Column(words.name("figure", k), True) for k in dict.fromkeys(keys)),
-               Column(words("column.clock"), True), Column(words("column.speed"), True)]  # fmt: skip
+    columns = [
+        Column(words("column.epoch"), True),
+        *(Column(words.name("figure", k), True) for k in dict.fromkeys(keys)),
+        Column(words("column.clock"), True),
+        Column(words("column.speed"), True),
+    ]
     passes = [
         (title, key, shown)
         for title, key, shown in (
@@ -165,8 +185,15 @@ def rates(each: RunData, words: Translator) -> Section | None:
     )
     text = words("rate.text", schedule=described, high=words.plain(max(values)), low=words.plain(min(values)))
     positive = min(values) > 0 and max(values) / min(values) > 20
-    plot = Plot("rate", words("rate.caption"), words("rate.alt", high=words.plain(max(values)), low=words.plain(min(values))),
-                x=words("axis.epoch"), y=words("axis.rate"), lines=lines, log=positive)  # fmt: skip
+    plot = Plot(
+        "rate",
+        words("rate.caption"),
+        words("rate.alt", high=words.plain(max(values)), low=words.plain(min(values))),
+        x=words("axis.epoch"),
+        y=words("axis.rate"),
+        lines=lines,
+        log=positive,
+    )
     return Section("rate", words("rate.title"), [Paragraph(text), plot])
 
 

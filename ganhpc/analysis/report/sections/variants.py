@@ -73,11 +73,17 @@ def table(variants: Variants, words: Translator) -> Table:
     extra = [name for name in figures.named_in(ShownIn.VARIANTS, measured) if name != variants.headline]
     title = words.name("figure", variants.headline)
     columns = [
-        Column(words("column.variant")), Column(title, True), Column("±", True, words("column.std")), Column("cv", True, words("column.cv")),
-        Column("n", True, words("column.n")), *(Column(words.name("figure", name), True) for name in extra),
-        Column(words("column.params"), True), Column(words("column.operations"), True), Column(words("column.epochs"), True),
+        Column(words("column.variant")),
+        Column(title, True),
+        Column("±", True, words("column.std")),
+        Column("cv", True, words("column.cv")),
+        Column("n", True, words("column.n")),
+        *(Column(words.name("figure", name), True) for name in extra),
+        Column(words("column.params"), True),
+        Column(words("column.operations"), True),
+        Column(words("column.epochs"), True),
         Column(words("column.time"), True),
-    ]  # fmt: skip
+    ]
     rows = [_row(variants, group, extra, words) for group in variants.groups]
     return Table(words("variants.caption", figure=title), columns, rows, sortable=True)
 
@@ -103,9 +109,11 @@ def _row(variants: Variants, group: Row, extra: Sequence[str], words: Translator
     for other in extra:
         cells.append(_mean(group, other, lambda v, other=other: figure(words, other, v)))
     cells += [
-        _mean(group, "params", words.count), _mean(group, "ops", words.large), _mean(group, "epochs", lambda v: words.number(v)),
+        _mean(group, "params", words.count),
+        _mean(group, "ops", words.large),
+        _mean(group, "epochs", lambda v: words.number(v)),
         _mean(group, "train_seconds", words.seconds),
-    ]  # fmt: skip
+    ]
     return cells
 
 
@@ -122,10 +130,15 @@ def unfinished(variants: Variants, words: Translator) -> Table | None:
         row = each.row
         name = f"{row['experiment']}/{row['run']}"
         hint = words.name("next", str(row["state"])).format(run=name)
-        rows.append([
-            Cell(str(row["run"])), Cell(words.name("state", str(row["state"]))), Cell(words.number(row.get("epochs"))),
-            Cell(str(row.get("reason") or words.missing)), Cell(hint),
-        ])  # fmt: skip
+        rows.append(
+            [
+                Cell(str(row["run"])),
+                Cell(words.name("state", str(row["state"]))),
+                Cell(words.number(row.get("epochs"))),
+                Cell(str(row.get("reason") or words.missing)),
+                Cell(hint),
+            ]
+        )
     titles = ("run", "state", "epochs", "reason", "next")
     columns = [Column(words(f"column.{title}"), title == "epochs") for title in titles]
     return Table(words("variants.unfinished_caption"), columns, rows, sortable=True) if rows else None
@@ -170,8 +183,13 @@ def _scan_table(
     own: Variants, points: Sequence[tuple[list[Any], Row]], names: Sequence[str], words: Translator
 ) -> Table:
     title = words.name("figure", own.headline)
-    columns = [*(Column(name) for name in names), Column(title, True), Column("±", True, words("column.std")),
-               Column("cv", True, words("column.cv")), Column("n", True, words("column.n"))]  # fmt: skip
+    columns = [
+        *(Column(name) for name in names),
+        Column(title, True),
+        Column("±", True, words("column.std")),
+        Column("cv", True, words("column.cv")),
+        Column("n", True, words("column.n")),
+    ]
     rows = []
     for values, group in points:
         cells = [Cell(_shown(words, v), v if is_finite(v) else None) for v in values]
