@@ -29,6 +29,7 @@ TAKEN = (
     "SQUEUE_",
     "SACCT_",
     "SCANCEL_",
+    "SCONTROL_",
     "SINFO_",
     "SLURM_",
     "SLURMD_",

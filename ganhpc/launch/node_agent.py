@@ -46,6 +46,8 @@ from ganhpc.runs.trainer_protocol import (
 
 _REREAD_SECONDS = 60.0
 """Seconds between two questions to the scheduler for the job's end."""
+_GRACE_SECONDS = 60.0
+"""How long a trainer may live past the policy's end of its job; it plans to have ended before."""
 _WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -245,7 +247,8 @@ class Segment:
         asked = time.monotonic()
         while trainer.run():
             time.sleep(0.2)
-            if time.time() > self.until:  # a walltime that was made longer does not make the rule laxer
+            # A walltime that was made longer makes no rule laxer; a job that goes on after it was suspended may save.
+            if time.time() > self.until + _GRACE_SECONDS:
                 trainer.child.kill()
             if self.rank == 0:
                 self.claim.beat()

@@ -83,6 +83,24 @@ def oar_cluster() -> Iterator[oar.Oar]:
         yield cluster
 
 
+@pytest.fixture
+def slurm_user(slurm_cluster: slurm.Slurm, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
+    """A user of Slurm, with a folder of the test's own."""
+    yield from _user("slurm", slurm_cluster, checkout, request)
+
+
+@pytest.fixture
+def oar_user(oar_cluster: oar.Oar, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
+    """A user of OAR, with a folder of the test's own."""
+    yield from _user("oar", oar_cluster, checkout, request)
+
+
+def _user(where: str, cluster: slurm.Slurm | oar.Oar, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
+    made = User(where, cluster, checkout, f"{where} {request.node.name}"[:60])
+    yield made
+    made.close()
+
+
 def slow_tests(request: pytest.FixtureRequest) -> bool:
     return any(item.get_closest_marker("slow") and item.get_closest_marker("cluster") for item in request.session.items)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.clusters import machine, oar, slurm
+from tests.clusters import machine, oar
 from tests.clusters.machine import wait_until
 from tests.clusters.user import ENDLESS, SMALL, User, read
 
@@ -23,10 +22,8 @@ AROUND = {
 
 
 @pytest.fixture
-def student(slurm_cluster: slurm.Slurm, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
-    made = User("slurm", slurm_cluster, checkout, f"asked {request.node.name}"[:40])
-    yield made
-    made.close()
+def student(slurm_user: User) -> User:
+    return slurm_user
 
 
 def launched(user: User, *words: str, env: dict[str, str] | None = None) -> tuple[dict[str, object], str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters import machine, oar, slurm
+from tests.clusters import machine, slurm
 from tests.clusters.user import SMALL, User, read
 
 pytestmark = pytest.mark.cluster
@@ -19,12 +19,11 @@ LAUNCH = (*SMALL, "--time", "20m", "--on", "slurm", "--policy")
 
 
 @pytest.fixture
-def user(slurm_cluster: slurm.Slurm, checkout: Path) -> Iterator[User]:
-    made = User("slurm", slurm_cluster, checkout, "identity")
+def user(slurm_user: User) -> Iterator[User]:
+    """One whose folder the others of the group can enter."""
     mode = machine.home().stat().st_mode
     machine.home().chmod(0o755)
-    yield made
-    made.close()
+    yield slurm_user
     machine.home().chmod(mode)
 
 
@@ -100,20 +99,6 @@ def test_a_changed_comment_hides_no_job_and_a_copied_run_has_no_part_in_it(user:
     assert user.run("cancel", str(copy)).returncode == 0
     assert queue(user.cluster) == [id], "the original's job lives"  # type: ignore[arg-type]
     assert f"is cancelled (jobs: {id})" in user.run("cancel", str(run)).stdout
-
-
-@pytest.fixture
-def oar_user(oar_cluster: oar.Oar, checkout: Path) -> Iterator[User]:
-    made = User("oar", oar_cluster, checkout, "twice")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def slurm_user(slurm_cluster: slurm.Slurm, checkout: Path) -> Iterator[User]:
-    made = User("slurm", slurm_cluster, checkout, "twice-slurm")
-    yield made
-    made.close()
 
 
 def night(user: User) -> tuple[Path, Path]:

@@ -6,14 +6,11 @@ import datetime as dt
 import json
 import subprocess
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clusters import oar
 from tests.clusters.chain import Chain
 from tests.clusters.early import Again, Held, Hung, edge, plan
 from tests.clusters.machine import ClusterError, wait_until
@@ -23,10 +20,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hun
 
 
 @pytest.fixture
-def user(oar_cluster: oar.Oar, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
-    made = User("oar", oar_cluster, checkout, f"user {request.node.name}"[:60])
-    yield made
-    made.close()
+def user(oar_user: User) -> User:
+    return oar_user
 
 
 def ask(user: User, *words: str) -> str:

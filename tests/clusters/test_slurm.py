@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,10 +19,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain", "slurm
 
 
 @pytest.fixture
-def user(slurm_cluster: slurm.Slurm, checkout: Path, request: pytest.FixtureRequest) -> Iterator[User]:
-    made = User("slurm", slurm_cluster, checkout, f"user {request.node.name}"[:60])
-    yield made
-    made.close()
+def user(slurm_user: User) -> User:
+    return slurm_user
 
 
 def ask(user: User, *words: str) -> str:

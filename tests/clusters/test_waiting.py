@@ -5,33 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clusters import machine, oar, slurm
+from tests.clusters import machine, oar
 from tests.clusters.early import edge, plan
 from tests.clusters.user import ENDLESS, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 120.0
 """Seconds for whatever a scheduler does of itself, on a busy machine."""
-
-
-@pytest.fixture
-def slurm_user(slurm_cluster: slurm.Slurm, checkout: Path) -> Iterator[User]:
-    made = User("slurm", slurm_cluster, checkout, "waiting-slurm")
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def oar_user(oar_cluster: oar.Oar, checkout: Path) -> Iterator[User]:
-    made = User("oar", oar_cluster, checkout, "waiting-oar")
-    yield made
-    made.close()
 
 
 def root(user: User, *words: str) -> str:

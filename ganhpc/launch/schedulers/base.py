@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import functools
 import os
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -277,7 +278,10 @@ class Scheduler(ABC):
     def granted(self, job: str, tag: str) -> list[Job]:
         """The job as the scheduler has taken it; several where it made an array of it, or another job with its tag; none where it doesn't
         say. Raises UserError where the server doesn't answer."""
-        found = [each for each in self.queue() if each.id == job or each.tag == tag]
+        # A job of the same tag with a smaller number is not of this request.
+        found = [
+            each for each in self.queue() if each.id == job or (each.tag == tag and _number(each.id) > _number(job))
+        ]
         if not any(each.id == job for each in found):
             found += [each for each in self.jobs([job]).values() if each.native]
         return found
@@ -298,6 +302,12 @@ class Scheduler(ABC):
     @abstractmethod
     def cancel(self, job: str) -> None:
         """End the job, whether it waits or runs. Raises UserError where that fails."""
+
+
+def _number(id: str) -> int:
+    """The number that a job's id begins with: of a task of an array, the array's."""
+    found = re.match(r"\d+", id)
+    return int(found[0]) if found else 0
 
 
 class NodeSide(Protocol):
@@ -408,7 +418,8 @@ def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
             ends = [known[id].end for id in job.after if id in known]
             start = job.start or max([now, *(end for end in ends if end)])
             walltime = job.walltime or 0.0
-            end = job.end or (start + walltime if walltime and None not in ends else None)
+            likely = start + walltime if walltime and None not in ends and job.state is JobState.WAITING else None
+            end = job.end or likely
             known[job.id] = dataclasses.replace(job, start=start, end=end, not_before=_not_before(job, ends))
         left = [job for job in left if job.id not in known]
     return [known[job.id] for job in jobs]

@@ -51,7 +51,7 @@ OAR = Grammar(
         **dict.fromkeys(
             names(
                 "resource queue property reservation connect stagein stagein-md5sum checkpoint notify type "
-                "directory name project array array-param-file anterior signal stdout stderr resubmit "
+                "directory name project array array-param-file anterior after signal stdout stderr resubmit "
                 "import-job-key-inline-priv import-job-key-from-file export-job-key-to-file"
             ),
             Takes.ONE,
@@ -68,7 +68,7 @@ OAR = Grammar(
     {
         "resource": 'the walltime is the policy\'s: write resources = "/host=1/gpu=1" for the rest',
         **dict.fromkeys(("reservation", "hold"), START),
-        "anterior": f"{DECIDED}: jobs follow one another as it says",
+        **dict.fromkeys(("anterior", "after"), f"{DECIDED}: jobs follow one another as it says"),  # OAR 2.5, OAR 3
         **dict.fromkeys(("array", "array-param-file"), ONE_SEGMENT),
         **dict.fromkeys(("name", "stdout", "stderr"), OURS),
         **dict.fromkeys(("checkpoint", "signal"), "the trainer saves and goes on by it"),

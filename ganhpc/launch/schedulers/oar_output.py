@@ -133,7 +133,7 @@ def job_of(tree: dict[str, Any]) -> Job:
         name=name,
         tag=name.removeprefix(JOB_NAME + ":") if name.startswith(JOB_NAME + ":") else "",
         start=start or None,
-        end=stop or (start + walltime if start and walltime else None),
+        end=stop or (start + walltime if start and walltime and native not in _SUSPENDED else None),
         walltime=walltime,
         # The raw status of wait(2): 768 is exit code 3.
         exit_code=None if status is None else os.waitstatus_to_exitcode(int(status)),
@@ -144,6 +144,10 @@ def job_of(tree: dict[str, Any]) -> Job:
         after=tuple(str(id) for id in first("dependencies") or ()),
         not_before=postponed,
     )
+
+
+_SUSPENDED = ("Suspended", "Resuming")
+"""States in which a job's time does not run: its end moves with the clock."""
 
 
 def _why(native: str, message: str, reservation: bool, behind: bool, start: float | None) -> str:

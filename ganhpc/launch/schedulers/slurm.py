@@ -75,6 +75,10 @@ STATES = Stated(
 )
 
 
+_STANDS_STILL = ("SUSPENDED", "STOPPED")
+"""States in which a job's time does not run: its end moves with the clock."""
+
+
 class Slurm(Scheduler):
     """See the module."""
 
@@ -304,7 +308,7 @@ def _job(line: str) -> Job | None:
         name,
         _tag(comment, script),
         _seconds(start),
-        _seconds(end),
+        None if native in _STANDS_STILL else _seconds(end),
         each * rounds if each is not None else None,
         message=reason,
         named_start=named,

@@ -6,7 +6,7 @@ set -euo pipefail
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-oar.lock
 mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
-for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do unset "$name"; done
+for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do unset "$name"; done
 
 there() { # the id of the job with this tag, whether it waits, runs or has ended
     oarstat --sql "job_name = 'ganhpc:$1'" | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | sed -n '$p'

@@ -230,9 +230,9 @@ def test_a_job_that_breaks_the_rule_is_taken_back_and_a_shortened_one_is_said() 
 
 
 def test_all_jobs_that_were_made_of_one_are_taken_back() -> None:
-    """The jobs of an array have one tag; jobs of other tags are left alone."""
+    """The jobs of an array have one tag; jobs of other tags, and earlier ones, are left alone."""
     same = [dataclasses.replace(job(), id=id, tag=ASKED.tag) for id in ("8", "7", "9")]
-    scheduler = Odd(*same, dataclasses.replace(job(), id="10", tag="other"))
+    scheduler = Odd(*same, dataclasses.replace(job(), id="10", tag="other"), dataclasses.replace(same[0], id="6"))
     with pytest.raises(Refused, match=r"made 3 jobs of the one.*; jobs 7, 8, 9 are taken back"):
         granted.check(scheduler, "7", ASKED, STUDENT)
     assert scheduler.cancelled == ["7", "8", "9"]

@@ -77,7 +77,8 @@ def test_a_start_that_slurm_names_is_said_and_one_that_is_past_is_not() -> None:
     assert job_status.KnownJob({}, line("PENDING", str(soon), "Resources")).start == soon
     assert job_status.KnownJob({}, line("PENDING", str(soon - 4000), "Priority")).start is None
     assert job_status.KnownJob({}, line("PENDING", "N/A", "Dependency")).start is None
-    assert "suspended" in line("SUSPENDED", str(soon - 900), "None").why
+    stands = line("SUSPENDED", str(soon - 900), "None")
+    assert "suspended" in stands.why and stands.end is None, "its end moves with the clock"
     assert slurm_reasons.in_words("None") == "" and "NewWord" in slurm_reasons.in_words("NewWord")
 
 
@@ -97,6 +98,7 @@ def test_oars_states_in_words(tree: dict[str, object], start: bool, words: str) 
     job = foreseen([job_of({"id": 7, "walltime": 600, **tree})], time.time())[0]
     assert (job_status.KnownJob({}, job).start is not None) == start
     assert words in job.why
+    assert (job.end is None) == (tree["state"] == "Suspended"), "the end of one that stands still moves with the clock"
 
 
 @pytest.mark.usefixtures("fake")
