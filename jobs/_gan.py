@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -76,8 +77,9 @@ class Gan(Experiment):
         word = self.sample_every.strip().lower()
         if word == "epoch":
             return None, None
-        if word.isdigit() and int(word) > 0:
-            return int(word), None
+        with suppress(UserError):
+            if (steps := units.parse_whole(word)) > 0:
+                return steps, None
         try:
             return None, units.parse_duration(word)
         except UserError:

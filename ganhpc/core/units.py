@@ -11,12 +11,12 @@ from fractions import Fraction
 from ganhpc.core.errors import UserError
 
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_N = r"\d[\d.,_]*"
+_N = r"[.,]?\d[\d.,_']*"
 _PARTS = re.compile(
-    rf"(?:(?P<d>{_N})d)?(?:(?P<h>{_N})h)?(?:(?P<m>{_N})(?:min|m))?(?:(?P<s>{_N})s)?",
+    rf"(?:(?P<d>{_N})[dD])?(?:(?P<h>{_N})[hH])?(?:(?P<m>{_N})(?:min|Min|MIN|m))?(?:(?P<s>{_N})[sS])?",
     re.ASCII,
 )
-_HOURS_MINUTES = re.compile(r"(\d{1,9})h(\d{1,2})", re.ASCII)
+_HOURS_MINUTES = re.compile(r"(\d{1,9})[hH](\d{1,2})", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,9}):(\d{2}):(\d{2})", re.ASCII)
 _COUNT = re.compile(r"(.*?)\s*(|k|K|M|G|ki|Ki|Mi|Gi)", re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
@@ -115,7 +115,7 @@ def parse_duration(text: str) -> float:
 
     Raises UserError for anything else, for a bare number (its unit would be a guess) and for zero.
     """
-    word = unicodedata.normalize("NFKC", text.strip())
+    word = unicodedata.normalize("NFKC", text.strip()).replace("\u2019", "'")
     for space in _SPACES:
         word = word.replace(space, "")
     seconds = _duration_seconds(word)
@@ -153,13 +153,13 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_count(text: str) -> int:
-    """The whole number in `text`: 256k = 256,000; 256Ki = 262,144; 0.25M = 250,000.
+    """The whole number in `text`: 256k = 256,000; 256Ki = 262,144; 0.25M = 250,000; 1e5 = 100,000.
 
     Raises UserError for anything else, for zero and for a fraction.
     """
     match = _COUNT.fullmatch(unicodedata.normalize("NFKC", text.strip()))
     try:
-        if not match or re.search(r"[eE]", match[1]):
+        if not match or (match[2] and re.search(r"[eE]", match[1])):
             raise UserError("no count")
         value = _parse_number(match[1], whole=not match[2]) * _FACTORS[match[2]]
     except UserError as error:

@@ -74,6 +74,10 @@ class Inspection:
     """Oddities of the set as a whole."""
 
 
+TELL_SECONDS = 10.0
+"""Between two lines of progress."""
+
+
 class Skip(Exception):
     """Why a file can't be used."""
 
@@ -268,15 +272,23 @@ class _Survey:
         )
 
 
-def survey(source: Source, size: int, keep: Callable[[Item, np.ndarray], None]) -> Inspection:
+def survey(
+    source: Source, size: int, keep: Callable[[Item, np.ndarray], None], tell: Callable[[str], None] | None = None
+) -> Inspection:
     """Decode every picture of `source`, hand the usable ones to `keep` in the order of their names, and sum up.
 
-    Pictures whose range the whole set decides come after the others.
+    Pictures whose range the whole set decides come after the others. `tell` gets a line of progress now and then.
     """
-    began = time.perf_counter()
+    began = told_at = time.perf_counter()
     sums = _Survey(source, keep)
-    for item, result in _decode_all(source, size, {}):
+    for number, (item, result) in enumerate(_decode_all(source, size, {}), start=1):
         sums.take(item, result)
+        if tell and time.perf_counter() - told_at > TELL_SECONDS:
+            told_at = time.perf_counter()
+            rate = number / (told_at - began)
+            tell(
+                f"data: decoding, {number:,} of {len(source.items):,} files, {(len(source.items) - number) / rate:.0f} s more"
+            )
     extents = pixel_range.merged(extent for _, extent in sums.open)
     wide = []
     for item, extent in sums.open:

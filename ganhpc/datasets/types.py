@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +29,8 @@ class DataRequest:
     seed: int = 0
     held_out: int | None = None
     class_level: int | None = None
+    say: Callable[[str], None] | None = None
+    """Takes lines of progress."""
 
 
 @dataclass(frozen=True)

@@ -1,60 +1,155 @@
-"""Ctrl-C in the phases of a training, as typed: the command ends within seconds, without a traceback, and says what is kept."""
+"""Ctrl-C and TERM in each phase of a training, as typed: the command ends within seconds, says once what is kept, and the run goes on to the same end."""
 
 from __future__ import annotations
 
+import functools
+import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from ganhpc.core.settings import ROOT
+from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
+from tests.helpers import ROOT, finish, small
+from tests.train.tasks import tiny
 
-COMMAND = [
-    "cifar",
-    "--preset",
-    "course",
-    "--data",
-    "synthetic",
-    "--train-images",
-    "500",
-    "--epochs",
-    "3000",
-    "--device",
-    "cpu",
-    "--on",
-    "local",
-]
+pytestmark = pytest.mark.slow
+
+SECONDS = 30
+"""In which a stopped command must have ended, on a machine that does other things too."""
+KEPT = "a checkpoint of step 10 is saved"
+NOT_BEGUN, NONE_YET = "the training had not begun", "there is no checkpoint yet"
+TAUGHT = {"teacher": "compact", "teacher_channels": (8, 8), "teacher_share": 0.5, "epochs": 4}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [1, 2])
-@pytest.mark.parametrize("phase", ["started", "loading", "training"])
-def test_ctrl_c_ends_the_command_within_seconds(tmp_path: Path, phase: str, processes: int) -> None:
-    words = [sys.executable, "launch.py", *COMMAND, "--runs", str(tmp_path), "--tasks-per-node", str(processes)]
-    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    patience = time.monotonic() + 90
-    while time.monotonic() < patience and not _reached(tmp_path, phase):
+def definition(kind: str, folder: Path) -> Experiment:
+    """A training of a second; "pictures": of a GAN on files in `folder`."""
+    if kind == "pictures":
+        folder.mkdir()
+        noise = np.random.default_rng(0)
+        for k in range(24):
+            Image.fromarray(noise.integers(0, 255, (16, 16, 3), dtype="uint8")).save(folder / f"{k}.png")
+        return tiny.tiny("dcgan", data=str(folder), train_images=None, batch_size=8, measure_images=4)
+    if kind == "chosen":
+        return small(net="auto", epochs=None, time=4.0)
+    return small(
+        **{"plain": {}, "compiled": {"compile": "on"}, "taught": TAUGHT, "measured": {"precision": "auto"}}[kind]
+    )
+
+
+@functools.cache
+def whole(kind: str) -> dict[str, Any]:
+    """The result of a run of that kind which nothing has interrupted."""
+    with tempfile.TemporaryDirectory() as folder:
+        return finish(Run.open(Path(folder) / "runs", definition(kind, Path(folder) / "p")))
+
+
+def stopped(run: Run, tmp_path: Path, number: int, hook: dict[str, str]) -> tuple[int, str]:
+    """Train `run` as typed, and stop it once it has reached the hook. Returns its exit code and all that it printed."""
+    words = [sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]
+    path = os.pathsep.join((str(ROOT / "tests" / "hooked"), str(ROOT)))
+    mark = tmp_path / "mark"
+    env = {**os.environ, "PYTHONPATH": path, "GANHPC_DATA": str(tmp_path / "cache"), "HOOK_MARK": str(mark), **hook}
+    child = subprocess.Popen(words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    limit = time.monotonic() + 120
+    while not mark.exists() and time.monotonic() < limit and child.poll() is None:
         time.sleep(0.02)
-    if phase == "loading":
-        time.sleep(1.0)
     begun = time.monotonic()
-    child.send_signal(signal.SIGINT)
-    said, _ = child.communicate(timeout=60)
-    assert time.monotonic() - begun < 20
-    assert child.returncode == 130
-    (run,) = Run.all(tmp_path)
-    assert "Traceback" not in said + (run.log.read_text() if run.log.exists() else "")
-    if phase == "training":
-        assert run.run_status().state is State.RESUMABLE
-        assert "a checkpoint of step" in said or "everything up to now is saved" in said
+    child.send_signal(number)
+    said, _ = child.communicate(timeout=120)
+    assert mark.exists(), said
+    assert time.monotonic() - begun < SECONDS, said
+    return child.returncode, said
 
 
-def _reached(runs: Path, phase: str) -> bool:
-    found = list(Run.all(runs)) if runs.exists() and any(runs.iterdir()) else []
-    if phase == "training":
-        return any(run.status().get("step") for run in found)
-    return any(run.log.exists() for run in found)
+TRAIN, RESULT = "ganhpc.train.loop.trainer:Trainer", "ganhpc.train.loop.result"
+PHASES: dict[str, tuple[str, str, int, str]] = {
+    "start": ("plain", "ganhpc.runs.cores:settle", 0, NOT_BEGUN),
+    "decoding": ("pictures", "ganhpc.datasets.image_decoding:decode", 5, NOT_BEGUN),
+    "writing the cache": ("pictures", "ganhpc.datasets.image_cache:_write", 0, NOT_BEGUN),
+    "choice of a network": ("chosen", "ganhpc.train.tasks.network_choice:images_per_second", 0, NOT_BEGUN),
+    "measuring speeds": ("measured", "ganhpc.train.loop.speed_choice:Speed.settle", 0, NOT_BEGUN),
+    "compiling": ("compiled", "torch._inductor.compile_fx:compile_fx", 0, NONE_YET),
+    "teacher": ("taught", "ganhpc.train.tasks.classifier:Classifier.train_step", 3, "there is no checkpoint yet"),
+    "first evaluation": (
+        "plain",
+        "ganhpc.train.tasks.classifier:Classifier.evaluate",
+        0,
+        "a checkpoint of step 0 is saved",
+    ),
+    "training": ("plain", f"{TRAIN}._step", 12, "the checkpoint of step 10 is kept"),
+    "evaluation": ("plain", "ganhpc.train.tasks.classifier:Classifier.evaluate", 1, KEPT),
+    "last evaluation": ("plain", f"{TRAIN}._last_evaluation", 0, "the checkpoint of step 10 is kept"),
+    "measures": ("pictures", "ganhpc.train.tasks.latent_gan:LatentGan.measures", 0, "the checkpoint of step 4 is kept"),
+    "counting": ("plain", f"{RESULT}:operations_of_a_step", 0, "the checkpoint of step 20 is kept"),
+    "export": ("pictures", "ganhpc.train.tasks.exports:write_one", 0, "the checkpoint of step 4 is kept"),
+    "last weights": ("plain", f"{RESULT}:_write_weights", 0, "the checkpoint of step 20 is kept"),
+}
+"""Phase: (kind of training, the function at which it is stopped, calls of it before, what is kept)."""
+
+
+def check(run: Run, kind: str, kept: str, number: int, code: int, said: str) -> None:
+    """One sentence of what is kept, nothing of a crash, and the same end once the run is gone on with."""
+    name = signal.Signals(number).name
+    assert code == 128 + number, said
+    assert said.count("stopped (") == 1 and f"stopped ({name} at the launcher; {kept}" in said, said
+    assert "Traceback" not in said + run.log.read_text() and "torch" not in said, said
+    found = run.run_status()
+    assert found.state is (State.RESUMABLE if run.has_checkpoint() else State.LOST), said
+    assert run.has_checkpoint() == kept.startswith(("a checkpoint", "the checkpoint"))
+    assert not list(run.folder.glob("stop-*")), "the next trainer is not asked to stop"
+    result = finish(run)
+    if kind == "chosen":  # by time: as many steps as the machine makes
+        assert result["ended_by"] == "time"
+    elif run.experiment().resources.tasks_per_node == 2:  # two processes add up in another order
+        assert result["test_loss"] == pytest.approx(whole(kind)["test_loss"], rel=1e-3)
+        assert result["steps"] == whole(kind)["steps"]
+    else:
+        assert result["weights_sha256"] == whole(kind)["weights_sha256"]
+    assert run.run_status().state is State.DONE
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_stop_in_each_phase(tmp_path: Path, phase: str) -> None:
+    kind, at, after, kept = PHASES[phase]
+    if kind == "compiled" and not (shutil.which("g++") or shutil.which("clang++")):
+        pytest.skip("no C++ compiler: apt-get install g++")
+    number = signal.SIGTERM if list(PHASES).index(phase) % 2 else signal.SIGINT
+    run = Run.open(tmp_path / "runs", definition(kind, tmp_path / "p"))
+    hook = {"HOOK_AT": at, "HOOK_DO": "wait", "HOOK_AFTER": str(after)}
+    code, said = stopped(run, tmp_path, number, hook)
+    check(run, kind, kept, number, code, said)
+
+
+def test_a_stop_while_a_checkpoint_is_saved_waits_for_it(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "runs", definition("plain", tmp_path))
+    hook = {"HOOK_AT": "ganhpc.train.runtime.checkpoint:save", "HOOK_DO": "work"}
+    code, said = stopped(run, tmp_path, signal.SIGINT, hook)
+    check(run, "plain", KEPT, signal.SIGINT, code, said)
+
+
+@pytest.mark.parametrize(
+    ("at", "rank", "after", "kept"),
+    [
+        ("ganhpc.train.runtime.distributed:Distributed.start", "1", 0, NOT_BEGUN),
+        ("ganhpc.train.loop.build:_load_all", "0", 0, NOT_BEGUN),
+        (f"{TRAIN}._step", "1", 12, "the checkpoint of step 10 is kept"),
+        (f"{RESULT}:_write_weights", "0", 0, "the checkpoint of step 20 is kept"),
+    ],
+)
+def test_a_stop_of_two_processes_of_which_one_hears_nothing(
+    tmp_path: Path, at: str, rank: str, after: int, kept: str
+) -> None:
+    run = Run.open(tmp_path / "runs", small(tasks_per_node=2))
+    hook: dict[str, Any] = {"HOOK_AT": at, "HOOK_DO": "wait", "HOOK_RANK": rank, "HOOK_AFTER": str(after)}
+    code, said = stopped(run, tmp_path, signal.SIGTERM, hook)
+    check(run, "plain", kept, signal.SIGTERM, code, said)

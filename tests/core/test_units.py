@@ -24,7 +24,7 @@ from ganhpc.core.units import (
     ("text", "seconds"),
     [
         ("90s", 90), ("5m", 300), ("5min", 300), ("1h", 3600), ("1h30", 5400), ("1h30m", 5400), ("1h05", 3900), ("01:30:00", 5400),
-        ("0:00:20", 20), ("1.5h", 5400), ("2d", 172_800), ("1h 30m", 5400), (" 20s ", 20), ("0.5s", 0.5),
+        ("0:00:20", 20), ("1.5h", 5400), (".5h", 1800), (",5h", 1800), ("1'000s", 1000), ("1’000s", 1000), ("1H", 3600), ("1H30", 5400), ("20S", 20), ("5min", 300), ("2d", 172_800), ("1h 30m", 5400), (" 20s ", 20), ("0.5s", 0.5),
     ],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
@@ -73,7 +73,7 @@ def test_counts(text: str, count: int) -> None:
     assert parse_count(text) == count
 
 
-@pytest.mark.parametrize("text", ["", "0", "-1k", "k", "1.5", "0.0001k", "256kb", "1e5", "nan", "256 000 x"])
+@pytest.mark.parametrize("text", ["", "0", "-1k", "k", "1.5", "0.0001k", "256kb", "1e5k", "1e-5", "nan", "256 000 x"])
 def test_garbled_counts_are_refused_in_one_sentence(text: str) -> None:
     with pytest.raises(UserError, match="256k"):
         parse_count(text)
@@ -107,7 +107,7 @@ def test_what_is_no_number_or_two_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("0,25M", 250_000), ("1,000,000", 10**6), ("1 000 000", 10**6), ("1_000_000", 10**6), ("256,000", 256_000), ("0,5k", 500), ("250 k", 250_000)],
+    [("0,25M", 250_000), ("1,000,000", 10**6), ("1 000 000", 10**6), ("1_000_000", 10**6), ("256,000", 256_000), ("0,5k", 500), ("250 k", 250_000), ("1e5", 10**5), ("2.5e5", 250_000)],
 )  # fmt: skip
 def test_counts_with_commas_and_groups(text: str, count: int) -> None:
     assert parse_count(text) == count

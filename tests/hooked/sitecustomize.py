@@ -1,7 +1,7 @@
 """Python starts with this where PYTHONPATH names its folder: one function of a program does something else for a test when it is called.
 
 HOOK_AT: "module:function" or "module:Class.method"; HOOK_DO: a name of _ACTIONS below; HOOK_RANK: the only rank that does so;
-HOOK_MARK: a file that is made once the function is called.
+HOOK_AFTER: so many calls go through first; HOOK_MARK: a file that is made once the function does something else.
 """
 
 import importlib.abc
@@ -20,6 +20,11 @@ def _wait() -> None:
         time.sleep(5)
 
 
+def _work() -> None:
+    """As work of six seconds that can't be interrupted without a loss."""
+    time.sleep(6)
+
+
 def _refuse() -> None:
     from ganhpc.core.errors import UserError
 
@@ -34,7 +39,7 @@ def _kill() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-_ACTIONS = {"wait": _wait, "refuse": _refuse, "crash": _crash, "kill": _kill}
+_ACTIONS = {"wait": _wait, "work": _work, "refuse": _refuse, "crash": _crash, "kill": _kill}
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -64,10 +69,13 @@ def _wrap(module, name):  # type: ignore[no-untyped-def]
     *path, last = name.split(".")
     for part in path:
         owner = getattr(owner, part)
-    real = getattr(owner, last)
+    real, rank = getattr(owner, last), os.environ.get("RANK", "0")
+    through = int(os.environ.get("HOOK_AFTER", "0"))
 
     def hooked(*args, **named):  # type: ignore[no-untyped-def]
-        if os.environ.get("RANK", "0") == os.environ.get("HOOK_RANK", os.environ.get("RANK", "0")):
+        nonlocal through
+        through -= 1
+        if through < 0 and rank == os.environ.get("HOOK_RANK", rank):
             Path(os.environ["HOOK_MARK"]).touch()
             _ACTIONS[os.environ["HOOK_DO"]]()
         return real(*args, **named)

@@ -254,7 +254,7 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     silent = run_status.state is not State.DONE and run_status.status.get("owner") != file_owner.process(os.getpid())
     if words:  # They arrive also where the folder can't be written.
         silent, run_status = False, dataclasses.replace(run_status, state=words.state, reason=words.reason)
-        with suppress(OSError), run.log.open("a") as log:
+        with suppress(OSError), run.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
             log.write(f"{words.sentence}\n")
     if words and code == 3:
         console.print(f"Error: {in_markup(words.reason)}", soft_wrap=True)

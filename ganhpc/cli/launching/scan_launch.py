@@ -61,6 +61,7 @@ def launch(cls: type[Experiment], values: dict[str, Any]) -> None:
     if values["now"] and not dry_run:
         raise UserError("--now plans from another moment and can't start anything: add --dry-run, or leave it out.")
     plan = planned(found, base, values["seeds"], runs, new=values["new"])
+    _require_data(plan)
     console = screen(stderr=as_json, highlight=False)
     console.print(f"{scheduler.name if scheduler else 'this machine'}: {why}", soft_wrap=True, markup=False)
     here = scheduler or named("local", settings)
@@ -92,6 +93,20 @@ def _here(plan: Planned, runs: Path, values: dict[str, Any], console: Console) -
     console.print(_closing(plan, runs, kept, failed, stopped=stopped), soft_wrap=True, markup=False)
     if code:
         sys.exit(code)
+
+
+def _require_data(plan: Planned) -> None:
+    """Raise UserError, before anything is written, where no run of the scan has its pictures."""
+    errors, seen = [], dict[str, held_data.Contents]()
+    for run, e in zip(plan.runs, plan.experiments, strict=True):
+        try:
+            if not run.experiment_json.exists():
+                held_data.require(e.definition, seen)
+            return
+        except UserError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0]
 
 
 def record(plan: Planned, runs: Path) -> scan_record.Scan:

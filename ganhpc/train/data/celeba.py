@@ -7,6 +7,7 @@ to `image_size`, and is kept in the cache. No labels. torchvision checks the lis
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def load(request: DataRequest) -> ImageData:
     if not 8 <= size <= 178:
         raise UserError(f"--image-size {size}: CelebA's faces can be brought to 8 to 178 pixels.")
     root = _root(request)
-    kept = cached(f"celeba-{size}", _identity(root, size), lambda: _decode(root, size))
+    kept = cached(f"celeba-{size}", _identity(root, size), lambda: _decode(root, size, request.say))
     images = kept.tensors["images"]
     if request.train_images is not None:
         if not 1 <= request.train_images <= len(images):
@@ -70,14 +71,14 @@ def _identity(root: Path, size: int) -> dict[str, Any]:
     return {"celeba": stamps, "size": size, "version": pictures.VERSION}
 
 
-def _decode(root: Path, size: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    images, seen = _part(root, "train", size)
-    test_images, test_seen = _part(root, "test", size)
+def _decode(root: Path, size: int, say: Callable[[str], None] | None) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    images, seen = _part(root, "train", size, say)
+    test_images, test_seen = _part(root, "test", size, say)
     info = {**asdict(seen), "skipped": [*seen.skipped, *test_seen.skipped]}
     return {"images": images, "test_images": test_images}, info
 
 
-def _part(root: Path, split: str, size: int) -> tuple[Tensor, pictures.Inspection]:
+def _part(root: Path, split: str, size: int, say: Callable[[str], None] | None) -> tuple[Tensor, pictures.Inspection]:
     from torchvision.datasets import CelebA
 
     try:
@@ -99,7 +100,7 @@ def _part(root: Path, split: str, size: int) -> tuple[Tensor, pictures.Inspectio
         number += 1
 
     source = Source(folder, items, (), lambda item, limit: (folder / item.name).read_bytes()[:limit])
-    seen = pictures.survey(source, size, keep)
+    seen = pictures.survey(source, size, keep, say)
     if not number:
         raise UserError(
             f"--data celeba: none of the {len(items)} {split} images in {folder} can be used ({seen.skipped[0]})."

@@ -12,6 +12,7 @@ none is on both.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def load(request: DataRequest) -> ImageData:
     path, size = expand(request.name), pictures.SIZE if request.image_size is None else request.image_size
     if not 8 <= size <= 1024:
         raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
-    kept, seen, fingerprint = prepare(path, size)
+    kept, seen, fingerprint = prepare(path, size, request.say)
     images, held_out = kept.tensors["images"], kept.info["held_out"]
     train = first(images[held_out:], request.train_images, path)
     return ImageData(
@@ -58,13 +59,13 @@ def load(request: DataRequest) -> ImageData:
     )
 
 
-def prepare(path: Path, size: int) -> tuple[Cached, pictures.Inspection, str]:
+def prepare(path: Path, size: int, say: Callable[[str], None] | None = None) -> tuple[Cached, pictures.Inspection, str]:
     """(`images` uint8 [N, 3, size, size] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
-    fingerprint)."""
+    fingerprint). `say` gets lines of progress."""
     source = find(path)
     try:
         name, identity = pictures.cache_name(source, size), pictures.identity(source, size)
-        kept = cached(name, identity, lambda: decode(source, size))
+        kept = cached(name, identity, lambda: decode(source, size, say))
         seen = pictures.from_facts(source, kept.info)
         assert seen is not None
         return kept, seen, fingerprint_of(source)
@@ -91,8 +92,11 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
     return "; ".join(parts)
 
 
-def decode(source: Source, size: int, *, places: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """(`images` in the order of a hash of their pixels; facts). `places`: also `items`, the place of each among the source's files."""
+def decode(
+    source: Source, size: int, say: Callable[[str], None] | None = None, *, places: bool = False
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """(`images` in the order of a hash of their pixels; facts). `say` gets lines of progress; `places`: also `items`, the place of each
+    among the source's files."""
     pixels = np.empty((len(source.items), size, size, 3), dtype=np.uint8)
     hashes: list[bytes] = []
     names: list[str] = []
@@ -102,7 +106,7 @@ def decode(source: Source, size: int, *, places: bool = False) -> tuple[dict[str
         names.append(item.name)
         hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
-    seen = pictures.survey(source, size, keep)
+    seen = pictures.survey(source, size, keep, say)
     split = {"held_out": _held_out(hashes, seen), "copies": len(hashes) - len(set(hashes))}
     order = sorted(range(len(hashes)), key=lambda index: hashes[index])
     images = torch.from_numpy(pixels[order]).permute(0, 3, 1, 2).contiguous()

@@ -112,7 +112,7 @@ def _load_all(
     found = {}
     for field, place in _data_places(run, experiment, process_group, say).items():
         with flagged(field, experiment.definition):
-            images = registry.load(dataclasses.replace(request_of(experiment, field), name=place))
+            images = registry.load(dataclasses.replace(request_of(experiment, field), name=place, say=say))
             held_data.check(run.folder, place, images.fingerprint, field)
         counts = f"{len(images.images):,} training and {len(images.test_images):,} test images"
         say(f"data: {images.name}, {counts} ({images.note})")

@@ -94,6 +94,9 @@ def test_a_dry_run_through_a_scheduler_chains_the_runs(launch: Launch, tmp_path:
         (("--scan", "lr=1,2", "--scan", "crop=1", "--zip"), "lr has 2, crop has 1"),
         (("--zip",), "add --scan FIELD=V1,V2"),
         (("--scan", "lr=1,2", "--now", "2026-11-26T17:00"), "add --dry-run"),
+        (("--scan", "lr=1,2", "--data", "./nowhere"), "nowhere"),
+        (("--scan", "lr=1,2", "--data", "cifra10"), "did you mean 'cifar10'"),
+        (("--scan", "lr=1,2", "--data", "./nowhere", "--dry-run"), "nowhere"),
     ],
 )
 def test_mistakes_are_one_sentence_and_nothing_is_written(

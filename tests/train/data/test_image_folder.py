@@ -349,3 +349,13 @@ def test_finding_a_zip_that_can_not_be_opened(tmp_path):
     path.write_bytes(data)
     with pytest.raises(UserError, match="the zip can't be read"):
         find(path)
+
+
+def test_decoding_many_pictures_shows_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_decoding, "TELL_SECONDS", 0.0)
+    (tmp_path / "few").mkdir()
+    for k in range(4):
+        picture(k).save(tmp_path / "few" / f"{k}.png")
+    said = []
+    load(DataRequest(str(tmp_path / "few"), image_size=16, say=said.append))
+    assert [line.partition(" files,")[0] for line in said] == [f"data: decoding, {k} of 4" for k in (1, 2, 3, 4)]

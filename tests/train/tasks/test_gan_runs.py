@@ -119,6 +119,11 @@ def test_a_cadence_of_seconds(tmp_path: Path) -> None:
     assert len(list(run.samples.glob("step-*.png"))) > 3
 
 
+def test_a_cadence_is_read_as_every_number_is() -> None:
+    read = {word: tiny("dcgan", sample_every=word).cadence for word in ("1 000", "1e3", "1,000", ".5h", "1'000s")}
+    assert read == {"1 000": (1000, None), "1e3": (1000, None), "1,000": (1000, None), ".5h": (None, 1800.0), "1'000s": (None, 1000.0)}  # fmt: skip
+
+
 def test_a_cadence_that_is_none_is_refused() -> None:
     for wrong in ("often", "0", "-3", "2 parsecs"):
         with pytest.raises(UserError, match="--sample-every"):

@@ -1,0 +1,119 @@
+"""Any locale, any reader, any name: every verb that prints ends without a traceback."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import run_folders
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow  # some 70 processes of a third of a second
+
+PLAIN = {"PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LOCALES = {
+    "C": PLAIN | {"LC_ALL": "C"},
+    "French of 1995": PLAIN | {"LC_ALL": "fr_FR.ISO-8859-1", "PYTHONIOENCODING": "latin-1"},
+    "ascii": PLAIN | {"PYTHONIOENCODING": "ascii:strict"},
+    "an encoding without é": PLAIN | {"PYTHONIOENCODING": "cp437:strict"},
+}
+READERS = {
+    "closed": ("{} >&-", (0,)),
+    "both closed": ("{} >&- 2>&-", (0,)),
+    "full": ("{} > /dev/full", (2, 74)),
+    "head": ("{} | head -1", (0,)),
+    "gone": ("{} | true", (0,)),
+}
+"""What a shell does with the output, and the exit codes that fit it, of a verb that succeeds otherwise."""
+NAME = os.fsdecode(b"r\xe9sultats \xff")
+
+VERBS: dict[str, list[str]] = {
+    "results": ["results", "--runs", NAME],
+    "results --json": ["results", "--runs", NAME, "--json"],
+    "describe": ["describe", "dcgan", "--base-channels", "2"],
+    "data": ["data", NAME + "/images"],
+    "data sets": ["data"],
+    "status": ["status", "--runs", NAME],
+    "report": ["report", NAME + "/cifar/RUN", "--lang", "fr", "--runs", NAME],
+    "gallery": ["gallery", "--runs", NAME],
+    "policy": ["policy", "student"],
+    "doctor": ["doctor"],
+    "logs": ["logs", NAME + "/cifar/RUN"],
+    "help": ["--help"],
+    "help of a verb": ["cifar", "--help"],
+    "night": ["night", "dcgan", "--dry-run", "--on", "oar", "--now", "2026-11-23T19:30", "--runs", NAME],
+    "dry run": ["cifar", "--dry-run", "--time", "1h", "--on", "slurm", "--now", "2026-11-23T19:30", "--runs", NAME],
+    "completion": ["completion", "bash"],
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with runs and pictures in a folder whose name is no text in any encoding."""
+    runs = tmp_path / NAME
+    run = run_folders.done(runs, 0.5)
+    (runs / "cifar" / "RUN").symlink_to(run.folder.name)
+    run.log.write_bytes("époque 1 → fin\n".encode() + b"caf\xe9\n" * 3)
+    run_folders.stopped(runs, "resumable", "arrêtée – à reprendre", seed=1)
+    pictures = runs / "images"
+    pictures.mkdir()
+    for k, name in enumerate([b"\xe9t\xe9.png", b"b.png", b"c\xff.png", "日本.png".encode()]):
+        pixels = np.random.default_rng(k).integers(0, 255, (16, 16, 3), dtype="uint8")
+        Image.fromarray(pixels).save(pictures / os.fsdecode(name))
+    return tmp_path
+
+
+def typed(place: Path, words: list[str], env: dict[str, str], shell: str = "{}") -> subprocess.CompletedProcess[bytes]:
+    line = shell.format(shlex.join([sys.executable, str(ROOT / "launch.py"), *words]))
+    base = {**os.environ, "GANHPC_DATA": str(place / "cache"), "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], cwd=place, env=base | env, capture_output=True, timeout=120
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_in_every_locale(place: Path, verb: str) -> None:
+    # Torch is loaded for a network's table, and the doctor tries programs: once is enough.
+    names = list(LOCALES)[-1:] if verb in ("describe", "doctor") else list(LOCALES)
+    for name in names:
+        done = typed(place, VERBS[verb], LOCALES[name])
+        said = done.stdout + done.stderr
+        assert b"Traceback" not in said and b"UnicodeEncodeError" not in said, (name, said)
+        assert done.returncode in ((0, 1) if verb == "doctor" else (0,)), (name, said)
+        assert done.stdout.strip(), name
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("describe", "doctor")])
+def test_every_verb_with_every_reader(place: Path, verb: str) -> None:
+    for name, (shell, codes) in READERS.items():
+        done = typed(place, VERBS[verb], {}, shell)
+        assert b"Traceback" not in done.stderr and b"Exception" not in done.stderr, (name, done.stderr)
+        assert done.returncode in (*codes, *((1, 141) if "|" in shell else ())), (name, done.returncode, done.stderr)
+        if name == "full":
+            assert done.stderr.splitlines()[-1].startswith(b"Error: "), done.stderr
+
+
+def test_a_training_in_latin_1_on_pictures_and_runs_of_any_bytes(place: Path) -> None:
+    shape = [
+        "--image-size",
+        "16",
+        "--base-channels",
+        "2",
+        "--batch-size",
+        "2",
+        "--epochs",
+        "1",
+        "--measure-images",
+        "0",
+    ]
+    words = ["dcgan", "--data", f"{NAME}/images", *shape, "--device", "cpu", "--on", "local", "--runs", NAME]
+    done = typed(place, words, LOCALES["French of 1995"])
+    assert done.returncode == 0 and b"Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
+    assert list(place.glob("*/dcgan/*/result.json"))
