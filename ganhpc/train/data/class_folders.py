@@ -39,7 +39,9 @@ def load(request: DataRequest) -> ImageData:
         names = _classes_of(source, request.class_level)
         identity = {**pictures.identity(source, size), "places": True}
         kept = cached(
-            pictures.cache_name(source, size), identity, lambda: image_folder.decode(source, size, request.say, places=True)
+            pictures.cache_name(source, size),
+            identity,
+            lambda: image_folder.decode(source, size, request.say, places=True),
         )
         seen = pictures.from_facts(source, kept.info)
         fingerprint = fingerprint_of(source)
