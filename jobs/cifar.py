@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Budget, Experiment, Kind, share_of_batch
 from ganhpc.runs.options import option
-from ganhpc.scans.grid import Named
+from ganhpc.scans.named import Named
 
 _CIFAR_MEAN = (0.4914, 0.4822, 0.4465)
 _CIFAR_STD = (0.2470, 0.2435, 0.2616)

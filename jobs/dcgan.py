@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
-from ganhpc.scans.grid import Named
+from ganhpc.scans.named import Named
 from jobs._gan import LatentGan
 
 

@@ -25,7 +25,6 @@ from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.datasets import catalogue
 from ganhpc.datasets.data_path import FIRST, data_fields, data_flag, exists, flagged, is_path, place_of
-from ganhpc.datasets.folder_index import find, fingerprint, listed
 
 _FORMAT = 1
 
@@ -56,6 +55,13 @@ class _Difference:
             (self.removed, "removed"),
         )
         return ", ".join(f"{len(names):,} {word} (first: {printable(names[0])})" for names, word in kinds if names)
+
+
+def _index() -> Any:
+    """The module that reads folders and zips. Imported where pictures are looked at: most runs train on none, and launching is quick."""
+    from ganhpc.datasets import folder_index
+
+    return folder_index
 
 
 def difference(before: Contents, now: Contents) -> _Difference:
@@ -140,7 +146,7 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
             return ""  # of an older version: what it was trained on is not known any more
         contents = _contents(path, seen)
         if not contents:
-            find(Path(path)).close()  # raises the sentence on what is there instead
+            _index().find(Path(path)).close()  # raises the sentence on what is there instead
         _write(run, field, path, contents, definition)
         return (
             ""
@@ -158,7 +164,7 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
             f"back; or type the command that began the run with {data_flag(field, definition)} and the new place: the same pictures are known again."
         )
     contents = _contents(paths[0], seen)
-    if fingerprint(contents.items()) != record["fingerprint"]:
+    if _index().fingerprint(contents.items()) != record["fingerprint"]:
         raise DataChanged(_sentence(run, field, record, paths[0], contents))
     if not exists(record["path"]):
         write_json(_record_file(run, field), {**record, "path": paths[0]})
@@ -181,7 +187,7 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
             f"--data {word!r} is neither a data set nor a folder or zip of images: {nearest(word, catalogue.names())}."
         )
     if not _contents(word, seen):
-        find(Path(word)).close()  # raises the sentence on what is there instead
+        _index().find(Path(word)).close()  # raises the sentence on what is there instead
 
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:
@@ -255,7 +261,7 @@ def _by_shape(runs: Path, changed: int) -> dict[str, list[Path]]:
 
 def _fingerprint_now(path: str) -> str | None:
     try:
-        return fingerprint(_contents(path, {}).items()) if exists(path) else None
+        return _index().fingerprint(_contents(path, {}).items()) if exists(path) else None
     except UserError:
         return None
 
@@ -266,7 +272,7 @@ def _began(run: Path) -> bool:
 
 def _contents(path: str, seen: dict[str, Contents]) -> Contents:
     if path not in seen:
-        source = listed(Path(path))
+        source = _index().listed(Path(path))
         seen[path] = {item.name: item.digest for item in source.items}
         source.close()
     return seen[path]
@@ -280,7 +286,7 @@ def _write(run: Path, field: str, path: str, contents: Contents, definition: dic
         "format": _FORMAT,
         "path": path,
         "pictures": len(contents),
-        "fingerprint": fingerprint(contents.items()),
+        "fingerprint": _index().fingerprint(contents.items()),
         "shape": _shape_of(definition),
         "recorded": time.time(),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,21 +17,10 @@ from ganhpc.core.printable import slug
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.options import Option
 from ganhpc.scans import scan_record
+from ganhpc.scans.named import Named
 from ganhpc.scans.scan_syntax import find_option, shown, values_of
 
 _MOST_RUNS = 1000
-
-
-@dataclass(frozen=True)
-class Named:
-    """A scan that an experiment's file names."""
-
-    values: Mapping[str, Sequence[Any]]
-    """Option -> the values to try."""
-    preset: str = "default"
-    """The preset that it starts from where no --preset is typed."""
-    zip: bool = False
-    """The values go in pairs, the first with the first, instead of each with each."""
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,7 @@ def test_a_table_without_runs(launch: Launch) -> None:
     assert "nothing waits or runs" in launch("cancel", "--all").stdout
 
 
+@pytest.mark.slow  # 10 s of processor time for its 12 cases
 @pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("place", [("local",), ("local", "--dry-run"), ("oar",), ("oar", "--dry-run")])
 @pytest.mark.parametrize(

@@ -94,6 +94,7 @@ def test_jobs_wait_for_resources_and_leave_a_reservation_its_minute(fake: FakeOa
     assert facts(fake, late)["state"] == "Running"
 
 
+@pytest.mark.slow  # 3 s of processor time for its 4 cases
 @pytest.mark.parametrize(("code", "took", "types", "again"), [
     (99, 61, ["-t", "idempotent"], True), (99, 60, ["-t", "idempotent"], False), (99, 61, [], False),
     (98, 61, ["-t", "idempotent"], False),

@@ -82,6 +82,7 @@ def test_nothing_goes_wrong_and_nothing_leaves_the_file(browser: Any, page: tupl
     assert browser.execute_script(broken) == 0
 
 
+@pytest.mark.slow  # 9 s of processor time for its 4 cases
 def test_headings_tables_and_ids_are_in_order(browser: Any, page: tuple[str, Path]) -> None:
     show(browser, page[1])
     levels = browser.execute_script(
@@ -100,6 +101,7 @@ def test_headings_tables_and_ids_are_in_order(browser: Any, page: tuple[str, Pat
     assert browser.execute_script("return document.documentElement.lang") in ("en", "fr")
 
 
+@pytest.mark.slow  # 3 s of processor time for its 8 cases
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_phone_shows_it_whole_and_readable(browser: Any, page: tuple[str, Path], scheme: str) -> None:
     show(browser, page[1], 360, scheme)
@@ -112,6 +114,7 @@ def test_a_phone_shows_it_whole_and_readable(browser: Any, page: tuple[str, Path
         assert fill == browser.execute_script("return getComputedStyle(document.body).color")
 
 
+@pytest.mark.slow  # 0 s of processor time for its 3 cases
 @pytest.mark.parametrize("page", ["cifar", "gan", "scan"], indirect=True)
 def test_tables_sort_and_sections_fold(browser: Any, page: tuple[str, Path]) -> None:
     show(browser, page[1])

@@ -51,6 +51,7 @@ def only(findings):
 # -- the command ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 5 s of processor time
 def test_this_machine_as_json_and_as_text(launch):
     done = launch("doctor", "--json", GANHPC_CONFIG="/dev/null")
     found = json.loads(done.stdout)

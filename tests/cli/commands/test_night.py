@@ -43,6 +43,7 @@ def spans(slots: Sequence[dict[str, str]]) -> list[tuple[dt.datetime, dt.datetim
     return [(dt.datetime.fromisoformat(slot["start"]), dt.datetime.fromisoformat(slot["end"])) for slot in slots]
 
 
+@pytest.mark.slow  # 3 s of processor time for its 4 cases
 @pytest.mark.parametrize(
     ("now", "first", "offset"),
     [

@@ -461,6 +461,7 @@ def reservation(tmp_path: Path, seconds: int) -> tuple[JobRequest, Slot]:
     return request, Slot("r", 1, start, end, "reservation", "", end)
 
 
+@pytest.mark.slow  # 4 s of processor time for its 4 cases
 @pytest.mark.parametrize(
     ("seconds", "unsure", "kinds"),
     [

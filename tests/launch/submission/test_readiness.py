@@ -44,7 +44,7 @@ def test_the_launchers_own_python_without_torch(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_torch_is_found_and_not_imported() -> None:
-    code = "import sys; from ganhpc.launch.submission import readiness; from ganhpc.core import settings as site; readiness.check(site.Site()); print('torch' in sys.modules)"
+    code = "import sys; from ganhpc.launch.submission import readiness; from ganhpc.core import settings as site; readiness.check(site.Settings()); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
 

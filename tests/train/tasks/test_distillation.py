@@ -52,6 +52,7 @@ def test_the_teacher_is_no_part_of_the_result(tmp_path: Path) -> None:
     assert curve[3]["step"] == curve[2]["step"] == 20, "the network is evaluated before its training too"
 
 
+@pytest.mark.slow  # 15 s of processor time for its 4 cases
 @pytest.mark.parametrize("dies", [[4], [20], [27], [13, 20, 21, 39]])
 def test_killed_in_either_stage_it_ends_bit_identical(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: list[int]
@@ -67,6 +68,7 @@ def test_killed_in_either_stage_it_ends_bit_identical(
     assert result["teacher_accuracy"] == reference["teacher_accuracy"] and result["teacher_epochs"] == 2
 
 
+@pytest.mark.slow  # 1 s of processor time
 def test_the_teacher_stands_still_while_it_teaches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = made(tmp_path, **TAUGHT, checkpoint_every=0.001)
     seen = []
@@ -79,6 +81,7 @@ def test_the_teacher_stands_still_while_it_teaches(tmp_path: Path, monkeypatch: 
     assert all(torch.equal(seen[0][key], seen[1][key]) for key in seen[0]), "its running statistics too"
 
 
+@pytest.mark.slow  # 4 s of processor time
 def test_the_first_stage_leaves_the_network_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And learning from a teacher is not learning without one."""
     run = made(tmp_path / "a", **TAUGHT, checkpoint_every=0.001)
@@ -92,6 +95,7 @@ def test_the_first_stage_leaves_the_network_alone(tmp_path: Path, monkeypatch: p
     assert finish(run)["weights_sha256"] != other["weights_sha256"]
 
 
+@pytest.mark.slow  # 2 s of processor time
 def test_both_share_the_time(tmp_path: Path) -> None:
     run = made(tmp_path, **{**TAUGHT, "epochs": None}, time=8.0)
     result = finish(run)

@@ -23,6 +23,7 @@ from tests.train.loop.test_trainer import Killed, kill_at, lines
 from tests.train.tasks.tiny import VARIANTS, made, task_of, tiny
 
 
+@pytest.mark.slow  # 12 s of processor time for its 5 cases
 @pytest.mark.parametrize(
     ("case", "dies"), [("dcgan", [2, 7]), ("began", [6]), ("sabegan", [3]), ("wgan-gp", [1, 3]), ("strips", [2])]
 )
@@ -104,6 +105,7 @@ def test_samples_are_brought_from_minus_one_to_one_into_bytes_exactly(tmp_path: 
     assert found.float().std() > 1
 
 
+@pytest.mark.slow  # 4 s of processor time for its 4 cases
 @pytest.mark.parametrize(
     ("every", "expected"), [("2", [0, 2, 4, 6, 8, 10]), ("epoch", [0, 5, 10]), ("7", [0, 7, 10]), ("10h", [0, 10])]
 )
@@ -146,6 +148,7 @@ def test_shared_weights_are_counted_once(tmp_path: Path) -> None:
     assert result["params"] == sum(p.numel() for p in net.parameters())
 
 
+@pytest.mark.slow  # 7 s of processor time for its 3 cases
 @pytest.mark.parametrize("case", ["dcgan", "began", "wgan-gp"])
 def test_a_collapsed_generator_is_told_and_ends_the_run_where_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str

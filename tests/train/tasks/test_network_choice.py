@@ -124,6 +124,7 @@ NETS: dict[str, dict[str, Any]] = {
 SHORT = {"optimizer": "muon", "lr": 0.1, "train_images": 40, "epochs": 1, "test_batch_size": 100}
 
 
+@pytest.mark.slow  # 15 s of processor time for its 4 cases
 @pytest.mark.parametrize("name", NETS)
 def test_the_network_that_trained_is_under_its_budget(tmp_path: Path, name: str) -> None:
     """Counted on the weights that the run left behind, not on what it said."""

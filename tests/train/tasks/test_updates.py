@@ -210,6 +210,7 @@ def test_the_penalty_is_in_single_precision_under_bf16() -> None:
     assert types[:2] == [torch.bfloat16, torch.float32], "scores of images, then of points between them"
 
 
+@pytest.mark.slow  # 3 s of processor time for its 2 cases
 @pytest.mark.parametrize(("rate_g", "fooled"), [(1e-2, True), (1e-3, False)])
 def test_a_generator_that_is_too_fast_stops_the_discriminator(rate_g: float, fooled: bool) -> None:
     """The finding of the internship notes, week 13: it fools the discriminator for good, and has nothing more to learn from it."""

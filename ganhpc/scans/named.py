@@ -1,0 +1,19 @@
+"""Scans that an experiment's file names. Apart from the rest of scans/: every command imports the experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Named:
+    """A scan that an experiment's file names."""
+
+    values: Mapping[str, Sequence[Any]]
+    """Option -> the values to try."""
+    preset: str = "default"
+    """The preset that it starts from where no --preset is typed."""
+    zip: bool = False
+    """The values go in pairs, the first with the first, instead of each with each."""
