@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import socket
@@ -10,12 +11,26 @@ from pathlib import Path
 OWNER = "GANHPC_OWNER"
 """Environment variable in which whoever starts a trainer gives its own name to it."""
 
-_PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+)")
+_PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+?)(?: \((\w+)\))?")
 
 
 def process(pid: int) -> str:
     """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
-    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {socket.gethostname()}"
+    installed = f" ({machine()})" if machine() else ""
+    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {socket.gethostname()}{installed}"
+
+
+def machine() -> str:
+    """A short name of this installation beside its host's name, which two machines may share; empty where it has none."""
+    try:
+        return hashlib.sha256(Path("/etc/machine-id").read_bytes().strip() or b"\0").hexdigest()[:8]
+    except OSError:
+        return ""
+
+
+def is_here(host: str | None, installation: str | None) -> bool:
+    """True if these are this machine's; a file of an older version, or a machine without, tells no installation."""
+    return host == socket.gethostname() and (not installation or not machine() or installation == machine())
 
 
 def mine() -> str:
@@ -27,7 +42,7 @@ def mine() -> str:
 def is_over(name: str) -> bool:
     """True if the owner is known to exist no more. Of jobs, and of processes on other machines or in other containers, nothing is known."""
     found = _PROCESS.fullmatch(name)
-    if found is None or found[4] != socket.gethostname():
+    if found is None or not is_here(found[4], found[5]):
         return False
     boot, _, numbering = found[3].partition("/")
     if boot != _boot():
@@ -39,8 +54,9 @@ def is_over(name: str) -> bool:
 def is_alive_here(name: str) -> bool:
     """True if the name is that of a process which lives where this one can see it."""
     found = _PROCESS.fullmatch(name)
-    here = (f"{_boot()}/{_numbering()}", socket.gethostname())
-    return found is not None and (found[3], found[4]) == here and found[2] == _born(int(found[1]))
+    if found is None or not is_here(found[4], found[5]):
+        return False
+    return found[3] == f"{_boot()}/{_numbering()}" and found[2] == _born(int(found[1]))
 
 
 def _born(pid: int) -> str | None:

@@ -67,6 +67,11 @@ class Status(TypedDict, total=False):
     cause: str
     """A StopCause, where it stopped with a checkpoint."""
     host: str
+    machine: str
+    """Its installation (ganhpc.runs.file_owner), since two machines may have one name."""
+    folder: str
+    inode: int
+    """The folder that it trains in, by its path and its number: a copy has others."""
     pid: int
     time: float
     launch: str
@@ -220,6 +225,9 @@ _STATUS: Mapping[str, Check] = {
     "reason": is_text,
     "cause": is_text,
     "host": is_text,
+    "machine": is_text,
+    "folder": is_text,
+    "inode": is_count,
     "pid": is_count,
     "time": is_moment,
     "launch": is_text,

@@ -13,7 +13,6 @@ runs/<experiment>/<variant>-<signature>[-N]/
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,7 +25,7 @@ from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable
-from ganhpc.runs import stop_requests
+from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
@@ -250,10 +249,24 @@ class Run:
     def _held_elsewhere(self, status: Status) -> bool:
         """Locks don't reach across machines on every network file system; the status file does, a little later.
 
-        Its time is of another clock: one that is too old or too far ahead says nothing.
+        Its time is of another clock: one that is too old or too far ahead says nothing. Nor does one that came with a copy of the folder.
         """
         age = time.time() - status.get("time", 0.0)
-        return _says_running_elsewhere(status) and -_AHEAD_SECONDS < age < STALE_SECONDS
+        fresh = -_AHEAD_SECONDS < age < STALE_SECONDS
+        return fresh and _says_running_elsewhere(status) and not self._is_of_another_folder(status)
+
+    def folder_identity(self) -> Status:
+        """The fields of a status that tell the folder it is written in."""
+        return {"folder": str(self.folder.absolute()), "inode": self.folder.stat().st_ino}
+
+    def _is_of_another_folder(self, status: Status) -> bool:
+        """True if the status was written in a folder of another path and another number. Machines that share a folder may have
+        different paths to it, and some file systems number it differently on each: only both together tell a copy."""
+        try:
+            mine = self.folder_identity()
+        except OSError:
+            return False
+        return all(status.get(key, mine[key]) != mine[key] for key in ("folder", "inode"))
 
     def _is_written(self, status: Status) -> bool:
         """True if another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
@@ -329,7 +342,9 @@ def _said(status: Status) -> State | None:
 
 
 def _says_running_elsewhere(status: Status) -> bool:
-    return status.get("host") not in (None, socket.gethostname()) and status.get("state") == State.RUNNING
+    host = status.get("host")
+    here = host is None or file_owner.is_here(host, status.get("machine"))
+    return not here and status.get("state") == State.RUNNING
 
 
 def _before_training(asked: Request) -> tuple[State, str]:

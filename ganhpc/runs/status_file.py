@@ -17,6 +17,8 @@ def write_status(run: Run, state: State, owner: str | None = None, **figures: An
     """Write status.json: the state, the figures, who writes and when. `owner`: of the trainer; None: this process is the trainer."""
     who = {
         "host": socket.gethostname(),
+        "machine": file_owner.machine(),
+        **run.folder_identity(),
         "pid": os.getpid(),
         "time": time.time(),
         "launch": os.environ.get(LAUNCH, ""),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -19,6 +21,7 @@ import pytest
 
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, read_json, write_json
+from ganhpc.runs import file_owner
 from ganhpc.runs import run_folder as run_module
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
@@ -102,6 +105,45 @@ def test_a_status_of_an_impossible_time_that_is_still_written_belongs_to_a_livin
     with pytest.raises(BusyError, match="process 1 on elsewhere"), run.hold():
         pass
     writer.join()
+
+
+def test_two_machines_of_one_name_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other's living trainer is neither taken for a dead one of this machine, nor are its owner's files."""
+    name = file_owner.process(1)
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.lock.touch()
+    status = {"state": "running", "host": socket.gethostname(), "pid": 1, "time": time.time(), "machine": "0f0f0f0f"}
+    write_json(run.status_json, status)
+    assert run.run_status().state is (State.RUNNING if file_owner.machine() else State.LOST)
+    monkeypatch.setattr(file_owner, "machine", lambda: "12345678")
+    with pytest.raises(BusyError, match=f"process 1 on {socket.gethostname()}"), run.hold():
+        pass
+    twin = re.sub(r"boot \S+", "boot another/1", name.partition(" (")[0])
+    assert not file_owner.is_over(f"{twin} (0f0f0f0f)")
+    assert file_owner.is_over(f"{twin} (12345678)"), "this machine, before it was started anew"
+    assert file_owner.is_over(twin), "as older versions wrote it"
+    write_json(run.status_json, {**status, "machine": "12345678"})
+    assert run.run_status().state is State.LOST
+
+
+def test_a_copy_of_a_living_run_is_not_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On another machine, where the original can't be seen; a link to the folder, or another path to it, is no copy."""
+    monkeypatch.setattr(run_module, "WATCH_SECONDS", 0.5)
+    run = Run.open(tmp_path / "a", EXPERIMENT)
+    status = {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time(), **run.folder_identity()}
+    write_json(run.status_json, status)
+    run.checkpoints.mkdir()
+    write_json(run.checkpoints / "step-0000000001.json", {})
+    copy = Run(tmp_path / "b")
+    shutil.copytree(run.folder, copy.folder)
+    assert copy.run_status().state is State.RESUMABLE
+    with copy.hold():
+        pass
+    (tmp_path / "c").symlink_to(run.folder)
+    for same in (run, Run(tmp_path / "c")):
+        assert same.run_status().state is State.RUNNING
+        with pytest.raises(BusyError), same.hold():
+            pass
 
 
 def test_one_holder_at_a_time_and_a_killed_one_lets_go(tmp_path: Path) -> None:
