@@ -263,10 +263,11 @@ class Run:
         """True if the status was written in a folder of another path and another number. Machines that share a folder may have
         different paths to it, and some file systems number it differently on each: only both together tell a copy."""
         try:
-            mine = self.folder_identity()
+            inode = self.folder.stat().st_ino
         except OSError:
             return False
-        return all(status.get(key, mine[key]) != mine[key] for key in ("folder", "inode"))
+        path = str(self.folder.absolute())
+        return status.get("folder", path) != path and status.get("inode", inode) != inode
 
     def _is_written(self, status: Status) -> bool:
         """True if another machine, whatever its clock shows, goes on writing the status: watched for a while, and only where the
