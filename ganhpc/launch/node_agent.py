@@ -32,6 +32,7 @@ from ganhpc.runs import cores, file_owner, stop_requests, submission_record
 from ganhpc.runs import job_deadline as bound
 from ganhpc.runs.job_claim import Claim, Job
 from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
 from ganhpc.runs.run_folder import STALE_SECONDS, Run, RunStatus, State
 from ganhpc.runs.trainer_processes import Nodes, TrainerProcesses, command
@@ -52,6 +53,8 @@ _WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 ASKED = "the scheduler asked for it"
+_SAME_SECONDS = 4.0
+"""How long another node than the first looks whether the first has failed for the same reason."""
 _PORT = 29_400
 
 
@@ -165,7 +168,7 @@ class Segment:
         trainer = TrainerProcesses(self._command(), self._environment(), preexec_fn=_before_trainer)
         others = [self._start_follower(k, host) for k, host in enumerate(self.others, start=1)]
         code = self._wait(trainer, others)
-        if trainer.words:
+        if trainer.words and not self._first_node_says(trainer.words):
             print(trainer.words.sentence, file=sys.stderr, flush=True)
         if self.rank == 0:
             trainer.note_failure(self.run, self.owner)
@@ -174,6 +177,16 @@ class Segment:
         if code in (EXIT_RESUMABLE, EXIT_FAULT):
             return self._go_on(step, fault=code == EXIT_FAULT)
         return code
+
+    def _first_node_says(self, words: LastWords) -> bool:
+        """Whether this is another node than the first, which prints the same: of a stop always, of a failure where it stands in status.json."""
+        patience = time.monotonic() + _SAME_SECONDS
+        while self.rank and words.failed and time.monotonic() < patience:
+            status = self.run.status()
+            if status.get("owner") == self.owner and status.get("reason") == words.reason:
+                return True
+            time.sleep(0.2)
+        return bool(self.rank) and not words.failed
 
     def _go_on(self, step: int, *, fault: bool = False) -> int:
         """End a segment whose run is not done. Where nothing else is submitted for it, the scheduler is to send this job again,
@@ -299,7 +312,7 @@ class Segment:
             "--rdzv-backend=c10d",
             f"--rdzv-id=ganhpc-{job}",
         )
-        return command(self.run.folder, self.tasks, Nodes(self.nodes, self.rank, meeting))
+        return command(self.run.folder, self.tasks, Nodes(self.nodes, meeting))
 
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)

@@ -27,10 +27,9 @@ _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
 
 @dataclass(frozen=True)
 class Nodes:
-    """The nodes that train a run together, seen from one of them."""
+    """The nodes that train a run together. Their ranks are settled where they meet."""
 
     number: int = 1
-    rank: int = 0
     meeting: tuple[str, ...] = _ON_ONE_MACHINE
     """torchrun's words on where they find one another."""
 
@@ -41,7 +40,7 @@ def command(folder: Path, tasks: int, nodes: Nodes | None = None) -> list[str]:
     trainer = ["-m", "ganhpc.train", str(folder)]
     if nodes.number * tasks == 1:
         return [sys.executable, *trainer]
-    sizes = [f"--nnodes={nodes.number}", f"--node-rank={nodes.rank}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
+    sizes = [f"--nnodes={nodes.number}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
     return [sys.executable, "-m", "ganhpc.train.torchrun", *nodes.meeting, *sizes, *trainer]
 
 

@@ -59,6 +59,16 @@ def test_two_processes_on_each_of_two_nodes(user: User) -> None:
     assert read(run / "result.json")["processes"] == 4
 
 
+def test_what_four_processes_on_two_nodes_refuse_is_one_sentence(user: User) -> None:
+    run = user.launch("--epochs", "2", "--budget-params", "1k", "--nodes", "2", "--tasks-per-node", "2", policy="free")
+    user.wait(run, ("refused",))
+    (job,) = user.jobs(run)
+    wait_until(lambda: job["job_id"] not in ask(user, "squeue", "-h", "-o", "%i"), 60, "the end of the job", pause=0.5)
+    said = (run / "log.txt").read_text()
+    assert said.count("over the budget of 1,000") == 1, said
+    assert "Traceback" not in said and "Root Cause" not in said and "torch.distributed.elastic" not in said
+
+
 def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
     run = user.launch(*ENDLESS, policy="free")
     step = user.trains(run)["step"]
