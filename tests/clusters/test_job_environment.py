@@ -89,42 +89,6 @@ def log_of(user: User, run: Path, *states: str) -> tuple[dict[str, object], str]
     return seen, (run / "log.txt").read_text()
 
 
-@pytest.mark.parametrize("image", ["good image.sif", "typo.sif"])
-def test_a_container(user: User, image: str) -> None:
-    run = launch(user, f"container = \"'{user.folder}/site/singularity' exec --nv '{image}'\"")
-    seen, log = log_of(user, run, "done" if "good" in image else "lost")
-    if "good" in image:
-        assert "inside of good image.sif" in log
-        return
-    assert "FATAL: could not open image typo.sif" in log
-    assert "its job failed" in str(seen["reason"]) and "logs" in str(seen["next_command"])
-
-
-def test_a_container_program_that_the_node_does_not_have(user: User) -> None:
-    seen, log = log_of(user, launch(user, 'container = "apptainer-of-nowhere exec image.sif"'), "lost")
-    assert "apptainer-of-nowhere" in log and "logs" in str(seen["next_command"])
-
-
-@pytest.mark.parametrize(
-    ("settings", "said"),
-    [
-        ('modules = ["conda/good"]\nconda = "gan env"', ""),
-        ('modules = ["conda/typo"]', "ended with exit code 1, so the job stops: module load conda/typo"),
-        ('modules = ["conda/good"]\nconda = "typo"', "ended with exit code 1, so the job stops: conda activate typo"),
-        ('conda = "gan env"', "ended with exit code 127, so the job stops: "),  # no conda without its module
-    ],
-)
-def test_modules_and_a_conda_environment(user: User, settings: str, said: str) -> None:
-    with modules(user):
-        run = launch(user, settings)
-        seen, log = log_of(user, run, "lost" if said else "done")
-    if not said:
-        assert "module conda/good" in log and "conda gan env" in log
-        return
-    assert f"Error: a line of setup in {user.folder}/config.toml {said}" in log
-    assert "its job failed" in str(seen["reason"]) and "logs" in str(seen["next_command"])
-
-
 # -- mail -----------------------------------------------------------------------------------------------------------------
 
 
@@ -170,9 +134,40 @@ def mail_of(user: User) -> Iterator[list[str]]:
         server.shutdown()
 
 
-def test_mail_at_the_end_of_a_job(user: User) -> None:
-    with mail_of(user) as mails:
-        run = launch(user, 'mail = "someone@example.org"')
-        user.settles(run, "done")
+# -- jobs -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_modules_a_conda_environment_a_container_and_mail_in_one_job(user: User) -> None:
+    settings = [
+        'modules = ["conda/good"]',
+        'conda = "gan env"',
+        f"container = \"'{user.folder}/site/singularity' exec --nv 'good image.sif'\"",
+        'mail = "someone@example.org"',
+    ]
+    with modules(user), mail_of(user) as mails:
+        run = launch(user, "\n".join(settings))
+        _, log = log_of(user, run, "done")
+    told = [log.find(words) for words in ("module conda/good", "conda gan env", "inside of good image.sif")]
+    assert -1 not in told and told == sorted(told), log
     (job,) = user.jobs(run)
     assert any("someone@example.org" in mail and str(job["job_id"]) in mail for mail in mails), mails
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ("container = \"'{}/site/singularity' exec --nv typo.sif\"", "FATAL: could not open image typo.sif"),
+        ('container = "apptainer-of-nowhere exec image.sif"', "apptainer-of-nowhere"),
+        ('modules = ["conda/typo"]', "ended with exit code 1, so the job stops: module load conda/typo"),
+        ('modules = ["conda/good"]\nconda = "typo"', "ended with exit code 1, so the job stops: conda activate typo"),
+    ],
+)
+def test_one_that_fails_stops_the_job_with_a_sentence_in_the_log(user: User, settings: str, said: str) -> None:
+    with modules(user):
+        run = launch(user, settings.format(user.folder))
+        seen, log = log_of(user, run, "lost")
+    assert said in log
+    if "modules" in settings:
+        assert f"Error: a line of setup in {user.folder}/config.toml {said}" in log
+    assert "its job failed" in str(seen["reason"]) and "logs" in str(seen["next_command"])

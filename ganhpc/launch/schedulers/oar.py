@@ -30,7 +30,7 @@ from ganhpc.launch.schedulers.base import (
     node_command,
     setup_lines,
 )
-from ganhpc.launch.schedulers.oar_output import ended_in_gantt, job_of, local, refusal, trees
+from ganhpc.launch.schedulers.oar_output import job_of, local, refusal, trees
 from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
@@ -214,32 +214,30 @@ class Oar(Scheduler):
         return foreseen(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        known = {id: self._judged(job) for id, job in self._known(ids).items()}
-        return {id: known.get(id, Job(id, JobState.UNKNOWN)) for id in ids}
-
-    def _known(self, ids: Sequence[str]) -> dict[str, Job]:
-        """Answer of oarstat on the jobs `ids`; none that it does not know."""
-        answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS) if ids else None
-        try:
-            known = [job_of(tree) for tree in trees(answer.out)] if answer and answer.code == 0 else []
-        except ValueError:
-            known = []
-        return {job.id: job for job in known if job.id in ids}
+        found = {id: Job(id, JobState.UNKNOWN) for id in ids}
+        if ids:
+            answer = ask(["oarstat", "-f", "-J", *(word for id in ids for word in ("-j", id))], SECONDS)
+            try:
+                known = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else []
+            except ValueError:
+                known = []
+            found |= {job.id: self._judged(job) for job in known if job.id in found}
+        return found
 
     def ended_since(self, moment: float) -> list[Job]:
-        begin, end = (local(dt.datetime.fromtimestamp(t, dt.UTC)) for t in (moment, time.time() + 60))
-        answer = ask(["oarstat", "--gantt", f"{begin}, {end}", "-J"], SECONDS)
+        # --gantt would tell of the whole site, and for a moment the foreseen end of a job that has just ended.
+        condition = f"job_user = '{user_name()}' AND stop_time >= {int(moment)}"
+        answer = ask(["oarstat", "-f", "-J", "--sql", condition], SECONDS)
         try:
-            if answer.code != 0:
+            # Where the database fails, oarstat says so and ends with 0; without any job it prints nothing.
+            if answer.code != 0 or re.search(r"\bDB[DI]\b", answer.err):
                 raise ValueError(_why(answer))
-            jobs = ended_in_gantt(answer.out, user_name())
+            jobs = [job_of(tree) for tree in trees(answer.out)]
         except ValueError as why:
             raise UserError(
                 f"OAR doesn't say which of your jobs ended today ({why}), and the day quota counts them: try again in a minute."
             ) from None
-        exact = self._known([job.id for job in jobs if job.end == (job.start or 0.0) + (job.walltime or 0.0)])
-        jobs = [exact.get(job.id, job) for job in jobs]
-        return [job for job in jobs if job.start and (job.end or moment + 1) > moment]
+        return [job for job in jobs if not job.state.alive and job.start and (job.end or moment + 1) > moment]
 
     def _judged(self, job: Job) -> Job:
         """Terminated only means over, and a kill at the walltime is an Error that only its events tell apart."""

@@ -7,7 +7,6 @@ import json
 import os
 import re
 import time
-from contextlib import suppress
 from typing import Any
 
 from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Refused, Stated, system_zone
@@ -83,32 +82,6 @@ def trees(text: str) -> list[dict[str, Any]]:
     return []
 
 
-def ended_in_gantt(text: str, user: str) -> list[Job]:
-    """The jobs of `user` in the JSON of `oarstat --gantt` that have run and ended. Raises ValueError where it can't be read.
-
-    Until OAR's scheduler has looked again, one that has just ended has the end that was foreseen, its start and its walltime.
-    """
-    found = _trees_by_key(text, "jobs")
-    jobs = [job_of({"id": id, **tree}) for id, tree in found.items() if tree.get("user") in (user, None)]
-    return [job for job in jobs if not job.state.alive and job.start]
-
-
-def _trees_by_key(text: str, key: str) -> dict[str, dict[str, Any]]:
-    """The objects by id below `key` of the first object in `text` that has it. Raises ValueError where there is none."""
-    found = None
-    for opening in re.finditer(r"^\s*\{", text, re.MULTILINE):
-        with suppress(ValueError):  # a line of noise that begins with a brace
-            tree, _ = json.JSONDecoder().raw_decode(text[opening.end() - 1 :])
-            found = tree.get(key)
-        if found is not None:
-            break
-    if isinstance(found, list):  # OAR 3
-        found = {str(item.get("id") or item.get("job_id")): item for item in found if isinstance(item, dict)}
-    if not isinstance(found, dict):
-        raise ValueError("oarstat's JSON is not whole" if "{" in text else "oarstat gave no JSON")
-    return {id: item for id, item in found.items() if isinstance(item, dict)}
-
-
 def job_of(tree: dict[str, Any]) -> Job:
     """One job of oarstat's JSON."""
 
@@ -119,7 +92,7 @@ def job_of(tree: dict[str, Any]) -> Job:
     walltime = number(first("walltime", "wallTime")) or _wanted_walltime(str(first("wanted_resources") or ""))
     stop = number(first("stopTime", "stop_time"))
     status = number(first("exit_code", "exitCode"))
-    native, name = str(first("state") or ""), str(first("name", "job_name") or "")
+    native, name = str(first("state") or ""), str(first("name") or "")
     state = STATES.read(native)
     reservation = str(first("reservation") or "None") not in ("None", "none", "0", "False")
     message = str(first("message") or "")

@@ -10,7 +10,7 @@ import sys
 from typing import Any
 
 from tests.clusters.fake_oar import resources, simulate
-from tests.clusters.fake_oar.state import ENDED, Job, State, date, instant
+from tests.clusters.fake_oar.state import ENDED, Job, State, date
 from tests.clusters.fake_oar.words import NotImitated, Refused
 
 LETTERS = {"Waiting": "W", "Hold": "H", "Running": "R", "Terminated": "T", "Error": "E"}
@@ -24,10 +24,8 @@ def main(state: State, words: list[str]) -> int:
     if "V" in flags:
         print("OAR version : 2.5.9 (Canicule)")
         return 0
-    if span := next((flag.removeprefix("gantt ") for flag in flags if flag.startswith("gantt ")), ""):
-        return _gantt(state, span)
-    if name := next((flag.removeprefix("sql ") for flag in flags if flag.startswith("sql ")), ""):
-        jobs = [job for job in state.all_jobs() if job["name"] == name]
+    if condition := next((flag.removeprefix("sql ") for flag in flags if flag.startswith("sql ")), ""):
+        jobs = [job for job in state.all_jobs() if _meets(job, condition)]
     elif numbers:
         jobs = [job for job in state.all_jobs() if job["id"] in numbers]
     else:
@@ -48,29 +46,13 @@ def main(state: State, words: list[str]) -> int:
     return 0
 
 
-def _named(condition: str) -> str:
-    """The name in the only condition of --sql that is imitated, which finds jobs that have ended too."""
-    if not (found := re.fullmatch(r"job_name = '([^']*)'", condition)):
-        raise NotImitated(f"oarstat --sql {condition!r}")
-    return found[1]
-
-
-def _gantt(state: State, span: str) -> int:
-    """The jobs of everybody that hold resources between two moments."""
-    bounds = [moment.strip() for moment in span.split(",")]
-    if len(bounds) != 2 or not all(re.fullmatch(r"[\d-]+ [\d:]+", bound) for bound in bounds):
-        raise Refused(1, "Bad syntax for --gantt")
-    begin, end = map(instant, bounds)
-    jobs = {
-        str(job["id"]): {
-            "job_id": job["id"], "job_name": job["name"], "state": job["state"], "user": job["user"], "walltime": job["walltime"],
-            "start_time": job["start"], "stop_time": job["stop"] or job["start"] + job["walltime"], "resource_id": job["resources"],
-        }
-        for job in state.all_jobs()
-        if job["begun"] and job["start"] < end and (not job["stop"] or job["stop"] >= begin)
-    }  # fmt: skip
-    _dump({"jobs": jobs, "resources": [], "dead_resources": {}}, 2)
-    return 0
+def _meets(job: Job, condition: str) -> bool:
+    """True if one of the two conditions of --sql that are imitated holds, which find jobs that have ended too."""
+    if found := re.fullmatch(r"job_name = '([^']*)'", condition):
+        return bool(job["name"] == found[1])
+    if found := re.fullmatch(r"job_user = '([^']*)' AND stop_time >= (\d+)", condition):
+        return bool(job["user"] == found[1] and job["stop"] >= int(found[2]))
+    raise NotImitated(f"oarstat --sql {condition!r}")
 
 
 def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
@@ -82,10 +64,7 @@ def _read(words: list[str]) -> tuple[set[str], list[int], str | None]:
         if word.startswith("--"):
             name, _, given = word[2:].partition("=")
             if name == "sql":
-                flags.add(f"sql {_named(given or rest.pop(0))}")
-                continue
-            if name == "gantt":
-                flags.add(f"gantt {given or rest.pop(0)}")
+                flags.add(f"sql {given or rest.pop(0)}")
                 continue
             if name not in names:
                 raise Refused(1, f"Unknown option: {name}")

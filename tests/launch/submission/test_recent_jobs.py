@@ -17,7 +17,6 @@ from ganhpc.core.whoami import user_name
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import oar, slurm
 from ganhpc.launch.schedulers.base import Availability, Job, JobState
-from ganhpc.launch.schedulers.oar_output import ended_in_gantt
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import recent_jobs
@@ -133,20 +132,6 @@ def test_damaged_notes_count_for_nothing(cluster: Cluster, tmp_path: Path) -> No
     assert '"6"' in file.read_text()
 
 
-def test_oars_gantt_is_read_with_the_users_own_jobs_only() -> None:
-    one = {"state": "Terminated", "start_time": 1000, "stop_time": 1060, "walltime": 120, "user": "me"}
-    jobs = {"1": one, "2": {**one, "user": "other"}, "3": {**one, "state": "Running"}, "4": {**one, "start_time": 0}}
-    text = "# a banner\n" + json.dumps({"dead_resources": {}, "jobs": jobs, "resources": []}, indent=1)
-    found = ended_in_gantt(text, "me")
-    assert [(job.id, job.start, job.end) for job in found] == [("1", 1000, 1060)]
-    listed = json.dumps({"jobs": [{"id": 1, **one}]})
-    assert [job.id for job in ended_in_gantt(listed, "me")] == ["1"]
-    assert ended_in_gantt('{"jobs" : {}, "resources" : []}', "me") == []
-    for unsure in ("", "nonsense", "{", "{}", '{"jobs" : {"1"', '{"jobs" : 3}'):
-        with pytest.raises(ValueError, match="JSON"):
-            ended_in_gantt(unsure, "me")
-
-
 def answers(monkeypatch: pytest.MonkeyPatch, module: ModuleType, found: dict[str, Answer]) -> None:
     """Answer the scheduler's commands; each by the first key that is part of its words."""
 
@@ -156,25 +141,28 @@ def answers(monkeypatch: pytest.MonkeyPatch, module: ModuleType, found: dict[str
     monkeypatch.setattr(module, "ask", ask)
 
 
-def test_a_job_that_has_just_ended_counts_for_what_it_took_and_not_for_its_walltime(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Until OAR's scheduler has looked again, its drawing has the foreseen end."""
-    me = user_name()
-    drawn = {"state": "Terminated", "start_time": 1000, "stop_time": 1300, "walltime": 300, "user": me}
-    exact = {"state": "Terminated", "startTime": 1000, "stopTime": 1005, "walltime": 300, "job_user": me}
-    gantt, full = json.dumps({"jobs": {"7": drawn}}), json.dumps({"7": exact})
-    answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(0, full, "")})
-    assert [(job.id, job.start, job.end) for job in oar.Oar(Settings()).ended_since(500.0)] == [("7", 1000, 1005)]
-    answers(monkeypatch, oar, {"--gantt": Answer(0, gantt, ""), "-f -J -j 7": Answer(None, "", "")})
-    assert [job.end for job in oar.Oar(Settings()).ended_since(500.0)] == [1300], "unsure: never less than it took"
+def test_oar_is_asked_for_the_users_own_jobs_that_have_run_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = {"state": "Terminated", "startTime": 1000, "stopTime": 1005, "walltime": 300}
+    told = {"7": one, "8": {**one, "state": "Running", "stopTime": 0}, "9": {**one, "startTime": 0}}
+    asked = f"--sql job_user = '{user_name()}' AND stop_time >= 500"
+    answers(monkeypatch, oar, {asked: Answer(0, json.dumps(told), "perl: warning: Setting locale failed.")})
+    found = oar.Oar(Settings()).ended_since(500.0)
+    assert [(job.id, job.start, job.end) for job in found] == [("7", 1000, 1005)], "what it took, not its walltime"
+    answers(monkeypatch, oar, {asked: Answer(0, "", "")})
+    assert oar.Oar(Settings()).ended_since(500.0) == []
 
 
 @pytest.mark.parametrize(
-    "answer", [Answer(None, "", ""), Answer(1, "", "no database"), Answer(0, "", ""), Answer(0, '{"jobs" : {', "")]
+    "answer",
+    [
+        Answer(None, "", ""),
+        Answer(1, "", "no database"),
+        Answer(0, "", "DBD::Pg::st execute failed: x"),
+        Answer(0, '{"7" : {', ""),
+    ],
 )
 def test_oars_unsure_answer_is_not_read_as_nothing_used(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
-    answers(monkeypatch, oar, {"--gantt": answer})
+    answers(monkeypatch, oar, {"--sql": answer})
     with pytest.raises(UserError, match=r"doesn't say which of your jobs ended today .*day quota.*try again"):
         oar.Oar(Settings()).ended_since(500.0)
 
