@@ -155,7 +155,6 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     from ganhpc.core import settings as site
     from ganhpc.launch.schedulers.choice import pick
     from ganhpc.launch.schedulers.typed_requests import asked
-    from ganhpc.launch.submission.launch_context import LaunchContext
 
     if values["scans"] or values["zipped"]:
         from ganhpc.cli.launching import scan_launch
@@ -174,6 +173,7 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
         _run_here(experiments, runs, values)
         return
     from ganhpc.cli.launching import scheduler_launch
+    from ganhpc.launch.submission.launch_context import LaunchContext
 
     if values["now"] and not dry_run:
         raise UserError("--now plans from another moment and can't submit: add --dry-run, or leave it out.")
