@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import pwd
 import shutil
@@ -141,7 +142,11 @@ def readable_python(*modules: str) -> str:
 
     Raises ClusterError, with what to do, where the interpreter or a module lies in a private folder.
     """
-    python = os.environ.get("GANHPC_TEST_PYTHON", sys.executable)
+    return _runnable(os.environ.get("GANHPC_TEST_PYTHON", sys.executable), modules)
+
+
+@functools.cache
+def _runnable(python: str, modules: tuple[str, ...]) -> str:
     code = "".join(f"import {module}\n" for module in modules) or "pass"
     try:
         done = as_user([python, "-c", code])
