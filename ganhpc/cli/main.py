@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -82,6 +83,7 @@ def program() -> None:
 def main() -> Any:
     """Run the program. Users' mistakes end in one sentence and an exit code, never in a traceback."""
     streams.settle()
+    signal.signal(signal.SIGTERM, _terminate)
     try:
         return program(prog_name="python launch.py", standalone_mode=False)
     except UserError as error:
@@ -91,8 +93,9 @@ def main() -> Any:
         _fail(f"{error.format_message().rstrip('.')}; `{command} --help` lists what is allowed.", 2)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("stopped.", 130)
+    except (click.Abort, KeyboardInterrupt) as stop:
+        terminated = isinstance(stop, _Terminated) or isinstance(stop.__cause__, _Terminated)
+        _fail("stopped.", 143 if terminated else 130)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left; say nothing, and keep Python from complaining at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -102,6 +105,15 @@ def main() -> Any:
         _fail(str(refused), refused.exit_code)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM ends a command as Ctrl-C does."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    del number, frame
+    raise _Terminated
 
 
 def _fail(sentence: str, code: int) -> None:

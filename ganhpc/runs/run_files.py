@@ -48,6 +48,17 @@ OLD_OUT_OF_TIME, OLD_ASKED = "out of time", "the scheduler asked for it"
 """First words of reasons by versions without `cause`."""
 
 
+UNTRAINED = (
+    "its time held no training step, though an older version called it done: type its command with a longer --time"
+)
+
+
+def is_untrained(result: Mapping[str, Any]) -> bool:
+    """Whether a result is of a run that made no step: versions before such runs were refused wrote one."""
+    epochs = result.get("epochs")
+    return isinstance(epochs, int | float) and not isinstance(epochs, bool) and epochs == 0 and not result.get("steps")
+
+
 def refusal_source(request: Request) -> RefusalSource | None:
     """Who has refused the run; None where nobody did, or it is not known."""
     sentence = request.get("refused")

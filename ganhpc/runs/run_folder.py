@@ -29,10 +29,12 @@ from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
+    UNTRAINED,
     RefusalSource,
     Request,
     Status,
     end_in_words,
+    is_untrained,
     job_failed,
     read_request,
     read_status,
@@ -212,8 +214,9 @@ class Run:
         return replace(found, reason=printable(found.reason))
 
     def _standing(self, status: Status) -> RunStatus:
-        if self.result() is not None:
-            return RunStatus(State.DONE, "", status)
+        if (result := self.result()) is not None:
+            untrained = is_untrained(result)
+            return RunStatus(State.REFUSED, UNTRAINED, status) if untrained else RunStatus(State.DONE, "", status)
         if self.is_held(status):
             return RunStatus(State.RUNNING, status.get("reason", ""), status)
         read_json(self.experiment_json)

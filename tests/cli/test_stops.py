@@ -153,3 +153,11 @@ def test_a_stop_of_two_processes_of_which_one_hears_nothing(
     hook: dict[str, Any] = {"HOOK_AT": at, "HOOK_DO": "wait", "HOOK_RANK": rank, "HOOK_AFTER": str(after)}
     code, said = stopped(run, tmp_path, signal.SIGTERM, hook)
     check(run, "plain", kept, signal.SIGTERM, code, said)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_while_the_launcher_reads_the_pictures(tmp_path: Path, number: int) -> None:
+    run = Run.open(tmp_path / "runs", definition("pictures", tmp_path / "p"))
+    code, said = stopped(run, tmp_path, number, {"HOOK_AT": "ganhpc.datasets.held_data:hold", "HOOK_DO": "wait"})
+    assert (code, said.strip()) == (128 + number, "Error: stopped.")
+    assert finish(run)["weights_sha256"] == whole("pictures")["weights_sha256"]

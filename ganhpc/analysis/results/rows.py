@@ -18,6 +18,7 @@ from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
 from ganhpc.runs.figures import ShownIn
+from ganhpc.runs.run_files import UNTRAINED, is_untrained
 from ganhpc.runs.run_folder import Run, State
 
 Row = dict[str, Any]
@@ -157,6 +158,8 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
     if made["experiment"] is None:
         made["experiment"] = above.rpartition("/")[2]
     made["state"], made["folder"] = _DONE, folder
+    if is_untrained(made):
+        made["state"], made["reason"] = State.REFUSED.value, UNTRAINED
     return made
 
 

@@ -93,7 +93,9 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         opened.append(run)
         hold_data(run, experiment, console, seen)
         if run.result_json.exists():
-            console.print(f"[green]already done:[/] {in_markup(run)}  (--new trains it afresh)")
+            done = run.run_status().state is State.DONE
+            word = "[green]already done:[/]" if done else "[red]not trained:[/]"
+            console.print(f"{word} {in_markup(run)}  (--new trains it afresh)")
             code = 0
         else:
             code = train(run, experiment, console)

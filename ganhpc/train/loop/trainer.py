@@ -185,7 +185,7 @@ class Trainer:
         self.progress.schedule = decision.schedule
         if decision.stop:
             self._save()
-            raise Stopped(reason or "")
+            raise Stopped(reason or "rank 0 stops")
         steps, left = decision.steps, decision.left
         if steps:
             self.progress.epochs_planned = (self.progress.step + left) / self.task.steps_per_epoch
@@ -330,7 +330,7 @@ class Trainer:
         if self.saved_step != self.progress.step or stop:
             self._save()
         if stop:
-            raise Stopped(reason or "")
+            raise Stopped(reason or "rank 0 stops")
         figures = self._evaluate(final=True)
         self._log_evaluation(figures)
         self.clock.stop()

@@ -223,3 +223,12 @@ def test_the_collector_is_left_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(UserError):
         results.rows(tmp_path / "file")
     assert gc.isenabled()
+
+
+def test_a_result_without_a_step_is_no_finished_run(tmp_path: Path) -> None:
+    run = done(tmp_path, 0.1, figures={"epochs": 0.0, "steps": 0})
+    part = done(tmp_path, 0.2, figures={"epochs": 0.004, "steps": 1}, seed=1)
+    states = {row["run"]: (row["state"], bool(row["reason"])) for row in results.rows(tmp_path)}
+    assert states == {run.name: ("refused", True), part.name: ("done", False)}
+    assert (run.run_status().state, part.run_status().state) == (State.REFUSED, State.DONE)
+    assert "longer --time" in run.run_status().reason

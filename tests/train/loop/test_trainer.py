@@ -14,7 +14,9 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json
 from ganhpc.runs import file_owner, job_deadline
 from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.progress import Progress, Untrained
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.train.loop import stages
 from ganhpc.train.loop.trainer import NonFinite, Stopped, Trainer
 from tests.golden import losses
 from tests.helpers import finish, made, small, trainer_of
@@ -191,3 +193,23 @@ def test_an_evaluation_that_is_not_finite_stops_the_run(tmp_path: Path, monkeypa
     monkeypatch.setattr(trainer.task, "evaluate", lambda **how: {**real(**how), "test_loss": math.nan})
     with pytest.raises(NonFinite, match="test_loss"):
         trainer.fit()
+
+
+@pytest.mark.parametrize(("job_ends", "needed", "saves"), [(False, 5.0, False), (True, 5.0, False), (True, 2.0, True)])
+def test_done_means_trained(job_ends: bool, needed: float, saves: bool) -> None:
+    saved: list[bool] = []
+    stands = Progress(finished=True, ended_by="time")
+    with pytest.raises(Stopped if saves else Untrained) as raised:
+        stages.must_be_trained(stands, 3.0, needed, job_ends, lambda: saved.append(True))
+    assert bool(saved) == saves and stands.finished is not saves
+    if not saves:
+        assert "--time 3s" in str(raised.value) and "--time 20s or more" in str(raised.value)
+    stages.must_be_trained(Progress(step=1, finished=True), 3.0, needed, job_ends, lambda: saved.append(True))
+
+
+def test_a_time_without_room_for_a_step_is_refused_and_leaves_no_result(tmp_path: Path) -> None:
+    run = made(tmp_path, epochs=None, time=0.001)
+    trainer = trainer_of(run)
+    with pytest.raises(Untrained, match="there was no time for a single training step: of --time"):
+        trainer.fit()
+    assert not run.result_json.exists() and trainer.progress.step == 0
