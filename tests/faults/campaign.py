@@ -19,6 +19,8 @@ HOOK = Path(hook.__file__).parent
 LIMIT = 60.0
 """Seconds after which a command counts as hanging."""
 KILLS = ("kill", "half", "after")
+SENTENCES = ("Error: ", "can't", "stopped", "the trainer was killed by SIGKILL", "the trainer could not start")
+"""What a command that has not done its work says, at the least."""
 ERRORS = ("ENOSPC", "EIO", "ESTALE", "EDQUOT", "ETIMEDOUT", "EACCES", "ENOSPC+", "EROFS+")
 
 
@@ -145,6 +147,6 @@ def in_a_sentence(outcome: Outcome, fault: Fault) -> None:
     """A command under a fault was killed, has gone on, or has ended with a sentence."""
     in_order(outcome)
     if outcome.code and not outcome.killed:
-        assert "Error: " in outcome.said or "stopped" in outcome.said or "can't" in outcome.said, outcome.said[-3000:]
+        assert any(word in outcome.said for word in SENTENCES), outcome.said[-3000:]
     if outcome.killed:
         assert fault.act in KILLS and outcome.fired

@@ -67,6 +67,15 @@ def test_behind_a_job_that_is_there_a_chain_does_unless_an_edge_comes_between() 
     )
 
 
+def test_without_start_times_what_no_chain_holds_back_has_the_reservation_first() -> None:
+    """Behind a job that is there a chain does, so that the reservation is left for the slot that an edge separates from now."""
+    waits = draft(HOUR, 2 * HOUR, first=True, span=span(HOUR, 10 * HOUR, after="7"))
+    crosses = draft(14 * HOUR, 15 * HOUR, first=True, span=span(14 * HOUR, 20 * HOUR, after="7"))
+    assert choose_modes([waits], constraints(), OAR3) == ["chain"]
+    assert choose_modes([crosses], constraints(), OAR3) == ["reservation"]
+    assert choose_modes([waits, crosses], constraints(reservations=1), OAR3) == ["chain", "reservation"]
+
+
 def pair() -> list[Draft]:
     """Now, in a chain up to an edge, and from that edge on in a chain."""
     before, after = span(0, 13 * HOUR, closed=13 * HOUR), span(13 * HOUR, 20 * HOUR, opened=13 * HOUR)
