@@ -255,6 +255,13 @@ def test_from_now_has_whole_days_and_its_reason() -> None:
     assert window.closes == "when the window closes"
 
 
+def test_a_night_of_a_saturday_with_edges_begins_at_once_where_the_laxer_reading_lets_it_cross() -> None:
+    """Typed from five o'clock on, a job may cross that day's 19:00."""
+    lax = dataclasses.replace(STUDENT, edge_days="every", lax=True)
+    assert tonight(lax, PARIS, paris("2026-11-28T16:59")).start == paris("2026-11-28T19:01")
+    assert tonight(lax, PARIS, paris("2026-11-28T17:00")).start == paris("2026-11-28T17:00")
+
+
 def test_a_night_says_why_it_begins_and_ends() -> None:
     evening = tonight(STUDENT, PARIS, paris("2026-11-23T17:30"))
     assert (evening.opens, evening.closes, evening.opens_now) == ("when the night begins", "when the night ends", "now")

@@ -172,6 +172,14 @@ def test_the_next_time_of_day_and_the_present_one() -> None:
     assert typed("19:01", "2026-11-23T19:01:01") == present + dt.timedelta(days=1)
     assert typed("19:01", "2026-11-23T19:01:59", this_minute=True) == present
     assert typed("19:01", "2026-11-23T19:02:00", this_minute=True) == present + dt.timedelta(days=1)
+    for minute in range(60):
+        word = f"19:{minute:02d}"
+        begins = typed(word, f"2026-11-23T{word}:00", this_minute=True)
+        assert (
+            typed(word, f"2026-11-23T{word}:59", this_minute=True)
+            == begins
+            == parse_instant(f"2026-11-23T{word}", PARIS)
+        )
     assert typed("19:01:00", "2026-11-23T19:01:01", this_minute=True) == present + dt.timedelta(days=1)
     assert typed("19:01:30", "2026-11-23T19:01:01") == present + dt.timedelta(seconds=30)
     here = typed("now", "2026-11-23T18:01:00Z")
