@@ -6,6 +6,9 @@ import base64
 from functools import partial
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
 from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import Document, Picture, Plot
 from ganhpc.analysis.report.translation import FOLDER, Translator
@@ -14,9 +17,6 @@ from ganhpc.core.printable import visible
 
 def page(template: str, words: Translator, **values: Any) -> str:
     """The page `template` of templates/report, every value escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     found = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -37,8 +37,6 @@ def render(doc: Document) -> str:
 
 
 def _svg(words: Translator, plot: Plot) -> Any:
-    from markupsafe import Markup
-
     # matplotlib has escaped the words in it.
     return Markup(plots.svg(plot, words))
 

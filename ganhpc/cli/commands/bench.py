@@ -7,19 +7,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT
 from ganhpc.core.units import counted, format_duration
 from ganhpc.runs import cores
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
 
 
 @click.command("bench")
@@ -82,8 +82,6 @@ def _measured(words: list[str], console: Console) -> dict[str, Any]:
 
 def show(found: dict[str, Any], console: Console) -> None:
     """Print the figures: the machine, a table of networks, and what follows from it."""
-    from rich.text import Text
-
     console.print(Text("\n".join(_machine(found))))
     console.print()
     console.print(_table(found))
@@ -104,9 +102,6 @@ def _machine(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _table(found: dict[str, Any]) -> Table:
-    from rich import box
-    from rich.table import Table
-
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("network", no_wrap=True)
     for name in ("images/s", "GFLOP/s", "of peak", "bound", "times it", "epochs/h", "to 90 %"):

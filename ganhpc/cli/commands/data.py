@@ -5,9 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from ganhpc.cli.common_options import Whole
 from ganhpc.cli.output import say, screen
@@ -18,11 +22,6 @@ from ganhpc.core.printable import printable
 from ganhpc.datasets.catalogue import DataSet, data_sets, names
 from ganhpc.datasets.data_path import is_path
 from ganhpc.datasets.image_cache import sidecar
-
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
 _INDENT = 13
 """Columns before what is said of a set: a mark and its name."""
@@ -144,10 +143,6 @@ def _fetch(chosen: list[DataSet], root: Path | None, console: Console, *, named:
 
 
 def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
-    from rich.padding import Padding
-    from rich.table import Table
-    from rich.text import Text
-
     if not told["fetched"]:
         console.print(_row("-", "", told["name"], Text(told["what"])))
         return
@@ -162,8 +157,6 @@ def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
 
 def _lines(told: dict[str, Any]) -> Iterator[Table]:
     """The state of a set that is fetched, and where its files are."""
-    from rich.text import Text
-
     size = f"{told['bytes'] / 1e6:.1f} MB"
     said = {
         "whole": ("✓", "green", f"whole, its checksum verified: {size}"),
@@ -181,9 +174,6 @@ def _lines(told: dict[str, Any]) -> Iterator[Table]:
 
 
 def _row(mark: str, style: str, name: str, text: Text) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     line = Table.grid(padding=(0, 1))
     line.add_column(width=1)
     line.add_column(width=_INDENT - 3)

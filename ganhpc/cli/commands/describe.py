@@ -6,6 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
+from rich.text import Text
 
 from ganhpc.cli.common_options import SHAPING, Sections
 from ganhpc.cli.experiment_command import command as training_command
@@ -14,8 +16,6 @@ from ganhpc.runs import experiment as experiments
 from ganhpc.runs.experiment import Experiment, options
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ganhpc.train.describe.describe_experiment import Described
 
 
@@ -86,8 +86,6 @@ def _typed(cls: type[Experiment], values: dict[str, Any]) -> list[str]:
 
 
 def _print(found: Described, console: Console) -> None:
-    from rich.text import Text
-
     from ganhpc.analysis.network_tables import render
     from ganhpc.analysis.step_tables import render_step
 

@@ -6,16 +6,14 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.table import Table
+from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.units import counted
 from ganhpc.launch.doctor.finding import Finding, Level
-
-if TYPE_CHECKING:
-    from rich.table import Table
 
 _MARKS = {Level.GOOD: ("✓", "green"), Level.NOTE: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
 _PLAIN_MARKS = {Level.GOOD: "ok", Level.NOTE: "!", Level.BAD: "XX"}
@@ -57,9 +55,6 @@ def _show(findings: Iterable[Finding]) -> list[Finding]:
 
 
 def _line(finding: Finding, encoding: str) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
     mark, style = _MARKS[finding.level]
     if not encoding.lower().startswith("utf"):
         mark = _PLAIN_MARKS[finding.level]

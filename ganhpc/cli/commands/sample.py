@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from ganhpc.train.gan.latent_walks import Plan
 
-ROWS = 5
+_ROWS = 5
 """Rows of pictures where none are typed and no classes ask for one each."""
-LEAST_TRUNCATION = 0.02
+_LEAST_TRUNCATION = 0.02
 """Below it nearly every number would be drawn again for long."""
 
 command = Sections(
@@ -47,7 +47,7 @@ command.add(
     click.Option(
         ["--truncation"],
         metavar="T",
-        type=Number(LEAST_TRUNCATION, 100),
+        type=Number(_LEAST_TRUNCATION, 100),
         help="draw numbers of latent vectors beyond T again: better pictures, less diverse",
     ),
     click.Option(["--seed"], metavar="S", type=Whole(0), help="seed of the latent vectors  [default: the run's]"),
@@ -102,7 +102,7 @@ def sample(
             raise UserError(
                 "--class and --truncation are for drawing, and --input and --direction translate: leave one of the two out."
             )
-        _translate(found, network or direction, input, rows or ROWS, columns, out, onnx)
+        _translate(found, network or direction, input, rows or _ROWS, columns, out, onnx)
         return
     # Before torch is loaded, so that a mistake is told at once.
     number = _seed(found) if seed is None else seed
@@ -123,7 +123,7 @@ def sample(
             _write_onnx(net, onnx)
             return
         raise UserError(f"{found} translates pictures: give some with --input FOLDER|IMAGE and --direction a2b or b2a.")
-    plan = latent_walks.plan(net, found, label, rows, columns, number, truncation, ROWS)
+    plan = latent_walks.plan(net, found, label, rows, columns, number, truncation, _ROWS)
     if path.suffix.lower() == ".gif":
         _film(net, plan, interpolate or ("" if plan.across else "slerp"), frames, path)
     else:

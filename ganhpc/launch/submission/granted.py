@@ -23,9 +23,9 @@ from ganhpc.launch.submission import policy_choice
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run
 
-SLACK = 60.0
+_SLACK = 60.0
 """Seconds that a granted walltime or start may differ where no rule is broken: schedulers round."""
-SHORTEST = 60
+_SHORTEST = 60
 """The shortest walltime that a scheduler may count in."""
 TRIES, PAUSE_SECONDS = 4, 1.0
 """Number of questions to a scheduler that does not answer, and the seconds between them."""
@@ -53,7 +53,7 @@ def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
         why += ", by a rule of the site"
     if why:
         raise Refused(f"{why}; {_take_back(scheduler, list(dict.fromkeys([job, *(each.id for each in granted)])))}")
-    if granted and (walltime := granted[0].walltime) is not None and walltime < asked.seconds - SLACK:
+    if granted and (walltime := granted[0].walltime) is not None and walltime < asked.seconds - _SLACK:
         return f"the site shortened it from {say_seconds(asked.seconds)} to {say_seconds(round(walltime))}"
     return ""
 
@@ -91,7 +91,7 @@ def broken(granted: Sequence[Job], asked: Asked, policy: Policy) -> str:
     if _is_ruled(policy) and job.state.alive and (job.walltime is None or job.walltime > _longest(asked, policy)):
         made = "one without an end" if job.walltime is None else f"one of {say_seconds(round(job.walltime))}"
         return f"it made {made} of a job of {say_seconds(asked.seconds)}, which policy {policy.name} doesn't allow"
-    early = asked.start.timestamp() - SLACK if asked.start else None
+    early = asked.start.timestamp() - _SLACK if asked.start else None
     if _is_ruled(policy) and early is not None and job.start is not None and job.start < early:
         return f"it starts the job before {asked.start:%a %d %b %H:%M:%S}, which policy {policy.name} doesn't allow"
     return ""
@@ -104,10 +104,10 @@ def _is_ruled(policy: Policy) -> bool:
 def _longest(asked: Asked, policy: Policy) -> float:
     """The longest walltime that is no other than the one asked for. Rounding makes no job longer than the policy's longest, nor does it
     reach an edge."""
-    exact = max(asked.seconds, SHORTEST)
+    exact = max(asked.seconds, _SHORTEST)
     if policy.edges:
         return exact
-    return min(exact + SLACK, max(policy.max_job or exact + SLACK, exact))
+    return min(exact + _SLACK, max(policy.max_job or exact + _SLACK, exact))
 
 
 def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
@@ -117,7 +117,7 @@ def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
     return f"it does not wait for job {living[0]}, behind which it was to start" if living else ""
 
 
-def by_hand(run: Run, tag: str, job: str) -> str:
+def _by_hand(run: Run, tag: str, job: str) -> str:
     """Check a job that a night's script has submitted, by the record of its run. Returns what is to be said. Raises UserError."""
     tree = submission_record.read(run)
     entry = next((entry for entry in tree["jobs"] if entry["tag"] == tag), None)
@@ -140,7 +140,7 @@ def main(words: Sequence[str]) -> None:
     """Check the job that `words` name: a run's folder, a tag and the scheduler's number."""
     folder, tag, job = words
     try:
-        if said := by_hand(Run.at(Path(folder)), tag, job):
+        if said := _by_hand(Run.at(Path(folder)), tag, job):
             print(said, file=sys.stderr)
     except UserError as error:
         say_error(error)

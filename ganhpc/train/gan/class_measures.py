@@ -17,9 +17,9 @@ from ganhpc.train.gan import frechet, generator_io
 from ganhpc.train.gan.weight_averages import copied, set_standing_statistics
 from ganhpc.train.runtime.step_random import generator_of
 
-THUMBNAIL = 4
+_THUMBNAIL = 4
 """Side of the thumbnails whose distribution every evaluation compares."""
-PAIRED = 64
+_PAIRED = 64
 """Pictures of a class whose pairwise distances are taken."""
 _STEPS, _BATCH = 400, 64
 """Of the classifier's training."""
@@ -43,12 +43,12 @@ def moments_distance(first: Tensor, second: Tensor) -> float:
 
 def thumbnails(images: Tensor) -> Tensor:
     """`images` [n, C, H, W], each as THUMBNAIL x THUMBNAIL means of its pixels: [n, C x 16]."""
-    return F.adaptive_avg_pool2d(images.float(), THUMBNAIL).flatten(1).cpu()
+    return F.adaptive_avg_pool2d(images.float(), _THUMBNAIL).flatten(1).cpu()
 
 
 def pairwise(images: Tensor) -> float:
     """The mean distance of two of `images` (at most PAIRED of them), as the root of the mean squared difference of a value; 0 of one."""
-    flat = images[:PAIRED].float().flatten(1)
+    flat = images[:_PAIRED].float().flatten(1)
     if len(flat) < 2:
         return 0.0
     return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)) / flat.shape[1] ** 0.5)

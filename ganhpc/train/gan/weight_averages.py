@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-RAMP = 0.05
+_RAMP = 0.05
 """The half-life is at most this share of the images seen so far (Karras et al., "Analyzing and improving the image quality of StyleGAN",
 2020, in their code): in a short run an average would else never leave the weights that it began with."""
 
 
 def decay_of(half_life: float, images: int, seen: int) -> float:
     """The factor of the average for a step of `images` images after `seen` ones; an average halves what it knew every `half_life` images."""
-    return float(0.5 ** (images / max(1e-9, min(half_life, RAMP * seen)))) if seen else 0.0
+    return float(0.5 ** (images / max(1e-9, min(half_life, _RAMP * seen)))) if seen else 0.0
 
 
 @torch.no_grad()

@@ -18,9 +18,9 @@ from ganhpc.core.errors import UserError
 from ganhpc.train.nets.gan_init import positive
 from ganhpc.train.nets.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
 
-INITS = ("ortho", "normal")
-NORMAL_GAIN = 0.02
-BOTTOM = 4
+_INITS = ("ortho", "normal")
+_NORMAL_GAIN = 0.02
+_BOTTOM = 4
 """Side of the generator's first maps."""
 
 
@@ -52,10 +52,10 @@ def _widths(image_size: int) -> _Widths:
     return _WIDTHS[image_size]
 
 
-def check_attention(attention: int, image_size: int) -> None:
+def _check_attention(attention: int, image_size: int) -> None:
     """Raise UserError where no block of networks for `image_size` has maps of the side `attention` (0: none asked for)."""
     count = len(_widths(image_size).g_out)
-    sides = [BOTTOM * 2**k for k in range(2, count)]
+    sides = [_BOTTOM * 2**k for k in range(2, count)]
     if attention and attention not in sides:
         there = f"choose one of {', '.join(map(str, sides))}, or 0" if sides else "type 0"
         raise UserError(f"--attention {attention} at --image-size {image_size}: no block has such maps; {there}.")
@@ -158,7 +158,7 @@ class Generator(nn.Module):
         super().__init__()
         positive(channels=channels, base_channels=base_channels, latent_dim=latent_dim, classes=classes)
         widths = _widths(image_size)
-        check_attention(attention, image_size)
+        _check_attention(attention, image_size)
         pieces = len(widths.g_in) + 1 if hierarchical else 1
         self.piece = latent_dim // pieces
         if not self.piece or (hierarchical and not shared):
@@ -171,13 +171,13 @@ class Generator(nn.Module):
         self.embedding = nn.Embedding(classes, shared) if shared else None
         given = shared + self.piece * hierarchical if shared else None
         ins, outs = ([base_channels * each for each in part] for part in (widths.g_in, widths.g_out))
-        self.linear = SpectralLinear(self.piece, ins[0] * BOTTOM**2)
+        self.linear = SpectralLinear(self.piece, ins[0] * _BOTTOM**2)
         self.blocks = nn.ModuleList(_Up(width, out, classes, given) for width, out in zip(ins, outs, strict=True))
         self.attention = nn.ModuleDict(
-            {str(k): Attention(out) for k, out in enumerate(outs) if BOTTOM * 2 ** (k + 1) == attention}
+            {str(k): Attention(out) for k, out in enumerate(outs) if _BOTTOM * 2 ** (k + 1) == attention}
         )
         self.last = nn.Sequential(nn.BatchNorm2d(outs[-1]), nn.ReLU(), SpectralConv2d(outs[-1], channels, 3))
-        initialise(self, init)
+        _initialise(self, init)
 
     def forward(self, z: Tensor, y: Tensor | None = None) -> Tensor:
         """`y`: the classes [n] (None: the first one), or shares of all classes [n, classes], which mix their vectors."""
@@ -186,7 +186,7 @@ class Generator(nn.Module):
             y = mixed(self.embedding, y)
         first, *rest = z.split(self.piece, 1)
         # No number of images in it: ONNX files would be held to it.
-        h = self.linear(first).unflatten(1, (-1, BOTTOM, BOTTOM))
+        h = self.linear(first).unflatten(1, (-1, _BOTTOM, _BOTTOM))
         for k, block in enumerate(self.blocks):
             h = block(h, torch.cat([y, rest[k]], 1) if self._hierarchical else y)
             if str(k) in self.attention:
@@ -232,7 +232,7 @@ class Discriminator(nn.Module):
         super().__init__()
         positive(channels=channels, base_channels=base_channels, classes=classes)
         widths = _widths(image_size)
-        check_attention(attention, image_size)
+        _check_attention(attention, image_size)
         outs = [base_channels * each for each in widths.d_out]
         parts: list[nn.Module] = []
         side, width = image_size, channels
@@ -244,7 +244,7 @@ class Discriminator(nn.Module):
         self.blocks = nn.Sequential(*parts)
         self.linear = SpectralLinear(width, 1)
         self.embedding = SpectralEmbedding(classes, width)
-        initialise(self, init)
+        _initialise(self, init)
 
     def forward(self, images: Tensor, y: Tensor | None = None) -> Tensor:
         """`y`: the classes [n] (None: the first one)."""
@@ -254,16 +254,16 @@ class Discriminator(nn.Module):
 
 
 @torch.no_grad()
-def initialise(net: nn.Module, init: str) -> None:
+def _initialise(net: nn.Module, init: str) -> None:
     """Orthogonal weights (ortho), or N(0, 0.02) (deviation; normal); biases keep PyTorch's own values."""
-    if init not in INITS:
-        raise UserError(f"--init {init!r}: choose one of {', '.join(INITS)}.")
+    if init not in _INITS:
+        raise UserError(f"--init {init!r}: choose one of {', '.join(_INITS)}.")
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear | nn.Embedding):
             if init == "ortho":
                 nn.init.orthogonal_(module.weight)
             else:
-                nn.init.normal_(module.weight, 0.0, NORMAL_GAIN)
+                nn.init.normal_(module.weight, 0.0, _NORMAL_GAIN)
 
 
 EXPORTED: dict[str, type[nn.Module]] = {"biggan": Generator}

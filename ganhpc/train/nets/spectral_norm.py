@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-EPS = 1e-6
+_EPS = 1e-6
 """Added to the lengths that the power iteration divides by; the published training scripts set it so."""
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Spectral(_Module):
         with nullcontext() if kind == "meta" else torch.autocast(kind, enabled=False):
             matrix = weight.float().flatten(1)
             with torch.no_grad():
-                v = F.normalize(self.u.float() @ matrix, eps=EPS)
-                u = F.normalize(v @ matrix.T, eps=EPS)
+                v = F.normalize(self.u.float() @ matrix, eps=_EPS)
+                u = F.normalize(v @ matrix.T, eps=_EPS)
                 if self.training:
                     self.u.copy_(u)
             sigma = (v @ matrix.T @ u.T).squeeze()

@@ -27,10 +27,10 @@ from ganhpc.train.tasks.gan_base import HELD_OUT, side_of
 from ganhpc.train.tasks.latent_gan import LatentGan
 from ganhpc.train.tasks.task import Context, Export, Task
 
-AVERAGE = "average"
-WATCHED = 192
+_AVERAGE = "average"
+_WATCHED = 192
 """Pictures of the average, from fixed latent vectors and of all classes in turn, that every evaluation looks at."""
-WORSE = 1.5
+_WORSE = 1.5
 """At its end, a run whose thumbnails are so many times as far from real ones as they were at best has collapsed since."""
 
 
@@ -51,11 +51,11 @@ class BigGan(LatentGan):
     critic_steps, ortho, ema_half_life, ema_start, standing, keep_best, classes, distance_images."""
 
     headline = "thumbnail_distance"
-    auxiliary = frozenset({AVERAGE})
+    auxiliary = frozenset({_AVERAGE})
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module]) -> None:
         average = copy.deepcopy(networks["generator"]).requires_grad_(False)
-        super().__init__(experiment, context, {**networks, AVERAGE: average}, "biggan")
+        super().__init__(experiment, context, {**networks, _AVERAGE: average}, "biggan")
         data = context.data
         self._classes, self._rounds = len(data.classes), experiment.critic_steps
         self.steps_per_epoch = self.loader.steps_per_epoch // self._rounds
@@ -68,9 +68,9 @@ class BigGan(LatentGan):
         self._steps_made = 0
         self._best: dict[str, Any] = {}
         self._fallen = False
-        self.average = self.modules[AVERAGE]
-        self._fixed = generator_io.latents(WATCHED, self.latent_dim, experiment.seed).to(context.device)
-        self._fixed_y = (torch.arange(WATCHED) % self._classes).to(context.device)
+        self.average = self.modules[_AVERAGE]
+        self._fixed = generator_io.latents(_WATCHED, self.latent_dim, experiment.seed).to(context.device)
+        self._fixed_y = (torch.arange(_WATCHED) % self._classes).to(context.device)
         assert data.labels is not None
         real = self.normalised(data.images[: 4 * HELD_OUT]).cpu()
         self._thumbnails = class_measures.thumbnails(real)
@@ -189,7 +189,7 @@ class BigGan(LatentGan):
         distance, best = figures["thumbnail_distance"], self._best.get("distance")
         if best is None or not best <= distance:
             self._best = {"distance": distance, "step": self._steps_made, "state": weight_averages.copied(self.average)}
-        elif final and self.experiment.keep_best and distance > WORSE * best:
+        elif final and self.experiment.keep_best and distance > _WORSE * best:
             self._fallen = True
             self.context.say(
                 f"the run has collapsed since step {self._best['step']:,} (thumbnail distance {best:.4g} then, {distance:.4g} now): that "
@@ -234,11 +234,11 @@ class BigGan(LatentGan):
 
     def exports(self) -> dict[str, Export]:
         about = generator_io.definition("biggan", self.arguments(), self.context.data.classes)
-        return {AVERAGE: Export(about, self._finished() if self._steps_made else self.average)}
+        return {_AVERAGE: Export(about, self._finished() if self._steps_made else self.average)}
 
     def weights(self) -> dict[str, Tensor]:
         averaged = self._best["state"] if self._fallen else self.average.state_dict()
-        return super().weights() | {f"{AVERAGE}.{name}": value for name, value in averaged.items()}
+        return super().weights() | {f"{_AVERAGE}.{name}": value for name, value in averaged.items()}
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "steps": self._steps_made, "best": dict(self._best)}
@@ -252,7 +252,7 @@ class BigGan(LatentGan):
 
     def example_inputs(self, name: str) -> tuple[Tensor, ...]:
         first = torch.zeros(1, dtype=torch.long, device=self.context.device)
-        return (*super().example_inputs("generator" if name == AVERAGE else name), first)
+        return (*super().example_inputs("generator" if name == _AVERAGE else name), first)
 
 
 def hinge(real: Tensor, fake: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from ganhpc.analysis.report.elements import Block, Cell, Column, Note, Paragraph
 from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.translation import Translator, is_finite
 
-CLEARLY = 0.9
+_CLEARLY = 0.9
 """A distance is clearly below another one from this share of it on."""
 _HIDDEN = 1.5
 """An error of the cycle that disturbed translations raise so many times says that the source is hidden in them."""
@@ -86,7 +86,7 @@ def _verdict(tree: Any, way: str, words: Translator) -> Block:
         "nothing": words.number(nothing),
         "colour": words.number(colour),
     }
-    clearly = translated < CLEARLY * min(nothing, colour)
+    clearly = translated < _CLEARLY * min(nothing, colour)
     said = words("translation.yes" if clearly else "translation.no", **values)
     plain = _number(tree, way, "cycle", "plain")
     disturbed = [error for kind in ("noise", "jpeg") if (error := _number(tree, way, "cycle", kind)) is not None]
