@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.faults.hook import sitecustomize as hook
 
 HOOK = Path(hook.__file__).parent
-LIMIT = 60.0
+LIMIT = 240.0
 """Seconds after which a command counts as hanging."""
 KILLS = ("kill", "half", "after")
 SENTENCES = ("Error: ", "can't", "stopped", "the trainer was killed by SIGKILL", "the trainer could not start")

@@ -224,7 +224,7 @@ def runner(world: World) -> object:
 
 def each_ran_once(world: World) -> None:
     path = world.place / "ran"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     with mock.patch.dict("os.environ", world.environ):
         while any(job.state.alive for job in local_queue_jobs.jobs(local.queue_folder()).values()):
             assert time.monotonic() < deadline, "the queue does not end"
@@ -260,7 +260,7 @@ def reads(name: str, *words: str) -> Scenario:
     def holds(world: World) -> None:
         assert digest(world) == before[str(world.place)]
 
-    return Scenario(name, prepare, typed(*words), holds)
+    return Scenario(name, prepare, typed(*words), holds, weight=2)
 
 
 # -- trainings ----------------------------------------------------------------------------------------------------------------
@@ -335,17 +335,17 @@ def one_is_done(world: World) -> None:
 SCENARIOS = {
     found.name: found
     for found in (
-        Scenario("night", nothing, night, submitted(2), weight=3),
-        Scenario("launch", nothing, typed("cifar", "--preset", "course", "--time", "30m", *COMMON, "--on", "oar", "--policy", "free.toml"), submitted(1), weight=2),
-        Scenario("resume", a_stopped_run, resumed, submitted(1), weight=2),
+        Scenario("night", nothing, night, submitted(2), weight=2),
+        Scenario("launch", nothing, typed("cifar", "--preset", "course", "--time", "30m", *COMMON, "--on", "oar", "--policy", "free.toml"), submitted(1), weight=1),
+        Scenario("resume", a_stopped_run, resumed, submitted(1), weight=1),
         Scenario("cancel", two_waiting_jobs, typed("cancel", "--all"), none_left, weight=1),
-        Scenario("night-here", nothing, night_here, two_in_the_queue, weight=10),
-        Scenario("runner", three_jobs, runner, each_ran_once, weight=10),
+        Scenario("night-here", nothing, night_here, two_in_the_queue, weight=6),
+        Scenario("runner", three_jobs, runner, each_ran_once, weight=6),
         reads("status", "status", "--all"),
         reads("results", "results", "--each"),
         reads("results-json", "results", "--json"),
         Scenario("report", runs_of_every_state, typed("report", "runs/cifar", "--out", "report.html"), lambda _: None, weight=2),
-        Scenario("trainer", a_new_run, trainer, trained, resumable, weight=8),
+        Scenario("trainer", a_new_run, trainer, trained, resumable, weight=5),
         Scenario("agent", a_new_run, agent, trained, weight=1),
         Scenario("local-launch", nothing, local_launch, one_is_done, weight=1),
         Scenario("trainer-of-launch", nothing, local_launch, one_is_done, weight=1, program="-m ganhpc.train"),

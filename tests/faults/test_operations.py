@@ -21,7 +21,7 @@ def test_a_fault_at_any_operation_loses_nothing(name: str, tmp_path: Path) -> No
     number = SCENARIOS[name].weight * TIMES
     met, wrong = campaign_of(name, tmp_path, number, said.append)
     assert not wrong, "\n".join(said)
-    assert met > number / 2, "most faults are met"
+    assert met >= number // 2, "most faults are met"
 
 
 @pytest.mark.slow  # 10 s of processor time: it computes
