@@ -483,7 +483,10 @@ def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
             raise Refused("taken", unsure=unsure)
         return "7"
 
-    scheduler.submit = refuse  # type: ignore[method-assign]
+    def granted(job: str, tag: str) -> list[Job]:
+        return [Job(job, JobState.WAITING, "Waiting", tag=tag, walltime=asked[-1].seconds)]
+
+    scheduler.submit, scheduler.granted = refuse, granted  # type: ignore[method-assign]
     request, slot = reservation(tmp_path, seconds)
     if kinds[-1] == "reservation":
         with pytest.raises(Refused, match="taken"):
