@@ -188,7 +188,7 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert b"OAR_JOB_ID=2" in ours.recv(9999), "what oarsub says is shown"
     assert fake.job(2)["dependencies"] == [1]
     (run,) = Run.all(tmp_path / "runs")
-    assert [job["job_id"] for job in submission_record.read(run)["jobs"]] == [None, None]
+    assert [job["job_id"] for job in submission_record.read(run)["jobs"]] == ["1", "2"], "the script has read them back"
     seen = json.loads(launch("status", "--json").stdout)["runs"][0]
     assert (seen["state"], [job["id"] for job in seen["jobs"]]) == ("waiting", ["1", "2"])
     assert launch("cancel", "--all").returncode == 0
