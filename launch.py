@@ -5,7 +5,6 @@ This file is read by whatever Python there is, so it keeps to what Python 2.7 an
 """
 
 # ruff: noqa: PTH109, PTH120, UP031, RUF005
-import gc
 import os
 import sys
 
@@ -37,11 +36,13 @@ def start():  # type: ignore[no-untyped-def]
     if sys.version_info < OLDEST:
         said = "%d.%d" % tuple(sys.version_info[:2])
         leave("ganhpc needs Python %d.%d or newer, and %s is Python %s" % (OLDEST + (sys.executable, said)))
-    # Imports make objects that stay: looking through all of them again and again takes a tenth of the time to start.
-    gc.set_threshold(50000, 20, 20)
     # The program is started from any folder; its packages lie beside this file.
     sys.path.insert(0, HERE)
     try:
+        import gc
+
+        # Modules stay: looking through their objects again and again takes a tenth of the time to start.
+        gc.set_threshold(50000, 20, 20)
         from ganhpc.cli.main import main
 
         main()
