@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import re
-import secrets
-import socket
 import time
+import zlib
 from contextlib import suppress
 from pathlib import Path
 
@@ -107,7 +105,7 @@ def remove_leftovers_once(folder: Path) -> None:
 
 def temporary_name(name: str) -> str:
     """A name for the file that is to take the place of `name`: it tells its writer."""
-    return f".{name}.{_host()}.{os.getpid()}.{secrets.token_hex(3)}.tmp"
+    return f".{name}.{_host()}.{os.getpid()}.{os.urandom(3).hex()}.tmp"
 
 
 def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
@@ -122,7 +120,7 @@ def _host() -> str:
         numbering = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (the link leads nowhere)
     except OSError:
         numbering = ""
-    return hashlib.blake2b(f"{socket.gethostname()} {numbering}".encode(), digest_size=4).hexdigest()
+    return f"{zlib.crc32(os.fsencode(os.uname().nodename) + numbering.encode()):08x}"
 
 
 _cleared: set[tuple[int, str]] = set()

@@ -6,9 +6,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Sequence
-from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from ganhpc.core.errors import UserError
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _N = r"[.,]?\d[\d.,_']*"
@@ -45,6 +48,8 @@ def _parse_number(text: str, *, whole: bool = False) -> Fraction:
     found = _NUMBER.fullmatch(_with_point(word, text, whole))
     if not found:
         raise UserError(f"{text!r} is not a number: write it as 0.25, 1e-4 or 1000000.")
+    from fractions import Fraction  # the list of commands does without it
+
     value = Fraction(found[2].rstrip(".") or "0") * Fraction(10) ** int(found[3] or 0)
     if value and not _is_held(value):
         raise UserError(f"{text!r} is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000.")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import gzip
 import hashlib
 import json
 import time
@@ -279,6 +278,8 @@ def _contents(path: str, seen: dict[str, Contents]) -> Contents:
 
 
 def _write(run: Path, field: str, path: str, contents: Contents, definition: dict[str, Any]) -> None:
+    import gzip  # most commands neither write nor read this
+
     data = gzip.compress(json.dumps(contents).encode(), 6, mtime=0)
     with atomic_open(_files(run, field)) as file:
         file.write(data)
@@ -296,6 +297,8 @@ def _write(run: Path, field: str, path: str, contents: Contents, definition: dic
 def _before(run: Path, field: str) -> Contents:
     """The pictures that the run began with; empty where the list is lost."""
     try:
+        import gzip
+
         with gzip.open(_files(run, field)) as file:
             tree = json.load(file)
         return tree if isinstance(tree, dict) else {}

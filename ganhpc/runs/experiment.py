@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib
 import json
 import pkgutil
@@ -345,6 +344,8 @@ def summary(name: str) -> str:
 
 def _digest(tree: dict[str, Any]) -> str:
     text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    import hashlib  # the list of commands does without it
+
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
