@@ -90,13 +90,17 @@ class Calendar:
     def _holidays(self) -> HolidayBase:
         import holidays  # it reads the calendars of all countries: as much time as all the rest of a launch
 
-        country = self.policy.country.upper()
+        country, _, part = self.policy.country.upper().partition("-")
         try:
-            return holidays.country_holidays(country, language="en_US")
+            return holidays.country_holidays(country, subdiv=part or None, language="en_US")
         except NotImplementedError:
-            known = nearest(country, holidays.list_supported_countries())
+            countries = holidays.list_supported_countries()
+            parts = [f"{country}-{each}" for each in countries.get(country, ())]
+            known = nearest(self.policy.country, parts if part and parts else countries)
             name = self.policy.name
-            raise UserError(f"policy {name!r} has country = {country!r}, which has no calendar: {known}.") from None
+            raise UserError(
+                f"policy {name!r} has country = {self.policy.country.upper()!r}, which has no calendar: {known}."
+            ) from None
 
     def holiday(self, date: dt.date) -> str:
         """The public holiday's name, or an empty text."""

@@ -63,7 +63,7 @@ class Policy:
     working_days: Annotated[tuple[str, ...], weekdays] = WEEKDAYS[:5]
     """Days of the week that are working days unless they are holidays."""
     country: Annotated[str, text] = ""
-    """ISO 3166 code of the country whose public holidays are not working days; empty: no holidays."""
+    """ISO 3166 code of the country, or of a part of it such as FR-6AE (Alsace), whose public holidays are not working days; empty: none."""
 
     time_zone: Annotated[str, time_zone] = ""
     """Zone of its times of day, such as Europe/Paris; empty: the machine's. The site's configuration goes before it."""

@@ -104,7 +104,7 @@ def job_of(tree: dict[str, Any]) -> Job:
         state=state,
         native=native,
         name=name,
-        tag=name.removeprefix(JOB_NAME + ":") if name.startswith(JOB_NAME + ":") else "",
+        tag=_tag(name, str(first("command") or "")),
         start=start or None,
         end=stop or (start + walltime if start and walltime and native not in _SUSPENDED else None),
         walltime=walltime,
@@ -117,6 +117,14 @@ def job_of(tree: dict[str, Any]) -> Job:
         after=tuple(str(id) for id in first("dependencies") or ()),
         not_before=postponed,
     )
+
+
+def _tag(name: str, command: str) -> str:
+    """Our tag of a job. A rule of a site may rename it; but its script, the last word of its command, is named after the tag."""
+    if name.startswith(JOB_NAME + ":"):
+        return name.removeprefix(JOB_NAME + ":")
+    named = re.search(r"/jobs/([\w-]+)\.sh\W*$", command)
+    return named[1] if named else ""
 
 
 _SUSPENDED = ("Suspended", "Resuming")

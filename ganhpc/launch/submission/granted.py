@@ -46,7 +46,7 @@ class Asked:
 def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
     """Read back what `job` was granted. Returns what is to be said of it; takes back a job that breaks a rule, and raises Refused."""
     granted = _told(scheduler, job, asked.tag)
-    why = broken(granted, asked, policy) or _let_go(scheduler, granted, asked)
+    why = broken(granted, asked, policy) or _hidden(granted, job, asked) or _let_go(scheduler, granted, asked)
     if not granted and _is_ruled(policy):
         why = f"{scheduler.title} does not tell what became of the job, and policy {policy.name} has rules for it"
     elif why:
@@ -94,6 +94,13 @@ def broken(granted: Sequence[Job], asked: Asked, policy: Policy) -> str:
     early = asked.start.timestamp() - _SLACK if asked.start else None
     if _is_ruled(policy) and early is not None and job.start is not None and job.start < early:
         return f"it starts the job before {asked.start:%a %d %b %H:%M:%S}, which policy {policy.name} doesn't allow"
+    return ""
+
+
+def _hidden(granted: Sequence[Job], job: str, asked: Asked) -> str:
+    """The sentence on a job whose tag the site has replaced: nobody would find it again, and the same command would submit a second one."""
+    if any(each.id == job and each.state.alive and each.tag != asked.tag for each in granted):
+        return f"it took the tag {asked.tag} out of the job, by which the launcher finds it again"
     return ""
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.launch.policy.calendar import KEPT, Calendar, parse_instant, seconds_of
-from ganhpc.launch.policy.policy import Policy
+from ganhpc.launch.policy.policy import Policy, load_policy
 from tests.golden import holidays_of
 
 
@@ -135,6 +135,61 @@ def test_periods_follow_one_another_without_a_hole() -> None:
     assert found[0].start <= start < found[0].end and found[-1].start < end <= found[-1].end
     assert [period.kind for period in calendar.periods(start, found[0].end)] == ["day"], "its end is no part of it"
     assert list(calendar.periods(start, start)) == []
+
+
+@pytest.mark.parametrize(
+    ("day", "works", "why"),
+    [
+        ("2026-04-03", True, ""),  # Good Friday, a holiday in Alsace and Moselle only
+        ("2026-04-06", False, "Easter Monday"),
+        ("2027-03-29", False, "Easter Monday"),
+        ("2026-05-01", False, "Labor Day"),  # a Friday
+        ("2027-05-01", False, "Labor Day"),  # a Saturday
+        ("2026-05-08", False, "Victory Day"),
+        ("2026-05-14", False, "Ascension Day"),
+        ("2026-05-15", True, ""),  # the bridge that many take
+        ("2026-05-25", False, "Pentecost Monday"),
+        ("2026-07-14", False, "National Day"),  # a Tuesday
+        ("2027-07-14", False, "National Day"),  # a Wednesday
+        ("2026-12-26", False, ""),  # a Saturday
+        ("2028-12-26", True, ""),  # a Tuesday, a holiday in Alsace and Moselle only
+    ],
+)
+def test_french_days(day: str, works: bool, why: str) -> None:
+    date = dt.date.fromisoformat(day)
+    for policy in (WEEK, load_policy("student"), load_policy("grid5000")):
+        calendar = Calendar(policy, PARIS)
+        assert (calendar.working(date), calendar.holiday(date)) == (works, why), policy.name
+        assert bool(list(calendar.edges(at(f"{day}T09:00"), at(f"{day}T19:00"), at(f"{day}T09:00")))) is works
+        assert (calendar.period(at(f"{day}T12:00")).kind == "day") is works
+
+
+@pytest.mark.parametrize(("country", "works"), [("FR", True), ("FR-6AE", False), ("fr-57", False), ("", True)])
+def test_good_friday_and_the_second_day_of_christmas_are_the_policys(country: str, works: bool) -> None:
+    calendar = Calendar(dataclasses.replace(WEEK, country=country), PARIS)
+    for date in (dt.date(2026, 4, 3), dt.date(2028, 12, 26)):
+        assert calendar.working(date) is works, date
+    assert calendar.working(dt.date(2026, 4, 6)) is (country == "")
+    with pytest.raises(UserError, match=r"^policy 'p' has country = 'FR-6AF', which has no calendar: .*FR-6AE"):
+        Calendar(Policy("p", country="FR-6AF"), PARIS).working(dt.date(2026, 4, 3))
+
+
+@pytest.mark.parametrize(
+    ("moment", "start", "end"),
+    [
+        ("2026-05-01T09:00", "2026-04-30T19:00", "2026-05-04T09:00"),  # a Friday holiday and its weekend are one rest
+        ("2026-05-03T23:00", "2026-04-30T19:00", "2026-05-04T09:00"),
+        ("2026-04-04T12:00", "2026-04-03T19:00", "2026-04-07T09:00"),  # Easter
+        ("2026-12-26T12:00", "2026-12-24T19:00", "2026-12-28T09:00"),  # Christmas on a Friday
+        ("2026-07-14T09:00", "2026-07-13T19:00", "2026-07-15T09:00"),
+        ("2024-05-08T12:00", "2024-05-07T19:00", "2024-05-10T09:00"),  # two holidays one after the other
+    ],
+)
+def test_rests_around_holidays(moment: str, start: str, end: str) -> None:
+    found = Calendar(WEEK, PARIS).period(at(moment))
+    assert (found.kind, found.start, found.end) == ("weekend", at(start), at(end))
+    assert not list(Calendar(WEEK, PARIS).edges(at(start) + 1, at(end) - 1, at(moment))), "no edge inside of it"
+    assert len(list(Calendar(WEEK, PARIS).edges(at(start), at(end), at(moment)))) == 2
 
 
 def test_working_days_one_after_another() -> None:

@@ -339,6 +339,42 @@ def test_only_the_seconds_of_the_day_count() -> None:
         assert room(planned, at("24T12:00")) == 2 * HOUR - whole, start
 
 
+@pytest.mark.parametrize(
+    ("country", "day_start", "day_end"),
+    [("", dt.time(0), dt.time(23, 59)), ("FR", dt.time(9), dt.time(19))],
+    ids=["days of nearly 24 h", "days of 10 h"],
+)
+def test_a_job_over_midnight_uses_the_quota_of_each_day_by_its_own_seconds(
+    country: str, day_start: dt.time, day_end: dt.time
+) -> None:
+    policy = dataclasses.replace(QUOTA, country=country, day_start=day_start, day_end=day_end)
+    of = Constraints(policy, PARIS, paris("2026-11-24T12:00"), [job("24T18:30", "25T09:30")])
+    used = {date.day: seconds for date, seconds in of._used.items()}
+    whole = day_end == dt.time(23, 59)
+    assert used == ({24: 5 * HOUR + 1740, 25: 9 * HOUR + 1800} if whole else {24: 1800, 25: 1800})
+
+
+@pytest.mark.parametrize(
+    ("change", "hours"),
+    [("2026-03-29", 23), ("2026-10-25", 25), ("2026-03-30", 24)],
+    ids=["set on", "set back", "no change"],
+)
+def test_the_quota_of_a_day_in_which_the_clock_changes_counts_seconds_that_pass(change: str, hours: int) -> None:
+    """A site that works on Sundays: of 0:30 to 4:30 on the wall, three, five or four hours pass."""
+    every_day = dataclasses.replace(
+        QUOTA, working_days=("mon", "tue", "wed", "thu", "fri", "sat", "sun"), day_start=dt.time(0), day_end=dt.time(23)
+    )
+    start, end = (paris(f"{change}T{clock}") for clock in ("00:30", "04:30"))
+    passed = (hours - 20) * HOUR
+    assert end.timestamp() - start.timestamp() == passed
+    of = Constraints(every_day, PARIS, start - dt.timedelta(days=1), [ExistingJob(start, end)])
+    assert list(of._used.values()) == [passed]
+    from_one, noon = seconds_of(paris(f"{change}T00:30")), seconds_of(paris(f"{change}T12:00"))
+    free = Constraints(every_day, PARIS, start - dt.timedelta(days=1))
+    limit = free.allowed(from_one, noon, None)
+    assert limit and limit.end - from_one == 2 * HOUR, "two hours of quota are two hours that pass"
+
+
 def test_the_free_hour_is_for_the_day_in_which_the_job_begins() -> None:
     """A job at short notice that reaches into the next morning has that morning's quota only."""
     spent = ExistingJob(paris("2026-11-25T09:00"), paris("2026-11-25T10:30"))

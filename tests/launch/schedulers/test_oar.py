@@ -16,12 +16,16 @@ from hypothesis import strategies as st
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import Answer
+from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import oar
 from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.oar_output import REFUSALS, STATES, job_of, number, refusal, trees
+from ganhpc.launch.submission import granted
+from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.submit import write_script
 from tests.clusters.fake_oar import FakeOar
+from tests.clusters.fake_oar.state import opened
 
 NOW = dt.datetime(2037, 11, 23, 17, 30).astimezone()
 """A Monday evening that lies ahead of the machine's clock, by which jobs that the fake runs judge their deadlines."""
@@ -53,6 +57,27 @@ def send(scheduler: Oar, asked: JobRequest) -> str:
     prepared = scheduler.prepare(asked)
     write_script(prepared)
     return scheduler.submit(prepared)
+
+
+@pytest.mark.parametrize("folder", ["a run", "a+b's"])
+@pytest.mark.parametrize("name", ["site-417", "", "N/A"])
+def test_a_job_that_the_site_renames_is_known_by_its_script(
+    fake: FakeOar, tmp_path: Path, name: str, folder: str
+) -> None:
+    asked = request(tmp_path, run=tmp_path / "runs" / "cifar" / folder)
+    scheduler = Oar(Settings())
+    id = send(scheduler, asked)
+    with opened(fake.folder) as state:
+        state.jobs[id]["name"] = name
+    (job,) = scheduler.queue()
+    assert (job.id, job.tag) == (id, asked.tag)
+    with opened(fake.folder) as state:
+        state.jobs[id]["command"] = "/site/wrapped.sh"
+    assert [job.tag for job in scheduler.queue()] == [""]
+    with pytest.raises(Refused, match=f"took the tag {asked.tag} out of the job.*job {id} is taken back"):
+        granted.check(scheduler, id, Asked(asked.tag, 600), load_policy("none"))
+    fake.advance(60)
+    assert scheduler.queue() == []
 
 
 @pytest.mark.slow  # 2 s of processor time: processes of its own

@@ -146,6 +146,72 @@ def test_no_form_of_a_decided_option_reaches_a_command(data: st.DataObject) -> N
         assert not [w for w in typed if re.match(r"--(res|rese)|-[rIC]", w)]
 
 
+# -- spellings that people and manuals have -----------------------------------------------------------------------------------
+
+ODD = {
+    "oarsub": """
+        -lwalltime=8 | -l walltime=8:0:0 | -l/host=1,walltime=8 | -l /nodes=2 | --resource=walltime=8 | --resource walltime=8
+        --resourc=walltime=8 | --Resource=walltime=8 | --RESOURCE walltime=8 | --resou=x | -t exotic -lwalltime=8 | -kl /host=1
+        -q default -l walltime=8 | -qdefault -lwalltime=8 | -p x='y' -l walltime=8 | --notify=mail:x -l walltime=8 | -t besteffort -lx
+        -r '2026-11-30 09:00:00' | -r2026-11-30 | --reservation='2026-11-30 9:00' | --reservation 2026-11-30 | --Reserv=x | --reserva x
+        --res=x | --re x | --r x | -kr '2026-11-30 09:00:00' | -t exotic -r now
+        -a 12 | -a12 | --anterior=12 | --anterior 12 | --ante=12 | --ANTERIOR=12 | -ka12 | -t exotic -a 12
+        --after=12 | --after 12 | --AFTER=12 | --After 12 | --aft=12 | --afte 12 | --a=12 | --an 12 | --af 12 | -t exotic --after 12
+        --array=4 | --array 4 | --arra=4 | --ARRAY 4 | --array-param-file=p.txt | --array-param-file p.txt | --array-p p.txt | --ar 4
+        --hold | --hol | --ho | --HOLD | -t exotic --hold
+        -n name | -nname | --name=x | --name x | --nam=x | --NAME=x | -kn x | --na x
+        -O out | -Oout | --stdout=out | --stdout out | --stdo=x | -E err | -Eerr | --stderr=err | --stder err | -O /dev/null -E /dev/null
+        -d /tmp | -d/tmp | --directory=/tmp | --directory /tmp | --dir=/tmp | --direct /tmp
+        --checkpoint=60 | --checkpoint 60 | --check=60 | --signal=12 | --signal 12 | --sig=12
+        -I | -kI | --interactive | --inter | -C 12 | -C12 | --connect=12 | --conn 12 | --resubmit=12 | --resub 12 | -S | --scanscript | --scan
+        -X | -Y | -J | -D | --xml | --yaml | --json | --dumper | -h | --help | -V | --version | -kJ | -JX
+        -t deadline=x | -tdeadline=x | --type=deadline=x | --type deadline=x | --typ deadline=x | -t 'deadline=2026-11-30 09:00:00'
+        -t postpone='2026-11-30 09:00' | -t expire=x | -t day | -t night | -t state=permissive | -t noop | -t cosystem | -t container
+        -t placeholder=x | -t set_placeholder=x | -t desktop_computing | -t idempotent | -t deploy | -t DEPLOY | -t ' deploy' | -t Night
+        --TYPE=night | -ktnight | -t exotic -t night | -t 'night ' | -t exotic -t deploy | -t container=x
+    """,
+    "sbatch": """
+        -t8 | -t 8 | -t=8 | --time=8 | --time 8 | --tim=8 | --time-m=8 | --time-min 8 | -Ht8 | -vt8 | -vvt 8 | -t8:00:00 | -t 1-0 | --ti 8
+        --mem=4G -t8 | -c4 -t8 | -N1 | --nodes=2 | --node 2 | -n4 | --ntasks=4 | --ntasks-per-node=2 | --gpus-per-node=2 | --gpus-per-n 2
+        -a0-3 | -a 0-3 | -a=0-3 | --array=0-3 | --array 0-3%2 | --arr=0-3 | --ar 1 | -vHa0 | -b now+1hour | -b=noon | --begin=noon | --beg x
+        --deadline=x | --deadl x | -H | --hold | --hol | -I | -I5 | --immediate | -d afterok:12 | -dafterok:12 | -P 12 | --dependency=singleton
+        --depend=x | -J x | -Jx | --job-name=x | --job x | -o x | -ox | --output=x | --out x | -e x | --error=x | --err=x | --open-mode=append
+        --comment=x | --comm x | --signal=B:USR1@60 | --sig x | --requeue | --req | --no-requeue | --no-req | -D /tmp | -D/tmp | --chdir=/tmp
+        --chd /tmp | --test-only | --test | --wrap=x | --wrap x | --wra=x | --parsable | --pars | -Q | --quiet | -W | --wait | -h | --help
+        --usage | -V | --version | -M c | --clusters=c | --clust c | --uid=0 | --gid 0 | --reservation=r | --reserv r | -F f | --nodefile=f
+    """,
+}  # fmt: skip
+SPELLINGS = [
+    (key, form.strip()) for key, text in ODD.items() for line in text.strip().splitlines() for form in line.split("|")
+]
+
+
+@pytest.mark.parametrize(("command", "form"), SPELLINGS)
+def test_odd_spellings_of_what_is_decided(command: str, form: str) -> None:
+    """The words as they are written, before and behind others, and as one entry or several."""
+    others = ("-q x", "-p y") if command == "oarsub" else ("--mem=1G", "-p x")
+    for options in ([form], [others[0], form], [form, others[1]], [f"{others[0]} {form} {others[1]}"]):
+        with pytest.raises(UserError, match=r"take it out of options\.$|write both as one entry"):
+            read(GRAMMARS[command], options)
+    scheduler = Slurm(Settings(options=(form,))) if command == "sbatch" else Oar(Settings(options=(form,)))
+    with pytest.raises(UserError, match="take it out of options"):
+        scheduler.prepare(request())
+
+
+HARMLESS = [
+    ("oarsub", "-t exotic"), ("oarsub", "-texotic"), ("oarsub", "--type=besteffort"), ("oarsub", "-t inner=12"), ("oarsub", "-k"),
+    ("oarsub", "-p gpu_model='A100'"), ("oarsub", "--project=x"), ("oarsub", "--notify mail:me@x"), ("oarsub", "-q production"), ("oarsub", "-t allow_classic_ssh"),
+    ("oarsub", "-t monitor=wattmeter"), ("oarsub", "-t nights"), ("oarsub", "-t after"), ("oarsub", "--project=after"), ("oarsub", "-q night"),
+    ("sbatch", "--mem=4G"), ("sbatch", "--exclusive"), ("sbatch", "--constraint=time"), ("sbatch", "-p array"), ("sbatch", "-w node1"), ("sbatch", "--mail-type=END"),
+    ("sbatch", "--export=NONE"), ("sbatch", "--nice"), ("sbatch", "-c 4"), ("sbatch", "-x hold"), ("sbatch", "--qos=deadline"), ("sbatch", "--account time"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "form"), HARMLESS)
+def test_words_that_only_look_like_it_are_taken(command: str, form: str) -> None:
+    assert [typed for word in read(GRAMMARS[command], [form]) for typed in word.typed] == shlex.split(form)
+
+
 # -- resources and properties -----------------------------------------------------------------------------------------------
 
 

@@ -176,7 +176,7 @@ ASKED = Asked("cafe-1-00", 3600, EVENING)
 
 
 def job(walltime: float | None = 3600, start: float | None = None, count: int = 1) -> Job:
-    return Job("7", JobState.WAITING, walltime=walltime, start=start, count=count)
+    return Job("7", JobState.WAITING, tag=ASKED.tag, walltime=walltime, start=start, count=count)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +247,21 @@ def test_a_job_that_the_scheduler_does_not_tell_of_is_not_taken_for_a_good_one(m
     assert granted.check(Odd(), "7", ASKED, NONE) == "", "there is no rule that it may break"
     ended = Job("7", JobState.ENDED, "COMPLETED")
     assert granted.check(Odd(known=[ended]), "7", ASKED, STUDENT) == "", "it was quick"
+
+
+@pytest.mark.parametrize("tag", ["", "of-another"])
+@pytest.mark.parametrize("policy", [STUDENT, NONE], ids=lambda policy: policy.name)
+def test_a_job_whose_tag_the_site_has_hidden_is_taken_back(tag: str, policy: Policy) -> None:
+    """Nobody would find it again: the same command would submit a second one."""
+    hidden = dataclasses.replace(job(), tag=tag)
+    scheduler = Odd(hidden, dataclasses.replace(job(), id="8", tag="another"))
+    with pytest.raises(
+        Refused, match=r"it took the tag cafe-1-00 out of the job.* by a rule of the site; job 7 is taken back$"
+    ):
+        granted.check(scheduler, "7", ASKED, policy)
+    assert scheduler.cancelled == ["7"]
+    ended = dataclasses.replace(hidden, state=JobState.ENDED, native="COMPLETED")
+    assert granted.check(Odd(known=[ended]), "7", ASKED, policy) == "", "accounts keep no tags"
 
 
 def test_a_job_that_was_to_wait_for_another_and_does_not_is_taken_back() -> None:
