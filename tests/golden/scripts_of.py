@@ -95,7 +95,7 @@ def shown(prepared: PreparedJob) -> str:
 
 
 def clean(text: str) -> str:
-    return text.replace(str(ROOT), "/checkout").replace(sys.executable, "/launcher/python")
+    return text.replace(sys.executable, "/launcher/python").replace(str(ROOT), "/checkout")
 
 
 def night(scheduler: Scheduler) -> Submission:
