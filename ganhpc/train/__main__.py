@@ -26,6 +26,7 @@ from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
+from ganhpc.train.runtime import failure_notice
 from ganhpc.train.runtime.stop_watch import Doing, Interrupted, StopWatch, leave_now
 
 _CONSEQUENCE_SECONDS = 1.5
@@ -116,9 +117,13 @@ class Process:
         if isinstance(error, UserError):
             self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error), error.exit_code)
             return error.exit_code
-        if not self._another_failed():
-            traceback.print_exception(error)
-            self._finish(State.CRASHED, _out_of_memory(error) or f"{type(error).__name__}: {error}", 1)
+        if self._another_failed():
+            return 1
+        if words := failure_notice.found():  # of another machine: this process's error is but the consequence
+            self._finish(words.state, words.reason, words.code)
+            return words.code
+        traceback.print_exception(error)
+        self._finish(State.CRASHED, _out_of_memory(error) or f"{type(error).__name__}: {error}", 1)
         return 1
 
     def _another_failed(self) -> bool:
@@ -187,7 +192,10 @@ class Process:
 
     def _finish(self, state: State, reason: str, code: int) -> None:
         """Say the last words, and write them into status.json."""
-        self._say(LastWords(0, state, reason, code))
+        words = LastWords(0, state, reason, code)
+        self._say(words)
+        if words.failed:
+            failure_notice.give(words)
         if _is_main():
             self._status(state, reason, self.trainer.run_status() if self.trainer else {})
 
