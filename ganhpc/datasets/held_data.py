@@ -172,7 +172,8 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
 
 
 def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
-    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without a picture; `seen` as in `hold`."""
+    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without two pictures that can be used; `seen` as in
+    `hold`."""
     for field in data_fields(definition):
         with flagged(field, definition):
             _require(definition[field], seen)
@@ -185,8 +186,13 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
         raise UserError(
             f"--data {word!r} is neither a data set nor a folder or zip of images: {nearest(word, catalogue.names())}."
         )
+    looked = word in seen
     if not _contents(word, seen):
         _index().find(Path(word)).close()  # raises the sentence on what is there instead
+    if not looked:
+        from ganhpc.datasets import image_decoding  # for pictures alone, like `_index`
+
+        image_decoding.require_two(Path(word))
 
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:

@@ -9,12 +9,13 @@ import dataclasses
 import functools
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, slug
 from ganhpc.datasets import pillow_corrections, pixel_range
 from ganhpc.datasets.folder_index import READ_ERRORS, find, fingerprint_of
@@ -40,6 +41,8 @@ VERSION = 3
 _FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
 _WORKERS = 2
+_TRIED = 256
+"""Pictures that are tried before a run is made, where none can be used: a large set is judged where it is decoded."""
 _COLOURLESS = "grey, kept as RGB"
 
 
@@ -209,12 +212,7 @@ def _decode_all(
     from PIL import Image
 
     def one(item: Item) -> Picture | Extent | str:
-        try:
-            return decode(source.read(item, None), size, ranges)
-        except Skip as reason:
-            return str(reason)
-        except READ_ERRORS as error:
-            return f"unreadable ({error or type(error).__name__})"
+        return _decoded(source, item, size, ranges)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -222,6 +220,15 @@ def _decode_all(
         for start in range(0, len(source.items), 256):  # a bounded number of pictures waits in memory
             part = source.items[start : start + 256]
             yield from zip(part, pool.map(one, part), strict=True)
+
+
+def _decoded(source: Source, item: Item, size: int, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
+    try:
+        return decode(source.read(item, None), size, ranges)
+    except Skip as reason:
+        return str(reason)
+    except READ_ERRORS as error:
+        return f"unreadable ({error or type(error).__name__})"
 
 
 class _Survey:
@@ -315,6 +322,35 @@ def survey(
         images_per_second=len(source.items) / max(seconds, 1e-9),
         ranges=tuple(pixel_range.sentence(extent) for extent in told),
         warnings=sums.warnings(),
+    )
+
+
+def require_two(path: Path) -> None:
+    """Raise UserError where fewer than two different pictures of a folder or zip can be used. Of a large one the first alone are tried."""
+    source = find(path)
+    try:
+        part = source.items[:_TRIED]
+        usable, skipped = set[str](), [str(left) for left in source.others]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's
+            for item in part:
+                if isinstance(result := _decoded(source, item, _MIN_SIDE, None), str):
+                    skipped.append(f"{item.shown}: {result}")
+                else:
+                    usable.add(item.digest)
+                if len(usable) > 1:
+                    return
+        if len(part) == len(source.items):
+            raise too_few(printable(source.path), len(usable), sorted(skipped))
+    finally:
+        source.close()
+
+
+def too_few(path: str, usable: int, skipped: Sequence[str]) -> UserError:
+    """The error on a set with fewer than two different pictures."""
+    why = f"; skipped, for example, {skipped[0]}" if skipped else ""
+    return UserError(
+        f"--data {path}: it has {usable} usable image(s), and 2 different ones are the least: one to learn from and one to test on{why}."
     )
 
 

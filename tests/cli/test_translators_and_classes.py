@@ -57,6 +57,8 @@ def test_a_night_takes_both(launch: Launch) -> None:
     [
         (("cyclegan", "--preset", "small"), {"a2b": 272_515, "b2a": 272_515, "discriminator_a": 42_865, "discriminator_b": 42_865}),
         (("biggan", "--preset", "small"), {"generator": 290_499, "discriminator": 265_409}),
+        (("biggan", "--preset", "small", "--data", "./made/", "--classes", "10"), {"generator": 290_499, "discriminator": 265_409}),
+        (("biggan", "--preset", "small", "--data", "./made/", "--classes", "7"), {"generator": 290_403, "discriminator": 265_217}),
     ],
 )  # fmt: skip
 def test_describe_counts_the_networks(
@@ -178,7 +180,8 @@ def test_bad_sets_are_one_sentence_and_leave_nothing(
     words = [word for word in TINY["cyclegan"] if word not in ("--train-images", "40")]
     done = launch(*words, "--data-a", f"./{a}", "--data-b", f"./{b}", GANHPC_DATA=str(tmp_path / "cache"))
     assert done.returncode == 2, done.stdout
-    said = done.stdout + done.stderr
-    assert "Traceback" not in said
-    (line,) = dict.fromkeys(line for line in " ".join(said.split()).split("Error: ")[1:] or [said])
+    assert "Traceback" not in done.stdout + done.stderr
+    (line,) = " ".join(done.stderr.split()).split("Error: ")[1:]
     assert re.search(sentence, line), line
+    assert "Error" not in done.stdout
+    assert not list((tmp_path / "runs").glob("*/*")), "a set that can't be used leaves no run"

@@ -121,11 +121,7 @@ def _held_out(hashes: list[bytes], seen: pictures.Inspection) -> int:
     """Number of pictures, first in the order of their hashes, that are held out: whole groups of copies."""
     distinct = sorted(set(hashes))
     if len(distinct) < 2:
-        why = f"; skipped, for example, {seen.skipped[0]}" if seen.skipped else ""
-        raise UserError(
-            f"--data {seen.path}: it has {len(distinct)} usable image(s), and 2 different ones are the least: one to learn from and one "
-            f"to test on{why}."
-        )
+        raise pictures.too_few(seen.path, len(distinct), seen.skipped)
     last = distinct[min(MOST_HELD_OUT, max(1, round(HELD_OUT * len(distinct)))) - 1]
     return sum(value <= last for value in hashes)
 

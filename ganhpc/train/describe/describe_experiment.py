@@ -88,7 +88,7 @@ def _step(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
 
 def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int]:
     """(channels, height, width) of an image and the number of classes, without loading the data: as the list of
-    data sets has them.
+    data sets has them, or as the options say of a folder.
 
     Raises UserError for an unknown set, or a folder of images where no --image-size tells the shape.
     """
@@ -101,7 +101,7 @@ def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int
     elif "/" not in experiment.data:
         raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, names())}.")
     elif size:
-        return (3, size, size), 0
+        return (3, size, size), int(getattr(experiment, "classes", None) or 0)
     raise UserError(
         f"the size of the images of --data {printable(experiment.data)} is not known here: give --image-size."
     )
