@@ -56,10 +56,12 @@ def test_ranks_hold_the_same_weights_and_k(case: str, outcomes: dict[tuple[str, 
 def test_two_processes_match_one(case: str, outcomes: dict[tuple[str, str], dict[str, Any]]) -> None:
     one, two = outcomes[case, "one"], outcomes[case, "0"]
     # A bias before batch normalisation has only rounding for a gradient: filters are compared.
+    # Vectors of a power iteration (u) follow all weights of their filter, a few of which take Adam's first step the other way.
     for name, value in one["weights"].items():
         if value.dim() > 1:
+            atol = 1e-3 if name.endswith(".u") else 1e-4
             torch.testing.assert_close(
-                two["weights"][name], value, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}"
+                two["weights"][name], value, rtol=1e-3, atol=atol, msg=lambda m, n=name: f"{n}: {m}"
             )
     assert float(two["k"]) == pytest.approx(float(one["k"]), rel=1e-4)
     assert two["evaluation"] == pytest.approx(one["evaluation"], rel=0.03, abs=1e-3)
