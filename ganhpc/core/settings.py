@@ -18,7 +18,7 @@ import ganhpc
 from ganhpc.core import whoami
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import shell_word
-from ganhpc.core.toml_readers import BadValue, text, time_zone
+from ganhpc.core.toml_readers import BadValue, text, time_zone, whole_number
 from ganhpc.core.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
@@ -58,9 +58,7 @@ def job_types(value: Any) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
 def whole(value: Any) -> int:
     """A whole number that is not negative."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadValue("a whole number such as 1")
-    return value
+    return whole_number(value, "a whole number such as 1")
 
 
 @dataclass(frozen=True)

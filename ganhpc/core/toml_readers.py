@@ -7,8 +7,8 @@ import zoneinfo
 from collections.abc import Callable
 from typing import Any
 
-from ganhpc.core.errors import nearest
-from ganhpc.core.units import parse_duration
+from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.units import parse_duration, parse_whole
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _NO_LIMIT = "no limit"
@@ -31,9 +31,19 @@ def seconds(value: Any) -> int:
 
 
 def count(value: Any) -> int:
-    """A whole number, 0 or more."""
+    """A whole number, 0 or more; a text is read as the command line reads it: "1 000"."""
+    return whole_number(value, "a whole number, 0 or more")
+
+
+def whole_number(value: Any, wanted: str) -> int:
+    """A number that is not negative, or a text of one. Raises BadValue with `wanted`."""
+    if isinstance(value, str):
+        try:
+            value = parse_whole(value)
+        except UserError as error:
+            raise BadValue(f"{wanted} ({str(error).rstrip('.')})") from None
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise BadValue("a whole number, 0 or more")
+        raise BadValue(wanted)
     return value
 
 

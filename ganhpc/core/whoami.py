@@ -1,9 +1,10 @@
-"""The user of this process, by its user id: LOGNAME, USER and HOME may name another one (su, containers, JupyterHub) or nobody."""
+"""The user of this process, by its user id: LOGNAME, USER and HOME may name another one (su, containers, JupyterHub) or nobody. Paths as that user means them."""
 
 from __future__ import annotations
 
 import os
 import pwd
+import unicodedata
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
@@ -44,3 +45,20 @@ def expand(path: str | Path) -> Path:
             "write the whole path, or `export HOME=/a/folder/of/yours`."
         )
     return base / rest if rest else base
+
+
+def other_case(path: Path) -> Path | None:
+    """What lies where `path` points but for capitals and the encoding of accents; None where nothing does."""
+    found = Path(path.anchor or ".")
+    for part in path.parts[bool(path.anchor) :]:
+        try:
+            if not (found / part).exists():
+                part = next(name for name in sorted(os.listdir(found)) if _bare(name) == _bare(part))
+        except (OSError, ValueError, StopIteration):
+            return None
+        found /= part
+    return found
+
+
+def _bare(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()

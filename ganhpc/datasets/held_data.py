@@ -22,6 +22,7 @@ from typing import Any
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
+from ganhpc.core.whoami import other_case
 from ganhpc.datasets import catalogue
 from ganhpc.datasets.data_path import FIRST, data_fields, data_flag, exists, flagged, is_path, place_of
 
@@ -183,9 +184,9 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
     if word in catalogue.names():
         return
     if not is_path(word):
-        raise UserError(
-            f"--data {word!r} is neither a data set nor a folder or zip of images: {nearest(word, catalogue.names())}."
-        )
+        near = other_case(Path(word))
+        way = f"did you mean {printable(near)}?" if near else f"{nearest(word, catalogue.names())}."
+        raise UserError(f"--data {word!r} is neither a data set nor a folder or zip of images: {way}")
     looked = word in seen
     if not _contents(word, seen):
         _index().find(Path(word)).close()  # raises the sentence on what is there instead

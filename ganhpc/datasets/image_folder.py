@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
-from ganhpc.core.whoami import expand
+from ganhpc.core.whoami import expand, other_case
 
 MAX_BYTES = 200_000_000
 """Files with more bytes are skipped unread; in a zip, a small member can unpack to more than memory holds."""
@@ -97,9 +97,9 @@ def list_files(path: Path) -> Source:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise UserError(
-            f"--data {printable(path)}: there is no such folder or zip; check the path (from here: {printable(Path.cwd())})."
-        ) from None
+        near = other_case(path)
+        way = f"did you mean {printable(near)}?" if near else f"check the path (from here: {printable(Path.cwd())})."
+        raise UserError(f"--data {printable(path)}: there is no such folder or zip; {way}") from None
     except OSError as error:
         raise UserError(f"--data {printable(path)}: it can't be read ({error.strerror}).") from None
     if stat.S_ISDIR(mode):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import printable
-from ganhpc.core.whoami import expand
+from ganhpc.core.whoami import expand, other_case
 from ganhpc.datasets import image_decoding
 from ganhpc.datasets.data_path import exists
 from ganhpc.datasets.folder_index import find
@@ -26,7 +26,9 @@ def pictures(word: str, size: int, most: int) -> tuple[list[tuple[str, np.ndarra
     """
     path = expand(word)
     if not exists(path):
-        raise UserError(f"--input {printable(word)}: there is no such picture, folder or zip; check the path.")
+        near = other_case(path)
+        way = f"did you mean {printable(near)}?" if near else "check the path."
+        raise UserError(f"--input {printable(word)}: there is no such picture, folder or zip; {way}")
     try:
         if path.is_file() and path.suffix.lower() != ".zip":
             return _of_file(path, size), []

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
+from ganhpc.datasets import held_data, picture_list
 from tests.datasets.test_held_data import add_one, faces, replace_two
 
 TINY = [
@@ -82,6 +84,22 @@ def test_the_same_words_elsewhere_are_another_run_and_changed_pictures_are_refus
         assert "of 12, 2 replaced (first: 03.png)" in said
         assert "--new" in said
         assert "Traceback" not in said
+
+
+def test_a_folder_in_other_capitals_is_named(tmp_path, monkeypatch):
+    folder = tmp_path / "Éte" / "Faces"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for word in ("./éte/faces", "./e\u0301te/Faces", str(tmp_path / "Éte" / "FACES")):
+        with pytest.raises(UserError, match=r"no such folder or zip; did you mean (\S*/)?Éte/Faces\?$"):
+            held_data.require({"data": word}, {})
+        with pytest.raises(UserError, match=r"--input .*did you mean (\S*/)?Éte/Faces\?$"):
+            picture_list.pictures(word, 16, 4)
+    monkeypatch.chdir(tmp_path / "Éte")
+    with pytest.raises(UserError, match=r"neither a data set nor a folder or zip of images: did you mean Faces\?$"):
+        held_data.require({"data": "faces"}, {})
+    with pytest.raises(UserError, match="no such folder or zip; check the path"):
+        held_data.require({"data": "./fates"}, {})
 
 
 @pytest.mark.slow  # a second of processor time: processes of its own

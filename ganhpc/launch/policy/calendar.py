@@ -9,6 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -208,13 +210,15 @@ def parse_instant(
     later: bool = False,
 ) -> dt.datetime:
     """The zone-aware moment in `text`: an ISO date and time (local to `tz` unless it has an offset), or, given `now`,
-    "now" or a time of day such as 19:01, meaning the next one.
+    "now" or a time of day such as 19:01, 19h01 or 19h, meaning the next one.
 
     `option` names the option in errors. `this_minute`: 19:01 typed within that minute means it; `later`: never `now` itself.
     Of a time of a date that comes twice, the first. Raises UserError for anything else, and for a local time that the change of the
     clocks skips; of a time of day without an option, the next one that is not skipped is taken.
     """
-    word, named = text.strip(), f"{option} {text!r}" if option else repr(text)
+    word, named = unicodedata.normalize("NFKC", text.strip()), f"{option} {text!r}" if option else repr(text)
+    if french := re.fullmatch(r"(\d{1,2}) ?[hH] ?(\d{2})?", word, re.ASCII):
+        word = f"{french[1]}:{french[2] or '00'}"
     if now is not None and word == "now":
         return now.astimezone(tz)
     wall = _wall_time(word) if now is not None else None

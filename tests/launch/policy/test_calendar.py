@@ -221,11 +221,13 @@ def typed(text: str, now: str = "2026-11-23T19:01:00", **more: bool) -> dt.datet
 
 def test_the_next_time_of_day_and_the_present_one() -> None:
     present = parse_instant("2026-11-23T19:01", PARIS)
-    for text in ("19:01", "19:01:00", " 19:01 "):
+    for text in ("19:01", "19:01:00", " 19:01 ", "19h01", "19 H 01", "\uff11\uff19:01"):
         assert typed(text) == present
         assert typed(text, later=True) == present + dt.timedelta(days=1)
     assert typed("19:01", "2026-11-23T19:01:01") == present + dt.timedelta(days=1)
     assert typed("19:01", "2026-11-23T19:01:59", this_minute=True) == present
+    assert typed("19h01", "2026-11-23T19:01:59", this_minute=True) == present
+    assert typed("9h", "2026-11-23T19:01") == parse_instant("2026-11-24T09:00", PARIS)
     assert typed("19:01", "2026-11-23T19:02:00", this_minute=True) == present + dt.timedelta(days=1)
     for minute in range(60):
         word = f"19:{minute:02d}"
@@ -264,6 +266,7 @@ def test_a_time_that_comes_twice_or_never() -> None:
     ("text", "now", "message"),
     [
         ("tonight", False, "'tonight' is not a moment: write it as 2026-11-23T17:30."),
+        ("25h", True, "--from '25h' is not a moment: write it as 2026-11-23T17:30, 19:01 or now."),
         ("tonight", True, "--from 'tonight' is not a moment: write it as 2026-11-23T17:30, 19:01 or now."),
         ("now", False, "'now' is not a moment: write it as 2026-11-23T17:30."),
         ("1999-12-31", False, "'1999-12-31' lies too far away: give a year from 2000 to 2200."),

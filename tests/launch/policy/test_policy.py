@@ -59,6 +59,9 @@ def test_a_file_beside_comes_before_a_packaged_policy_and_may_build_on_it(tmp_pa
         ('gap = "0.5s"', "whole number of seconds"),
         ("max_jobs = true", "a whole number"),
         ("max_jobs = -1", "a whole number"),
+        ('max_jobs = "-1"', "a whole number"),
+        ('cores = "1.024"', "a whole number, 0 or more .*may be 1024 or 1"),
+        ('cores = "many"', "a whole number, 0 or more .*'many' is not a number"),
         ('edges = ["25:00"]', "a time of day"),
         ('edges = "09:00"', "a list"),
         ('edge_days = "workign"', "working or every"),
@@ -246,3 +249,8 @@ def test_moments() -> None:
 def test_moments_that_are_none(text: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         paris(text)
+
+
+@pytest.mark.parametrize("text", ["1024", '"1024"', '"1 024"', '"1,024"', "1_024"])
+def test_numbers_of_a_file_are_read_as_those_of_the_command_line(tmp_path: Path, text: str) -> None:
+    assert load_policy(str(write(tmp_path, f"cores = {text}"))).cores == 1024
