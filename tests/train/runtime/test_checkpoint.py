@@ -271,3 +271,13 @@ def test_the_checksum_of_weights_is_the_same_for_ever() -> None:
     digest.update(b"a torch.int64 ()\n" + (2).to_bytes(8, "little"))
     digest.update(b"b torch.float32 (3,)\n" + struct.pack("<3f", 0.0, 1.0, 2.0))
     assert checkpoint.weights_sha256(weights) == digest.hexdigest()
+
+
+def test_an_older_checkpoint_that_vanishes_before_it_is_removed_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = checkpoint._newest_first
+    monkeypatch.setattr(checkpoint, "_newest_first", lambda folder: [*listed(folder), folder / "step-0000000001.json"])
+    for step in (2, 3, 4):
+        checkpoint.save(tmp_path, step, {"step": step})
+    assert [path.stem for path in listed(tmp_path)] == ["step-0000000004", "step-0000000003"]
