@@ -62,7 +62,11 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
         views = [view for view in views if view not in done or view in newest]
     notes = [Text(printable(sentence), style="yellow") for sentence in trouble]
     if not all_runs and len(done) > _SHOWN_DONE:
-        notes.append(Text(f"and {len(done) - _SHOWN_DONE} more that are done: --all, or `python launch.py results`"))
+        notes.append(
+            Text(
+                f"and {len(done) - _SHOWN_DONE} more that are done: --all, or `python launch.py results{settings.runs_option(Path(runs))}`"
+            )
+        )
     if not views:
         notes.append(Text(f"no runs in {runs}: `python launch.py cifar --budget-params 256k --time 5m` makes one."))
     return Group(*(block(view) for view in views), *notes)

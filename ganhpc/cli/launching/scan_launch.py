@@ -172,7 +172,10 @@ def _remote(plan: Planned, place: LaunchContext, values: dict[str, Any], console
     opened, failed = _opened_all(plan, runs, console, new=new, segments=values["segments"])
     if opened:
         scheduler_launch.send(opened, place, console, as_json=values["json"], part=True)
-    say(f"scan {kept.name}: `python launch.py results --scan {kept.name}` shows how far it is.", err=True)
+    say(
+        f"scan {kept.name}: `python launch.py results --scan {kept.name}{site.runs_option(runs)}` shows how far it is.",
+        err=True,
+    )
     if failed:
         raise UserError(f"not submitted: {'; '.join(failed)}.")
 

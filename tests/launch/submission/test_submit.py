@@ -306,7 +306,7 @@ def test_what_the_site_made_of_a_job_is_said(tmp_path: Path) -> None:
     class Shortens(Fake):
         def granted(self, job: str, tag: str) -> list[Job]:
             assert job == "1" and tag
-            return [Job(job, JobState.WAITING, walltime=1800)]
+            return [Job(job, JobState.WAITING, tag=tag, walltime=1800)]
 
     (sent,) = send(submission(Shortens(), job(w, 0, "now")), [w], "student")
     assert sent == SubmittedJob("1", "the site shortened it from 1h to 30m")
@@ -355,7 +355,7 @@ def test_a_run_whose_last_job_lives_is_submitted_already(tmp_path: Path) -> None
     todo, said = survey([w], [queued(w, 0, state=JobState.RUNNING), queued(w, 1)])
     assert todo == []
     assert said == [
-        f"{w.run} is submitted already, as job 1 (running), 2 (waiting): `python launch.py cancel {w.run.name}` takes it back."
+        f"{w.run} is submitted already, as job 1 (running), 2 (waiting): `python launch.py cancel {w.run.name} --runs {tmp_path}/runs` takes it back."
     ]
 
 
@@ -414,7 +414,10 @@ def test_a_run_submitted_elsewhere_is_left_alone(tmp_path: Path) -> None:
     todo, (sentence,) = survey([w], [], there)
     assert todo == []
     assert sentence.startswith(f"{w.run} is submitted elsewhere, as job 1 on the Slurm cluster 'alpha'")
-    assert "nothing is submitted" in sentence and f"`python launch.py cancel {w.run.name} --elsewhere`" in sentence
+    assert (
+        "nothing is submitted" in sentence
+        and f"`python launch.py cancel {w.run.name} --runs {tmp_path}/runs --elsewhere`" in sentence
+    )
     assert survey([w], [])[1] == [], "where the place is not known, its queue decides"
     _, said = survey([w, mine], [queued(mine, 0)], there)
     assert "elsewhere" in said[0] and "submitted already" in said[1], (
