@@ -113,6 +113,7 @@ def test_a_job_before_a_maintenance_is_not_promised_for_now(slurm_user: User) ->
         root(user, "scontrol", "delete", "reservation=care")
 
 
+@pytest.mark.slow  # behind the trainings of test_oar.py: OAR ends the jobs of nodes that are made absent
 def test_a_held_job_of_oar_and_one_without_nodes_name_no_start(oar_user: User) -> None:
     user = oar_user
     for host in oar.HOSTS:
