@@ -43,6 +43,7 @@ from ganhpc.runs.trainer_protocol import (
     LAUNCH,
     die_with_parent,
     on_one_machine,
+    without_warnings,
 )
 
 _REREAD_SECONDS = 60.0
@@ -317,7 +318,8 @@ class Segment:
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)
         alone = on_one_machine(os.environ) if self.nodes == 1 else {}
-        return {**os.environ, **cores.for_trainer(os.environ), **mine, **alone, DIE_WITH_PARENT: "1"}
+        quiet = without_warnings(os.environ)
+        return {**os.environ, **cores.for_trainer(os.environ), **quiet, **mine, **alone, DIE_WITH_PARENT: "1"}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """Start this program on another node of the job, where the scheduler starts the script on the first only."""

@@ -18,6 +18,14 @@ OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
 
 
+_CPP_LOG = "TORCH_CPP_LOG_LEVEL"
+
+
+def without_warnings(environ: Mapping[str, str]) -> dict[str, str]:
+    """Variables that keep torch's C++ side from warnings, such as of hosts whose names no server knows; none where the user set a level."""
+    return {} if _CPP_LOG in environ else {_CPP_LOG: "ERROR"}
+
+
 def on_one_machine(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment of trainers that are all on this machine: gloo, too, would look the machine's name up."""
     return {} if "GLOO_SOCKET_IFNAME" in environ else {"GLOO_SOCKET_IFNAME": "lo"}

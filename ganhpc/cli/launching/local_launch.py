@@ -42,6 +42,7 @@ from ganhpc.runs.trainer_protocol import (
     LAUNCH,
     die_with_parent,
     on_one_machine,
+    without_warnings,
 )
 
 _REREAD_SECONDS = 60.0
@@ -176,7 +177,7 @@ def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerPr
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
-    env |= cores.for_trainer(os.environ) | on_one_machine(os.environ)
+    env |= cores.for_trainer(os.environ) | on_one_machine(os.environ) | without_warnings(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
         trainer = TrainerProcesses(
