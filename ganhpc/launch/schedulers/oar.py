@@ -89,7 +89,9 @@ class Oar(Scheduler):
             return domain
         try:
             found = re.search(
-                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', _SETTINGS.read_text(errors="replace"), re.MULTILINE
+                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)',
+                Path(os.environ.get("OARCONFFILE") or _SETTINGS).read_text(errors="replace"),
+                re.MULTILINE,
             )
         except OSError:  # on most machines it is for OAR itself to read
             found = None

@@ -48,7 +48,9 @@ class FakeOar:
     @property
     def env(self) -> dict[str, str]:
         """The variables that make a program find the fake commands, and those their state."""
-        return {VARIABLE: str(self.folder), "PATH": f"{BIN}:{os.environ['PATH']}"}
+        # A real OAR that comes up beside the tests changes the machine's own settings.
+        own = {"OARCONFFILE": str(self.folder / "oar.conf")}
+        return {VARIABLE: str(self.folder), "PATH": f"{BIN}:{os.environ['PATH']}", **own}
 
     def run(self, cmd: Sequence[str | Path], cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run a command with the fake ones on its PATH."""
