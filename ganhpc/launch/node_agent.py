@@ -180,7 +180,7 @@ class Segment:
         return code
 
     def _first_node_says(self, words: LastWords) -> bool:
-        """Whether this is another node than the first, which prints the same: of a stop always, of a failure where it stands in status.json."""
+        """True on another node than the first, which prints the same: of a stop always, of a failure where it stands in status.json."""
         patience = time.monotonic() + _SAME_SECONDS
         while self.rank and words.failed and time.monotonic() < patience:
             status = self.run.status()

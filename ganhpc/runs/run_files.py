@@ -54,7 +54,7 @@ UNTRAINED = (
 
 
 def is_untrained(result: Mapping[str, Any]) -> bool:
-    """Whether a result is of a run that made no step: versions before such runs were refused wrote one."""
+    """True if a result is of a run that made no step: versions before such runs were refused wrote one."""
     epochs = result.get("epochs")
     return isinstance(epochs, int | float) and not isinstance(epochs, bool) and epochs == 0 and not result.get("steps")
 

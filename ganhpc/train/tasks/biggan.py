@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
-from ganhpc.train.data.batch_loader import BatchLoader
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
 from ganhpc.train.nets import biggan
 from ganhpc.train.runtime.step_random import StepRandom
@@ -51,6 +50,7 @@ class BigGan(LatentGan):
     critic_steps, ortho, ema_half_life, ema_start, standing, keep_best, classes, distance_images."""
 
     headline = "thumbnail_distance"
+    labelled = True
     auxiliary = frozenset({_AVERAGE})
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module]) -> None:
@@ -75,19 +75,6 @@ class BigGan(LatentGan):
         real = self.normalised(data.images[: 4 * HELD_OUT]).cpu()
         self._thumbnails = class_measures.thumbnails(real)
         self._real_within = max(class_measures.within_classes(real, data.labels[: 4 * HELD_OUT]), 1e-9)
-
-    def loader_of(self, data: ImageData, seed: int) -> BatchLoader:
-        experiment, process_group = self.experiment, self.context.process_group
-        return BatchLoader(
-            data.images,
-            data.labels,
-            batch_size=experiment.batch_size,
-            seed=seed,
-            device=process_group.device,
-            flip=experiment.flip,
-            rank=process_group.rank,
-            world_size=process_group.world_size,
-        )
 
     # -- a step -----------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,8 @@ class Gan(Task):
 
     generator_names: tuple[str, ...] = ("generator",)
     adversary_names: tuple[str, ...] = ("discriminator",)
+    labelled = False
+    """True if batches have labels."""
     compilable = True
     uncompiled: tuple[str, ...] = ()
     """The networks that torch.compile does not take: those whose gradient is itself differentiated."""
@@ -86,7 +88,7 @@ class Gan(Task):
         experiment, process_group = self.experiment, self.context.process_group
         return BatchLoader(
             data.images,
-            None,
+            data.labels if self.labelled else None,
             batch_size=experiment.batch_size,
             seed=seed,
             device=process_group.device,

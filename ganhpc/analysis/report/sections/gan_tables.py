@@ -74,7 +74,7 @@ def translation(each: RunData, words: Translator) -> Section:
 
 
 def _verdict(tree: Any, way: str, words: Translator) -> Block:
-    """Whether anything was translated: the distance against doing nothing and colour transfer; what the cycle hides."""
+    """Verdict on a translation: the distance against doing nothing and colour transfer; what the cycle hides."""
     found = {name: _number(tree, way, "frechet", name) for name in _CANDIDATES}
     translated, nothing, colour = found["translated"], found["nothing"], found["colour"]
     direction = words(f"translation.{way}")
@@ -96,7 +96,7 @@ def _verdict(tree: Any, way: str, words: Translator) -> Block:
 
 
 def conditional(each: RunData, words: Translator) -> Section:
-    """What a conditional generator makes of each class, beside real pictures."""
+    """Table of the measures of each class of a conditional generator, beside real pictures."""
     tree = each.evaluation.get("conditional")
     classes = tree.get("classes") if isinstance(tree, Mapping) else None
     title = words("conditional.title")
