@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 _MOST = 1000
@@ -34,6 +35,14 @@ def printable(text: object, most: int = _MOST) -> str:
 def is_printable(text: str) -> bool:
     """True if `text` is one line without anything that `printable` would escape."""
     return text.isprintable()
+
+
+def shown(path: Path) -> str:
+    """`path` as short as a shell in this folder takes it."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd().resolve()))
+    except (ValueError, OSError, RuntimeError):  # not below it, or a loop of links
+        return str(path)
 
 
 def slug(text: str) -> str:

@@ -17,7 +17,6 @@ from typing import Annotated, Any, get_type_hints
 import ganhpc
 from ganhpc.core import whoami
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.printable import shell_word
 from ganhpc.core.toml_readers import BadValue, text, time_zone, whole_number
 from ganhpc.core.whoami import expand
 
@@ -169,10 +168,9 @@ def state_folder() -> Path:
     return expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ganhpc"
 
 
-def runs_option(runs: Path) -> str:
-    """Option with which a command that is to be typed next finds the folder of runs: nothing where it is the usual one."""
-    usual = Path(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
-    return "" if usual.resolve() == runs.resolve() else f" --runs {shell_word(runs)}"
+def usual_runs() -> Path:
+    """The folder of runs in which a command looks that has no --runs."""
+    return Path(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
 
 
 def load() -> Settings:

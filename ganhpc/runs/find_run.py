@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ganhpc.core.errors import UserError, nearest_names
 from ganhpc.core.printable import printable
+from ganhpc.core.typed_command import typed_command
 from ganhpc.runs.run_folder import Run
 
 
@@ -42,13 +43,13 @@ def find_run(word: str, runs: Path) -> Run:
         raise UserError(f"{word!r} means {len(found)} runs below {runs}: type one of {some}.")
     if os.path.isdir(word):  # noqa: PTH112
         raise UserError(
-            f"{word} is not a run folder (it has no experiment.json): `python launch.py results` lists the runs."
+            f"{word} is not a run folder (it has no experiment.json): `{typed_command('results', runs=runs)}` lists the runs."
         )
     if not every:
         raise UserError(
             f"there is no run {word!r}, nor any other below {runs}: give its folder, or --runs DIR, or train one first."
         )
-    raise UserError(f"there is no run {word!r} below {runs}: {_hint(word, list(every))}.")
+    raise UserError(f"there is no run {word!r} below {runs}: {_hint(word, list(every), runs)}.")
 
 
 def find_runs(words: tuple[str, ...], runs: Path) -> list[Run]:
@@ -58,9 +59,9 @@ def find_runs(words: tuple[str, ...], runs: Path) -> list[Run]:
     return list({run.folder: run for run in (find_run(word, runs) for word in words)}.values())
 
 
-def _hint(word: str, names: list[str]) -> str:
+def _hint(word: str, names: list[str], runs: Path) -> str:
     near, every = nearest_names(word, names), ", ".join(map(printable, sorted(names)))
     if not near:
-        return f"choose one of {every}" if len(names) <= 8 else "`python launch.py results` lists them"
+        return f"choose one of {every}" if len(names) <= 8 else f"`{typed_command('results', runs=runs)}` lists them"
     meant = f"did you mean {' or '.join(repr(name) for name in near)}?"
     return f"{meant} (all: {every})" if len(names) <= 8 else meant

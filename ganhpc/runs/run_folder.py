@@ -24,7 +24,8 @@ from ganhpc.core import locks
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
-from ganhpc.core.printable import printable
+from ganhpc.core.printable import printable, shown
+from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
@@ -120,7 +121,22 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name: <variant>-<signature>[-N]."""
-        return self.folder.name
+        return self._whole.name
+
+    @property
+    def _whole(self) -> Path:
+        """The folder as a path in which every part has a name: `.` and `..` have none."""
+        folder = self.folder.absolute()
+        return folder.resolve() if ".." in folder.parts else folder
+
+    @property
+    def runs(self) -> Path:
+        """The folder of runs in which it lies, as <experiment>/<name>."""
+        return self._whole.parent.parent
+
+    def command(self, verb: str, *words: object) -> str:
+        """The command to type next that does `verb` to this run."""
+        return typed_command(verb, self.name, *words, runs=self.runs)
 
     def __str__(self) -> str:
         return printable(shown(self.folder))
@@ -169,7 +185,7 @@ class Run:
         run = Run(path)
         if not run.experiment_json.is_file():
             raise UserError(
-                f"{path} is not a run folder (it has no experiment.json): `python launch.py results` lists them."
+                f"{path} is not a run folder (it has no experiment.json): `{typed_command('results', runs=run.runs)}` lists them."
             )
         return run
 
@@ -362,14 +378,6 @@ def _before_training(asked: Request) -> tuple[State, str]:
             f"its job ended ({end_in_words({'jobs': jobs[-1:]}, 'why is not known')}) before the training began",
         )
     return State.WAITING, "submitted"
-
-
-def shown(path: Path) -> str:
-    """`path` as short as a shell in this folder takes it."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd().resolve()))
-    except (ValueError, OSError, RuntimeError):  # not below it, or a loop of links
-        return str(path)
 
 
 @contextmanager

@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from ganhpc.core.errors import BusyError
 from ganhpc.core.files import write_json
 from ganhpc.core.locks import folder_lock
-from ganhpc.core.printable import shell_word
 from ganhpc.runs.job_origin import Origin, elsewhere
 from ganhpc.runs.run_files import Entry, RefusalSource, Request, is_open, read_request
 from ganhpc.runs.run_folder import Run
@@ -50,9 +49,7 @@ def note_intent(
     with updated(run) as record:
         others = elsewhere(record, here) if here else []
         if others:
-            raise BusyError(
-                f"{run} has just been submitted elsewhere: type `python launch.py status {shell_word(run.name)}`."
-            )
+            raise BusyError(f"{run} has just been submitted elsewhere: type `{run.command('status')}`.")
         if about_to:
             _forgive(record)
         # A job without an id was never accepted, or it would have been found by its tag.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import threading
 import time
@@ -97,7 +98,8 @@ def test_a_run_with_a_job_elsewhere_is_not_noted_here(run: Run) -> None:
     record.note_id(run, "a", "1", here=HERE)
     record.note_cancelled(run)
     before = run.request_json.read_bytes()
-    with pytest.raises(BusyError, match=r"^cifar/a run has just been submitted elsewhere: type `python launch.py status 'a run'`\.$|has just been submitted elsewhere: type `python launch.py status '.*a run'`\.$"):  # fmt: skip
+    wanted = rf"has just been submitted elsewhere: type `python launch\.py status 'a run' --runs {re.escape(str(run.runs))}`\.$"
+    with pytest.raises(BusyError, match=wanted):
         record.note_intent(run, [entry("b")], {}, about_to=True, here=THERE)
     assert run.request_json.read_bytes() == before
     record.note_intent(run, [entry("b")], {}, about_to=True, here=HERE)

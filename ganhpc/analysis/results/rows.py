@@ -14,6 +14,7 @@ from ganhpc.analysis.results.json_cache import Index
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, subfolders
 from ganhpc.core.statistics import Spread
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
@@ -106,7 +107,7 @@ def row(run: Run) -> Row:
     above = str(run.folder.parent)
     made = _row(str(run.folder), Index(above, "result"), Index(above, "experiment"))
     if made is None:
-        raise UserError(f"{run} is not a run folder: `python launch.py results` lists them.")
+        raise UserError(f"{run} is not a run folder: `{typed_command('results', runs=run.runs)}` lists them.")
     return made
 
 

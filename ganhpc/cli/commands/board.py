@@ -18,6 +18,7 @@ from ganhpc.analysis import tensorboard_server
 from ganhpc.cli.common_options import RUNS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.launch.schedulers.registry import job_variables
 from ganhpc.runs import find_run
@@ -75,7 +76,7 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
     find = finder(words, Path(runs))
     if not (found := find()):
         raise UserError(
-            f"no runs in {runs}: `python launch.py cifar --data synthetic --time 20s` makes one; or --runs DIR."
+            f"no runs in {runs}: `{typed_command('cifar', '--data', 'synthetic', '--time', '20s', runs=Path(runs))}` makes one; or --runs DIR."
         )
     settled = tensorboard_server.free_port(port)
     if settled != port:

@@ -10,15 +10,13 @@ import click
 
 from ganhpc.cli.common_options import RUNS, Sections
 from ganhpc.cli.output import say
-from ganhpc.core import settings
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import shell_word
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status, submit
 from ganhpc.launch.submission.job_status import KnownJob, RunView
 from ganhpc.runs import find_run, submission_record
-from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.run_folder import State
 
 PATIENCE_SECONDS = 30.0
 """Seconds that a trainer has for its last checkpoint before its job is ended."""
@@ -44,11 +42,7 @@ def _unsubmitted(view: RunView) -> str:
     """A run on this machine, under the eyes of its launcher."""
     if not view.run.ask_holder_to_stop("cancelled"):
         return f"{view.run} has no jobs: it is {view.run.run_status().state}."
-    return f"{view.run} is asked to save and stop; to go on: {_resume(view.run)}"
-
-
-def _resume(run: Run) -> str:
-    return f"python launch.py resume {shell_word(run.name)}{settings.runs_option(run.folder.parent.parent)}"
+    return f"{view.run} is asked to save and stop; to go on: {view.run.command('resume')}"
 
 
 def _cancel(view: RunView, abandon: bool) -> str:
@@ -72,7 +66,7 @@ def _cancel(view: RunView, abandon: bool) -> str:
     submission_record.note_ended(run, {known.entry["tag"]: JobState.CANCELLED.value for known in done})
     jobs = ", ".join(known.job.id for known in done) or "none"
     kept = "its last checkpoint is kept" if run.has_checkpoint() else "there was no checkpoint yet"
-    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: {_resume(run)}"
+    return f"{run} is cancelled (jobs: {jobs}); {kept}; to go on: {run.command('resume')}"
 
 
 def _take_back(jobs: Sequence[KnownJob]) -> None:

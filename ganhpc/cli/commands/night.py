@@ -21,6 +21,7 @@ from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, show
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant
@@ -86,7 +87,9 @@ def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list
     scheduler_launch.compare_data(wanted)
     left = [w for w in wanted if not w.run.result_json.exists()]
     if not left:
-        raise UserError("all of it is done already: `python launch.py results` shows it, --new trains it afresh.")
+        raise UserError(
+            f"all of it is done already: `{typed_command('results', runs=runs)}` shows it, --new trains it afresh."
+        )
     return left
 
 

@@ -13,7 +13,6 @@ from ganhpc.cli.common_options import RUNS, Sections
 from ganhpc.cli.output import say
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import shell_word
 from ganhpc.core.units import counted
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import Policy, explain, packaged_policies, say_seconds
@@ -84,11 +83,11 @@ def _check(
         )
     slots = submission.plan.slots
     if slots and not submission.plan.remaining:
-        asked = "" if on == "auto" else f" --on {on}"
+        asked = [*(() if on == "auto" else ("--on", on)), *(("--policy", name) if name else ())]
         first, last = slots[0].start, slots[-1].end
         say(
             f"In {counted(len(slots), 'job')} it passes, from {first:%a %d %b %H:%M:%S} to {last:%a %d %b %H:%M:%S}: "
-            f"python launch.py resume {shell_word(run.name)}{asked}"
+            f"{run.command('resume', *asked)}"
         )
     else:
         raise UserError("no number of jobs makes it pass: " + submission.plan.remaining[0].reason)

@@ -11,6 +11,7 @@ from ganhpc.cli.common_options import RUNS, Sections
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
+from ganhpc.core.typed_command import typed_command
 
 FORMATS = ("html", "md", "pdf")
 
@@ -45,7 +46,7 @@ def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None,
     doc = document.document(subjects, Translator(lang), lambda sentence: say(sentence, err=True))
     if not doc.sections:
         raise UserError(
-            f"there is no run that could be read in {', '.join(names)}: `python launch.py results` lists runs."
+            f"there is no run that could be read in {', '.join(names)}: `{typed_command('results', runs=Path(runs))}` lists runs."
         )
     if form == "html":
         with atomic_open(path, durable=False) as file:

@@ -20,6 +20,7 @@ from ganhpc.cli.common_options import RUNS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import in_csv, printable
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.runs.figures import of_family
 from ganhpc.scans.scan_record import load as load_scan
@@ -154,7 +155,7 @@ def _nothing(runs: str, read: int) -> str:
     if read:
         return f"none of the {counted(read, 'run')} in {runs} passes the filters: change one, or leave it out."
     there = "holds no runs yet" if Path(runs).is_dir() else "does not exist yet"
-    first = "python launch.py cifar --budget-params 256k --time 5m"
+    first = typed_command("cifar", "--budget-params", "256k", "--time", "5m", runs=Path(runs))
     return f"{runs} {there}: `{first}` makes the first one; runs that lie elsewhere: --runs DIR."
 
 

@@ -19,6 +19,7 @@ from ganhpc.cli.common_options import RUNS, Number, Sections
 from ganhpc.cli.output import say, screen
 from ganhpc.core import settings
 from ganhpc.core.printable import printable
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import format_duration
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.choice import answering
@@ -64,11 +65,15 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
     if not all_runs and len(done) > _SHOWN_DONE:
         notes.append(
             Text(
-                f"and {len(done) - _SHOWN_DONE} more that are done: --all, or `python launch.py results{settings.runs_option(Path(runs))}`"
+                f"and {len(done) - _SHOWN_DONE} more that are done: --all, or `{typed_command('results', runs=Path(runs))}`"
             )
         )
     if not views:
-        notes.append(Text(f"no runs in {runs}: `python launch.py cifar --budget-params 256k --time 5m` makes one."))
+        notes.append(
+            Text(
+                f"no runs in {runs}: `{typed_command('cifar', '--budget-params', '256k', '--time', '5m', runs=Path(runs))}` makes one."
+            )
+        )
     return Group(*(block(view) for view in views), *notes)
 
 

@@ -20,10 +20,9 @@ from rich.console import Console
 
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.live_progress import LogTail, ProgressView
-from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
-from ganhpc.core.printable import shell_word
+from ganhpc.core.printable import shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import data_fields
@@ -33,7 +32,7 @@ from ganhpc.runs import job_deadline as bounds
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.last_words import LastWords
-from ganhpc.runs.run_folder import Run, State, shown
+from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from ganhpc.runs.trainer_protocol import (
     DIE_WITH_PARENT,
@@ -279,7 +278,7 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     if heard or code < 0 or code in (EXIT_RESUMABLE, EXIT_FAULT):
         console.print(f"to go on: {in_markup(again())}", soft_wrap=True)
     elif code == 3:
-        follow = f"python launch.py logs {shell_word(run.name)} -f{settings.runs_option(run.folder.parent.parent)}"
+        follow = run.command("logs", "-f")
         console.print(f"to follow it: {in_markup(follow)}", soft_wrap=True)
     # Anything else must fail again: its sentence says what to change.
     return 128 + heard[0] if heard else code if code > 0 else 1

@@ -16,6 +16,7 @@ from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, planned, show
 from ganhpc.core import settings as site
 from ganhpc.core.errors import BusyError, UserError
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.choice import pick
@@ -153,9 +154,8 @@ def _closing(plan: Planned, runs: Path, kept: scan_record.Scan, failed: Sequence
         head += f"; not done: {', '.join(failed[:5])}{more}"
     if stopped or failed:
         return f"{head}; {'stopped, and ' * stopped}the same command goes on: {local_launch.again()}"
-    where = site.runs_option(runs)
-    words = (f"results --scan {kept.name}", f"board {kept.name}", f"report {kept.name}")
-    return f"{head}; next: {', '.join(f'`python launch.py {word}{where}`' for word in words)}."
+    commands = (("results", "--scan", kept.name), ("board", kept.name), ("report", kept.name))
+    return f"{head}; next: {', '.join(f'`{typed_command(*words, runs=runs)}`' for words in commands)}."
 
 
 # -- through a scheduler ------------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def _remote(plan: Planned, place: LaunchContext, values: dict[str, Any], console
     if opened:
         scheduler_launch.send(opened, place, console, as_json=values["json"], part=True)
     say(
-        f"scan {kept.name}: `python launch.py results --scan {kept.name}{site.runs_option(runs)}` shows how far it is.",
+        f"scan {kept.name}: `{typed_command('results', '--scan', kept.name, runs=runs)}` shows how far it is.",
         err=True,
     )
     if failed:

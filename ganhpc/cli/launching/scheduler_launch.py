@@ -14,10 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from ganhpc.cli.output import in_markup, say, screen
-from ganhpc.core import settings as site
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.storage_errors import remove_leftovers
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import format_duration
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import data_fields
@@ -92,7 +92,10 @@ def send(
     wanted = [w for w in opened if not w.run.result_json.exists()]
     done = [w.run for w in opened if w not in wanted]
     made = _Round(
-        [f"{run} is done already: `python launch.py results` shows it, --new trains it afresh." for run in done]
+        [
+            f"{run} is done already: `{typed_command('results', runs=run.runs)}` shows it, --new trains it afresh."
+            for run in done
+        ]
     )
     fetch_data(wanted, console)
     if folder:
@@ -108,7 +111,7 @@ def send(
         if not agree(changed):
             return
         shown = changed
-    _say_sent(made, console, as_json, opened[0].run.folder.parent.parent)
+    _say_sent(made, console, as_json, opened[0].run.runs)
 
 
 def _submit(
@@ -157,9 +160,9 @@ def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None
         console.print(timeline(submission, made.sent))
         console.print(_asks(submission), soft_wrap=True)
         say_remaining(submission, console)
-        where = site.runs_option(runs)
+        status, logs = typed_command("status", "--watch", runs=runs), typed_command("logs", "RUN", "-f", runs=runs)
         console.print(
-            f"next: `python launch.py status --watch{where}` follows them; `python launch.py logs RUN -f{where}` reads along.",
+            f"next: `{status}` follows them; `{logs}` reads along.",
             markup=False,
             soft_wrap=True,
         )

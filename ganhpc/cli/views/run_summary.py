@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,16 +12,17 @@ from rich.text import Text
 from ganhpc.analysis.results.rows import KEYS, Row, is_number, row
 from ganhpc.cli.common_options import SHAPING
 from ganhpc.cli.views.results_table import per_cent, plain, seconds
-from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, Damaged, read_json
+from ganhpc.core.printable import shown
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted, format_duration, human_number
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.figures import STATE_COLOURS, WORK, is_uncertain
 from ganhpc.runs.options import Option
 from ganhpc.runs.run_files import numbers
-from ganhpc.runs.run_folder import Run, State, shown
+from ganhpc.runs.run_folder import Run, State
 
 
 def show_run(run: Run, console: Console, *, explained: bool = False) -> None:
@@ -161,10 +161,9 @@ def _standing(found: Row, explained: bool) -> Iterator[tuple[str, str | Text]]:
 
 def _next_commands(run: Run, found: Row) -> Iterator[tuple[str, str]]:
     """(command, what it does)."""
-    yield f"python launch.py results{settings.runs_option(run.folder.parent.parent)}", "compare runs"
-    describe = ["python", "launch.py", "describe", plain(found["experiment"]), *_shape(run, found)]
-    yield shlex.join(describe), "the network in full"
-    yield shlex.join(["python", "launch.py", "board", shown(run.folder)]), "the curves, in TensorBoard"
+    yield typed_command("results", runs=run.runs), "compare runs"
+    yield typed_command("describe", plain(found["experiment"]), *_shape(run, found)), "the network in full"
+    yield typed_command("board", shown(run.folder)), "the curves, in TensorBoard"
     yield "the same command with --new", "trains afresh, in a folder of its own"
 
 

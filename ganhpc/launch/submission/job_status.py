@@ -10,16 +10,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
-from ganhpc.core.printable import shell_word
+from ganhpc.core.printable import shown
+from ganhpc.core.typed_command import typed_command
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Scheduler, find_job
 from ganhpc.runs import job_origin, submission_record
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.run_files import RefusalSource
-from ganhpc.runs.run_folder import Run, RunStatus, State, shown
+from ganhpc.runs.run_folder import Run, RunStatus, State
 
 _LATE_SECONDS = 60.0
 """A start that a scheduler has named and that is past for longer means nothing any more."""
@@ -97,8 +97,10 @@ class RunView:
             state = State.CRASHED
         if self.jobs and not any(known.asked for known in self.jobs):
             state = State.CRASHED  # its log is here, its jobs are elsewhere
-        typed = "python launch.py " + NEXT[state].format(run=shell_word(shown(self.run.folder)))
-        return typed if "{run}" in NEXT[state] else typed + settings.runs_option(self.run.folder.parent.parent)
+        words = NEXT[state].split()
+        if "{run}" not in words:
+            return typed_command(*words, runs=self.run.runs)
+        return typed_command(*(shown(self.run.folder) if word == "{run}" else word for word in words))
 
     @property
     def time_left(self) -> float | None:

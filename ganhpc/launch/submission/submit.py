@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.locks import Held, file_lock
-from ganhpc.core.printable import shell_word
-from ganhpc.core.settings import runs_option, state_folder
+from ganhpc.core.settings import state_folder
 from ganhpc.core.storage_errors import remove_leftovers
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy
@@ -88,9 +87,7 @@ def survey(
         whole = of_one_job or any(entry["last"] for entry, _ in alive)
         if alive and whole:
             jobs = ", ".join(f"{job.id} ({job.state.value})" for _, job in alive)
-            said.append(
-                f"{w.run} is submitted already, as job {jobs}: `python launch.py cancel {_typed(w)}` takes it back."
-            )
+            said.append(f"{w.run} is submitted already, as job {jobs}: `{w.run.command('cancel')}` takes it back.")
         elif not alive and w.run.is_held():
             said.append(f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs.")
         else:
@@ -99,17 +96,12 @@ def survey(
     return todo, said
 
 
-def _typed(w: Wanted) -> str:
-    """The run as a command to type has it, with its folder of runs where that is not the usual one."""
-    return shell_word(w.run.name) + runs_option(w.run.folder.parent.parent)
-
-
 def _others(w: Wanted, entries: Sequence[submission_record.Entry]) -> str:
     """The sentence on a run that somebody has submitted elsewhere."""
     return (
         f"{w.run} is submitted elsewhere, as {job_origin.said(entries, registry.place)}, which can't be asked here: nothing is submitted. "
-        f"Type `python launch.py status {_typed(w)}` there: once those jobs have ended, the same command goes on here. Or type it "
-        f"with --new for another run; or, where nobody can ask that place any more, `python launch.py cancel {_typed(w)} --elsewhere`."
+        f"Type `{w.run.command('status')}` there: once those jobs have ended, the same command goes on here. Or type it "
+        f"with --new for another run; or, where nobody can ask that place any more, `{w.run.command('cancel', '--elsewhere')}`."
     )
 
 

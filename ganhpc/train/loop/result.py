@@ -26,6 +26,7 @@ from ganhpc.train.logging import run_animation
 from ganhpc.train.loop import stages
 from ganhpc.train.loop.trainer import Trainer
 from ganhpc.train.runtime import checkpoint, cuda_graph
+from ganhpc.train.runtime.long_phase import shown_while_long
 from ganhpc.train.tasks import exports
 from ganhpc.train.tasks.task import SPEED, Task, precision_of
 
@@ -36,7 +37,8 @@ def write_outcome(run: Run, trainer: Trainer, figures: Mapping[str, Any]) -> dic
     Every rank calls it, since the step that is counted needs them all; rank 0 writes.
     """
     if trainer.process_group.is_main:
-        exports.write(run, trainer.task)
+        with shown_while_long("export of the trained networks", trainer.say):
+            exports.write(run, trainer.task)
     weights = {name: value.detach().cpu().contiguous().clone() for name, value in trainer.task.weights().items()}
     described = {
         name: describe(module, inputs=trainer.task.example_inputs(name), fvcore=False)

@@ -26,6 +26,7 @@ from ganhpc.train.loop.step_work import StepWork, jumped
 from ganhpc.train.runtime import checkpoint, compiling, cuda_graph
 from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, CostEstimates, Costs
 from ganhpc.train.runtime.distributed import Distributed
+from ganhpc.train.runtime.long_phase import shown_while_long
 from ganhpc.train.runtime.rng_state import random_state, restore_random_state
 from ganhpc.train.runtime.stop_watch import Doing, Interrupted
 from ganhpc.train.runtime.training_clock import Clock, TrainingPlan
@@ -272,7 +273,7 @@ class Trainer:
         begun = self.clock.sync()
         self.doing = Doing.EVALUATION
         try:
-            with self.clock.whole("evaluation"):
+            with self.clock.whole("evaluation"), shown_while_long("evaluation", self.say):
                 self.process_group.share_buffers(self.task.modules.values())
                 figures = self.task.evaluate(final=final)
         except Interrupted:
@@ -338,7 +339,8 @@ class Trainer:
         if self.process_group.is_main:
             # Ready a safe time before the end of the job, and before the ranks that wait give up.
             patience = math.inf if self.process_group.world_size == 1 else WAIT_SECONDS
-            figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
+            with shown_while_long("measures of the trained networks", self.say):
+                figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
             self.snapshots.end(self.progress.step, figures)
         return figures
 

@@ -10,6 +10,7 @@ from ganhpc.analysis.report.run_data import RunData
 from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.analysis.results import rows as results
 from ganhpc.analysis.results.rows import Row
+from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import figures
 from ganhpc.runs.figures import ShownIn
 from ganhpc.scans.scan_record import Scan
@@ -128,8 +129,9 @@ def unfinished(variants: Variants, words: Translator) -> Table | None:
     rows = []
     for each in (m for m in variants.found if not m.is_done):
         row = each.row
-        name = f"{row['experiment']}/{row['run']}"
-        hint = words.name("next", str(row["state"])).format(run=name)
+        commands = {verb: each.run.command(verb) for verb in ("resume", "logs")}
+        status = typed_command("status", runs=each.run.runs)
+        hint = words.name("next", str(row["state"])).format(**commands, status=status)
         rows.append(
             [
                 Cell(str(row["run"])),
