@@ -33,6 +33,7 @@ def seconds(root: Path, words: tuple[str, ...], cwd: str) -> float:
     """Processor time of one `launch.py` below `root`."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     env = {**os.environ, "GANHPC_CONFIG": "/dev/null", "XDG_STATE_HOME": cwd}
+    env.pop("PYTHONDONTWRITEBYTECODE", None)  # else each start compiles every module, which no user sees
     subprocess.run(
         [sys.executable, str(root / "launch.py"), *words],
         cwd=cwd,

@@ -14,6 +14,7 @@ from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment, from_typed, options, summary
 from ganhpc.runs.options import Option
+from ganhpc.scans.named import named_scans
 
 
 class DefinitionType(click.ParamType):
@@ -121,8 +122,6 @@ def _click_option(option: Option, cls: type[Experiment]) -> click.Option:
 
 def scan_options(cls: type[Experiment] | None) -> tuple[click.Option, ...]:
     """--scan and --zip; the help has the scans that the file of `cls` names."""
-    from ganhpc.scans.grid import named_scans
-
     names = ", ".join(named_scans(cls)) if cls else ""
     ready = f"; or by name: {names}" if names else "; or by its name in the experiment's file" if cls is None else ""
     return (
@@ -142,8 +141,6 @@ def scan_options(cls: type[Experiment] | None) -> tuple[click.Option, ...]:
 def _scans_like(cls: type[Experiment], word: str) -> list[Any]:
     """Completions: scans by name, and the fields that can be scanned."""
     from click.shell_completion import CompletionItem
-
-    from ganhpc.scans.grid import named_scans
 
     fields = [o.name for o in options(cls) if o.path[0] != "resources" and o.name not in ("seed", "name")]
     words = [*named_scans(cls), *(f"{name}=" for name in fields)]

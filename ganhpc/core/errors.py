@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -42,4 +41,8 @@ def nearest(word: str, choices: Iterable[str], n: int = 3) -> str:
 
 def nearest_names(word: str, names: Iterable[str], n: int = 3) -> list[str]:
     """Those of `names` that look like `word`, at most `n`; none for a word so long that nobody mistyped it."""
-    return difflib.get_close_matches(word, names, n=n, cutoff=0.5) if len(word) <= 300 else []
+    if len(word) > 300:
+        return []
+    import difflib  # only for words that are wrong
+
+    return difflib.get_close_matches(word, names, n=n, cutoff=0.5)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import os
 import re
 import shlex
 import sys
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,12 +147,11 @@ class Settings:
         return str(self.path.resolve().parent / made if self.path else made.absolute())
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    key: hint.__metadata__[0]
-    for key, hint in get_type_hints(Settings, include_extras=True).items()
-    if hasattr(hint, "__metadata__")
-}
-"""Key of the file -> reader of its value."""
+@functools.cache
+def _readers() -> dict[str, Callable[[Any], Any]]:
+    """Key of the file -> reader of its value."""
+    hints = get_type_hints(Settings, include_extras=True)
+    return {key: hint.__metadata__[0] for key, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
 def places() -> list[Path]:
@@ -187,6 +186,8 @@ def load() -> Settings:
 
 def read(path: Path) -> Settings:
     """The settings in `path`. A folder that is not absolute counts from the file's own. Raises UserError (see `load`)."""
+    import tomllib  # many places have no file
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -199,10 +200,11 @@ def read(path: Path) -> Settings:
 
 
 def _value(path: Path, key: str, value: Any) -> Any:
-    if key not in _READERS:
-        raise UserError(f"the configuration {path} has an unknown key {key!r}: {nearest(key, _READERS)}.")
+    readers = _readers()
+    if key not in readers:
+        raise UserError(f"the configuration {path} has an unknown key {key!r}: {nearest(key, readers)}.")
     try:
-        made = _READERS[key](value)
+        made = readers[key](value)
     except BadValue as allowed:
         raise UserError(f"the configuration {path} has {key} = {value!r}: write {allowed}.") from None
     return path.resolve().parent / made if isinstance(made, Path) else made

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePath
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
 from ganhpc.core.printable import printable
@@ -155,7 +156,7 @@ def _no_pictures(found: Source) -> str:
 
 
 def _place(path: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:24]
+    name = short_digest(os.fsencode(path.resolve()), 24)
     return cache_folder() / "contents" / f"{name}.json.gz"
 
 

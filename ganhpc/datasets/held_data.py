@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import collections
 import functools
-import hashlib
 import json
 import time
 import zlib
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
@@ -212,7 +212,7 @@ def check(run: Path, path: str, found: str, field: str = FIRST) -> None:
 def _shape_of(definition: dict[str, Any]) -> str:
     """A hash of a definition without its data: equal for runs that differ by nothing else."""
     tree = {key: value for key, value in definition.items() if key not in data_fields(definition)}
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+    return short_digest(json.dumps(tree, sort_keys=True), 16)
 
 
 def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path | None:

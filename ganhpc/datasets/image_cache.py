@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import sync_folder
 from ganhpc.core.storage_errors import fault
@@ -57,7 +58,7 @@ def cache_folder() -> Path:
 
 def digest(tree: Any) -> str:
     """A short name for a JSON value: 16 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()[:16]
+    return short_digest(json.dumps(tree, sort_keys=True), 16)
 
 
 def place(name: str, identity: Mapping[str, Any], folder: Path | None = None) -> Path:

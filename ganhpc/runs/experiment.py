@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
-import pkgutil
 import typing
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import slug
 from ganhpc.datasets.data_path import denoted, is_data_field
@@ -314,9 +315,9 @@ def from_typed(
 
 def names() -> list[str]:
     """The experiments: one per file of `jobs/`. A file `wgan_gp.py` is `wgan-gp`."""
-    package = importlib.import_module("jobs")
+    folders = importlib.import_module("jobs").__path__
     return sorted(
-        m.name.replace("_", "-") for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")
+        file.stem.replace("_", "-") for folder in folders for file in Path(folder).glob("[!_.]*.py") if file.is_file()
     )
 
 
@@ -344,9 +345,7 @@ def summary(name: str) -> str:
 
 def _digest(tree: dict[str, Any]) -> str:
     text = json.dumps(tree, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    import hashlib  # the list of commands does without it
-
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return short_digest(text, 10)
 
 
 def _plain(tree: Any) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
-import socket
 from pathlib import Path
+
+from ganhpc.core.digests import short_digest
 
 OWNER = "GANHPC_OWNER"
 """Environment variable in which whoever starts a trainer gives its own name to it."""
@@ -17,20 +17,20 @@ _PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+?)(?: \((\
 def process(pid: int) -> str:
     """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
     installed = f" ({machine()})" if machine() else ""
-    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {socket.gethostname()}{installed}"
+    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {os.uname().nodename}{installed}"
 
 
 def machine() -> str:
     """A short name of this installation beside its host's name, which two machines may share; empty where it has none."""
     try:
-        return hashlib.sha256(Path("/etc/machine-id").read_bytes().strip() or b"\0").hexdigest()[:8]
+        return short_digest(Path("/etc/machine-id").read_bytes().strip() or b"\0", 8)
     except OSError:
         return ""
 
 
 def is_here(host: str | None, installation: str | None) -> bool:
     """True if these are this machine's; a file of an older version, or a machine without, tells no installation."""
-    return host == socket.gethostname() and (not installation or not machine() or installation == machine())
+    return host == os.uname().nodename and (not installation or not machine() or installation == machine())
 
 
 def mine() -> str:

@@ -8,7 +8,6 @@ was killed a moment ago looks alive for a while; so the scheduler is asked for t
 from __future__ import annotations
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,7 +41,7 @@ class Job:
     @staticmethod
     def mine(owner: str, scheduler: str = "", cluster: str = "", id: str = "") -> Job:
         """A job on this machine."""
-        return Job(owner, scheduler, cluster, id, socket.gethostname())
+        return Job(owner, scheduler, cluster, id, os.uname().nodename)
 
     def is_same(self, other: Job) -> bool:
         """True if both are one job, before and after it was sent again."""

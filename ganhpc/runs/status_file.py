@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import time
 from typing import Any
 
@@ -16,7 +15,7 @@ from ganhpc.runs.trainer_protocol import LAUNCH
 def write_status(run: Run, state: State, owner: str | None = None, **figures: Any) -> None:
     """Write status.json: the state, the figures, who writes and when. `owner`: of the trainer; None: this process is the trainer."""
     who = {
-        "host": socket.gethostname(),
+        "host": os.uname().nodename,
         "machine": file_owner.machine(),
         **run.folder_identity(),
         "pid": os.getpid(),

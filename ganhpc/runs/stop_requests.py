@@ -6,11 +6,11 @@ with it. A request to the holder is made and forgotten under the run folder's lo
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_text
 from ganhpc.runs.file_owner import is_over
@@ -20,7 +20,7 @@ FILE = "stop"
 
 def path_of(folder: Path, owner: str = "") -> Path:
     """The file of a request to the trainers of `owner`, or to the trainer that holds the run."""
-    return folder / (f"{FILE}-{hashlib.sha256(owner.encode()).hexdigest()[:12]}" if owner else FILE)
+    return folder / (f"{FILE}-{short_digest(owner, 12)}" if owner else FILE)
 
 
 def ask(folder: Path, reason: str, owner: str = "") -> None:

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import importlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from ganhpc.core.printable import slug
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.options import Option
 from ganhpc.scans import scan_record
-from ganhpc.scans.named import Named
+from ganhpc.scans.named import Named, named_scans
 from ganhpc.scans.scan_syntax import find_option, shown, values_of
 
 _MOST_RUNS = 1000
@@ -119,11 +118,6 @@ def read(cls: type[Experiment], texts: Sequence[str], *, zipped: bool) -> Grid:
     return Grid(
         slug("-".join(words if used else [a.option.flag[2:] for a in axes])), mode, tuple(axes), zipped, *presets
     )
-
-
-def named_scans(cls: type[Experiment]) -> dict[str, Named]:
-    """The scans that the experiment's file names."""
-    return dict(getattr(importlib.import_module(cls.__module__), "SCANS", {}))
 
 
 def _named(cls: type[Experiment], name: str) -> Named:

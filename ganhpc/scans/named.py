@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,3 +18,8 @@ class Named:
     """The preset that it starts from where no --preset is typed."""
     zip: bool = False
     """The values go in pairs, the first with the first, instead of each with each."""
+
+
+def named_scans(cls: type) -> dict[str, Named]:
+    """The scans that the file of the experiment `cls` names."""
+    return dict(getattr(importlib.import_module(cls.__module__), "SCANS", {}))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -23,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
@@ -75,7 +75,7 @@ class Scan:
     def key(self) -> str:
         """Six hexadecimal digits that stand for what may not change under one name: the base and which options are scanned."""
         what = [self.experiment, self.base, sorted(field.name for field in self.fields)]
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:6]
+        return short_digest(json.dumps(what, sort_keys=True), 6)
 
     def run_folders(self) -> list[Run]:
         """Its runs in order; a folder that has been deleted since is among them."""

@@ -12,6 +12,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.runs import experiment
 from ganhpc.runs.experiment import Experiment
 from ganhpc.scans import grid
+from ganhpc.scans.named import named_scans
 from jobs.cifar import Cifar
 from jobs.dcgan import Dcgan
 
@@ -83,7 +84,7 @@ def test_more_values_and_seeds_are_the_same_scan() -> None:
 @pytest.mark.parametrize("name", experiment.names())
 def test_every_named_scan_can_be_run(name: str) -> None:
     cls = experiment.find(name)
-    for word, found in grid.named_scans(cls).items():
+    for word, found in named_scans(cls).items():
         read = grid.read(cls, [word], zipped=False)
         runs = read.experiments(cls.from_preset(found.preset), 1)
         assert len({e.signature for e in runs}) == len(runs) > 1, word

@@ -7,7 +7,6 @@ stands (status, lock, request) is read anew each time.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, SMALL, atomic_open, open_regular, parse_json, read_bytes, too_deep
 from ganhpc.core.whoami import expand
@@ -35,8 +35,8 @@ _Stamp = list[int]
 def place(runs: str, kind: str) -> Path:
     """The file that keeps the `kind` (result or experiment) of the runs in the folder `runs`."""
     root = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
-    digest = hashlib.sha256(os.fsencode(os.path.realpath(runs))).hexdigest()[:16]
-    return root / "ganhpc" / "results" / f"{digest}-{kind}.json"
+    name = short_digest(os.fsencode(os.path.realpath(runs)), 16)
+    return root / "ganhpc" / "results" / f"{name}-{kind}.json"
 
 
 def decode(data: bytes) -> Any:

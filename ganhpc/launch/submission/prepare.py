@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,7 +158,7 @@ def prepare(
         scheduler.capabilities(),
         margins=MARGINS,
     )
-    launch = secrets.token_hex(4)
+    launch = os.urandom(4).hex()
     bounded = window is not None
     make = _Requests({w.run.name: w for w in wanted}, plan, scheduler, policy, launch, bounded, tuple(busy))
     return Submission(
@@ -230,7 +229,7 @@ class _Requests:
         last = self._is_last(slot)
         endless = wanted.experiment.budget.time is None and wanted.segments is None
         return JobRequest(
-            tag=f"{self.launch}-{slot.segment}-{secrets.token_hex(2)}",
+            tag=f"{self.launch}-{slot.segment}-{os.urandom(2).hex()}",
             run=wanted.run.folder.absolute(),
             segment=slot.segment,
             seconds=_walltime(slot),
