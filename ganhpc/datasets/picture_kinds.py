@@ -58,6 +58,36 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\0\0\1\0", "an icon, not read: save it as PNG"),
     (b"SIMPLE  =", "a FITS file, not read: save it as TIFF"),
     (b"\x93NUMPY", "a NumPy array, not read: save it as PNG or TIFF"),
+    (b"\x89HDF\r\n", "an HDF5 file, not read: save its pictures as PNG or TIFF"),
+    *(
+        (beginning, f"a picture of the kind {name}, not read: save it as PNG")
+        for beginning, name in (
+            (b"\x0a\5\1", "PCX"),
+            (b"\x0a\2\1", "PCX"),
+            (b"\x0a\3\1", "PCX"),
+            (b"\1\xda", "SGI"),
+            (b"DDS ", "DDS"),
+            (b"icns", "ICNS"),
+            (b"\0\0\2\0", "CUR or TGA"),
+            (b"\0\0\x0a\0", "TGA"),
+            (b"BLP1", "BLP"),
+            (b"BLP2", "BLP"),
+            (b"DanM", "MSP"),
+            (b"LinS", "MSP"),
+            (b"#define", "XBM"),
+            (b"/* XPM", "XPM"),
+            (b"\x76\x2f\x31\1", "OpenEXR"),
+            (b"#?RADIANCE", "Radiance"),
+            (b"\xff\x0a", "JPEG XL"),
+            (b"\0\0\0\x0cJXL ", "JPEG XL"),
+            (b"gimp xcf", "GIMP"),
+            (b"\xc5\xd0\xd3\xc6", "EPS"),
+            (b"\xd7\xcd\xc6\x9a", "WMF"),
+            (b"IIRO", "Olympus raw"),
+            (b"FUJIFILMCCD-RAW", "Fujifilm raw"),
+            (b"Image type:", "IM"),
+        )
+    ),
 )
 _BOXES = {b"avif": "AVIF", b"avis": "AVIF"}
 _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
@@ -85,6 +115,8 @@ def other_kind(head: bytes) -> str:
     """The kind of a file that is no picture, as the end of a sentence; "not an image" where its beginning says nothing."""
     if head[4:8] == b"ftyp":
         return "a HEIC picture, not read: save it as JPEG" if head[8:12] in _HEIF else "a film"
+    if head[128:132] == b"DICM":
+        return "a DICOM picture, not read: save it as PNG or TIFF"
     if head[257:262] == b"ustar":
         return "a tar archive: unpack it"
     if head.lstrip()[:4] == b"<svg" or (head.lstrip()[:5] == b"<?xml" and b"svg" in head):

@@ -142,7 +142,7 @@ def _range(extent: Extent) -> Range:
         return Range(-1.0, 1.0) if low >= -1 and high <= 1 and extent.type is Type.FLOAT else Range(low, high)
     tops = _FLOAT_TOPS if extent.type is Type.FLOAT else _INTEGER_TOPS
     top = next((top for top in tops if high <= top * (1 + 1e-6)), None)
-    if top is None or (high * _FILLS < top and top > 1):
+    if top is None or high * _FILLS < top:
         return Range(0.0, high)
     return Range(0.0, float(top))
 

@@ -91,6 +91,19 @@ def test_the_bytes_decide_what_a_file_is(tmp_path, kind):
         assert word in why[name]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("TGA", "TGA"), ("PCX", "PCX"), ("SGI", "SGI"), ("DDS", "DDS"), ("ICO", "icon"), ("ICNS", "ICNS"), ("EPS", "PostScript"), ("PDF", "PDF"), ("BLP", "BLP"), ("MSP", "MSP"), ("XBM", "XBM")],
+)  # fmt: skip
+def test_pictures_of_other_kinds_are_refused_by_name(tmp_path, kind, name):
+    """As Pillow itself writes them."""
+    image = {"BLP": "P", "MSP": "1", "XBM": "1"}.get(kind)
+    made = picture(0).convert(image) if image else picture(0)
+    path = make(tmp_path, "folder", {f"a.{kind.lower()}": encoded(made, kind), "b.png": encoded(picture(1))})
+    (why,) = left(path).values()
+    assert name in why and "not read" in why
+
+
 def test_links_are_followed_once(tmp_path):
     root, outside = tmp_path / "root", tmp_path / "outside"
     for folder in (root / "real", outside / "deep"):

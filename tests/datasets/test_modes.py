@@ -191,6 +191,8 @@ def sets():
     ):  # fmt: skip
         values = base * top
         yield name, (values.round() if kind != np.float32 else values).astype(kind), 0, top
+    yield "floats to a tenth", (base * 0.1).astype(np.float32), 0, 0.1
+    yield "floats to a millionth", (base * 1e-6).astype(np.float32), 0, 1e-6
     yield "floats from -1", (base * 2 - 1).astype(np.float32), -1, 1
     yield "int32 with a sign", (base * 3000 - 1000).round().astype(np.int32), -1000, 2000
 

@@ -75,7 +75,7 @@ def _figures(variants: Variants, words: Translator) -> list[tuple[str, str]]:
         ("n", words.count(best["n"])),
         (words("column.params"), words.count(row.get("params"))),
         (words("column.time"), words.seconds(row.get("train_seconds"))),
-        (words("column.epochs"), words.number(row.get("epochs"))),
+        (words("column.epochs"), words.epoch(row.get("epochs"))),
     ]
 
 

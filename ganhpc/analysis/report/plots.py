@@ -15,6 +15,9 @@ INK, GRID = "#1a1c20", "#c9ced6"
 _INCHES = (5.0, 3.0)
 """Small, so that the letters can still be read where a phone makes the plot smaller."""
 
+_LEGEND_LETTERS = 48
+"""Letters of two columns of names beside one another that the width of a plot has room for."""
+
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
@@ -91,8 +94,9 @@ def _lines(axes: Any, plot: Plot, words: Translator) -> None:
     handles = []
     for number, line in enumerate(plot.lines):
         xs, ys = [x for x, _ in line.points], [y for _, y in line.points]
-        marker = _MARKERS[number % len(_MARKERS)] if line.marked and len(xs) <= 60 else None
-        style = "--" if line.right else "-"
+        marked = (line.marked and len(xs) <= 60) or len(xs) == 1  # a line of one point would not be seen
+        marker = _MARKERS[number % len(_MARKERS)] if marked else None
+        style = "--" if line.right or number >= len(_COLOURS) else "-"
         # A level holds from the point before to its own: a rate is known at the end of the steps that it was used in.
         drawn = "steps-pre" if line.levels else "default"
         where = right if right is not None and line.right else axes
@@ -118,8 +122,27 @@ def _lines(axes: Any, plot: Plot, words: Translator) -> None:
         right.yaxis.set_major_formatter(_formatter(words))
         right.spines["right"].set_visible(True)
     axes.grid(linewidth=0.6)
+    _limit(axes, [y for line in plot.lines if not line.right for _, y in line.points], plot)
     if len(plot.lines) > 1:
-        axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+        _legend(axes, [line.label for line in plot.lines], handles=handles)
+
+
+def _limit(axes: Any, values: list[float], plot: Plot) -> None:
+    """A share is never shown below zero; a constant stands in the middle of the height, above zero."""
+    if plot.log or not values or min(values) < 0:
+        return
+    if min(values) == max(values) > 0:
+        axes.set_ylim(0, 2 * max(values))
+    elif plot.per_cent:
+        axes.set_ylim(bottom=0 if max(values) == 0 else max(0.0, axes.get_ylim()[0]))
+
+
+def _legend(axes: Any, labels: list[str], **options: Any) -> None:
+    """The names above the plot, in two columns where they are short enough: one that is too wide would be cut off."""
+    half = -(-len(labels) // 2)
+    widths = [max(map(len, column), default=0) for column in (labels[:half], labels[half:])]
+    columns = 2 if sum(widths) <= _LEGEND_LETTERS else 1
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2, **options)
 
 
 def _bars(axes: Any, plot: Plot, words: Translator) -> None:
@@ -136,7 +159,7 @@ def _bars(axes: Any, plot: Plot, words: Translator) -> None:
     axes.grid(axis="x", linewidth=0.6)
     axes.set_axisbelow(True)
     if len(plot.bars) > 1:
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+        _legend(axes, [name for name, _ in plot.bars])
 
 
 def _parallel(axes: Any, plot: Plot, words: Translator) -> None:

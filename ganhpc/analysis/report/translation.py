@@ -94,6 +94,10 @@ class Translator:
                 return f"{self.number(value / factor)}{NO_BREAK}{suffix}"
         return self.number(value)
 
+    def epoch(self, value: Any) -> str:
+        """A number of epochs, with a fraction where it has one: 5, 23.98."""
+        return self.plain(float(f"{value:.4g}")) if is_finite(value) else self.missing
+
     def seconds(self, value: Any) -> str:
         """A duration: 4 min 59.7 s."""
         if not is_finite(value):

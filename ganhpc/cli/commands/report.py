@@ -53,7 +53,8 @@ def report(names: tuple[str, ...], lang: str, form: str | None, out: str | None,
             file.write(render_html.render(doc).encode(errors="backslashreplace"))  # names of files may hold any bytes
     else:
         {"md": render_markdown.write, "pdf": render_pdf.write}[form](doc, path)
-    say(f"{path}: {doc.title}, {doc.subtitle} ({max(1, path.stat().st_size // 1000):,} kB)")
+    name = " ".join(f"{doc.title}, {doc.subtitle}".split())  # no-break spaces are for the page
+    say(f"{path}: {name} ({max(1, path.stat().st_size // 1000):,} kB)")
 
 
 def _file(form: str | None, out: str | None, stem: str) -> tuple[str, Path]:

@@ -45,7 +45,7 @@ def test_a_translation_is_told_by_its_references(translated: Run) -> None:
     ]
     assert {row[0].text: row[1].text for row in others.rows}[
         "share of translations whose outlines fit their own source best"
-    ] == "0.700"
+    ] == "70.0%"
 
 
 @pytest.mark.parametrize(("translated_", "said"), [(215.9, True), (216.1, False)])

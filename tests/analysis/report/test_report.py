@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from ganhpc.analysis.report import document, render_html, render_markdown, render_pdf, selection
-from ganhpc.analysis.report.elements import Code, Document, Table
-from ganhpc.analysis.report.translation import Translator
+from ganhpc.analysis.report.elements import Code, DefinitionList, Document, Table
+from ganhpc.analysis.report.translation import NO_BREAK, Translator
 from ganhpc.runs.run_folder import Run
 from tests.conftest import Launch
 
@@ -195,6 +195,27 @@ def test_a_gallery_of_none_some_and_damaged_runs(launch: Launch, scanned: Path, 
     page = (tmp_path / "gallery.html").read_text()
     assert page.count("<h2>") == 9 and "<script>alert" not in page
     assert 'href="copy/cifar/' in page
+
+
+def test_a_time_that_is_over_its_budget_by_less_than_is_shown_says_by_how_much(cifar: Run, tmp_path: Path) -> None:
+    copy = shutil.copytree(cifar.folder, tmp_path / "runs" / "cifar" / cifar.name)
+    result = json.loads((copy / "result.json").read_text())
+    (copy / "result.json").write_text(json.dumps({**result, "train_seconds": 60.0005, "budget_seconds": 60.0}))
+    (table,) = tables(account("cifar", runs=tmp_path / "runs"), "budgets")
+    assert table.rows[1][4].text == f"exceeded by 0.0005{NO_BREAK}s"
+
+
+@pytest.mark.parametrize("lang", ["en", "fr"])
+def test_measures_of_a_generator_have_names_and_counts_are_whole(gan: Run, lang: str) -> None:
+    doc = account(gan.folder.as_posix(), runs=gan.folder.parents[1], lang=lang)
+    (facts,) = [b for s in doc.sections if s.id == "measures" for b in s.blocks if isinstance(b, DefinitionList)]
+    result = json.loads(gan.result_json.read_text())
+    named = dict(facts.rows)
+    names = {key: Translator(lang).name("figure", key) for key in result if key.startswith("lines_")}
+    assert names, "the fixture measures lines"
+    for key, name in names.items():
+        assert name != key.replace("_", " "), f"{key} has no name in {lang}"
+    assert named[names["lines_n"]].split()[0] == str(result["lines_n"])
 
 
 @pytest.mark.slow  # 2 s of processor time: processes of its own

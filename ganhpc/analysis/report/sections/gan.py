@@ -154,7 +154,7 @@ def samples(each: RunData, words: Translator) -> Section:
         step = int(number) if number.isdigit() else 0
         epoch = each.epoch_of(step)
         when = words("gan.step", step=words.count(step)) + (
-            f", {words('gan.epoch', epoch=words.number(epoch))}" if epoch is not None else ""
+            f", {words('gan.epoch', epoch=words.epoch(epoch))}" if epoch is not None else ""
         )
         if picture := small(path, GRID_SIDE, f"samples-{number}", when, words("gan.samples_alt", when=when)):
             pictures.append(picture)
@@ -181,7 +181,8 @@ def measures(each: RunData, words: Translator) -> Section:
     ceiling = real if isinstance(real, dict) else {}
     facts = []
     for key in wanted:
-        if is_finite(row.get(key)):
+        # A kernel distance of all pictures has no draws that could deviate.
+        if is_finite(row.get(key)) and not (key.endswith("-deviation") and not row[key]):
             top = ceiling.get(key.removeprefix("lines_")) if key.startswith("lines_") else None
             beside = f" ({words('gan.real')} {figure(words, key, top)})" if is_finite(top) else ""
             facts.append((words.name("figure", key), figure(words, key, row[key]) + beside))

@@ -24,8 +24,9 @@ def _number(tree: Any, *path: str) -> float | None:
     return float(tree) if is_finite(tree) else None
 
 
-def _cell(words: Translator, value: float | None, digits: int = 3) -> Cell:
-    return Cell(words.number(value, digits), value if value is not None else -1.0)
+def _cell(words: Translator, value: float | None, digits: int = 3, *, is_share: bool = False) -> Cell:
+    shown = words.per_cent(value, 1) if is_share else words.number(value, digits)
+    return Cell(shown, value if value is not None else -1.0)
 
 
 def translation(each: RunData, words: Translator) -> Section:
@@ -65,7 +66,7 @@ def translation(each: RunData, words: Translator) -> Section:
     rows = [
         [
             Cell(words("translation." + "_".join(path))),
-            *(_cell(words, _number(tree, way, *path)) for way in _DIRECTIONS),
+            *(_cell(words, _number(tree, way, *path), is_share=path[0] == "content") for way in _DIRECTIONS),
         ]
         for path in others
     ]

@@ -35,7 +35,7 @@ def progress(each: RunData, words: Translator) -> Section:
     blocks: list[Block] = []
     if points:
         ends = {"first": figure(words, name, points[0][1]), "last": figure(words, name, points[-1][1])}
-        shown = {"figure": title, "epochs": words.number(points[-1][0]), **ends}
+        shown = {"figure": title, "epochs": words.epoch(points[-1][0]), **ends}
         alt = words("progress.alt", **shown)
         plot = Plot(
             "progress",
@@ -92,7 +92,7 @@ def _epochs(each: RunData, name: str, words: Translator) -> Table:
     columns += [Column(words(f"column.{title}"), True) for title, _, _ in passes]
     rows = []
     for point in each.curve:
-        cells = [Cell(words.number(point["epoch"], 4), point["epoch"])]
+        cells = [Cell(words.epoch(point["epoch"]), point["epoch"])]
         cells += [Cell(figure(words, k, point.get(k)), point.get(k)) for k in dict.fromkeys(keys)]
         speed = point.get("images_per_second") or None
         cells += [Cell(words.seconds(point.get("seconds")), point.get("seconds")), Cell(words.count(speed), speed)]
@@ -183,12 +183,16 @@ def rates(each: RunData, words: Translator) -> Section | None:
         if schedule
         else words("rate.constant" if min(values) == max(values) else "rate.varies")
     )
-    text = words("rate.text", schedule=described, high=words.plain(max(values)), low=words.plain(min(values)))
+    ends = {"high": words.plain(max(values)), "low": words.plain(min(values))}
+    constant = min(values) == max(values)
+    text = (
+        words("rate.text_constant", rate=ends["high"]) if constant else words("rate.text", schedule=described, **ends)
+    )
     positive = min(values) > 0 and max(values) / min(values) > 20
     plot = Plot(
         "rate",
         words("rate.caption"),
-        words("rate.alt", high=words.plain(max(values)), low=words.plain(min(values))),
+        words("rate.alt", **ends),
         x=words("axis.epoch"),
         y=words("axis.rate"),
         lines=lines,
@@ -272,7 +276,7 @@ def _phase_bars(each: RunData, words: Translator, most: int = 20) -> Plot | None
         (words.name("phase", n), [max(0.0, now.get(n, 0.0) - before.get(n, 0.0)) for (_, before), (_, now) in spans])
         for n in names
     ]
-    places = [words.number(epoch, 3) for _, (epoch, _) in spans]
+    places = [words.epoch(epoch) for _, (epoch, _) in spans]
     return Plot(
         "phases",
         words("time.bars"),
@@ -294,7 +298,9 @@ def budgets(each: RunData, words: Translator) -> Section:
         ("time", row.get("train_seconds"), row.get("budget_seconds"), COURSE_SECONDS, words.seconds),
     ):
         allowed = bound if is_finite(bound) else course
-        inside = words.missing if not is_finite(used) else words("budget.kept" if used <= allowed else "budget.broken")
+        inside = words.missing
+        if is_finite(used):
+            inside = words("budget.kept") if used <= allowed else words("budget.broken", over=shown(used - allowed))
         share = used / allowed if is_finite(used) else None
         origin = words("budget.own") if is_finite(bound) else words("budget.course")
         rows.append(

@@ -52,9 +52,11 @@ class Variants:
 
 
 def figure(words: Translator, name: str, value: Any) -> str:
-    """A measure as its name asks: accuracies in per cent."""
+    """A measure as its name asks: accuracies in per cent, counts whole."""
     if name.startswith("lr") and is_finite(value):
         return words.plain(float(f"{value:.4g}"))
+    if isinstance(value, int) and not isinstance(value, bool):
+        return words.count(value)
     return words.per_cent(value) if figures.is_share(name) else words.number(value, 4)
 
 
@@ -136,7 +138,7 @@ def unfinished(variants: Variants, words: Translator) -> Table | None:
             [
                 Cell(str(row["run"])),
                 Cell(words.name("state", str(row["state"]))),
-                Cell(words.number(row.get("epochs"))),
+                Cell(words.epoch(row.get("epochs"))),
                 Cell(str(row.get("reason") or words.missing)),
                 Cell(hint),
             ]
