@@ -23,6 +23,7 @@ _HOURS_MINUTES = re.compile(r"(\d{1,9})[hH](\d{1,2})", re.ASCII)
 _CLOCK = re.compile(r"(\d{1,9}):(\d{2}):(\d{2})", re.ASCII)
 _COUNT = re.compile(r"(.*?)\s*(|k|K|M|G|ki|Ki|Mi|Gi)", re.DOTALL)
 _FACTORS = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "ki": 2**10, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+_WIDTHS = ("<wide>", "<narrow>", "<noBreak>", "<compat>")
 _SPACES = " \u00a0\u2009\u202f"
 _NUMBER = re.compile(r"([+-]?)(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
 _GROUPED = re.compile(r"\d{1,3}(?:([,._' ])\d{3})(?:\1\d{3})*", re.ASCII)
@@ -33,6 +34,14 @@ DURATION_FORMS = "90s, 5m, 1h, 1h30 or 01:30:00"
 COUNT_FORMS = "256k (256,000), 256Ki (262,144), 0.25M or 250000"
 
 
+class NotANumberError(UserError):
+    """A text that is no number of the kind that was asked for."""
+
+
+class AmbiguousError(UserError):
+    """A text that may mean two numbers; the sentence names both."""
+
+
 def _parse_number(text: str, *, whole: bool = False) -> Fraction:
     """The number in `text`, exactly: 0.25, 0,25 (a decimal comma), 1e-4, 1 000 000, 1,000,000, 1_000_000, 1'000'000.
 
@@ -40,22 +49,33 @@ def _parse_number(text: str, *, whole: bool = False) -> Fraction:
     and is refused elsewhere; a whole number of one point and three digits is refused. Signs that part thousands stand between groups
     of three digits. Raises UserError.
     """
-    word = unicodedata.normalize("NFKC", text.strip()).replace("\u2212", "-").replace("\u2019", "'")
+    word = _plain(text).replace("\u2212", "-").replace("\u2019", "'")
     for space in _SPACES:
         word = word.replace(space, " ")
     if len(word) > _LONGEST:
         raise UserError(f"{text[:20]!r} and so on is no number of at most {_LONGEST} characters.")
     found = _NUMBER.fullmatch(_with_point(word, text, whole))
     if not found:
-        raise UserError(f"{text!r} is not a number: write it as 0.25, 1e-4 or 1000000.")
+        form = "a whole number: write it as 1000000" if whole else "a number: write it as 0.25, 1e-4 or 1000000"
+        raise NotANumberError(f"{text!r} is not {form}.")
     from fractions import Fraction  # the list of commands does without it
 
     value = Fraction(found[2].rstrip(".") or "0") * Fraction(10) ** int(found[3] or 0)
     if value and not _is_held(value):
-        raise UserError(f"{text!r} is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000.")
+        raise NotANumberError(
+            f"{text!r} is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000."
+        )
     if whole and value.denominator != 1:
-        raise UserError(f"{text!r} is not a whole number: write it as 1000000.")
+        raise NotANumberError(f"{text!r} is not a whole number: write it as 1000000.")
     return -value if found[1] == "-" else value
+
+
+def _plain(text: str) -> str:
+    """`text` with wide letters and digits and all kinds of spaces in their plain forms; a raised digit (10²) is no digit."""
+    return "".join(
+        unicodedata.normalize("NFKC", c) if unicodedata.decomposition(c).startswith(_WIDTHS) else c
+        for c in text.strip()
+    )
 
 
 def _is_held(value: Fraction) -> bool:
@@ -95,7 +115,7 @@ def _with_point(word: str, text: str, whole: bool) -> str:
     if not marks or marks == ["."]:
         if whole and marks and re.fullmatch(r"[1-9]\d{0,2}\.\d{3}", head, re.ASCII) and not exponent:
             plain = head.replace(".", "")
-            raise UserError(
+            raise AmbiguousError(
                 f"{text!r} may be {plain} or {head.split('.')[0]}: write the one that is meant, without a point."
             )
         return word
@@ -105,7 +125,7 @@ def _with_point(word: str, text: str, whole: bool) -> str:
         before, after = head.split(last)
         thousands = len(marks) == 1 and re.fullmatch(r"[1-9]\d{0,2}", before, re.ASCII) and len(after) == 3
         if thousands and not whole:
-            raise UserError(f"{text!r} may be {before}{after} or {before}.{after}: write the one that is meant.")
+            raise AmbiguousError(f"{text!r} may be {before}{after} or {before}.{after}: write the one that is meant.")
         if not thousands:
             integer, fraction = before, "." + after
     if any(c in ",._' " for c in integer):
@@ -120,7 +140,7 @@ def parse_duration(text: str) -> float:
 
     Raises UserError for anything else, for a bare number (its unit would be a guess) and for zero.
     """
-    word = unicodedata.normalize("NFKC", text.strip()).replace("\u2019", "'")
+    word = _plain(text).replace("\u2019", "'")
     for space in _SPACES:
         word = word.replace(space, "")
     seconds = _duration_seconds(word)
@@ -162,13 +182,13 @@ def parse_count(text: str) -> int:
 
     Raises UserError for anything else, for zero and for a fraction.
     """
-    match = _COUNT.fullmatch(unicodedata.normalize("NFKC", text.strip()))
+    match = _COUNT.fullmatch(_plain(text))
     try:
         if not match or (match[2] and re.search(r"[eE]", match[1])):
             raise UserError("no count")
         value = _parse_number(match[1], whole=not match[2]) * _FACTORS[match[2]]
     except UserError as error:
-        why = f" ({error})" if " may be " in str(error) else ""
+        why = f" ({error})" if isinstance(error, AmbiguousError) else ""
         raise UserError(f"{text!r} is not a count{why}: write it as {COUNT_FORMS}.") from None
     if value.denominator != 1 or value <= 0:
         raise UserError(f"the count {text!r} must be a whole number above zero: write it as {COUNT_FORMS}.")

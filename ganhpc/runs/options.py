@@ -71,10 +71,10 @@ class Option:
         """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
         try:
             value = self._convert(text.strip())
+        except (ValueError, units.NotANumberError):
+            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
         except UserError as error:
             raise UserError(f"{self.flag}: {error}") from None
-        except ValueError:
-            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
         self.check(value)
         return value
 
@@ -89,11 +89,13 @@ class Option:
             parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
             if self.item is float:
                 units.refuse_split_decimal(parts, text)
-            return tuple(self._item(part) for part in parts if part.strip())
+            return tuple(_number(self.item, part) for part in parts if part.strip())
         if self.type is bool:
             if text.lower() not in _YES + _NO:
                 raise ValueError(text)
             return text.lower() in _YES
+        if self.type in (int, float):
+            return _number(self.type, text)
         return denoted(text) if is_data_field(self.name) else self.type(text)
 
     def check_type(self, value: Any) -> None:
@@ -107,9 +109,6 @@ class Option:
             raise UserError(f"{self.flag} {value!r} is not allowed: it takes {self.expected}.")
         if self.kind and not 0 < value < 1e15:
             raise UserError(f"{self.flag} {value!r} is out of range: it takes {self.expected}.")
-
-    def _item(self, text: str) -> float:
-        return units.parse_whole(text) if self.item is int else units.parse_float(text)
 
     def check(self, value: Any) -> None:
         """Raise UserError where `value` is outside what the option allows."""
@@ -159,6 +158,11 @@ class Option:
         if isinstance(value, bool):
             return word if value else "no" + word
         return word + self.show(value).replace(",", "x")
+
+
+def _number(kind: type, text: str) -> float:
+    """The number in `text`, by the one reader of all that is typed."""
+    return units.parse_whole(text) if kind is int else units.parse_float(text)
 
 
 def kind_of(hint: Any) -> tuple[type, bool, type]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import slug
 from ganhpc.runs import experiment
 from ganhpc.runs.experiment import Experiment, options
+from ganhpc.runs.options import Option
 from jobs.cifar import Cifar, CourseOptions
 
 
@@ -109,3 +111,37 @@ def test_a_definition_of_another_version_is_refused(change: dict) -> None:
         del tree["batch_size"]
     with pytest.raises(UserError, match="--new"):
         Experiment.from_json(tree)
+
+
+def _scalars(kind: type) -> list[tuple[str, Option]]:
+    """Every option of every experiment that takes one number of this kind."""
+    return [
+        (f"{cls.NAME} {option.flag}", option)
+        for cls in map(experiment.find, experiment.names())
+        for option in options(cls)
+        if option.type is kind and option.kind not in ("duration", "count")
+    ]
+
+
+@pytest.mark.parametrize("option", [o for _, o in _scalars(float)], ids=[name for name, _ in _scalars(float)])
+def test_every_option_that_takes_a_fraction_reads_it_by_the_one_rule(option: Option) -> None:
+    def value(text: str) -> float:
+        return dataclasses.replace(option, low=None, high=None, choices=()).parse(text)
+
+    assert value("0,25") == value("0.25") == value(",25") == value("2,5e-1") == 0.25
+    assert value("1.000,5") == value("1 000,5") == value("1,000.5") == 1000.5
+    for text in ("1,234", "0x10", "1e1_0", "1_0", "١", "10²", "½", "1e400", "1e-400", "nan", "inf", "1h", "50%", ""):
+        with pytest.raises(UserError, match=re.escape(option.flag)):
+            value(text)
+
+
+@pytest.mark.parametrize("option", [o for _, o in _scalars(int)], ids=[name for name, _ in _scalars(int)])
+def test_every_option_that_takes_a_whole_number_reads_it_by_the_one_rule(option: Option) -> None:
+    def value(text: str) -> int:
+        return dataclasses.replace(option, low=None, high=None, choices=()).parse(text)
+
+    for text in ("1,234", "1 234", "1\u202f234", "1_234", "1'234", "1.234e3", "1234.0"):
+        assert value(text) == 1234 and type(value(text)) is int
+    for text in ("1.234", "1,5", "0,5", "0x10", "1__0", "٣", "2²", "1e-3", ""):
+        with pytest.raises(UserError, match=re.escape(option.flag)):
+            value(text)
