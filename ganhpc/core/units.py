@@ -96,9 +96,12 @@ def refuse_split_decimal(parts: Sequence[str], text: str) -> None:
     bare = [part.strip() for part in parts]
     digits = [bool(re.fullmatch(r"\d+", part, re.ASCII)) for part in bare]
     alone = len(bare) == 2 and all(digits) and bare[0] == "0"
-    if alone or any(ok and len(part) > 1 and part[0] == "0" for ok, part in zip(digits, bare, strict=True)):
+    # 1.000,5 may be 1000.5.
+    thousands = [bool(re.fullmatch(r"[1-9]\d{0,2}(\.\d{3})+", part, re.ASCII)) for part in bare]
+    parted = any(before and after for before, after in zip(thousands, digits[1:], strict=False))
+    if alone or parted or any(ok and len(part) > 1 and part[0] == "0" for ok, part in zip(digits, bare, strict=True)):
         raise UserError(
-            f"{text!r} may be a list or decimals: in a list, write decimals with a point, such as 0.5, and 0 as 0.0."
+            f"{text!r} may be a list or decimals: in a list, write decimals with a point, such as 0.5, and 0 as 0.0, 5 as 5.0."
         )
 
 

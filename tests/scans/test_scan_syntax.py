@@ -84,6 +84,8 @@ def test_lists_and_ranges(name: str, text: str, values: tuple[object, ...]) -> N
         ("lr", "1:x:log3", "not 'x'"),
         ("batch_size", "1.5", "a whole number from 1 to"),
         ("batch_size", "0,8", "out of range"),
+        ("lr", "0.1,1.000,5", "may be a list or decimals"),
+        ("lr", "0.1:0.3:٣", "a range is FIRST:LAST:N"),
         ("flip", "sideways", "alternate, none, random"),
         ("flip", "a:b:3", "is not allowed"),
     ],

@@ -14,7 +14,7 @@ from typing import Any
 from ganhpc.analysis.results.rows import Row, is_number
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import read_json
-from ganhpc.core.units import parse_count, parse_duration, parse_float
+from ganhpc.core.units import AmbiguousError, parse_count, parse_duration, parse_float, parse_whole
 from ganhpc.runs.run_folder import Run
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -78,15 +78,18 @@ class Filter:
                 raise UserError(f"--filter: {self.field} is yes or no, not {self.value!r}.")
             return value, self.value.lower() in _YES
         if isinstance(value, int | float):
-            return value, self._number()
+            return value, self._number(whole=isinstance(value, int))
         if isinstance(value, list):
             return ",".join(map(str, value)), re.sub(r"(?<=\d)x(?=\d)", ",", self.value.replace(" ", ""))
         return (json.dumps(value) if isinstance(value, dict) else str(value)), self.value
 
-    def _number(self) -> float:
-        for read in (parse_float, _per_cent, parse_count, parse_duration):
+    def _number(self, *, whole: bool) -> float:
+        """The typed number; `whole`: what it is compared with is one, so that 1,234 can only be thousands."""
+        for read in (parse_whole if whole else parse_float, parse_float, _per_cent, parse_count, parse_duration):
             try:
                 number = float(read(self.value))
+            except AmbiguousError as error:
+                raise UserError(f"--filter {self.field}: {error}") from None
             except (ValueError, UserError):
                 continue
             if not math.isnan(number):

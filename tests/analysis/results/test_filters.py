@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,36 @@ def test_sort_field(text: str, wanted: tuple[str, bool]) -> None:
 def test_an_empty_sort_field_is_a_sentence() -> None:
     with pytest.raises(UserError, match="--sort -test_accuracy"):
         sort_field("-")
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "passes"),
+    [
+        ("x>0,09", 0.1, True),
+        ("x>0,09", 9, True),
+        ("x>0,09", 0.05, False),
+        ("x>=62,006", 62_006, True),
+        ("x>1.000,5", 1000.6, True),
+        ("x>60 000", 59_999, False),
+        ("x>98,2%", 0.983, True),
+        ("x<0,5m", 29.0, True),
+    ],
+)
+def test_numbers_of_filters_are_read_by_the_one_rule(text: str, value: float, passes: bool) -> None:
+    assert Filter.parse(text).passes({"x": value}) is passes
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "said"),
+    [
+        ("x>1,234", 0.5, "may be 1234 or 1.234"),
+        ("x>62.006", 5, "may be 62006 or 62"),
+        ("x>١", 1.0, "is none"),
+        ("x>1e1_0", 1.0, "is none"),
+        ("x>10²", 1, "is none"),
+        ("x>0x10", 1, "is none"),
+    ],
+)
+def test_numbers_of_filters_that_may_mean_two_or_none_are_refused(text: str, value: float, said: str) -> None:
+    with pytest.raises(UserError, match=re.escape(said)):
+        Filter.parse(text).passes({"x": value})
