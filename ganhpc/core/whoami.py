@@ -57,7 +57,7 @@ def other_case(path: Path) -> Path | None:
         except (OSError, ValueError, StopIteration):
             return None
         found /= part
-    return found
+    return found if found.exists() else None  # not a link to nothing
 
 
 def _bare(name: str) -> str:

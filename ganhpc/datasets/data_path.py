@@ -58,11 +58,11 @@ def is_path(word: str) -> bool:
     return word not in catalogue.names() and ("/" in word or exists(word))
 
 
-def denoted(word: str) -> str:
+def denoted(word: str, flag: str = "--data") -> str:
     """`few`, `./few/`, `/abs/few` and a link to it as one absolute path; other words as they are. Raises UserError for no word."""
     if not word.strip():
         raise UserError(
-            f"--data {word!r} names nothing: give a data set ({', '.join(catalogue.names())}), a folder or a zip."
+            f"{flag} {word!r} names nothing: give a data set ({', '.join(catalogue.names())}), a folder or a zip."
         )
     try:
         path = expand(word)
@@ -71,7 +71,7 @@ def denoted(word: str) -> str:
         return str(path.resolve())
     except (OSError, RuntimeError) as error:  # a loop of links
         raise UserError(
-            f"--data {word!r} can't be followed ({getattr(error, 'strerror', None) or error}): check the path."
+            f"{flag} {word!r} can't be followed ({getattr(error, 'strerror', None) or error}): check the path."
         ) from None
 
 

@@ -27,7 +27,7 @@ from ganhpc.core.files import atomic_open
 from ganhpc.core.printable import printable
 from ganhpc.datasets.image_cache import cache_folder
 from ganhpc.datasets.image_folder import Item, Left, Source, list_files
-from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, kind_of, other_kind
+from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, NO_IMAGE, kind_of, other_kind
 
 READ_ERRORS = (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
 """Errors of reading a file, or a damaged or encrypted member of a zip."""
@@ -111,7 +111,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                 # A picture's ending promises a picture; anything else is named by what it is.
                 ending = PurePath(item.name).suffix.lower()
                 what = other_kind(head)
-                vague = what == _NO_IMAGE and ending in ENDINGS
+                vague = what == NO_IMAGE and ending in ENDINGS
                 return item.stamp, "", "unreadable (not an image, or its beginning is damaged)" if vague else what
             return item.stamp, hashlib.blake2b(files.read(item, None), digest_size=12).hexdigest(), ""
         except READ_ERRORS as error:
@@ -133,23 +133,20 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
     return unreadable
 
 
-_NO_IMAGE = other_kind(b"")
-
-
 def _no_pictures(found: Source) -> str:
     """The sentence on a folder or zip without any picture."""
     shown = printable(found.path)
     what = "the zip" if found.is_zip else "the folder"
     if not found.others:
-        return f"--data {shown}: {what} is empty: none of its 0 files is an image; give another folder or zip."
+        return f"--data {shown}: {what} is empty; give another folder or zip."
     zips = [left.name for left in found.others if left.name.lower().endswith(".zip")]
     if zips and not found.is_zip:
         inside = printable(os.path.join(found.path, zips[0]))
-        return f"--data {shown}: none of its {len(found.others)} files is an image, but there is a zip in it: give it by its path, --data {inside}."
-    return (
-        f"--data {shown}: none of its {len(found.others)} files is an image that can be used (first: {found.others[0]}); "
-        "give another folder or zip."
+        return f"--data {shown}: it holds no picture, but there is a zip in it: give it by its path, --data {inside}."
+    none = (
+        "its one file is no image" if len(found.others) == 1 else f"none of its {len(found.others):,} files is an image"
     )
+    return f"--data {shown}: {none} that can be used (first: {found.others[0]}); give another folder or zip."
 
 
 # -- what is remembered -------------------------------------------------------------------------------------------------

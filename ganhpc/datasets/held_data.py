@@ -22,6 +22,7 @@ from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
+from ganhpc.core.units import counted
 from ganhpc.core.whoami import other_case
 from ganhpc.datasets import catalogue
 from ganhpc.datasets.data_path import FIRST, data_fields, data_flag, exists, flagged, is_path, place_of
@@ -315,7 +316,9 @@ def _before(run: Path, field: str) -> Contents:
 
 def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents) -> str:
     before = _before(run, field)
-    what = str(difference(before, now)) if before else f"{record['pictures']:,} pictures then, {len(now):,} now"
+    what = (
+        str(difference(before, now)) if before else f"{counted(record['pictures'], 'picture')} then, {len(now):,} now"
+    )
     return (
         f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "
         "earlier ones back and type the same command again; or train on those that are there now: type the command that began the run "

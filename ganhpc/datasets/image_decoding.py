@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, slug
+from ganhpc.core.units import counted
 from ganhpc.datasets import pillow_corrections, pixel_range
 from ganhpc.datasets.folder_index import READ_ERRORS, find, fingerprint_of
 from ganhpc.datasets.image_cache import facts, place
@@ -41,8 +42,6 @@ VERSION = 3
 _FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
 _WORKERS = 2
-_TRIED = 256
-"""Pictures that are tried before a run is made, where none can be used: a large set is judged where it is decoded."""
 _COLOURLESS = "grey, kept as RGB"
 
 
@@ -326,22 +325,20 @@ def survey(
 
 
 def require_two(path: Path) -> None:
-    """Raise UserError where fewer than two different pictures of a folder or zip can be used. Of a large one the first alone are tried."""
+    """Raise UserError where fewer than two different pictures of a folder or zip can be used. They are tried until two are found."""
     source = find(path)
     try:
-        part = source.items[:_TRIED]
         usable, skipped = set[str](), [str(left) for left in source.others]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's
-            for item in part:
+            for item in source.items:
                 if isinstance(result := _decoded(source, item, _MIN_SIDE, None), str):
                     skipped.append(f"{item.shown}: {result}")
                 else:
                     usable.add(item.digest)
                 if len(usable) > 1:
                     return
-        if len(part) == len(source.items):
-            raise too_few(printable(source.path), len(usable), sorted(skipped))
+        raise too_few(printable(source.path), len(usable), sorted(skipped))
     finally:
         source.close()
 
@@ -350,7 +347,7 @@ def too_few(path: str, usable: int, skipped: Sequence[str]) -> UserError:
     """The error on a set with fewer than two different pictures."""
     why = f"; skipped, for example, {skipped[0]}" if skipped else ""
     return UserError(
-        f"--data {path}: it has {usable} usable image(s), and 2 different ones are the least: one to learn from and one to test on{why}."
+        f"--data {path}: it has {counted(usable, 'usable image')}, and 2 different ones are the least: one to learn from and one to test on{why}."
     )
 
 

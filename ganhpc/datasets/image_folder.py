@@ -19,6 +19,7 @@ from pathlib import Path
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.whoami import expand, other_case
+from ganhpc.datasets.picture_kinds import HEAD, NO_IMAGE, kind_of, other_kind
 
 MAX_BYTES = 200_000_000
 """Files with more bytes are skipped unread; in a zip, a small member can unpack to more than memory holds."""
@@ -63,6 +64,11 @@ class Item:
     def shown(self) -> str:
         return printable(self.name)
 
+    def folders(self, *, in_zip: bool) -> list[str]:
+        """The folders that it lies in, from above; zips of Windows may have backslashes between them."""
+        name = self.name.replace("\\", "/") if in_zip else self.name
+        return [part for part in name.split("/")[:-1] if part not in ("", ".")]
+
 
 @dataclass(frozen=True)
 class Left:
@@ -98,6 +104,10 @@ def list_files(path: Path) -> Source:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         near = other_case(path)
+        if path.is_symlink():
+            raise UserError(
+                f"--data {printable(path)}: a link to {printable(path.readlink())}, which is not there; put it right."
+            ) from None
         way = f"did you mean {printable(near)}?" if near else f"check the path (from here: {printable(Path.cwd())})."
         raise UserError(f"--data {printable(path)}: there is no such folder or zip; {way}") from None
     except OSError as error:
@@ -272,7 +282,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
     shown = printable(path)
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            head = file.read(HEAD)
         if zipfile.is_zipfile(path):
             archive = zipfile.ZipFile(path)
         elif head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
@@ -282,7 +292,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
         elif not head:
             raise UserError(f"--data {shown}: that file is empty; copy or download it again.")
         else:
-            raise UserError(f"--data {shown}: that is neither a folder nor a zip of images; give one of the two.")
+            raise UserError(f"--data {shown}: {_no_zip(head)}")
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise UserError(
             f"--data {shown}: a damaged zip: the zip can't be read ({error}); copy or download it again."
@@ -293,6 +303,15 @@ def _opened(path: Path) -> zipfile.ZipFile:
             f"--data {shown}: the members of this zip overlap, as in a zip bomb; it is not read. Pack the pictures again."
         )
     return archive
+
+
+def _no_zip(head: bytes) -> str:
+    """The sentence on a file that begins with `head` and is no zip."""
+    if kind := kind_of(head):
+        return f"that is one picture ({kind}); give the folder that it lies in."
+    if (what := other_kind(head)) != NO_IMAGE:
+        return f"that is {what}, then give the folder or zip of images."
+    return "that is neither a folder nor a zip of images; give one of the two."
 
 
 def _against_member(info: zipfile.ZipInfo) -> str:

@@ -52,6 +52,11 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip of its own: give it by its path"),
     (b"PK\x05\x06", "an empty zip"),
     (b"\x1f\x8b", "a gzip file: unpack it"),
+    (b"BZh", "a bzip2 file: unpack it"),
+    (b"\xfd7zXZ\0", "an xz file: unpack it"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file: unpack it"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it"),
+    (b"Rar!\x1a\7", "a rar archive: unpack it"),
     (b"8BPS", "a Photoshop document, not read: save it as PNG"),
     (b"%PDF", "a PDF, not read: save its pictures as PNG"),
     (b"%!PS", "PostScript, not read: save it as PNG"),
@@ -89,6 +94,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
         )
     ),
 )
+NO_IMAGE = "not an image"
 _BOXES = {b"avif": "AVIF", b"avis": "AVIF"}
 _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 
@@ -121,4 +127,4 @@ def other_kind(head: bytes) -> str:
         return "a tar archive: unpack it"
     if head.lstrip()[:4] == b"<svg" or (head.lstrip()[:5] == b"<?xml" and b"svg" in head):
         return "a drawing in SVG, not read: save it as PNG"
-    return next((what for beginning, what in _OTHERS if head.startswith(beginning)), "not an image")
+    return next((what for beginning, what in _OTHERS if head.startswith(beginning)), NO_IMAGE)

@@ -69,6 +69,8 @@ class Option:
 
     def parse(self, text: str) -> Any:
         """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
+        if is_data_field(self.name):
+            return denoted(text.strip(), self.flag)
         try:
             value = self._convert(text.strip())
         except (ValueError, units.NotANumberError):
@@ -96,7 +98,7 @@ class Option:
             return text.lower() in _YES
         if self.type in (int, float):
             return _number(self.type, text)
-        return denoted(text) if is_data_field(self.name) else self.type(text)
+        return self.type(text)
 
     def check_type(self, value: Any) -> None:
         """Raise UserError where `value`, read from a file, is of another type than the option's."""

@@ -169,7 +169,11 @@ class Process:
         done, saved = self.trainer.progress.step, self.trainer.saved_step
         if not saved:
             return "there is no checkpoint yet"
-        lost = f", the {done - saved:,} steps since then are lost" if done > saved else ""
+        lost = (
+            f", {counted(done - saved, 'step')} since then {'is' if done - saved == 1 else 'are'} lost"
+            if done > saved
+            else ""
+        )
         return f"the checkpoint of step {saved:,} is kept{lost}"
 
     def _doing(self) -> Doing:

@@ -15,6 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.datasets import held_data, picture_list
 from tests.datasets.test_held_data import add_one, faces, replace_two
+from tests.train.data.test_image_folder import encoded, picture
 
 TINY = [
     "--image-size",
@@ -107,10 +108,14 @@ def test_a_folder_in_other_capitals_is_named(tmp_path, monkeypatch):
 def test_pictures_that_are_not_there_leave_no_run_behind(typed, tmp_path, more):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("no picture")
+    (tmp_path / "tiny").mkdir()
+    for number in range(300):
+        (tmp_path / "tiny" / f"{number}.png").write_bytes(encoded(picture(number, (9, 9))))
     for word, words in (
         ("./typo", "there is no such folder or zip"),
         ("typo", "is neither a data set nor a folder or zip of images"),
-        ("notes", "none of its 1 files is an image"),
+        ("notes", "its one file is no image"),
+        ("tiny", "it has 0 usable images"),
     ):
         code, said = typed("dcgan", "--data", word, *TINY, *more)
         assert code == 2, said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import struct
 import zipfile
@@ -14,6 +15,7 @@ import pytest
 from ganhpc.core.errors import UserError
 from ganhpc.datasets.folder_index import find, listed
 from ganhpc.datasets.image_decoding import inspect
+from ganhpc.datasets.image_folder import list_files
 from ganhpc.datasets.types import DataRequest
 from ganhpc.train.data.image_folder import load
 from tests.train.data.test_image_folder import encoded, make, picture
@@ -233,7 +235,7 @@ def test_each_unusable_source_has_its_sentence(tmp_path):
         bare_zip(tmp_path / "nothing.zip", {}).name: "the zip is empty",
         bare_zip(
             tmp_path / "text.zip", {"a.txt": b"x"}
-        ).name: r"none of its 1 files is an image that can be used \(first: a.txt: not an image\)",
+        ).name: r"its one file is no image that can be used \(first: a.txt: not an image\)",
         bare_zip(tmp_path / "inner.zip", {"b.zip": whole}).name: "a zip of its own",
     }.items():
         with pytest.raises(UserError, match=words):
@@ -258,3 +260,44 @@ def test_the_real_sets_are_taken_whole():
         pytest.skip(f"the real pictures are not in {folder}")
     found = find(path)
     assert (len(found.items), found.others) == (10_000, ())
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (b"\x1f\x8b\x08\0" + bytes(60), "a gzip file: unpack it"),
+        (bytes(257) + b"ustar\0" + bytes(300), "a tar archive: unpack it"),
+        (b"BZh91AY" + bytes(60), "a bzip2 file"),
+        (b"\xfd7zXZ\0" + bytes(60), "an xz file"),
+        (b"7z\xbc\xaf\x27\x1c" + bytes(60), "a 7z archive"),
+        (b"Rar!\x1a\x07\x01\0" + bytes(60), "a rar archive"),
+        (b"%PDF-1.4", "a PDF"),
+        (encoded(picture(0)), "one picture (PNG); give the folder"),
+        (b"hello", "neither a folder nor a zip"),
+        (b"", "empty"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
+)
+def test_a_file_that_is_no_zip_is_named(tmp_path, head, word):
+    for cut in (head, head[: len(head) // 2 + 1]) if b"ustar" not in head else (head,):
+        (tmp_path / "set.zip").write_bytes(cut)
+        with pytest.raises(UserError, match=re.escape(word)):
+            list_files(tmp_path / "set.zip")
+
+
+def test_a_link_to_nothing_is_named(tmp_path):
+    (tmp_path / "faces").symlink_to("away")
+    with pytest.raises(UserError, match=r"a link to away, which is not there"):
+        list_files(tmp_path / "faces")
+    with pytest.raises(UserError, match=r"check the path"):
+        list_files(tmp_path / "faces" / "more")
+
+
+def test_folders_of_a_zip_have_one_spelling(tmp_path):
+    """Windows programs write backslashes, tar-like ones ./ in front."""
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for name in ("cat/a.png", "./cat/b.png", "cat//c.png", "cat\\d.png", "e.png", "./f.png"):
+            file.writestr(name, encoded(picture(ord(name[-5]))))
+    source = list_files(tmp_path / "set.zip")
+    assert sorted(item.folders(in_zip=True) for item in source.items) == [[], [], ["cat"], ["cat"], ["cat"], ["cat"]]
+    source.close()

@@ -20,7 +20,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import printable
 from ganhpc.datasets.catalogue import DataSet, data_sets, names
-from ganhpc.datasets.data_path import is_path
+from ganhpc.datasets.data_path import denoted, is_path
 from ganhpc.datasets.image_cache import sidecar
 
 _INDENT = 13
@@ -74,7 +74,7 @@ def command(
     """
 
     console = screen(highlight=False, stderr=as_json)
-    if name is not None and is_path(name):
+    if name is not None and is_path(denoted(name)):
         if fetch:
             raise UserError(
                 f"--fetch is for data sets by their names ({', '.join(names())}): {printable(name)} is a folder or zip."

@@ -12,6 +12,7 @@ from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, read_json
 from ganhpc.core.printable import printable, slug
+from ganhpc.core.units import counted
 from ganhpc.runs.find_run import find_run
 from ganhpc.runs.run_files import is_count
 from ganhpc.runs.run_folder import Run
@@ -128,7 +129,9 @@ def sample(
         _film(net, plan, interpolate or ("" if plan.across else "slerp"), frames, path)
     else:
         _sheet(net, plan, interpolate or "", path)
-    say(f"{printable(path)}: {plan.rows}x{columns} pictures{plan.words}, seed {number}, weights from {source}")
+    say(
+        f"{printable(path)}: {plan.rows}x{columns} {'picture' if plan.rows * columns == 1 else 'pictures'}{plan.words}, seed {number}, weights from {source}"
+    )
     if onnx:
         _write_onnx(net, onnx)
 
@@ -216,7 +219,7 @@ def _write_translations(
     columns = min(sheet[1], len(found)) * len(parts)
     image_files.save(image_files.grid(torch.stack(parts, 1).flatten(0, 1), columns), path)
     told = "source, translation and cycle" if back else "source and translation"
-    say(f"{printable(path)}: {told} of {len(found)} pictures by {name}")
+    say(f"{printable(path)}: {told} of {counted(len(found), 'picture')} by {name}")
 
 
 def _seed(run: Run) -> int:

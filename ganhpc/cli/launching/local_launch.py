@@ -95,7 +95,7 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         if run.result_json.exists():
             done = run.run_status().state is State.DONE
             word = "[green]already done:[/]" if done else "[red]not trained:[/]"
-            console.print(f"{word} {in_markup(run)}  (--new trains it afresh)")
+            console.print(f"{word} {in_markup(run)}  (--new trains it afresh)", soft_wrap=True)
             code = 0
         else:
             code = train(run, experiment, console)
@@ -128,7 +128,9 @@ def train(
         raise run.busy()
     command = command_of(run, experiment)
     ensure_data(experiment, console)
-    console.print(f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}")
+    console.print(
+        f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}", soft_wrap=True
+    )
     job = inside() if bound is None else None
     bound = _end_of(job) if job else bound
     if job and bound:

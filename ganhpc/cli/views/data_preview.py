@@ -16,6 +16,7 @@ import click
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import printable, shell_word
+from ganhpc.core.units import counted
 from ganhpc.datasets import image_decoding
 from ganhpc.datasets.folder_index import find, fingerprint_of
 
@@ -64,7 +65,7 @@ def _look(path: Path, size: int, most: int = _SHEET) -> _Preview:
 
 
 def _folders(source: Source) -> dict[str, int]:
-    counts = collections.Counter(name.rpartition("/")[0] for name in (item.name for item in source.items))
+    counts = collections.Counter("/".join(item.folders(in_zip=source.is_zip)) for item in source.items)
     return dict(sorted(counts.items())) if len(counts) > 1 else {}
 
 
@@ -86,16 +87,16 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
         console.print(line, soft_wrap=True, markup=False)
 
     say(
-        f"{seen.path}: {seen.files:,} files, {seen.usable:,} usable pictures, brought to {size} x {size} pixels in {seen.seconds:.1f} s"
+        f"{seen.path}: {counted(seen.files, 'file')}, {counted(seen.usable, 'usable picture')}, brought to {size} x {size} pixels in {seen.seconds:.1f} s"
     )
     if seen.usable - found.copies < 2:
         say("not enough to train on: at least 2 different pictures are needed, one to learn from and one to test on")
     _list(say, "skipped", seen.skipped, everything=everything)
     _list(say, "converted", seen.converted, everything=everything)
     if seen.enlarged:
-        say(f"enlarged: {seen.enlarged:,} are smaller than {size} pixels")
+        say(f"enlarged: {counted(seen.enlarged, 'picture')} smaller than {size} pixels")
     if found.copies:
-        say(f"copies: {found.copies:,} look exactly like another one")
+        say(f"copies: {counted(found.copies, 'picture')} exactly like another one")
     if found.folders:
         say(f"folders (pictures have no classes: folders are only looked through): {len(found.folders):,}")
         counts = [f"  {printable(name) or '.'}: {n:,}" for name, n in found.folders.items()]

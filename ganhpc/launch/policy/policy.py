@@ -25,7 +25,7 @@ from ganhpc.core.toml_readers import (
     walls,
     weekdays,
 )
-from ganhpc.core.units import format_duration
+from ganhpc.core.units import counted, format_duration
 
 _EDGE_DAYS = ("working", "every")
 PACKAGED = Path(__file__).with_name("policies")
@@ -214,8 +214,8 @@ def _about_days(policy: Policy) -> Iterable[str]:
     if policy.weekend_limit is not None:
         yield f"A job takes at most {say_seconds(policy.weekend_limit)} of a weekend or of holidays."
     if policy.day_quota is not None:
-        cores = policy.cores or "all"
-        yield f"Jobs use at most {say_seconds(policy.day_quota)} x {cores} cores a user and day, between these hours."
+        cores = counted(policy.cores, "core") if policy.cores else "all cores"
+        yield f"Jobs use at most {say_seconds(policy.day_quota)} x {cores} a user and day, between these hours."
         if policy.cores is None:
             yield 'The number of cores is not set, so a job counts as if it took the whole cluster (set "cores").'
     if policy.day_quota is not None and policy.quota_free_job and policy.quota_free_notice:

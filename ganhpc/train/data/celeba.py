@@ -103,6 +103,6 @@ def _part(root: Path, split: str, size: int, say: Callable[[str], None] | None) 
     seen = pictures.survey(source, size, keep, say)
     if not number:
         raise UserError(
-            f"--data celeba: none of the {len(items)} {split} images in {folder} can be used ({seen.skipped[0]})."
+            f"--data celeba: no {split} image in {folder} can be used, of {len(items):,} ({seen.skipped[0]})."
         )
     return torch.from_numpy(pixels[:number]).permute(0, 3, 1, 2).contiguous(), seen

@@ -73,7 +73,7 @@ def load(request: DataRequest) -> ImageData:
 
 def _classes_of(source: Source, level: int) -> list[str]:
     """Of each file, the folder that names its class. Raises UserError where one has none."""
-    folders = [item.name.split("/")[:-1] for item in source.items]
+    folders = [item.folders(in_zip=source.is_zip) for item in source.items]
     without = [item for item, above in zip(source.items, folders, strict=True) if len(above) < max(1, level)]
     if without:
         where = "in no class folder" if level <= 1 else f"less than {level} folders deep"
@@ -112,7 +112,7 @@ def _held_out(images: Tensor, labels: Tensor, classes: tuple[str, ...], path: Pa
     for index, name in enumerate(classes):
         if counts[index] < 2:
             raise UserError(
-                f"--data {printable(path)}: the class {printable(name)} has {counts[index]} usable picture(s), and 2 different ones are the "
+                f"--data {printable(path)}: the class {printable(name)} has {counted(counts[index], 'usable picture')}, and 2 different ones are the "
                 "least of a class, one to learn from and one to test on: add some, or take its folder away."
             )
     share = min(image_folder.HELD_OUT, _MOST / sum(counts.values()))

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.units import counted
 from ganhpc.datasets.types import DataRequest, ImageData
 
 PALETTE = ((255, 255, 255), (224, 184, 7), (185, 33, 19), (54, 79, 179))
@@ -95,7 +96,7 @@ def load(request: DataRequest) -> ImageData:
     _check(size, number)
     images = render(draw(number, size, request.seed, "train"), size)
     tests = render(draw(TEST_IMAGES, size, request.seed, "test"), size)
-    note = f"one vertical and two horizontal lines, {thickness(size)} pixels thick, drawn from seed {request.seed}"
+    note = f"one vertical and two horizontal lines, {counted(thickness(size), 'pixel')} thick, drawn from seed {request.seed}"
     return ImageData("lines", images, None, tests, None, note=note, exact="lines")
 
 
@@ -105,7 +106,7 @@ def load_negatives(request: DataRequest) -> ImageData:
     _check(size, number)
     images = 255 - render(draw(number, size, request.seed, "negative train"), size)
     tests = 255 - render(draw(TEST_IMAGES, size, request.seed, "negative test"), size)
-    note = f"negatives of other lines, {thickness(size)} pixels thick, drawn from seed {request.seed}"
+    note = f"negatives of other lines, {counted(thickness(size), 'pixel')} thick, drawn from seed {request.seed}"
     return ImageData("negatives", images, None, tests, None, note=note)
 
 

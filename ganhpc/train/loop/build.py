@@ -14,6 +14,7 @@ import torch
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json, storage_errors, write_json
+from ganhpc.core.units import counted
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import FIRST, data_fields, flagged
 from ganhpc.datasets.types import DataRequest, ImageData
@@ -114,7 +115,7 @@ def _load_all(
         with flagged(field, experiment.definition):
             images = registry.load(dataclasses.replace(request_of(experiment, field), name=place, say=say))
             held_data.check(run.folder, place, images.fingerprint, field)
-        counts = f"{len(images.images):,} training and {len(images.test_images):,} test images"
+        counts = f"{len(images.images):,} training and {counted(len(images.test_images), 'test image')}"
         say(f"data: {images.name}, {counts} ({images.note})")
         for line in images.warnings:
             say(f"data: {line}")

@@ -62,7 +62,7 @@ class BigGan(LatentGan):
         self.batch_size = experiment.batch_size * self._rounds
         if not self.steps_per_epoch:
             raise UserError(
-                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and there are "
+                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and the set has "
                 f"{len(data.images)}: type fewer or smaller ones."
             )
         self._steps_made = 0

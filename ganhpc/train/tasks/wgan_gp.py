@@ -52,8 +52,8 @@ class WganGp(LatentGan):
         self.batch_size = experiment.batch_size * self._rounds
         if not self.steps_per_epoch:
             raise UserError(
-                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and there are "
-                f"{len(context.data.images)}: type fewer or smaller ones."
+                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and the set has "
+                f"{len(context.data.images):,}: type fewer or smaller ones."
             )
 
     def schedule(self, progress: float) -> dict[str, float]:

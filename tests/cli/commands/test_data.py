@@ -200,7 +200,7 @@ def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
         "b/x.txt: not an image",
         ".t/1.png: a hidden file",
         "converted: 1 (1 grey)",
-        "copies: 1 look exactly like another one",
+        "copies: 1 picture exactly like another one",
         "  a: 12\n  b: 2",
         "sheet: 14 of the pictures in sheet.png",
     ):

@@ -61,7 +61,7 @@ def test_a_file_beside_comes_before_a_packaged_policy_and_may_build_on_it(tmp_pa
         ("max_jobs = -1", "a whole number"),
         ('max_jobs = "-1"', "a whole number"),
         ('cores = "1.024"', "a whole number, 0 or more .*may be 1024 or 1"),
-        ('cores = "many"', "a whole number, 0 or more .*'many' is not a number"),
+        ('cores = "many"', "a whole number, 0 or more .*'many' is not a whole number"),
         ('edges = ["25:00"]', "a time of day"),
         ('edges = "09:00"', "a list"),
         ('edge_days = "workign"', "working or every"),

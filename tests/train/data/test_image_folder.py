@@ -330,11 +330,11 @@ def test_sentences(tmp_path):
     half.write_bytes(half.read_bytes()[:-2000])
     alone = make(tmp_path, "folder", {"a.png": encoded(picture(1)), "b.png": encoded(picture(1)), "c.txt": b""})
     for path, words in {
-        empty: "none of its 0 files is an image",
+        empty: "the folder is empty",
         text: "neither a folder nor a zip",
         half: "a damaged zip: its end, with the list of its files, is missing",
         tmp_path / "nowhere": "there is no such folder or zip",
-        alone: r"it has 1 usable image\(s\), and 2 different ones .*skipped, for example, c.txt: empty",
+        alone: r"it has 1 usable image, and 2 different ones .*skipped, for example, c.txt: empty",
     }.items():
         with pytest.raises(UserError, match=words):
             load(DataRequest(str(path), image_size=16))
