@@ -4,7 +4,7 @@
 set -uo pipefail
 @{sent}
 submit() { # run one job to its end; a job that fails does not keep the next from running
-    shift 3 # its tag, its folder and its last moment: a run that is done, or that another job trains, is left alone by the job itself
+    shift 4 # its tag, its folder, its last moment and the jobs before it: a run that is done, or that another job trains, is left alone by the job itself
     "$@@" || echo "ended with code $?" >&2
 }
 

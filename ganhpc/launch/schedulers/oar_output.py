@@ -120,11 +120,11 @@ def job_of(tree: dict[str, Any]) -> Job:
 
 
 def _tag(name: str, command: str) -> str:
-    """Our tag of a job. A rule of a site may rename it; but its script, the last word of its command, is named after the tag."""
-    if name.startswith(JOB_NAME + ":"):
-        return name.removeprefix(JOB_NAME + ":")
-    named = re.search(r"/jobs/([\w-]+)\.sh\W*$", command)
-    return named[1] if named else ""
+    """Our tag of a job. A rule of a site may rename it, by a name that looks like ours too; but its script is named after the tag."""
+    named = re.search(r"/jobs/([\w-]+)\.sh\b", command)
+    if named:
+        return named[1]
+    return name.removeprefix(JOB_NAME + ":") if name.startswith(JOB_NAME + ":") else ""
 
 
 _SUSPENDED = ("Suspended", "Resuming")

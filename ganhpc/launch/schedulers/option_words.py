@@ -77,15 +77,17 @@ BY_TYPE = "--type"
 """The key of words that were chosen on the command line: who types --type night wants the night's rules beside the plan's."""
 
 
-def read(grammar: Grammar, options: Sequence[str], by_type: Sequence[str] = ()) -> list[Word]:
-    """The settings' options and those of a job type, an entry of which may hold several words.
+def read(
+    grammar: Grammar, options: Sequence[str], by_type: Sequence[str] = (), *, key: str = "options"
+) -> list[Word]:
+    """The settings' options and those of a job type, an entry of which may hold several words. `key`: where the options are written.
 
     Raises UserError for what the policy decides.
     """
     words: list[Word] = []
-    for key, lines in (("options", options), (BY_TYPE, by_type)):
+    for place, lines in ((key, options), (BY_TYPE, by_type)):
         for line in lines:
-            words += _checked(grammar, _words(line, key), line, key)
+            words += _checked(grammar, _words(line, place), line, place)
     return words
 
 

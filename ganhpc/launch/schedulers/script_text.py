@@ -64,6 +64,13 @@ def command(words: Iterable[str | Path]) -> ScriptText:
     return ScriptText(" ".join(map(word, words)))
 
 
+def quoted(parts: Iterable[ScriptText]) -> ScriptText:
+    """Parts as one word, with blanks between them: numbers, and variables in double quotes."""
+    bare = [part.strip('"') for part in parts]
+    assert all(re.fullmatch(r"\$?\w+", part) for part in bare), bare
+    return ScriptText(f'"{" ".join(bare)}"')
+
+
 def comment(text: str) -> ScriptText:
     """`text` as a piece of a comment: what is not printable ASCII is shown as an escape."""
     escaped = (c if c.isprintable() else ascii(c)[1:-1] for c in str(text))

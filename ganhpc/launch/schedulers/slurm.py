@@ -122,6 +122,7 @@ class Slurm(Scheduler):
         return found[1] if found else ""
 
     def prepare(self, request: JobRequest) -> PreparedJob:
+        slurm_options.check_defaults()
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "slurm.sh",
@@ -222,8 +223,7 @@ class Slurm(Scheduler):
         answer = self._squeue("-u", user_name())
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
-        jobs = [job for line in answer.out.splitlines() if (job := _job(line)) is not None and job.state.alive]
-        return foreseen(jobs, time.time())
+        return foreseen([job for job in _jobs(answer.out) if job.state.alive], time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -232,8 +232,7 @@ class Slurm(Scheduler):
         wanted = set(ids)
         answer = self._squeue("-t", "all", "-u", user_name())
         if answer.code == 0:
-            lines = (job for line in answer.out.splitlines() if (job := _job(line)) is not None)
-            found |= {job.id: job for job in lines if job.id in wanted}
+            found |= {job.id: job for job in _jobs(answer.out) if job.id in wanted}
         lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
         if lost and shutil.which("sacct"):
             command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o"]
@@ -262,11 +261,11 @@ class Slurm(Scheduler):
         answer = self._squeue("-t", "all", "-u", user_name())
         if answer.code != 0:
             raise UserError(_NO_ENDED.format(_why(answer)))
-        found |= {job.id: job for line in answer.out.splitlines() if (job := _job(line))}
+        found |= {job.id: job for job in _jobs(answer.out)}
         return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
 
     def _squeue(self, *words: str) -> Answer:
-        # JSON ignores the filters in 22.05, so: fields with a separator that no name has, times as seconds since 1970.
+        # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
         return ask(["squeue", "-h", *words, "-o", _FIELDS], SECONDS, env)
@@ -290,11 +289,20 @@ def _conditions(request: JobRequest) -> str:
     return ",".join(conditions)
 
 
-def _job(line: str) -> Job | None:
-    parts = line.split(SEPARATOR)
-    if len(parts) not in (9, 10):
+_RECORD = re.compile(rf"^(?=\d[^{SEPARATOR}\n]*{SEPARATOR}[A-Z_]+{SEPARATOR})", re.MULTILINE)
+"""Beginning of a job in squeue's answer. Names and comments of the user's other jobs may hold line breaks, so a line is no record."""
+
+
+def _jobs(answer: str) -> list[Job]:
+    return [job for record in _RECORD.split(answer) if (job := _job(record.removesuffix("\n"))) is not None]
+
+
+def _job(record: str) -> Job | None:
+    parts = record.split(SEPARATOR)
+    if len(parts) < 9:
         return None  # noise: a banner, a warning
-    id, native, start, end, limit, waits_for, reason, name, comment, script = (*parts, "")[:10]
+    id, native, start, end, limit, waits_for, reason, name, comment, *more = parts
+    script = more[-1] if more else ""
     tasks, at_once = _tasks(id)
     rounds = -(-tasks // at_once)
     each = _duration(limit)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+from ganhpc.core.whoami import home
 from ganhpc.launch.schedulers.option_words import (
     DECIDED,
     NO_JOB,
@@ -15,6 +17,7 @@ from ganhpc.launch.schedulers.option_words import (
     Word,
     letters,
     names,
+    read,
 )
 
 _TIME = f"{DECIDED}: type --time, or name another --policy"
@@ -82,3 +85,29 @@ def gpus(word: Word) -> int | None:
         return None
     number = re.search(r"(?:^|[:=])(\d+)$", generic)
     return int(number[1]) if number else 1
+
+
+_TYPED_ALWAYS = frozenset(
+    names(
+        "time job-name comment output open-mode chdir requeue no-requeue signal nodes ntasks-per-node gpus-per-node"
+    )
+)
+"""Options that every submission of ours has: a default of the user's own does nothing to them."""
+
+
+def check_defaults() -> None:
+    """Raise UserError where the user's own defaults, which a plugin of many sites reads, ask for what the policy decides."""
+    file = (home() or Path("/")) / ".slurm" / "defaults"
+    try:
+        lines = file.read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        # COMMAND:CLUSTER:OPTION=VALUE; the command or both may be missing, and * means any.
+        before, equals, value = line.partition("#")[0].partition("=")
+        *place, option = (part.strip() for part in before.split(":"))
+        name, value = option.lstrip("-"), value.strip()
+        if not equals or place[:1] not in ([], ["*"], ["sbatch"]) or value in ("", "0") or name in _TYPED_ALWAYS:
+            continue
+        if SLURM.refused.get(name):
+            read(SLURM, [f"--{name}"] if SLURM.takes[name] is Takes.NOTHING else [f"--{name}={value}"], key=str(file))

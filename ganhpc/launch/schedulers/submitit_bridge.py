@@ -37,7 +37,7 @@ class OwnScript:
         out = [word for name in os.environ if name not in clean for word in ("-u", name)]
         sets = [f"{name}={value}" for name, value in clean.items() if os.environ.get(name) != value]
         # From a plain folder: the one in which the command was typed may be gone, or have a name that the scheduler stumbles over.
-        return ["sh", "-c", 'cd / && PWD=/ exec "$@"', "sh", "env", *out, *sets, *words]
+        return ["sh", "-c", 'command cd / && PWD=/ exec "$@"', "sh", "env", *out, *sets, *words]
 
     def send(self) -> str:
         """Submit; returns the job's id. Raises Refused."""

@@ -1,6 +1,6 @@
 """Check of a request as granted: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back.
 
-`python -m ganhpc.launch.submission.granted RUN TAG JOB` does the same for a job that a night's script has submitted.
+`python -m ganhpc.launch.submission.granted RUN TAG JOB [JOB BEFORE IT]..` does the same for a job that a night's script has submitted.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
     return f"it does not wait for job {living[0]}, behind which it was to start" if living else ""
 
 
-def _by_hand(run: Run, tag: str, job: str) -> str:
-    """Check a job that a night's script has submitted, by the record of its run. Returns what is to be said. Raises UserError."""
+def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
+    """Check a job that a night's script has submitted behind the jobs `after`, by the record of its run. Returns what is to be said. Raises UserError."""
     tree = submission_record.read(run)
     entry = next((entry for entry in tree["jobs"] if entry["tag"] == tag), None)
     scheduler = registry.named(str(tree.get("scheduler")), load_settings())
@@ -134,7 +134,7 @@ def _by_hand(run: Run, tag: str, job: str) -> str:
         raise UserError(f"{run} has no job {tag} in its record: plan the night anew.")
     start = dt.datetime.fromisoformat(entry["start"]) if entry["kind"] in ("begin", "reservation") else None
     try:
-        said = check(scheduler, job, Asked(tag, int(entry["seconds"]), start), policy)
+        said = check(scheduler, job, Asked(tag, int(entry["seconds"]), start, tuple(after)), policy)
     except Refused as refused:
         raise UserError(
             f"{scheduler.title}, job {job}: {refused}. Type the command of the night again to plan it anew."
@@ -144,10 +144,10 @@ def _by_hand(run: Run, tag: str, job: str) -> str:
 
 
 def main(words: Sequence[str]) -> None:
-    """Check the job that `words` name: a run's folder, a tag and the scheduler's number."""
-    folder, tag, job = words
+    """Check the job that `words` name: a run's folder, a tag, the scheduler's number, and the numbers of the jobs before it."""
+    folder, tag, job, *after = words
     try:
-        if said := _by_hand(Run.at(Path(folder)), tag, job):
+        if said := _by_hand(Run.at(Path(folder)), tag, job, after):
             print(said, file=sys.stderr)
     except UserError as error:
         say_error(error)

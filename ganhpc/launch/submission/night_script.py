@@ -55,11 +55,7 @@ def text(submission: Submission, day: dt.date, sent: Sequence[SubmittedJob] = ()
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     ids = ", ".join(job.id for job in sent)
     left = (f"Left over: {left.seconds} s of {left.run}: {left.reason}" for left in submission.plan.remaining)
-    names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
-    own = {} if not submission.scheduler.command else {key: script_text.word(text) for key, text in names.items()}
-    if own:
-        words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", granted.__name__]
-        own["check"] = script_text.command(words)
+    own = _of_a_cluster(submission.scheduler.name) if submission.scheduler.command else {}
     return script_text.fill(
         f"night_{submission.scheduler.name}.sh",
         **own,
@@ -73,6 +69,17 @@ def text(submission: Submission, day: dt.date, sent: Sequence[SubmittedJob] = ()
     )
 
 
+def _of_a_cluster(name: str) -> dict[str, ScriptText]:
+    """The parts that the scripts of all clusters share."""
+    words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", granted.__name__]
+    names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
+    choice = {key: script_text.word(text) for key, text in names.items()}
+    return {
+        "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), **choice),
+        "submit": script_text.part("night_submit.sh", check=script_text.command(words)),
+    }
+
+
 def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> ScriptText:
     """One job: when and why, then its command, which waits for the one before it where it must."""
     request = job.request
@@ -81,17 +88,19 @@ def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> Scrip
     title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
     before = script_text.shell('"$job{}"', script_text.number(k - 1)) if behind and k > 1 else None
     command = submission.scheduler.by_hand(job, before)
+    ids = [*map(script_text.word, request.after), *([before] if before else [])]
     return script_text.lines(
         [
             *([_NOTHING] if k > 1 else []),
             script_text.shell("# {}", title),
             script_text.comment_lines(slot.reason, "#    "),
             script_text.shell(
-                "job{}=$(submit {} {} {} {})",
+                "job{}=$(submit {} {} {} {} {})",
                 script_text.number(k),
                 script_text.word(request.tag),
                 script_text.word(request.run),
                 script_text.number(_latest(request)),
+                script_text.quoted(ids),
                 command,
             ),
         ]

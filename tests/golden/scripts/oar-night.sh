@@ -7,16 +7,23 @@ state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-oar.lock
 mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do unset "$name"; done
+USER=$(id -un) LOGNAME=$USER
+export USER LOGNAME
 
-there() { # the id of the job with this tag, whether it waits, runs or has ended
-    oarstat --sql "job_name = 'ganhpc:$1'" | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | sed -n '$p'
+asks=oarstat
+there() { # the id of the job with this tag, whether it waits, runs or has ended; a site may rename jobs, and scripts are named after their tags
+    oarstat --sql "job_name = 'ganhpc:$1' OR command LIKE '%/$1.sh%'" | sed -n 's/^\([0-9][0-9]*\) .*/\1/p' | sed -n '$p'
 }
 
-submit() { # run oarsub, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 run=$2 latest=$3 id
-    shift 3
+taken_as() { # the number of the job, in what oarsub prints
+    sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p'
+}
+
+submit() { # run a command of the scheduler, unless a job with this tag is there; print the id of the job, and everything else for the eye
+    local tag=$1 run=$2 latest=$3 behind=$4 id
+    shift 4
     id=$(there "$tag") || {
-        echo "oarstat does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
+        echo "$asks does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
     }
     if [ -n "$id" ]; then
@@ -28,18 +35,19 @@ submit() { # run oarsub, unless a job with this tag is there; print the id of th
         echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
         return 1
     fi
-    id=$("$@" | tee >(cat >&2) | sed -n 's/^OAR_JOB_ID=\([0-9][0-9]*\)$/\1/p' | sed -n 1p) || return 1
+    id=$("$@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
     # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
-    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" >&2 || return 1
+    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind >&2 || return 1
     echo "$id"
 }
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
 # Left over: 60 s of began-1: no more fits.

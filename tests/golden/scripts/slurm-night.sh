@@ -7,20 +7,27 @@ state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-slurm.lock
 mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do unset "$name"; done
+USER=$(id -un) LOGNAME=$USER
+export USER LOGNAME
 
+asks=squeue
 there() { # the id of the job with this tag, whether it waits, runs or has ended
     {
-        squeue -h -u "$(id -un)" -t all -o '%i|%o' || exit 1
+        squeue -h -u "$(id -un)" -t all -o '%i|%o|%k' || exit 1
         # Jobs that have ended a while ago, where the cluster keeps accounts.
         sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null || true
-    } | sed -n "s:^\([0-9][0-9]*\)|.*/$1\.sh'*$:\1:p" | sed -n '1p' # scripts are named after their tags
+    } | sed -n "s:^\([0-9][0-9]*\)[^|]*|.*/$1\.sh.*:\1:p; s:^\([0-9][0-9]*\)[^|]*|.*|ganhpc\:$1$:\1:p" | sed -n '1p' # scripts are named after their tags
 }
 
-submit() { # run sbatch, unless a job with this tag is there; print the id of the job, and everything else for the eye
-    local tag=$1 run=$2 latest=$3 id
-    shift 3
+taken_as() { # the number of the job, in what sbatch or a wrapper of it prints
+    sed -n -e 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p' -e 's/^ *\([0-9][0-9]*\)\(;[A-Za-z0-9_.-]*\)\{0,1\} *$/\1/p'
+}
+
+submit() { # run a command of the scheduler, unless a job with this tag is there; print the id of the job, and everything else for the eye
+    local tag=$1 run=$2 latest=$3 behind=$4 id
+    shift 4
     id=$(there "$tag") || {
-        echo "squeue does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
+        echo "$asks does not say whether this job is there already: nothing more is submitted; run this script again later" >&2
         return 1
     }
     if [ -n "$id" ]; then
@@ -32,18 +39,19 @@ submit() { # run sbatch, unless a job with this tag is there; print the id of th
         echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
         return 1
     fi
-    id=$("$@" | tee >(cat >&2) | sed -n 's/^Submitted batch job \([0-9][0-9]*\).*/\1/p' | sed -n 1p) || return 1
+    id=$("$@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
     # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
-    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" >&2 || return 1
+    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind >&2 || return 1
     echo "$id"
 }
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

@@ -1,0 +1,10 @@
+set -euo pipefail
+# A function of the user's own with the name of a command would run instead of it.
+unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed tee touch
+# Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
+state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-@{scheduler}.lock
+mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
+# Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
+for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$name"; done
+USER=$(id -un) LOGNAME=$USER
+export USER LOGNAME
