@@ -4,7 +4,7 @@
 This file is read by whatever Python there is, so it keeps to what Python 2.7 and 3.6 read too: one that is too old gets a sentence.
 """
 
-# ruff: noqa: PTH109, PTH120, UP031, RUF005
+# ruff: noqa: PTH100, PTH109, PTH120, UP031, RUF005
 import os
 import sys
 
@@ -14,13 +14,30 @@ OURS = ("ganhpc", "jobs")
 """Packages that lie beside this file: one of these that is missing is no matter of the set-up."""
 
 
+def brought(error):  # type: ignore[no-untyped-def]
+    """The folder of PYTHONPATH from which the module came that ended with `error`; None where it came from elsewhere."""
+    trace, files = error.__traceback__, [getattr(error, "filename", None)]
+    while trace is not None:
+        files.append(trace.tb_frame.f_code.co_filename)
+        trace = trace.tb_next
+    named = [os.path.abspath(each) for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each]
+    foreign = [each for each in named if each != HERE]
+    last = [str(file) for file in files[:1] + files[-1:]]
+    return next((each for each in foreign if any(file.startswith(each + os.sep) for file in last)), None)
+
+
 def leave(problem):  # type: ignore[no-untyped-def]
     """Say what is wrong with this Python, and which one to take."""
     made = os.path.join(os.path.relpath(HERE), ".venv", "bin", "python")
     ways = ["`make setup` in %s makes one in .venv (PYTHON=/path/to/python3.11 names the Python to make it of)" % HERE]
     if os.access(made, os.X_OK) and os.path.realpath(sys.prefix) != os.path.join(HERE, ".venv"):
         ways.insert(0, "type `%s launch.py ..` instead" % made)
-    sys.stderr.write("Error: %s: %s.\n" % (problem, "; or ".join(ways)))
+    say("%s: %s" % (problem, "; or ".join(ways)))
+
+
+def say(sentence):  # type: ignore[no-untyped-def]
+    """End with a sentence."""
+    sys.stderr.write("Error: %s.\n" % sentence)
     sys.exit(2)
 
 
@@ -29,10 +46,7 @@ def start():  # type: ignore[no-untyped-def]
     try:
         os.getcwd()
     except OSError as error:
-        sys.stderr.write(
-            "Error: the folder in which this is typed is gone (%s): `cd` into one that exists.\n" % error.strerror
-        )
-        sys.exit(2)
+        say("the folder in which this is typed is gone (%s): `cd` into one that exists" % error.strerror)
     if sys.version_info < OLDEST:
         said = "%d.%d" % tuple(sys.version_info[:2])
         leave("ganhpc needs Python %d.%d or newer, and %s is Python %s" % (OLDEST + (sys.executable, said)))
@@ -46,7 +60,11 @@ def start():  # type: ignore[no-untyped-def]
         from ganhpc.cli.main import main
 
         main()
-    except ImportError as error:
+    except (ImportError, SyntaxError, AttributeError) as error:
+        place = brought(error)
+        if place is not None:
+            what = "PYTHONPATH has %s, with modules that %s can't use (%s)" % (place, sys.executable, error)
+            say("%s: `unset PYTHONPATH`, or take that folder out of it" % what)
         missing = (getattr(error, "name", None) or "").partition(".")[0]
         if not isinstance(error, ModuleNotFoundError) or not missing or missing in OURS:
             raise

@@ -5,6 +5,8 @@ unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-@{scheduler}.lock
 mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
-for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do unset "$name"; done
+for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do export -n "${name?}"; done
+# The times below are those of the clock by which the night was planned.
+@{clock}
 USER=$(id -un) LOGNAME=$USER
 export USER LOGNAME

@@ -59,8 +59,11 @@ TAKEN = (
     "GANHPC_SCHEDULER",
     "GANHPC_STARTED",
     "GANHPC_DIE_WITH_PARENT",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "PYTHONINSPECT",
 )
-"""Beginnings of names: requests to schedulers, and parts of a job."""
+"""Beginnings of names: requests to schedulers, parts of a job, and modes of a shell or a Python in which no script comes to its end."""
 _OF_A_JOB = (
     "RANK",
     "LOCAL_RANK",

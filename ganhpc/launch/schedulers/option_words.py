@@ -77,9 +77,7 @@ BY_TYPE = "--type"
 """The key of words that were chosen on the command line: who types --type night wants the night's rules beside the plan's."""
 
 
-def read(
-    grammar: Grammar, options: Sequence[str], by_type: Sequence[str] = (), *, key: str = "options"
-) -> list[Word]:
+def read(grammar: Grammar, options: Sequence[str], by_type: Sequence[str] = (), *, key: str = "options") -> list[Word]:
     """The settings' options and those of a job type, an entry of which may hold several words. `key`: where the options are written.
 
     Raises UserError for what the policy decides.

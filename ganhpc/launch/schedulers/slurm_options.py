@@ -88,9 +88,7 @@ def gpus(word: Word) -> int | None:
 
 
 _TYPED_ALWAYS = frozenset(
-    names(
-        "time job-name comment output open-mode chdir requeue no-requeue signal nodes ntasks-per-node gpus-per-node"
-    )
+    names("time job-name comment output open-mode chdir requeue no-requeue signal nodes ntasks-per-node gpus-per-node")
 )
 """Options that every submission of ours has: a default of the user's own does nothing to them."""
 

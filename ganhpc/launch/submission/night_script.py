@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,8 +75,10 @@ def _of_a_cluster(name: str) -> dict[str, ScriptText]:
     words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", granted.__name__]
     names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
     choice = {key: script_text.word(text) for key, text in names.items()}
+    zone = os.environ.get("TZ")
+    clock = script_text.shell("unset TZ") if zone is None else script_text.export("TZ", zone)
     return {
-        "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), **choice),
+        "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), clock=clock, **choice),
         "submit": script_text.part("night_submit.sh", check=script_text.command(words)),
     }
 
