@@ -123,5 +123,5 @@ def LAUNCHER(on: str, policy: str, envvar: str | None = None, default: str | Non
     )
 
 
-SHAPING = {"preset", "data", "time", "epochs", "budget_params", "device"}
-"""The options that every experiment has and that can decide its networks, beside its own."""
+SHAPING = {"preset", "data", "time", "epochs", "budget_params", "device", "batch_size"}
+"""The options that every experiment has and that can decide its networks or its training step, beside its own."""

@@ -7,6 +7,7 @@ import json
 import shlex
 from pathlib import Path
 
+import click
 import pytest
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from ganhpc.cli.commands.describe import command as describe_command
 from ganhpc.cli.views.run_summary import show_run
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
+from ganhpc.runs.experiment import find, names
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.conftest import Launch
@@ -166,3 +168,18 @@ def test_what_must_fail_again_is_not_proposed_again(launch: Launch, tmp_path: Pa
     assert failed.returncode == 4 and "non-finite" in said and "to go on" not in said
     done = launch(*words, "--runs", tmp_path / "own runs", OMP_NUM_THREADS="1")
     assert f"python launch.py results --runs '{tmp_path}/own runs'" in done.stdout
+
+
+@pytest.mark.parametrize("name", names())
+def test_the_describe_command_of_a_run_counts_the_step_that_it_made(name: str, tmp_path: Path) -> None:
+    """Its options are those that shape networks and steps, the batch size among them, and `describe` takes them all."""
+    cls = find(name)
+    experiment = cls().replace(batch_size=cls().batch_size + 8)
+    run = Run.open(tmp_path, experiment)
+    write_json(run.result_json, {"experiment": name, "preset": "default"})
+    (line,) = [line for line in screen(run, 300).splitlines() if "launch.py describe" in line]
+    words = shlex.split(line.partition("describe ")[2].split("   ")[0])
+    assert words[0] == name and words[words.index("--batch-size") + 1] == str(experiment.batch_size)
+    command = describe_command.get_command(click.Context(describe_command), name)
+    assert command is not None
+    command.make_context(name, words[1:])

@@ -8,16 +8,16 @@ from ganhpc.runs.experiment import find
 from ganhpc.train.describe.describe_experiment import shape_and_classes
 from ganhpc.train.describe.step_flops import training_step
 from ganhpc.train.flops.counters import training_step_ops
-from tests.train.tasks.tiny import VARIANTS, task_of, tiny
+from tests.train.tasks.tiny import CONDITIONAL, TRANSLATORS, VARIANTS, task_of, tiny
 
 
-@pytest.mark.parametrize("case", list(VARIANTS))
+@pytest.mark.parametrize("case", [*VARIANTS, *TRANSLATORS, *CONDITIONAL])
 def test_it_is_what_a_real_step_does(case: str) -> None:
     experiment = tiny(case)
     task = task_of(experiment)
     batch = task.batch(0, 0)
     real = training_step_ops(lambda: task.train_step(batch))
-    found = training_step(experiment, (3, 16, 16), 0)
+    found = training_step(experiment, task.context.data.shape, len(task.context.data.classes))
     assert found["images"] == task.batch_size
     assert (found["ops"], found["macs"]) == (real["ops"], real["macs"])
     assert not found["uncounted"]
