@@ -83,6 +83,13 @@ def jumped(before: Mapping[str, float], now: Mapping[str, float]) -> bool:
     )
 
 
+def turned(earlier: Mapping[str, float], before: Mapping[str, float], now: Mapping[str, float]) -> bool:
+    """True if a learning rate rose up to the step before and rises no more: the top of a slope."""
+    return any(
+        was < top >= rate for was, top, rate in zip(earlier.values(), before.values(), now.values(), strict=False)
+    )
+
+
 class _TolerantStepCounter(StepCounter):
     """A training is not lost to an operator that can't be counted."""
 

@@ -22,7 +22,7 @@ from ganhpc.train.logging.tensorboard_snapshots import Snapshots
 from ganhpc.train.loop import stages
 from ganhpc.train.loop.epoch_line import epoch_line
 from ganhpc.train.loop.speed_choice import Speed
-from ganhpc.train.loop.step_work import StepWork, jumped
+from ganhpc.train.loop.step_work import StepWork, jumped, turned
 from ganhpc.train.runtime import checkpoint, compiling, cuda_graph
 from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, CostEstimates, Costs
 from ganhpc.train.runtime.distributed import Distributed
@@ -81,6 +81,7 @@ class Trainer:
         self.sums: dict[str, Tensor] = {}
         self.counted = 0
         self.rates: dict[str, float] = {}
+        self._rates_before: dict[str, float] = {}
         self.saved_at = time.monotonic()
         self.saved_step = 0
         self.doing = Doing.STEPS
@@ -223,7 +224,8 @@ class Trainer:
         epoch, index = divmod(done.step, self.task.steps_per_epoch)
         self.clock.begin_step()
         along = self.plan.progress(done.step, done.schedule, math.inf)
-        before = self.rates
+        earlier, before = self._rates_before, self.rates
+        self._rates_before = before
         self.rates = self.task.schedule(within(self.task.stages, done.stage, done.stage_schedule, along))
         with self.clock.phase("data"):
             batch = self.task.batch(epoch, index)
@@ -232,11 +234,12 @@ class Trainer:
             self.sums[name] = self.sums[name] + value.detach() if name in self.sums else value.detach().clone()
         self.counted += 1
         done.schedule = self.plan.progress(done.step + 1, done.schedule, left)
-        if (jumps := jumped(before, self.rates)) and done.step % _LOG_EVERY:
-            # Both ends of a jump, so that it is drawn as one.
+        # Both ends of a jump, the top of a slope and the first step, so that they are drawn where they are.
+        corner = jumped(before, self.rates) or turned(earlier, before, self.rates)
+        if corner and done.step % _LOG_EVERY:
             self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **before})
         done.step += 1
-        if done.step % _LOG_EVERY == 0 or jumps:
+        if done.step % _LOG_EVERY == 0 or corner or done.step == 1:
             last = {name: float(value) for name, value in figures.items()}
             self.metrics.line("train", done.step, {"epoch": done.step / self.task.steps_per_epoch, **last} | self.rates)
 

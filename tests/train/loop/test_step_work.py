@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import Plot
@@ -139,3 +140,29 @@ def test_the_spread_of_a_peak_is_that_of_its_slow_tries() -> None:
     assert peak_flops.spread([1.0] * 5 + [25.0] * 15) == 25.0
     found = peak_flops.peak(torch.device("cpu"), torch.float32)
     assert found["spread"] >= 1.0 and found["gflops_per_second"] > 0
+
+
+@pytest.mark.slow  # some seconds of processor time: eight short trainings
+@pytest.mark.parametrize("warmup", [0.0, 0.2])
+@pytest.mark.parametrize("schedule", ["constant", "steps", "linear", "cosine"])
+def test_the_rate_is_drawn_as_it_was_used(tmp_path: Path, schedule: str, warmup: float) -> None:
+    run = made(tmp_path, epochs=5, schedule=schedule, warmup=warmup)
+    used: list[float] = []
+    hook = register_optimizer_step_pre_hook(lambda optimizer, *_: used.append(float(optimizer.param_groups[0]["lr"])))
+    try:
+        finish(run)
+    finally:
+        hook.remove()
+    section = training.rates(RunData.of(run), Translator("en"))
+    assert section is not None
+    (plot,) = [block for block in section.blocks if isinstance(block, Plot)]
+    (line,) = plot.lines
+    a_pass = 10
+    used = used[: 5 * a_pass]  # not the step that is counted at the end
+    # Between two points the curve is straight, or it stands at the second one's level.
+    for (x0, y0), (x1, y1) in itertools.pairwise(line.points):
+        for step in range(round(x0 * a_pass) + 1, round(x1 * a_pass) + 1):
+            share = (step / a_pass - x0) / (x1 - x0)
+            drawn = y1 if line.levels else y0 + share * (y1 - y0)
+            assert drawn == pytest.approx(used[step - 1], abs=0.04 * max(used)), (step, line.points)
+    assert max(y for _, y in line.points) == pytest.approx(max(used), rel=1e-9), "the highest rate is drawn"

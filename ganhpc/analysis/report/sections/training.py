@@ -183,7 +183,7 @@ def rates(each: RunData, words: Translator) -> Section | None:
         if schedule
         else words("rate.constant" if min(values) == max(values) else "rate.varies")
     )
-    ends = {"high": words.plain(max(values)), "low": words.plain(min(values))}
+    ends = {name: words.plain(float(f"{end(values):.4g}")) for name, end in (("high", max), ("low", min))}
     constant = min(values) == max(values)
     text = (
         words("rate.text_constant", rate=ends["high"]) if constant else words("rate.text", schedule=described, **ends)
@@ -204,7 +204,8 @@ def rates(each: RunData, words: Translator) -> Section | None:
 def _has_levels(each: RunData, points: Points) -> bool:
     """True if a rate stays at a level, then jumps to the next: by its schedule, or, where a task changes it by itself, by its values."""
     if schedule := each.definition.get("schedule"):
-        return schedule == "steps"
+        # A rise before the levels is a slope; both ends of each jump are among the points of such a run.
+        return schedule == "steps" and not each.definition.get("warmup")
     return 1 < len({y for _, y in points}) <= max(2, len(points) // 3)
 
 
