@@ -49,7 +49,7 @@ class _Program(click.Group):
         del ctx
         if cmd_name in _VERBS:
             return importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
-        if cmd_name in experiment.names():
+        if experiment.is_known(cmd_name):
             return importlib.import_module("ganhpc.cli.experiment_command").command(experiment.find(cmd_name))
         return None
 
@@ -62,8 +62,9 @@ class _Program(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        with formatter.section("Experiments (one file each in jobs/)"):
-            formatter.write_dl([(name, experiment.summary(name)) for name in experiment.names()])
+        for place, lines in experiment.summaries():
+            with formatter.section(f"Experiments ({place})"):
+                formatter.write_dl(lines)
         with formatter.section("Verbs"):
             formatter.write_dl(list(_VERBS.items()))
 

@@ -36,6 +36,14 @@ def folder(value: Any) -> Path:
     return expand(path)
 
 
+def folders(value: Any) -> tuple[Path, ...]:
+    """A list of folders."""
+    if not isinstance(value, list):
+        shown = json.dumps(value, ensure_ascii=False) if isinstance(value, str) and value else '"~/my-jobs"'
+        raise BadValue(f"a list such as [{shown}]")
+    return tuple(folder(each) for each in value)
+
+
 def _texts(example: str) -> Callable[[Any], tuple[str, ...]]:
     """A reader of lines of text, with an example of one."""
 
@@ -112,6 +120,8 @@ class Settings:
     """Modules that every job loads."""
     job_types: Annotated[tuple[tuple[str, tuple[str, ...]], ...], job_types] = ()
     """Named types of jobs, chosen by --type: the further words of each, as in `options`."""
+    jobs: Annotated[tuple[Path, ...], folders] = ()
+    """Folders with experiments of the user's own. GANHPC_JOBS goes before it."""
 
     by_type: tuple[str, ...] = ()
     """The further words of the job type that is typed."""
@@ -207,4 +217,7 @@ def _value(path: Path, key: str, value: Any) -> Any:
         made = readers[key](value)
     except BadValue as allowed:
         raise UserError(f"the configuration {path} has {key} = {value!r}: write {allowed}.") from None
-    return path.resolve().parent / made if isinstance(made, Path) else made
+    base = path.resolve().parent
+    if isinstance(made, tuple) and made and isinstance(made[0], Path):
+        return tuple(base / each for each in made)
+    return base / made if isinstance(made, Path) else made

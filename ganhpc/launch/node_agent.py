@@ -28,7 +28,7 @@ from ganhpc.core.printable import say_error
 from ganhpc.launch.schedulers import registry, script_text
 from ganhpc.launch.schedulers.base import JobState, NodeSide
 from ganhpc.launch.submission import readiness
-from ganhpc.runs import cores, file_owner, stop_requests, submission_record
+from ganhpc.runs import cores, file_owner, own_experiments, stop_requests, submission_record
 from ganhpc.runs import job_deadline as bound
 from ganhpc.runs.job_claim import Claim, Job
 from ganhpc.runs.job_deadline import Bound
@@ -339,6 +339,7 @@ class Segment:
             "OMP_NUM_THREADS",
             "GANHPC_CONFIG",
             "GANHPC_DATA",
+            own_experiments.VARIABLE,
             LAUNCH,
         )
         exports = {k: v for k, v in os.environ.items() if k in passed} | {file_owner.OWNER: self.owner}

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ganhpc.core.errors import UserError
+
 
 @dataclass(frozen=True)
 class Named:
@@ -22,4 +24,10 @@ class Named:
 
 def named_scans(cls: type) -> dict[str, Named]:
     """The scans that the file of the experiment `cls` names."""
-    return dict(getattr(importlib.import_module(cls.__module__), "SCANS", {}))
+    found = dict(getattr(importlib.import_module(cls.__module__), "SCANS", {}))
+    for name, scan in found.items():
+        if not isinstance(name, str) or not isinstance(scan, Named):
+            raise UserError(
+                f"SCANS of {cls.__module__.rpartition('.')[2]}.py has {name!r}, which is no Named({{..}}): write one."
+            )
+    return found

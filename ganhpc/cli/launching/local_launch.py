@@ -27,7 +27,7 @@ from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
 from ganhpc.datasets.data_path import data_fields
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
-from ganhpc.runs import cores, file_owner, stop_requests, trainer_processes
+from ganhpc.runs import cores, file_owner, own_experiments, stop_requests, trainer_processes
 from ganhpc.runs import job_deadline as bounds
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Bound
@@ -178,6 +178,7 @@ def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerPr
     env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
+    env |= own_experiments.variable()
     env |= cores.for_trainer(os.environ) | on_one_machine(os.environ) | without_warnings(os.environ)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())

@@ -21,6 +21,7 @@ from ganhpc.core.whoami import expand
 from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.script_text import ScriptText
+from ganhpc.runs import own_experiments
 from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import Entry
 
@@ -378,7 +379,8 @@ def _handed_on() -> list[ScriptText]:
             path = str(expand(value).absolute())
             made = script_text.shell("[ ! -e {} ] || {}", script_text.word(path), script_text.export(variable, path))
             handed.append(made)
-    return handed
+    own = own_experiments.variable()
+    return [*handed, *(script_text.export(key, value) for key, value in own.items())]
 
 
 def _of_the_settings(site: Settings, request: JobRequest) -> ScriptText:

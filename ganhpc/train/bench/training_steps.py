@@ -43,7 +43,7 @@ def steps_of(experiment: Experiment, data: ImageData, process_group: Distributed
     torch.manual_seed(experiment.seed)
     clock = Clock(synchronizer(process_group.device))
     context = base.Context(data, process_group, phase=clock.phase, say=lambda _: None)
-    task = base.module(experiment.TASK).build(experiment, context)
+    task = base.module_of(experiment).build(experiment, context)
     task.wrap(compiling.compiled if compile and task.compilable else process_group.wrap)
     train_step = cuda_graph.begin(experiment, task, process_group, clock)
     steps = Steps(task, clock, train_step)

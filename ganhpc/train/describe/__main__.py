@@ -22,14 +22,14 @@ def _describe_run(folder: Path) -> dict[str, Any]:
     from ganhpc.runs.run_folder import Run
     from ganhpc.train.describe.describe_experiment import input_shape, shape_and_classes
     from ganhpc.train.describe.describe_module import describe
-    from ganhpc.train.tasks.task import module
+    from ganhpc.train.tasks.task import module_of
 
     run = Run(folder)
     experiment = run.experiment()
     choices = read_choices(run.choices_json, type(experiment))
     shape, classes = shape_and_classes(experiment)
     torch.manual_seed(experiment.seed)
-    networks = module(experiment.TASK).networks(experiment, shape, classes, choices)
+    networks = module_of(experiment).networks(experiment, shape, classes, choices)
     described = {name: describe(net, input_shape(net, shape), fvcore=False) for name, net in networks.items()}
     return {"networks": {name: each.to_json() for name, each in described.items()}}
 

@@ -17,7 +17,7 @@ from ganhpc.runs.network_description import Description
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.describe.step_flops import training_step
 from ganhpc.train.flops.counters import check_budget, count_parameters
-from ganhpc.train.tasks.task import module
+from ganhpc.train.tasks.task import module_of
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def build(experiment: Experiment, typed: list[str]) -> Described:
     # What is said where the task chooses nothing; one that does writes its own words over them.
     choices: dict[str, Any] = {"network": "", "why": ""}
     torch.manual_seed(experiment.seed)
-    nets = module(experiment.TASK).networks(experiment, shape, classes, choices)
+    nets = module_of(experiment).networks(experiment, shape, classes, choices)
     parts = {name: describe(net, input_shape(net, shape)) for name, net in nets.items()}
     whole = torch.nn.ModuleDict(nets)
     params, frozen = count_parameters(whole)

@@ -25,7 +25,7 @@ from ganhpc.train.flops import Call, CountingMode
 from ganhpc.train.flops.counters import undisturbed
 from ganhpc.train.flops.fvcore_check import PAIRED
 from ganhpc.train.runtime.distributed import Distributed
-from ganhpc.train.tasks.task import Context, Task, module
+from ganhpc.train.tasks.task import Context, Task, module_of
 
 _LEAVES_OUT = (
     "fvcore has rules for forward passes only; a convolution's gradient is charged as one convolution of the same size for the inputs "
@@ -83,7 +83,7 @@ def _task(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
     )
     more = {field: data for field in data_fields(experiment.definition) if field != FIRST}
     context = Context(data, Distributed.start("cpu"), say=lambda line: None, more=more)  # noqa: ARG005
-    task = module(experiment.TASK).build(experiment, context)
+    task = module_of(experiment).build(experiment, context)
     task.wrap(lambda net: net)
     return task
 

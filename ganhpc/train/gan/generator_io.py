@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import Damaged, open_regular, parse_json, read_json
 from ganhpc.core.printable import printable
+from ganhpc.runs import own_experiments
 from ganhpc.runs.run_folder import Run
 from ganhpc.train import nets
 from ganhpc.train.runtime import checkpoint
@@ -29,7 +30,8 @@ _FORMAT = 1
 
 @functools.cache
 def kinds() -> Mapping[str, type[nn.Module]]:
-    """Classes by the name that `net` of a definition may have: `EXPORTED` of every module of networks. Names stay, so that old files can be loaded.
+    """Classes by the name that `net` of a definition may have: `EXPORTED` of every module of networks, of the user's own too
+    (`*_nets.py` in their folders of experiments). Names stay, so that old files can be loaded.
 
     A kind takes latent vectors where its networks have a `latent_dim`, or else images of their `image_shape` (channels, height, width).
     """
@@ -38,6 +40,9 @@ def kinds() -> Mapping[str, type[nn.Module]]:
         for name, kind in getattr(importlib.import_module(f"{nets.__name__}.{module}"), "EXPORTED", {}).items():
             assert name not in found, f"two kinds of generators are called {name}"
             found[name] = kind
+    for own in own_experiments.networks():
+        for name, kind in getattr(own, "EXPORTED", {}).items():
+            found.setdefault(name, kind)
     return MappingProxyType(found)
 
 

@@ -180,7 +180,7 @@ def _context(
 
 
 def _builder(experiment: Experiment) -> Callable[[Experiment, base.Context], base.Task]:
-    builder: Callable[[Experiment, base.Context], base.Task] = base.module(experiment.TASK).build
+    builder: Callable[[Experiment, base.Context], base.Task] = base.module_of(experiment).build
     return builder
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
+from ganhpc.runs import own_experiments
+from ganhpc.runs.experiment import Experiment
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks.stage import WHOLE, Stage
 
@@ -181,6 +185,28 @@ class Task(ABC):
 
 
 def module(name: str) -> ModuleType:
-    """The task module `name`. It has `build(experiment, context) -> Task` and
+    """The task module `name` of this program. It has `build(experiment, context) -> Task` and
     `networks(experiment, shape, classes, choices) -> {name: module}`."""
-    return importlib.import_module(f"ganhpc.train.tasks.{name}")
+    return importlib.import_module(f"{__package__}.{name}")
+
+
+def module_of(experiment: Experiment) -> ModuleType:
+    """The task's module of `experiment`: one beside its file where that is in a folder of the user's own, else this program's.
+
+    Raises UserError where there is none.
+    """
+    name, home = experiment.TASK, type(experiment).__module__
+    if not own_experiments.is_own(home):
+        return module(name)
+    if found := own_experiments.beside(home, name):
+        missing = [each for each in ("build", "networks") if not callable(getattr(found, each, None))]
+        if missing:
+            raise UserError(
+                f"the task {found.__file__} has no function {' and no '.join(missing)}: write it, as docs/own-experiments.md shows."
+            )
+        return found
+    if find_spec(f"{__package__}.{name}") is None:
+        raise UserError(
+            f"TASK of {experiment.NAME} is {name!r}: no {name}.py lies beside its file, and ganhpc has no task of this name."
+        )
+    return module(name)
