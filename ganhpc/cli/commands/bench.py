@@ -19,6 +19,7 @@ from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT
 from ganhpc.core.units import counted, format_duration
+from ganhpc.launch.schedulers import choice
 from ganhpc.runs import cores
 
 
@@ -28,11 +29,17 @@ from ganhpc.runs import cores
     "--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True, help="what to measure"
 )
 @click.option("--compile", "compiled", is_flag=True, help="compile the steps first, as runs of ten minutes on a GPU do")
+@click.option(
+    "--on", type=click.Choice(["auto", "local"]), default="auto", show_default=True,
+    help="auto: not on a cluster's frontend; local: here in any case",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="print the figures as JSON on standard output")
-def command(quick: bool, device: str, compiled: bool, as_json: bool) -> None:
+def command(quick: bool, device: str, compiled: bool, on: str, as_json: bool) -> None:
     """Measure this machine, in about a minute and without any data set: images/s and operations/s of the networks of cifar,
     their distance from the device's measured ceilings, the input path against a DataLoader, what fits into an hour."""
 
+    if on == "auto":
+        choice.may_compute()
     words = ["--device", device, *(["--quick"] if quick else []), *(["--compile"] if compiled else [])]
     found = _measured(words, screen(stderr=True, highlight=False))
     if as_json:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.enclosing_job import inside
-from ganhpc.launch.schedulers.registry import CLUSTERS, named, title
+from ganhpc.launch.schedulers.registry import CLUSTERS, named, scheduler_class, title
 
 
 def pick(on: str, site: Settings, *, dry_run: bool = False) -> tuple[Scheduler | None, str]:
@@ -53,6 +55,16 @@ def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
             f"{down.title} answers, or add --on local where this machine may compute (your own, or a node of yours)."
         )
     return None, "; ".join(each.found.why for each in schedulers)
+
+
+def may_compute() -> None:
+    """Raise UserError on a cluster's frontend: its scheduler's command is here, and this is inside of no job."""
+    there = [scheduler_class(name) for name in CLUSTERS if shutil.which(scheduler_class(name).command)]
+    if there and not inside():
+        raise UserError(
+            f"{there[0].command} is here, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
+            "of yours (an interactive one, for instance), or add --on local where this machine may compute."
+        )
 
 
 def answering(name: str) -> Scheduler:

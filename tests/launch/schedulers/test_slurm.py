@@ -208,3 +208,34 @@ def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
     assert (first.count, behind.count) == (count, 1)
     if first.id == "7":
         assert behind.start == first.end
+
+
+def test_line_breaks_and_separators_in_names_hide_no_job(bin: Path) -> None:
+    fields = ("7", "RUNNING", "1795259322", "1795259922", "10:00", "(null)", "None")
+    odd = ("a\nb", f"x{SEPARATOR}{SEPARATOR}\ny", "8\nRUNNING", "\x1e\x85\u2028")
+    said = [SEPARATOR.join((*fields, name, name, "/bin/sh")) for name in odd]
+    said = [f"{number}{record[1:]}" for number, record in enumerate(said, start=1)]
+    (bin / "lines").write_text("a banner\n" + "\n".join(said) + "\n")
+    program(bin / "squeue", f"cat {bin / 'lines'}")
+    jobs = Slurm(Settings()).queue()
+    assert [job.id for job in jobs] == ["1", "2", "3", "4"] and {job.walltime for job in jobs} == {600.0}
+
+
+DEFAULTS = {
+    "*:array=0-2": "array", "sbatch:here:begin=now": "begin", "sbatch:dependency=singleton": "dependency", "hold=1": "hold", "error=/x": "error",
+    "time=9:00:00": "", "salloc:array=2": "", "#array=2": "", "nice=5": "", "mem = 1G": "", "hold=0": "", "nonsense": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", DEFAULTS)
+def test_the_users_own_defaults_of_sbatch_ask_for_nothing_that_the_plan_decides(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / ".slurm").mkdir()
+    (tmp_path / ".slurm" / "defaults").write_text(f"{line}\n")
+    if DEFAULTS[line]:
+        with pytest.raises(UserError, match=f"sets --{DEFAULTS[line]} of sbatch.*take it out of {tmp_path}"):
+            Slurm(Settings()).prepare(request(tmp_path))
+    else:
+        Slurm(Settings()).prepare(request(tmp_path))

@@ -62,3 +62,22 @@ def test_a_reservation_of_the_past_is_not_submitted(tmp_path: Path, late: int, s
 
 def test_a_job_that_nothing_bounds_may_be_submitted_at_any_time(tmp_path: Path) -> None:
     assert by_hand(tmp_path, "slurm", dt.datetime(2027, 3, 1, tzinfo=PARIS))[:2] == (0, 2)
+
+
+@pytest.mark.parametrize(("zone", "line"), [("Asia/Tokyo", "export TZ=Asia/Tokyo"), (None, "unset TZ")])
+def test_times_are_those_of_the_clock_of_the_plan(monkeypatch: pytest.MonkeyPatch, zone: str | None, line: str) -> None:
+    if zone:
+        monkeypatch.setenv("TZ", zone)
+    else:
+        monkeypatch.delenv("TZ", raising=False)
+    text = night_script.text(night(CLASSES["slurm"](SITES["slurm"])), MORNING.date())
+    assert line in text.splitlines()
+
+
+@pytest.mark.parametrize("scheduler", ["oar", "slurm"])
+def test_each_job_is_read_back_with_the_jobs_before_it(scheduler: str) -> None:
+    usual = night(CLASSES[scheduler](SITES[scheduler]))
+    text = night_script.text(usual, MORNING.date())
+    first, second = (line for line in text.splitlines() if "=$(submit" in line)
+    assert ' 0 "" ' in first and ' 0 "$job1" ' in second
+    assert '"$run" "$tag" "$id" $behind' in text

@@ -172,3 +172,19 @@ def test_make_setup_sets_up_and_stops() -> None:
     assert done.returncode == 0, done.stderr
     assert "pip install" in done.stdout
     assert "launch.py cifar" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [("random.py", "def x"), ("click/__init__.py", "import _compat_of_old"), ("click/__init__.py", "print 'x'")],
+)
+def test_modules_of_another_python_on_pythonpath_get_a_sentence(tmp_path: Path, file: str, text: str) -> None:
+    module = tmp_path / "old" / file
+    module.parent.mkdir(parents=True)
+    module.write_text(text + "\n")
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "old")}
+    words = [sys.executable, str(LAUNCH), "cifar", "--time", "5m", "--data", "synthetic", "--dry-run"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert done.stderr.startswith(f"Error: PYTHONPATH has {tmp_path / 'old'}, with modules that")
+    assert "`unset PYTHONPATH`" in done.stderr
