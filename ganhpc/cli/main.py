@@ -32,6 +32,7 @@ _VERBS = {
     "sample": "Pictures by the generator of a run.",
     "bench": "What this machine does: training speeds beside its ceilings, what fits into an hour.",
     "data": "Where the data lie, whether they are whole, how to get them.",
+    "new": "The files of an experiment of your own, with a test.",
     "doctor": "Look over this machine: each line good, or with its fix.",
     "completion": "The line that switches on completion in your shell.",
 }

@@ -72,9 +72,7 @@ def listed(taken: frozenset[str]) -> tuple[list[OwnFile], list[str]]:
         return [], [str(error)]
     for folder in places:
         try:
-            paths = sorted(
-                path for path in folder.iterdir() if path.suffix == ".py" and not _HELPER.fullmatch(path.stem)
-            )
+            paths = sorted(path for path in folder.iterdir() if path.suffix == ".py" and not is_helper(path.stem))
         except OSError as error:
             way = f"make it, or take it out of {VARIABLE} or `jobs` in the settings"
             problems.append(f"the folder of experiments {printable(folder)} can't be listed ({error.strerror}): {way}.")
@@ -136,6 +134,16 @@ def beside(module: str, name: str) -> types.ModuleType | None:
     folder = Path(sys.modules[module.partition(".")[0]].__path__[0])
     found = name.isidentifier() and ((folder / f"{name}.py").is_file() or (folder / name / "__init__.py").is_file())
     return _import(folder, name) if found else None
+
+
+def module(path: Path) -> types.ModuleType:
+    """The module of a file in a folder of the user's own, for tests beside it. Raises UserError."""
+    return _import(path.resolve().parent, path.stem)
+
+
+def is_helper(stem: str) -> bool:
+    """True if a file of this name, without .py, is no experiment."""
+    return bool(_HELPER.fullmatch(stem))
 
 
 def networks() -> Iterator[types.ModuleType]:

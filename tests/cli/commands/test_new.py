@@ -1,0 +1,119 @@
+"""`new`: what it writes runs and passes its test as written, in the checkout and in a folder of the user's own; nothing is overwritten."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from ganhpc.cli.commands import new
+from ganhpc.core.errors import UserError
+from ganhpc.core.settings import ROOT
+from ganhpc.runs import experiment
+from ganhpc.train.tasks.task import module_of
+from tests.conftest import Launch
+
+
+def written(*words: str) -> str:
+    done = CliRunner().invoke(new.command, words, standalone_mode=False)
+    if done.exception:
+        raise done.exception
+    return done.output
+
+
+def passes(test: Path, checkout: Path) -> None:
+    env = {key: value for key, value in os.environ.items() if key != "GANHPC_JOBS"} | {"PYTHONPATH": str(checkout)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-W",
+        "error::pytest.PytestWarning",
+        str(test),
+    ]
+    done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and "2 passed" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.slow  # 12 s of processor time each: trainings
+@pytest.mark.parametrize("kind", new.KINDS)
+def test_in_a_folder_of_ones_own_it_passes_its_test_as_written(tmp_path: Path, launch: Launch, kind: str) -> None:
+    folder = tmp_path / "my jobs"
+    done = launch("new", "zig-zag", "--kind", kind, "--into", "my jobs")
+    assert done.returncode == 0 and f"export GANHPC_JOBS='{folder}'" in done.stdout, done.stderr
+    assert f"pytest '{folder / 'test_zig_zag.py'}'" in done.stdout
+    passes(folder / "test_zig_zag.py", ROOT)
+    listed = launch("--help", GANHPC_JOBS=str(folder)).stdout
+    assert "zig-zag" in listed and f"(in {folder})" in listed.replace("\n", "")
+
+
+@pytest.mark.slow  # 12 s of processor time: trainings
+def test_in_the_checkout_it_lies_where_ours_do(tmp_path: Path) -> None:
+    checkout = tmp_path / "checkout"
+    for name in ("ganhpc", "jobs", "templates", "tests"):
+        shutil.copytree(ROOT / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("launch.py", "setup.cfg", "pyproject.toml"):
+        shutil.copy(ROOT / name, checkout / name)
+    command = [sys.executable, str(checkout / "launch.py"), "new", "zig-zag", "--kind", "gan"]
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    wrote = [line.removeprefix("wrote checkout/") for line in done.stdout.splitlines() if line.startswith("wrote")]
+    assert wrote == ["jobs/zig_zag.py", "ganhpc/train/nets/zig_zag.py", "ganhpc/train/tasks/zig_zag.py", "tests/train/tasks/test_zig_zag.py"]  # fmt: skip
+    passes(checkout / "tests/train/tasks/test_zig_zag.py", checkout)
+    again = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert again.returncode == 2 and "there is an experiment or verb 'zig-zag' already" in again.stderr
+
+
+@pytest.mark.parametrize(("name", "sentence"), [
+    ("", "small letters"), ("My", "small letters"), ("../x", "small letters"), ("a/b", "small letters"), ("a_b", "small letters"),
+    ("a b", "small letters"), ("a--b", "small letters"), ("-a", "No such option|small letters"), ("a-", "small letters"), ("9a", "small letters"),
+    ("é", "small letters"), ("a\nb", "small letters"), ("x" * 41, "small letters"), ("class", "a word of Python's: try class-net"),
+    ("cifar", "already"), ("wgan-gp", "already"), ("status", "already"), ("new", "already"), ("test-x", "leave out test-"),
+    ("x-task", "leave out test-"), ("x-nets", "leave out test-"), ("conftest", "leave out test-"),
+])  # fmt: skip
+def test_names_that_can_not_be(tmp_path: Path, name: str, sentence: str) -> None:
+    with pytest.raises(Exception, match=sentence):
+        written(name, "--into", str(tmp_path / "jobs"))
+    assert not (tmp_path / "jobs").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "test_zig.py").write_text("mine")
+    with pytest.raises(UserError, match=r"test_zig.py is there already, and nothing is overwritten"):
+        written("zig", "--into", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["test_zig.py"]
+    (tmp_path / "zag_nets.py").symlink_to("nowhere")
+    with pytest.raises(UserError, match=r"zag_nets.py is there already"):
+        written("zag", "--into", str(tmp_path))
+    with pytest.raises(UserError, match="is there already"):
+        written("compact")  # ganhpc/train/nets/compact.py
+    assert not (ROOT / "jobs" / "compact.py").exists()
+
+
+def test_a_folder_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="write"):
+        written("zig", "--into", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="can't hold a colon"):
+        written("zig", "--into", str(tmp_path / "a:b"))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("name", ["task", "tensor", "latent-gan", "experiment", "path", "context"])
+@pytest.mark.parametrize("kind", new.KINDS)
+def test_a_name_like_a_class_that_the_template_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
+) -> None:
+    written(name, "--kind", kind, "--into", str(tmp_path))
+    monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
+    definition = experiment.find(name).from_preset("quick")
+    assert module_of(definition).networks(definition, (3, 16, 16), 10)
