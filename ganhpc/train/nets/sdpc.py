@@ -25,9 +25,12 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ganhpc.core.errors import UserError
 from ganhpc.train.nets.sdpc_preparation import Preparation
 
-_FIRST_POWERS = 50
-"""Iterations that find the largest eigenvalue of new dictionaries; the vectors are kept, so that one a step is enough after that."""
-_MARGIN = 1.02
+_MOST_POWERS = 50
+_LEAST_POWERS = 5
+_SETTLED = 1e-3
+"""The power iteration goes on from the last step's vectors until the eigenvalue rises by less than this share: dictionaries move much in the
+first steps, and little later."""
+_MARGIN = 1.05
 """The power iteration finds its eigenvalue from below."""
 _LEAST_SCALE = 1e-3
 _DIVERGED = 1e6
@@ -222,15 +225,21 @@ class Sdpc(nn.Module):
             self.register_buffer(f"vector_{n}", vector / vector.norm())
         self.weights, self.scales = nn.ParameterList(weights), nn.ParameterList(scales)
         self.register_buffer("eigenvalues", torch.ones(len(weights)))
-        self.find_steps(_FIRST_POWERS)
+        self.find_steps()
 
     @torch.no_grad()
-    def find_steps(self, iterations: int = 1) -> None:
-        """Go on with the power iterations of all layers."""
+    def find_steps(self) -> None:
+        """Find the largest eigenvalue of each dictionary anew, from the vectors that were found last."""
         found = []
         for n, (weight, layer) in enumerate(zip(self.weights, self.layers, strict=True), 1):
-            value, vector = power(getattr(self, f"vector_{n}"), weight, layer, iterations)
-            getattr(self, f"vector_{n}").copy_(vector)
+            vector = getattr(self, f"vector_{n}")
+            before, (value, new) = 0.0, power(vector, weight, layer, _LEAST_POWERS)
+            for _ in range(_MOST_POWERS if _readable(value) else 0):
+                if float(value) <= (1 + _SETTLED) * before:
+                    break
+                before = float(value)
+                value, new = power(new, weight, layer, 1)
+            vector.copy_(new)
             found.append(value)
         self.eigenvalues.copy_(torch.stack(found))
 

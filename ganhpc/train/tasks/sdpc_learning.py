@@ -28,7 +28,6 @@ def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
                 f"--{name} {','.join(map(str, values)) or 'none'}: --atoms has {many} layers, so give {many or 'some'} values to each of --atoms, "
                 "--kernels, --strides, --paddings and --penalties."
             )
-    prepared = ("whitening", "f0", "n", "contrast", "contrast_first", "mask", "grey")
     return {
         "image_size": shape[1],
         "channels": shape[0],
@@ -38,8 +37,13 @@ def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
         "iterations": experiment.iterations,
         "threshold": experiment.threshold,
         "preparation": {
-            name: getattr(experiment, "whitening_power" if name == "n" else "whitening_peak" if name == "f0" else name)
-            for name in prepared
+            "whitening": experiment.whitening,
+            "f0": experiment.whitening_peak,
+            "n": experiment.whitening_power,
+            "contrast": experiment.contrast,
+            "contrast_first": experiment.contrast_first,
+            "mask": experiment.mask,
+            "grey": experiment.grey,
         },
     }
 
@@ -93,12 +97,6 @@ def figures(net: Sdpc, prepared: Tensor, found: Inference) -> dict[str, Tensor]:
     return {**made, "total_cost": cost / len(prepared), "iterations": prepared.new_tensor(float(found.iterations))}
 
 
-def quadratic(found: dict[str, float], layers: int) -> float:
-    """The sum of the layers' relative errors: the headline of an SDPC."""
-    return sum(found[f"error_{n}"] for n in range(1, layers + 1))
-
-
-@torch.no_grad()
 def fresh(experiment: Any, shape: tuple[int, int, int], **other: Any) -> Sdpc:
     """The untrained network of a definition, drawn from its seed."""
     torch.manual_seed(experiment.seed)
