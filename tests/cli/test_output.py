@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,6 +52,8 @@ VERBS: dict[str, list[str]] = {
     "night": ["night", "dcgan", "--dry-run", "--on", "oar", "--now", "2026-11-23T19:30", "--runs", NAME],
     "dry run": ["cifar", "--dry-run", "--time", "1h", "--on", "slurm", "--now", "2026-11-23T19:30", "--runs", NAME],
     "completion": ["completion", "bash"],
+    "tunnel": ["board", "--runs", NAME, "--node", "chifflot-1.lille.grid5000.fr"],
+    "tables": ["results", "--runs", NAME, "--md"],
 }
 
 
@@ -117,3 +120,27 @@ def test_a_training_in_latin_1_on_pictures_and_runs_of_any_bytes(place: Path) ->
     done = typed(place, words, LOCALES["French of 1995"])
     assert done.returncode == 0 and b"Traceback" not in done.stdout + done.stderr, done.stdout + done.stderr
     assert list(place.glob("*/dcgan/*/result.json"))
+
+
+@pytest.mark.parametrize("locale", ["C", "French of 1995"])
+def test_board_shows_runs_of_any_bytes_in_any_locale(place: Path, locale: str) -> None:
+    """From its start to Ctrl-C."""
+    command = [sys.executable, str(ROOT / "launch.py"), "board", "--runs", NAME, "--port", "6206"]
+    # A shell's background jobs ignore SIGINT, and so would a child of theirs.
+    hear = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    with subprocess.Popen(
+        command,
+        cwd=place,
+        env=os.environ | LOCALES[locale] | {"COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        preexec_fn=hear,
+    ) as board:
+        assert board.stdout
+        said = b""
+        for line in board.stdout:
+            said += line
+            if b"Ctrl-C ends it" in line:
+                board.send_signal(signal.SIGINT)
+        assert board.wait(60) in (0, 130), said
+    assert b"http://localhost:" in said and b"Traceback" not in said and said.rstrip().endswith(b"ended"), said
