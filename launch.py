@@ -60,6 +60,9 @@ def start():  # type: ignore[no-untyped-def]
         from ganhpc.cli.main import main
 
         main()
+    except KeyboardInterrupt:  # before the program itself hears it
+        sys.stderr.write("Error: stopped.\n")
+        sys.exit(130)
     except (ImportError, SyntaxError, AttributeError) as error:
         place = brought(error)
         if place is not None:

@@ -55,3 +55,17 @@ def _read(terminal: int, seconds: float, until: bytes = b"\0") -> bytes:
         except OSError:  # its other end is closed
             break
     return found
+
+
+def test_ctrl_c_while_the_program_is_still_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """Its modules take a tenth of a second to load, in which a person who has mistyped is quick enough."""
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "launch.py"), "results"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    assert (done.returncode, done.stderr) == (130, "Error: stopped.\n")
