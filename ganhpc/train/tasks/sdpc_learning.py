@@ -10,9 +10,10 @@ from torch.optim import SGD, Adam, Optimizer
 
 from ganhpc.core.errors import UserError
 from ganhpc.train.nets.sdpc import Inference, Sdpc
+from ganhpc.train.nets.sdpc_preparation import Preparation
 from ganhpc.train.tasks.task import Context
 
-FITTED = 2_048
+_FITTED = 2_048
 """Training images that the preparation's mean and deviation are taken from, at most."""
 _MOMENTUM = 0.9
 _SCALE_RATE = 1e-3
@@ -48,6 +49,18 @@ def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     }
 
 
+def fitted(context: Context) -> Tensor:
+    """The training images that preparations are fitted to: [n, C, S, S] in [-1, 1], the same on every rank."""
+    images = context.data.images
+    every = max(1, len(images) // _FITTED)
+    return images[::every][:_FITTED].to(context.device).float() / 127.5 - 1
+
+
+def fit(preparation: Preparation, context: Context) -> None:
+    """Take mean and deviation from training images."""
+    preparation.fit(fitted(context))
+
+
 class Learning:
     """One SDPC and its optimizers: SGD with momentum for each dictionary, Adam for the scales (2L-SPC, section 2.3)."""
 
@@ -58,9 +71,7 @@ class Learning:
             "dictionaries": SGD(groups, lr=rates[0], momentum=_MOMENTUM),
             "scales": Adam(list(net.scales), lr=_SCALE_RATE),
         }
-        images = context.data.images
-        every = max(1, len(images) // FITTED)
-        net.preparation.fit(images[::every][:FITTED].to(context.device).float() / 127.5 - 1)
+        fit(net.preparation, context)
 
     def step(self, images: Tensor) -> dict[str, Tensor]:
         """Learn from this rank's share of a batch [B, C, S, S] in [-1, 1]. All ranks stop their inference together."""
@@ -97,7 +108,7 @@ def figures(net: Sdpc, prepared: Tensor, found: Inference) -> dict[str, Tensor]:
     return {**made, "total_cost": cost / len(prepared), "iterations": prepared.new_tensor(float(found.iterations))}
 
 
-def fresh(experiment: Any, shape: tuple[int, int, int], **other: Any) -> Sdpc:
+def fresh(experiment: Any, shape: tuple[int, int, int]) -> Sdpc:
     """The untrained network of a definition, drawn from its seed."""
     torch.manual_seed(experiment.seed)
-    return Sdpc(**{**arguments(experiment, shape), **other})
+    return Sdpc(**arguments(experiment, shape))
