@@ -176,7 +176,13 @@ class Slurm(Scheduler):
         if (cores := request.tasks_per_node * request.threads) > 1:
             # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
             yield "cpus-per-task", str(cores)
-        if request.gpus_per_node and self._asks_gpus(request):
+        asks = request.gpus_per_node > 0 and self._asks_gpus(request)
+        if (typed := self.typed.get("gpu_model")) and not asks:
+            way = "no GPU is asked for: leave it out, or leave out --device cpu or --gpus-per-node 0"
+            if request.gpus_per_node:
+                way = "options in the settings ask for the GPUs: name it there, or write gpus_per_node in the settings instead"
+            raise UserError(f"--gpu-model {typed} names a kind of GPU, and {way}.")
+        if asks:
             model = f"{self.site.gpu_model}:" if self.site.gpu_model else ""
             yield "gpus-per-node", f"{model}{request.gpus_per_node}"
         for key in ("partition", "account", "qos", "constraint"):

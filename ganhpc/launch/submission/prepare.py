@@ -255,7 +255,18 @@ class _Requests:
     def _gpus(self, resources: Resources) -> int:
         """GPUs on each node: none for the CPU; as typed; as the settings have them; else one, where a scheduler gives them out."""
         if resources.device == "cpu":
+            if resources.gpus_per_node and self.scheduler.command:
+                raise UserError(
+                    f"--gpus-per-node {resources.gpus_per_node} asks for GPUs, and --device cpu uses none: leave out one of the two "
+                    "(--tasks-per-node sets the number of processes)."
+                )
             return 0
+        named = resources.gpus_per_node if resources.gpus_per_node is not None else self.site.gpus_per_node
+        if resources.device == "cuda" and named == 0 and self.scheduler.command:
+            where = "--gpus-per-node 0" if resources.gpus_per_node == 0 else "gpus_per_node = 0 in the settings"
+            raise UserError(
+                f"--device cuda needs a GPU, and {where} asks for none: type --gpus-per-node 1, or --device auto."
+            )
         known = (resources.gpus_per_node, self.site.gpus_per_node, self.scheduler.own_gpus())
         usual = 0 if not self.scheduler.command else 1
         return next((number for number in known if number is not None), usual)

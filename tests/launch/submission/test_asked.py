@@ -68,6 +68,27 @@ def test_a_job_asks_for_one_gpu_unless_told_otherwise(
     assert job.request.tasks_per_node == gpus, "one process a GPU"
 
 
+CONTRADICTIONS = [
+    ({}, {"device": "cpu", "gpus_per_node": 1}, {}, "--gpus-per-node 1 asks for GPUs, and --device cpu uses none"),
+    ({}, {"device": "cuda", "gpus_per_node": 0}, {}, "needs a GPU, and --gpus-per-node 0 asks for none"),
+    ({"gpus_per_node": 0}, {"device": "cuda"}, {}, "needs a GPU, and gpus_per_node = 0 in the settings asks for none"),
+    ({}, {"device": "cpu"}, {"gpu_model": "a100"}, "--gpu-model a100 names a kind of GPU, and no GPU is asked for"),
+    ({"gpus_per_node": 0}, {}, {"gpu_model": "a100"}, "--gpu-model a100 names a kind of GPU, and no GPU is asked for"),
+    ({"options": ("--gres=gpu:1",)}, {}, {"gpu_model": "a100"}, "--gpu-model a100 names .* options in the settings"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("settings", "values", "typed", "said"), CONTRADICTIONS)
+def test_what_contradicts_itself_is_refused(
+    tmp_path: Path, settings: dict[str, object], values: dict[str, object], typed: dict[str, str], said: str
+) -> None:
+    for cls in (Slurm,) if typed else (Slurm, Oar):  # OAR's models are a condition on nodes
+        scheduler = cls(Settings(**settings))  # type: ignore[arg-type]
+        typed_requests.asked(scheduler, typed)
+        with pytest.raises(UserError, match=said):
+            prepared(tmp_path, scheduler, **values)
+
+
 def test_options_that_ask_for_gpus_are_the_settings_saying_so(tmp_path: Path) -> None:
     for option in ("--gres=gpu:a100:2", "--gpus=2", "-G2", "--gres gpu:2"):
         scheduler = Slurm(Settings(options=(option,)))
