@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,10 +22,10 @@ def say(text: object = "", *, err: bool = False) -> None:
 
 
 def screen(**how: Any) -> Console:
-    """A console of rich whose texts are shown and not obeyed; styles and bars are its own."""
+    """A console of rich whose texts are shown and not obeyed, words between colons among them; styles and bars are its own."""
     from rich.console import Console
 
-    console = Console(**how)
+    console = Console(**{"emoji": False, **how})
     console.push_render_hook(_Hook())  # type: ignore[arg-type]
     return console
 
@@ -49,11 +48,11 @@ class _Hook:
         return [_Shown(each) for each in renderables]
 
 
-@dataclass(frozen=True)
 class _Shown:
     """Another renderable, its texts escaped once it is laid out."""
 
-    inner: ConsoleRenderable
+    def __init__(self, inner: ConsoleRenderable) -> None:
+        self.inner = inner
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.segment import Segment

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 import os
 import re
@@ -12,12 +11,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 import ganhpc
 from ganhpc.core import whoami
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.toml_readers import BadValue, text, time_zone, whole_number
+from ganhpc.core.toml_readers import BadValue, readers_of, text, time_zone, whole_number
 from ganhpc.core.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
@@ -157,13 +156,6 @@ class Settings:
         return str(self.path.resolve().parent / made if self.path else made.absolute())
 
 
-@functools.cache
-def _readers() -> dict[str, Callable[[Any], Any]]:
-    """Key of the file -> reader of its value."""
-    hints = get_type_hints(Settings, include_extras=True)
-    return {key: hint.__metadata__[0] for key, hint in hints.items() if hasattr(hint, "__metadata__")}
-
-
 def places() -> list[Path]:
     """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
     if named := os.environ.get(_VARIABLE):
@@ -210,7 +202,7 @@ def read(path: Path) -> Settings:
 
 
 def _value(path: Path, key: str, value: Any) -> Any:
-    readers = _readers()
+    readers = readers_of(Settings)
     if key not in readers:
         raise UserError(f"the configuration {path} has an unknown key {key!r}: {nearest(key, readers)}.")
     try:

@@ -7,15 +7,13 @@ import os
 import select
 import signal
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.core.scheduler_environment import for_commands
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """Answer of a program. `code` is None where it did not end in time, 127 where there is no such program, and -N where
     signal N killed it."""
 
@@ -37,6 +35,8 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
     The output goes through files: a pipe would keep us waiting for a grandchild that outlives the time (oarstat starts sudo,
     which we may not kill).
     """
+    import tempfile  # it stands on four modules of compression
+
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             child = subprocess.Popen(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_type_hints
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.units import parse_duration, parse_whole
@@ -17,6 +18,13 @@ _NO_LIMIT = "no limit"
 
 class BadValue(ValueError):
     """Expected value of a key, for the error when it has another."""
+
+
+@functools.cache
+def readers_of(cls: type) -> dict[str, Callable[[Any], Any]]:
+    """Key of a file -> reader of its value, by the annotations of the dataclass whose fields are the keys."""
+    hints = get_type_hints(cls, include_extras=True)
+    return {key: hint.__metadata__[0] for key, hint in hints.items() if hasattr(hint, "__metadata__")}
 
 
 def seconds(value: Any) -> int:

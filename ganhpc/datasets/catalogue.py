@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.datasets.cifar10 import spec
 
 
-@dataclass(frozen=True)
-class DataSet:
+class DataSet(NamedTuple):
     """A data set that can be asked for by name."""
 
     name: str

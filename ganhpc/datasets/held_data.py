@@ -14,9 +14,8 @@ import functools
 import json
 import time
 import zlib
-from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
@@ -37,8 +36,7 @@ class DataChanged(UserError):
     """The pictures of a run are not those that it began with."""
 
 
-@dataclass(frozen=True)
-class _Difference:
+class _Difference(NamedTuple):
     """Number of pictures that differ between a run's beginning and now, and an example of each kind."""
 
     replaced: tuple[str, ...]

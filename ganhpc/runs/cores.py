@@ -9,8 +9,8 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping, MutableMapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from ganhpc.core.units import counted
 from ganhpc.runs.trainer_protocol import OMP_TYPED
@@ -23,8 +23,7 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME":
 """Variables of GNU's and LLVM's (Intel's) OpenMP that make idle threads sleep instead of spin."""
 
 
-@dataclass(frozen=True)
-class Cores:
+class Cores(NamedTuple):
     """Cores that this process may use. `affinity`: cores that it may run on; `quota`: processor seconds a second, as the control groups
     above it allow; `allocated`: cores that the scheduler gave to its task; `busy`: cores in use by other processes, of those."""
 
@@ -208,8 +207,7 @@ class Load:
 # -- the threads of one process -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Threads:
+class Threads(NamedTuple):
     """Threads of one training process. `most`: worth a measurement up to so many; `now`: without one; `why`: who decided, where the
     user did; `cores`: what the processes of this machine share."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import json
+import re
 import sys
 import typing
 from collections.abc import Container, Mapping
@@ -322,12 +323,11 @@ def from_typed(
 # -- look-up ----------------------------------------------------------------------------------------------------------
 
 
-def _packaged() -> list[str]:
-    """The experiments of this program: one per file of `jobs/`. A file `wgan_gp.py` is `wgan-gp`."""
+def _packaged() -> dict[str, Path]:
+    """The experiments of this program and their files: one per file of `jobs/`. A file `wgan_gp.py` is `wgan-gp`."""
     folders = importlib.import_module("jobs").__path__
-    return sorted(
-        file.stem.replace("_", "-") for folder in folders for file in Path(folder).glob("[!_.]*.py") if file.is_file()
-    )
+    files = [file for folder in folders for file in Path(folder).glob("[!_.]*.py") if file.is_file()]
+    return dict(sorted((file.stem.replace("_", "-"), file) for file in files))
 
 
 def taken() -> frozenset[str]:
@@ -437,7 +437,10 @@ def _wrong_in(cls: type[Experiment], module: ModuleType, file: own_experiments.O
 
 
 def summary(name: str) -> str:
-    """The first line of the experiment's file."""
+    """The first line of the experiment's file; of this program's own, without importing it: the help lists them all."""
+    if file := _packaged().get(name):
+        found = re.match(r'(?:\s*#.*\n)*\s*r?"""(.*?)(?:"""|\n)', file.read_text(encoding="utf-8"))
+        return found[1].strip() if found and found[1].strip() else name
     return (sys.modules[find(name).__module__].__doc__ or name).strip().splitlines()[0]
 
 

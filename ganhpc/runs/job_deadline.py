@@ -12,9 +12,8 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import parse_json, read_json, write_json
@@ -25,8 +24,7 @@ BOUND = "GANHPC_BOUND"
 """Environment variable with the bound at the trainer's start, as in the file; empty: nothing bounds it."""
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """The bound of a trainer."""
 
     end: float = math.inf

@@ -6,7 +6,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.runs.run_files import Entry, Request
 
@@ -14,8 +14,7 @@ _INTENT_SECONDS = 600.0
 """A job of another origin without an id may be on its way to its scheduler for this long."""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """A place and a person. Two jobs of one origin are told apart by the tags of the launcher, which are random."""
 
     scheduler: str

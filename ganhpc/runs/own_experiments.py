@@ -14,7 +14,6 @@ import io
 import os
 import re
 import sys
-import traceback
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,6 +157,8 @@ def networks() -> Iterator[types.ModuleType]:
 
 def where(path: Path, error: BaseException) -> str:
     """The file and the line of the user's own code at which `error` was raised."""
+    import traceback  # for files that are broken
+
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).is_relative_to(path.parent)]
     return f"{printable(own[-1].filename)}, line {own[-1].lineno}" if own else printable(path)

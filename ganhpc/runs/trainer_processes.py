@@ -7,9 +7,8 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs import last_words
@@ -25,8 +24,7 @@ _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
 """Keys of status.json that its writer sets."""
 
 
-@dataclass(frozen=True)
-class Nodes:
+class Nodes(NamedTuple):
     """The nodes that train a run together. Their ranks are settled where they meet."""
 
     number: int = 1

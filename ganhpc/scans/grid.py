@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import slug
@@ -22,16 +21,14 @@ from ganhpc.scans.scan_syntax import find_option, shown, values_of
 _MOST_RUNS = 1000
 
 
-@dataclass(frozen=True)
-class _Axis:
+class _Axis(NamedTuple):
     """One scanned option and its values."""
 
     option: Option
     values: tuple[Any, ...]
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """All that one command scans."""
 
     name: str

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.core.errors import UserError
 
 
-@dataclass(frozen=True)
-class Named:
+class Named(NamedTuple):
     """A scan that an experiment's file names."""
 
     values: Mapping[str, Sequence[Any]]

@@ -7,9 +7,8 @@ import math
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ganhpc.analysis.results.rows import Row, is_number
 from ganhpc.core.errors import UserError, nearest
@@ -32,8 +31,7 @@ _AND = re.compile(r"\s+and\s+(?=[A-Za-z_][\w-]*\s*(?:<|>|!|=|~))")
 _YES, _NO, _UNSET = ("yes", "true", "on", "1"), ("no", "false", "off", "0"), ("none", "null", "unset")
 
 
-@dataclass(frozen=True)
-class Filter:
+class Filter(NamedTuple):
     """One test of a row: a field, an operator, and the value to compare with as it was typed."""
 
     field: str

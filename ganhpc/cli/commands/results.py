@@ -8,7 +8,7 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
@@ -23,7 +23,9 @@ from ganhpc.core.printable import in_csv, printable
 from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.runs.figures import of_family
-from ganhpc.scans.scan_record import load as load_scan
+
+if TYPE_CHECKING:
+    from ganhpc.scans.scan_record import Scan
 
 _TABLE_ROWS = 50
 _EVERY = 5.0
@@ -76,7 +78,7 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
     by, largest_first = sort_field(sort) if sort else ("", False)
     with results.no_collection():
         read = results.rows(Path(how["runs"]), lambda sentence: say(f"Warning: {printable(sentence)}", err=True))
-        scan = load_scan(how["scan"], Path(how["runs"])) if how["scan"] else None
+        scan = _scan(how["scan"], Path(how["runs"])) if how["scan"] else None
         if scan:
             place = {str(run.folder): k for k, run in enumerate(scan.run_folders())}
             read = sorted((row for row in read if row["folder"] in place), key=lambda row: place[row["folder"]])
@@ -104,6 +106,13 @@ def show(filters: tuple[str, ...], sort: str | None, limit: int | None, **how: A
             from ganhpc.cli.views.results_table import print_table
 
             print_table(found, limit or _TABLE_ROWS, [*(test.field for test in tests), by])
+
+
+def _scan(name: str, runs: Path) -> Scan:
+    """The record of the scan called `name`."""
+    from ganhpc.scans import scan_record  # tables of all runs do without it
+
+    return scan_record.load(name, runs)
 
 
 def _compare(read: list[Row], words: tuple[str, str], as_json: bool) -> None:
@@ -136,7 +145,7 @@ def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]
     asked = {test.field: "--filter" for test in tests} | ({by: "--sort"} if by and not (grouping and by == "n") else {})
     defined = [field for field, option in asked.items() if look_up(read, field, option)]
     found = [row for row in read if all(test.passes(row) for test in tests)]
-    if not grouping:
+    if not found or not grouping:
         return found
     distances = of_family((key for row in found for key in row), "frechet")
     only = None if how["json"] or how["csv"] else {*_shown(), *distances, *asked}

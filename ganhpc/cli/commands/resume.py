@@ -71,7 +71,7 @@ def _by_policy(
 
 
 def _resume(members: list[Run], place: LaunchContext, dry_run: bool, console: Console, as_json: bool) -> None:
-    from ganhpc.cli.launching import local_launch, scheduler_launch
+    from ganhpc.cli.launching import opening, scheduler_launch
 
     wanted = [submit.Wanted(run, run.experiment()) for run in members]
     if dry_run:
@@ -80,12 +80,12 @@ def _resume(members: list[Run], place: LaunchContext, dry_run: bool, console: Co
         scheduler_launch.print_dry(submission, console, as_json)
     else:
         for w in wanted:
-            local_launch.hold_again(w.run, w.experiment, console)
+            opening.hold_again(w.run, w.experiment, console)
         scheduler_launch.send(wanted, place, console, as_json=as_json)
 
 
 def _here(members: list[Run], console: Console, dry_run: bool) -> None:
-    from ganhpc.cli.launching import local_launch
+    from ganhpc.cli.launching import local_launch, opening
     from ganhpc.cli.views.run_summary import show_run
 
     worst = 0
@@ -94,7 +94,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
         if dry_run:
             say(" ".join(local_launch.command_of(run, experiment)))
             continue
-        local_launch.hold_again(run, experiment, console)
+        opening.hold_again(run, experiment, console)
         code = 0 if run.result_json.exists() else local_launch.train(run, experiment, console)
         worst = max(worst, code)
         show_run(run, console, explained=bool(code))

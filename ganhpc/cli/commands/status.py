@@ -12,7 +12,6 @@ from zoneinfo import ZoneInfo
 
 import click
 from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from ganhpc.cli.common_options import RUNS, Number, Sections
@@ -44,6 +43,8 @@ def show(words: tuple[str, ...], runs: str, watch: bool, every: float, all_runs:
     if not watch:
         console.print(picture(chosen, all_runs or bool(words), runs))
         return
+    from rich.live import Live  # the picture alone does without it
+
     # Ctrl-C is how a person leaves: no mistake, and no error.
     with (
         suppress(KeyboardInterrupt),

@@ -18,6 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
+from ganhpc.cli.launching import opening
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.live_progress import LogTail, ProgressView
 from ganhpc.core.errors import UserError
@@ -25,7 +26,6 @@ from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
-from ganhpc.datasets.data_path import data_fields
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.runs import cores, file_owner, own_experiments, stop_requests, trainer_processes
 from ganhpc.runs import job_deadline as bounds
@@ -74,7 +74,7 @@ def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:
     """Preview of launching `experiment`, without doing it."""
     run = Run.planned(runs, experiment, new=new)
     state = run.run_status().state if run.experiment_json.exists() else State.NEW
-    compare_data(run, experiment, {})
+    opening.compare_data(run, experiment, {})
     command = shlex.join(command_of(run, experiment))
     return {"folder": str(run.folder), "state": str(state), "command": command, "definition": experiment.definition}
 
@@ -89,9 +89,9 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         processes(experiment)
     for experiment in experiments:
         seen: dict[str, held_data.Contents] = {}  # each training looks again: the one before may have taken long
-        run = open_run(runs, experiment, seen, new=new)
+        run = opening.open_run(runs, experiment, seen, new=new)
         opened.append(run)
-        hold_data(run, experiment, console, seen)
+        opening.hold_data(run, experiment, console, seen)
         if run.result_json.exists():
             done = run.run_status().state is State.DONE
             word = "[green]already done:[/]" if done else "[red]not trained:[/]"
@@ -127,7 +127,7 @@ def train(
     if run.is_held():
         raise run.busy()
     command = command_of(run, experiment)
-    ensure_data(experiment, console)
+    opening.ensure_data(experiment, console)
     console.print(
         f"[bold]{experiment.NAME}[/] {experiment.variant}, seed {experiment.seed}: {in_markup(run)}", soft_wrap=True
     )
@@ -290,49 +290,3 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
 def again() -> str:
     """The command that was typed, to be typed again: without --new, which would start over."""
     return " ".join(["python", "launch.py", *(shell_word(word) for word in sys.argv[1:] if word != "--new")])
-
-
-def open_run(runs: Path, experiment: Experiment, seen: dict[str, held_data.Contents], *, new: bool) -> Run:
-    """As Run.open, but makes no folder for a run whose pictures are not there. Raises UserError."""
-    if not Run.planned(runs, experiment, new=new).experiment_json.exists():
-        held_data.require(experiment.definition, seen)
-    return Run.open(runs, experiment, new=new)
-
-
-def compare_data(run: Run, experiment: Experiment, seen: dict[str, held_data.Contents]) -> None:
-    """See, without writing anything, that the pictures of a planned run are there and those that it began with. Raises UserError."""
-    if run.experiment_json.exists():
-        held_data.compare(run.folder, experiment.definition, finished=run.result_json.exists())
-    else:
-        held_data.require(experiment.definition, seen)
-
-
-def hold_data(
-    run: Run, experiment: Experiment, console: Console, seen: dict[str, held_data.Contents] | None = None
-) -> None:
-    """See that the pictures are those that the run began with; a run that begins now is held to them from now on.
-
-    `experiment` is as it was typed; `seen` keeps what was looked at, for several runs on the same pictures. Raises UserError.
-    """
-    line = held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists(), seen=seen)
-    if line:
-        console.print(f"data: {line}", soft_wrap=True, markup=False)
-
-
-def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
-    """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
-    definition = experiment.definition
-    places: dict[str, Any] = {
-        field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)
-    }
-    hold_data(run, dataclasses.replace(experiment, **places), console)
-
-
-def ensure_data(experiment: Experiment, console: Console) -> None:
-    """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
-    from ganhpc.datasets.catalogue import SETS
-
-    words = {experiment.definition[field] for field in data_fields(experiment.definition)}
-    for found in (each for each in SETS if each.name in words and each.fetched):
-        root = experiment.resources.data_root
-        found.module().ensure(Path(root) if root else None, console=console)

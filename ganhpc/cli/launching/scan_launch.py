@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ganhpc.cli.launching import local_launch, scheduler_launch
+from ganhpc.cli.launching import local_launch, opening, scheduler_launch
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, planned, show
 from ganhpc.core import settings as site
@@ -127,8 +127,8 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
         signals: list[int] = []
         try:
             looked = seen if state is State.DONE else {}
-            run = local_launch.open_run(runs, e, looked, new=new)
-            local_launch.hold_data(run, e, console, looked)
+            run = opening.open_run(runs, e, looked, new=new)
+            opening.hold_data(run, e, console, looked)
             # Another launcher of the same scan may have done it meanwhile.
             code = 0 if run.result_json.exists() else local_launch.train(run, e, console, signals)
             why = "" if code == 0 else str(run.run_status().state)
@@ -188,9 +188,9 @@ def _opened_all(
     seen: dict[str, held_data.Contents] = {}
     for e in plan.experiments:
         try:
-            local_launch.ensure_data(e, console)
-            run = local_launch.open_run(runs, e, seen, new=new)
-            local_launch.hold_data(run, e, console, seen)
+            opening.ensure_data(e, console)
+            run = opening.open_run(runs, e, seen, new=new)
+            opening.hold_data(run, e, console, seen)
             opened.append(submit.Wanted(run, e, segments))
         except UserError as error:
             failed.append(f"{e.NAME} {e.variant}: {error}")

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.cli.launching import opening
 from ganhpc.cli.output import in_markup, say, screen
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.printable import printable
@@ -186,34 +187,28 @@ def open_runs(
     runs: Path, experiments: Sequence[Experiment], console: Console, *, new: bool, segments: int | None = None
 ) -> list[submit.Wanted]:
     """The runs with their folders made, and seen to have the pictures that they began with, done or not. Raises UserError."""
-    from ganhpc.cli.launching import local_launch
-
     seen: dict[str, held_data.Contents] = {}
-    opened = [submit.Wanted(local_launch.open_run(runs, e, seen, new=new), e, segments) for e in experiments]
+    opened = [submit.Wanted(opening.open_run(runs, e, seen, new=new), e, segments) for e in experiments]
     for w in opened:
-        local_launch.hold_data(w.run, w.experiment, console, seen)
+        opening.hold_data(w.run, w.experiment, console, seen)
     return opened
 
 
 def compare_data(wanted: Sequence[submit.Wanted]) -> None:
     """The same of planned runs, without writing anything."""
-    from ganhpc.cli.launching import local_launch
-
     seen: dict[str, held_data.Contents] = {}
     for w in wanted:
-        local_launch.compare_data(w.run, w.experiment, seen)
+        opening.compare_data(w.run, w.experiment, seen)
 
 
 def fetch_data(wanted: Sequence[submit.Wanted], console: Console) -> None:
     """Nodes have no way out to the internet, mostly: fetch here what can be fetched."""
-    from ganhpc.cli.launching.local_launch import ensure_data
-
     sets = {}
     for experiment in (w.experiment for w in wanted):
         words = tuple(experiment.definition[field] for field in data_fields(experiment.definition))
         sets[words, experiment.resources.data_root] = experiment
     for experiment in sets.values():
-        ensure_data(experiment, console)
+        opening.ensure_data(experiment, console)
 
 
 def queue_if_here(scheduler: Scheduler) -> list[Job]:

@@ -6,9 +6,9 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ganhpc.launch.planner.capabilities import QUEUE, Capabilities
 from ganhpc.launch.planner.planner import Margins, Work, plan
 from ganhpc.launch.planner.planning_window import tonight
-from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities
 from ganhpc.launch.policy.policy import Policy
 
 MOST = 60

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ganhpc.core.errors import UserError
+from ganhpc.launch.planner.capabilities import QUEUE, Capabilities
 from ganhpc.launch.planner.planning_window import Window, tonight
-from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_modes, deadlines
+from ganhpc.launch.planner.submission_modes import Draft, choose_modes, deadlines
 from ganhpc.launch.policy.calendar import seconds_of
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob, FreeInterval
 from ganhpc.launch.policy.policy import Policy, say_seconds

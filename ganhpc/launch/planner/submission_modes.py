@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.policy.constraints import NEVER, Constraints, FreeInterval
 
 
-@dataclass(frozen=True)
-class Capabilities:
-    """Abilities of a scheduler for a planner."""
-
-    name: str
-    reservations: bool = False
-    """Advance reservations: a job at a fixed time (OAR -r)."""
-    begin: bool = False
-    """A job that starts not before a time (Slurm --begin, OAR 2.5 -t postpone)."""
-    queue: bool = False
-    """A queue on this machine, run in order."""
-    hours: str = ""
-    """night or day: jobs of the type that was typed run then only (OAR -t night, -t day); empty: at any time."""
-
-
-QUEUE = Capabilities("local", queue=True)
-"""A queue that runs jobs in order and can do nothing else, as this machine's does."""
-
-
-@dataclass(frozen=True)
-class Draft:
+class Draft(NamedTuple):
     """A slot before its kind is known; instants are UTC seconds."""
 
     run: str

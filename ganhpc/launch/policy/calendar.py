@@ -12,9 +12,8 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.toml_readers import WEEKDAYS
@@ -30,8 +29,7 @@ _LONGEST_REST = 60
 """Days without a working day after which a policy's calendar is taken for a mistake."""
 
 
-@dataclass(frozen=True)
-class Edge:
+class Edge(NamedTuple):
     """An instant that no job may cross, and its date and time of day on the wall."""
 
     instant: int
@@ -39,8 +37,7 @@ class Edge:
     date: dt.date
 
 
-@dataclass(frozen=True)
-class Period:
+class Period(NamedTuple):
     """A day (of a working day), a night between two working days, or a longer rest ('weekend'): [start, end)."""
 
     start: int

@@ -8,6 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.launch.policy.calendar import Calendar, Edge, Period, seconds_of
 from ganhpc.launch.policy.policy import Policy, say_seconds
@@ -53,8 +54,7 @@ class ExistingJob:
         return f"job {self.job}" if self.job else "another job"
 
 
-@dataclass(frozen=True)
-class BlockedInterval:
+class BlockedInterval(NamedTuple):
     """Time that no job may touch: [start, end]; a block of no length may not be crossed."""
 
     start: int
@@ -82,8 +82,7 @@ class FreeInterval:
     """The job that must end before the span begins, by its id."""
 
 
-@dataclass(frozen=True)
-class MaxJob:
+class MaxJob(NamedTuple):
     """Limit of one job: its latest end, why, and where to look again (and why there) if that is too little."""
 
     end: int

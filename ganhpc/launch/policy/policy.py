@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.toml_readers import (
@@ -18,6 +17,7 @@ from ganhpc.core.toml_readers import (
     flag,
     limit,
     one_of,
+    readers_of,
     seconds,
     text,
     time_zone,
@@ -101,14 +101,6 @@ class Policy:
             )
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
-    key: hint.__metadata__[0]
-    for key, hint in get_type_hints(Policy, include_extras=True).items()
-    if hasattr(hint, "__metadata__")
-}
-"""Key of a TOML file -> reader of its value."""
-
-
 def packaged_policies() -> list[str]:
     """Names of the policies that come with the package."""
     return sorted(path.stem for path in PACKAGED.glob("*.toml"))
@@ -132,6 +124,8 @@ def load_policy(name: str, folders: Iterable[Path] = ()) -> Policy:
 
 
 def _read(name: str, path: Path) -> Policy:
+    import tomllib  # most commands read no policy
+
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -151,10 +145,11 @@ def _read(name: str, path: Path) -> Policy:
 
 
 def _value(path: Path, key: str, value: Any) -> Any:
-    if key not in _READERS:
-        raise UserError(f"the policy file {path} has an unknown key {key!r}: {nearest(key, [*_READERS, 'base'])}.")
+    readers = readers_of(Policy)
+    if key not in readers:
+        raise UserError(f"the policy file {path} has an unknown key {key!r}: {nearest(key, [*readers, 'base'])}.")
     try:
-        return _READERS[key](value)
+        return readers[key](value)
     except BadValue as allowed:
         raise UserError(f"the policy file {path} has {key} = {value!r}: write {allowed}.") from None
     except UserError as error:

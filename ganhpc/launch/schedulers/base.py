@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import Answer
 from ganhpc.core.whoami import expand
-from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.runs import own_experiments
@@ -150,8 +150,7 @@ class PreparedJob:
         return script_text.command(self.argv)
 
 
-@dataclass(frozen=True)
-class Availability:
+class Availability(NamedTuple):
     """True if a scheduler can be used here, and the sentence that says why or why not."""
 
     here: bool

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.launch.schedulers import registry
 
 
-@dataclass(frozen=True)
-class Inside:
+class Inside(NamedTuple):
     """A job of `scheduler`, a cluster's, on whose node this process runs."""
 
     scheduler: str

@@ -15,7 +15,7 @@ from pathlib import Path
 from ganhpc.core import locks
 from ganhpc.core.files import storage_errors
 from ganhpc.core.settings import ROOT, state_folder
-from ganhpc.launch.planner.submission_modes import QUEUE
+from ganhpc.launch.planner.capabilities import QUEUE
 from ganhpc.launch.schedulers import local_queue_jobs, script_text
 from ganhpc.launch.schedulers.base import (
     Availability,

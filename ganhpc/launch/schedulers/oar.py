@@ -15,7 +15,7 @@ from pathlib import Path
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
-from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.schedulers import oar_options, oar_request, option_words, own_addresses, script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.launch.schedulers.script_text import argument
@@ -21,8 +21,7 @@ class Takes(Enum):
     """Only joined to the option: --export=ALL, --nice."""
 
 
-@dataclass(frozen=True)
-class Word:
+class Word(NamedTuple):
     """One option as its command understands it: its long name (as typed where it is not known) and its value."""
 
     name: str
@@ -30,8 +29,7 @@ class Word:
     typed: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Grammar:
+class Grammar(NamedTuple):
     """The options of one command."""
 
     command: str

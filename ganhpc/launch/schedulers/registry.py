@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers.base import NodeSide, Scheduler
+
+if TYPE_CHECKING:  # every --help reads CHOICES
+    from ganhpc.core.settings import Settings
+    from ganhpc.launch.schedulers.base import NodeSide, Scheduler
 
 _SCHEDULERS = {
     "local": "Local",
@@ -28,7 +30,7 @@ def scheduler_class(name: str) -> type[Scheduler]:
     if name not in _SCHEDULERS:
         raise UserError(f"there is no scheduler {name!r}: {nearest(name, _SCHEDULERS)}.")
     module = importlib.import_module(f"ganhpc.launch.schedulers.{name}")
-    return cast(type[Scheduler], getattr(module, _SCHEDULERS[name]))
+    return cast("type[Scheduler]", getattr(module, _SCHEDULERS[name]))
 
 
 def named(name: str, site: Settings) -> Scheduler:
@@ -39,7 +41,7 @@ def named(name: str, site: Settings) -> Scheduler:
 def node_side(name: str) -> NodeSide:
     """The node side of a cluster's scheduler."""
     assert name in CLUSTERS, name
-    return cast(NodeSide, importlib.import_module(f"ganhpc.launch.schedulers.{name}"))
+    return cast("NodeSide", importlib.import_module(f"ganhpc.launch.schedulers.{name}"))
 
 
 def title(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.calendar import parse_instant
@@ -13,8 +13,7 @@ from ganhpc.launch.submission import policy_choice, prepare
 from ganhpc.runs.run_folder import Run
 
 
-@dataclass(frozen=True)
-class LaunchContext:
+class LaunchContext(NamedTuple):
     """Where and under which rules a command launches, and at which moment."""
 
     scheduler: Scheduler

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
@@ -26,8 +26,7 @@ _AT_MOST = ("max_job", "max_jobs", "max_submitted", "night_limit", "weekend_limi
 _FREE_OF_QUOTA = ("quota_free_job", "quota_free_notice")
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """A policy that was chosen, and what is to be said of one that was not."""
 
     name: str

@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 from ganhpc.core.errors import UserError
@@ -203,8 +203,7 @@ def tonight_of(scheduler: Scheduler, policy: Policy, now: dt.datetime, queue: Se
     return tonight(policy, tz, now, edge_pair=scheduler.capabilities().reservations and rules.reservations_left >= 2)
 
 
-@dataclass(frozen=True)
-class _Requests:
+class _Requests(NamedTuple):
     """Turns the slots of a plan into requests."""
 
     wanted: dict[str, Wanted]

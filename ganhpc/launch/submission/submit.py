@@ -11,7 +11,7 @@ import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, storage_errors
@@ -37,8 +37,7 @@ LATE_SECONDS = 45.0
 """Seconds that a plan may age while its jobs are submitted; jobs that may be late have SLACK_SECONDS in hand."""
 
 
-@dataclass(frozen=True)
-class SubmittedJob:
+class SubmittedJob(NamedTuple):
     """A job that the scheduler has taken, and what is to be said of it."""
 
     id: str

@@ -130,7 +130,7 @@ class Speed:
             return
         self._changed = 0
         assert others is not None
-        self.cores = dataclasses.replace(self.cores, busy=others)
+        self.cores = self.cores._replace(busy=others)
         self._measure((self._budget - self.spent) / 2)
         self.load = Load()
 

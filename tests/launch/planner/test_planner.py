@@ -17,9 +17,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
+from ganhpc.launch.planner.capabilities import QUEUE, Capabilities
 from ganhpc.launch.planner.planner import Overhead, Plan, Slot, Work, plan
 from ganhpc.launch.planner.planning_window import Window, from_now, tonight
-from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.constraints import ExistingJob

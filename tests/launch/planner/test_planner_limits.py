@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.planner.planner import Margins, Overhead, Plan, Work, plan
 from ganhpc.launch.planner.planning_window import LOOKED_AHEAD, Window, from_now, tonight
-from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy, load_policy

@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.settings import Settings
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.planner.planning_window import Window
-from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.slurm import Slurm

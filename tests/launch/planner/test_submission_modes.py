@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from ganhpc.launch.planner.submission_modes import QUEUE, Capabilities, Draft, choose_modes, deadlines
+from ganhpc.launch.planner.capabilities import QUEUE, Capabilities
+from ganhpc.launch.planner.submission_modes import Draft, choose_modes, deadlines
 from ganhpc.launch.policy.calendar import Edge, parse_instant, seconds_of
 from ganhpc.launch.policy.constraints import NEVER, Constraints, FreeInterval
 from ganhpc.launch.policy.policy import Policy

@@ -13,9 +13,9 @@ import pytest
 
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.settings import Settings, state_folder
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.planner.planner import Plan, Slot
 from ganhpc.launch.planner.planning_window import Window
-from ganhpc.launch.planner.submission_modes import Capabilities
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob, Refused
 from ganhpc.launch.schedulers.slurm import Slurm

@@ -14,7 +14,7 @@ from typing import Any
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import ask
 from ganhpc.core.whoami import user_name
-from ganhpc.launch.planner.submission_modes import Capabilities
+from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,

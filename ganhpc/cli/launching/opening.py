@@ -1,0 +1,60 @@
+"""Opening runs before a launch: their folders, the pictures that they began with, and the data that can be fetched."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ganhpc.datasets import held_data
+from ganhpc.datasets.catalogue import SETS
+from ganhpc.datasets.data_path import data_fields
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def open_run(runs: Path, experiment: Experiment, seen: dict[str, held_data.Contents], *, new: bool) -> Run:
+    """As Run.open, but makes no folder for a run whose pictures are not there. Raises UserError."""
+    if not Run.planned(runs, experiment, new=new).experiment_json.exists():
+        held_data.require(experiment.definition, seen)
+    return Run.open(runs, experiment, new=new)
+
+
+def compare_data(run: Run, experiment: Experiment, seen: dict[str, held_data.Contents]) -> None:
+    """See, without writing anything, that the pictures of a planned run are there and those that it began with. Raises UserError."""
+    if run.experiment_json.exists():
+        held_data.compare(run.folder, experiment.definition, finished=run.result_json.exists())
+    else:
+        held_data.require(experiment.definition, seen)
+
+
+def hold_data(
+    run: Run, experiment: Experiment, console: Console, seen: dict[str, held_data.Contents] | None = None
+) -> None:
+    """See that the pictures are those that the run began with; a run that begins now is held to them from now on.
+
+    `experiment` is as it was typed; `seen` keeps what was looked at, for several runs on the same pictures. Raises UserError.
+    """
+    line = held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists(), seen=seen)
+    if line:
+        console.print(f"data: {line}", soft_wrap=True, markup=False)
+
+
+def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
+    """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
+    definition = experiment.definition
+    places: dict[str, Any] = {
+        field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)
+    }
+    hold_data(run, dataclasses.replace(experiment, **places), console)
+
+
+def ensure_data(experiment: Experiment, console: Console) -> None:
+    """Fetch the data now, on this side and under the user's eyes, where the set can be fetched at all."""
+    words = {experiment.definition[field] for field in data_fields(experiment.definition)}
+    for found in (each for each in SETS if each.name in words and each.fetched):
+        root = experiment.resources.data_root
+        found.module().ensure(Path(root) if root else None, console=console)
