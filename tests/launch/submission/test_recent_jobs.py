@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 from pathlib import Path
@@ -118,9 +117,9 @@ def test_a_number_that_was_given_again_is_not_the_noted_job(cluster: Cluster, tm
     assert first_minutes(cluster, tmp_path) == 180, "the noted one as planned"
     with (state_folder() / "submitted-slurm.jsonl").open("a") as file:
         file.write(json.dumps(["6", at("23T11:00"), 60.0, f"not {here}", "mine"]) + "\n")
-    cluster.__dict__["origin"] = dataclasses.replace(cluster.origin, cluster=here or "here")
+    cluster.__dict__["origin"] = cluster.origin._replace(cluster=here or "here")
     assert first_minutes(cluster, tmp_path) == 180, "a quota is one cluster's"
-    cluster.__dict__["origin"] = dataclasses.replace(cluster.origin, cluster="")
+    cluster.__dict__["origin"] = cluster.origin._replace(cluster="")
     assert first_minutes(cluster, tmp_path) == 120, "where the cluster can't be told, all that is noted counts"
 
 
