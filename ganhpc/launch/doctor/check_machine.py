@@ -17,7 +17,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import ask
 from ganhpc.launch.doctor.finding import Finding, bad, good, note
 from ganhpc.launch.schedulers import registry
-from ganhpc.launch.schedulers.base import Scheduler
+from ganhpc.launch.schedulers.base import JobRequest, Scheduler
 from ganhpc.launch.submission import readiness
 
 LITTLE, TOO_LITTLE = 2_000_000_000, 200_000_000
@@ -131,8 +131,26 @@ def check_schedulers() -> Iterator[Finding]:
     here = [each for each in map(registry.scheduler_class, registry.CLUSTERS) if shutil.which(each.command)]
     if not here:
         yield good("schedulers", "none: jobs run on this machine", found=[])
+    settings = _settings()
     for each in here:
-        yield _server(each(site.Settings()))
+        yield _server(each(settings))
+
+
+def _settings() -> site.Settings:
+    """The settings; none of them where they can't be read, which is told of by their own check."""
+    try:
+        return site.load()
+    except UserError:
+        return site.Settings()
+
+
+def _refused(scheduler: Scheduler) -> str:
+    """The sentence with which any job is refused here, by what the settings ask of the scheduler; empty where none is."""
+    try:
+        scheduler.prepare(JobRequest("doctor", Path("/run"), 1, 600, "now", gpus_per_node=1))
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _server(scheduler: Scheduler) -> Finding:
@@ -147,6 +165,8 @@ def _server(scheduler: Scheduler) -> Finding:
         said = f"answers {asked} with: {answer.last_words[:160] or f'exit code {answer.code}'}"
     elif not scheduler.is_up(answer):
         said = f"is down: {answer.last_words[:160]}"
+    elif refused := _refused(scheduler):
+        return note(name, f"answers, and no job is sent: {refused}", "", **facts | {"answers": True})
     else:
         where = (
             f"this is job {os.environ[job]}"
@@ -157,7 +177,7 @@ def _server(scheduler: Scheduler) -> Finding:
     return note(
         name,
         f"is installed but {said}",
-        "Try again later or on the site's frontend; jobs can run on this machine.",
+        "Try again later; nothing trains on a frontend meanwhile (--on local where this machine may compute).",
         **facts,
     )
 

@@ -323,6 +323,29 @@ def test_slurm(program):
     assert "is down: Slurmctld(primary) at head is DOWN" in only(check_machine.check_schedulers()).text
 
 
+@pytest.mark.parametrize(
+    ("scheduler", "line", "said"),
+    [
+        ("slurm", 'options = ["--time=8:00:00"]', "sets --time of sbatch"),
+        ("oar", 'options = ["-l walltime=8"]', "take it out of options"),
+        ("oar", 'resources = "-l /host=1"', "begins with -l"),
+        ("slurm", "", "sets --array of sbatch"),
+    ],
+)
+def test_what_no_job_is_sent_with(program, monkeypatch, tmp_path, scheduler, line, said):
+    (tmp_path / "config.toml").write_text(line)
+    monkeypatch.setenv("GANHPC_CONFIG", str(tmp_path / "config.toml"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    if not line:
+        (tmp_path / ".slurm").mkdir()
+        (tmp_path / ".slurm" / "defaults").write_text("array=0-3\n")
+    for name in {"slurm": ["sbatch", "scontrol"], "oar": ["oarsub", "oarstat"]}[scheduler]:
+        program(name, "echo head is UP")
+    finding = only(check_machine.check_schedulers())
+    assert finding.level is Level.NOTE and finding.facts["answers"] is True
+    assert "answers, and no job is sent: " in finding.text and said in finding.text
+
+
 # -- the time zone --------------------------------------------------------------------------------------------------------
 
 
