@@ -73,9 +73,10 @@ class Painter(nn.Module):
 
     @torch.no_grad()
     def constrain(self) -> None:
-        """Give atoms their norm, and the scale its sign back."""
+        """Give atoms their norm, and the scale its sign back; frozen atoms keep every bit."""
         for weight in self.dictionaries:
-            weight.copy_(unit_atoms(weight))
+            if weight.requires_grad:
+                weight.copy_(unit_atoms(weight))
         self.scale.clamp_(min=1e-3)
 
 

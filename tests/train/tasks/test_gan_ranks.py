@@ -12,9 +12,9 @@ import torch
 
 from tests.helpers import ROOT
 from tests.train.tasks import ranks
-from tests.train.tasks.tiny import CONDITIONAL, TRANSLATORS, VARIANTS
+from tests.train.tasks.tiny import CODING, CONDITIONAL, TRANSLATORS, VARIANTS
 
-CASES = [*VARIANTS, *TRANSLATORS, *CONDITIONAL]
+CASES = [*VARIANTS, *TRANSLATORS, *CONDITIONAL, *CODING]
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from ganhpc.train.data import registry
 from ganhpc.train.loop.build import request_of
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks import task as base
-from ganhpc.train.tasks.gan_base import Gan
 
 SIZES: dict[str, dict[str, Any]] = {
     "dcgan": {"base_channels": 4, "batch_size": 16, "lr": 1e-3, "lr_d": 5e-4},
@@ -27,6 +26,8 @@ SIZES: dict[str, dict[str, Any]] = {
         "base_channels": 2, "batch_size": 8, "lr": 1e-3, "critic_steps": 2, "image_size": 32, "latent_dim": 8, "data": "synthetic",
         "distance_images": 0, "ema_start": 2, "standing": 2,
     },
+    "sdpc": {"atoms": (6, 8), "batch_size": 16},
+    "sdpc-gan": {"atoms": (6, 8), "base_channels": 4, "batch_size": 16, "lr": 1e-3, "distance_images": 0},
 }  # fmt: skip
 VARIANTS = {
     "dcgan": ("dcgan", {}),
@@ -46,11 +47,17 @@ CONDITIONAL = {
     "biggan-shared": ("biggan", {"shared": 4, "hierarchical": True, "init": "ortho", "ortho": 1e-4}),
 }
 """The same, of those with classes."""
+CODING = {
+    "sdpc": ("sdpc", {}),
+    "sdpc-gan": ("sdpc-gan", {}),
+    "adversarial": ("sdpc-gan", {"dictionary": "adversarial"}),
+}
+"""The same, of those with sparse codes."""
 
 
 def tiny(case: str, **values: Any) -> Experiment:
     """The definition of a case: 16x16 pixels, 80 images of lines, two epochs."""
-    name, options = (VARIANTS | TRANSLATORS | CONDITIONAL)[case]
+    name, options = (VARIANTS | TRANSLATORS | CONDITIONAL | CODING)[case]
     common = {
         "time": None, "epochs": 2, "device": "cpu", "train_images": 80, "image_size": 16, "latent_dim": 6, "sample_rows": 2,
         "sample_columns": 3, "measure_images": 20,
@@ -58,6 +65,8 @@ def tiny(case: str, **values: Any) -> Experiment:
     absent = (
         ("latent_dim", "measure_images") if case in TRANSLATORS else ("measure_images",) if case in CONDITIONAL else ()
     )
+    if name == "sdpc":
+        absent = ("latent_dim", "measure_images", "sample_rows", "sample_columns")
     common = {key: value for key, value in common.items() if key not in absent}
     return find(name).from_preset("default").replace(**{**common, **SIZES[name], **options, **values})
 
@@ -73,7 +82,7 @@ def task_of(experiment: Experiment, process_group: Distributed | None = None) ->
     images = {name: registry.load(request_of(experiment, name)) for name in data_fields(experiment.definition)}
     context = base.Context(data=images.pop(FIRST), more=images, process_group=process_group)
     task = base.module(experiment.TASK).build(experiment, context)
-    assert isinstance(task, Gan)
+    assert isinstance(task, base.Task)
     task.wrap(process_group.wrap)
     return task
 
