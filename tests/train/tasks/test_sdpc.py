@@ -52,7 +52,9 @@ def test_killed_runs_end_bit_identical_to_uninterrupted_ones(
         with pytest.raises(Killed):
             trainer_of(run).fit()
     result = finish(run)
-    assert result["steps"] == whole["steps"] == (5 if case == "sdpc-gan" else 10) and result["segments"] == len(killed) + 1
+    assert (
+        result["steps"] == whole["steps"] == (5 if case == "sdpc-gan" else 10) and result["segments"] == len(killed) + 1
+    )
     assert result["weights_sha256"] == whole["weights_sha256"]
     if case == "sdpc-gan":
         assert result["sdpc_epochs"] == 1 and result["sdpc_seconds"] > 0
