@@ -104,6 +104,12 @@ def PLACE() -> tuple[click.Option, ...]:
     )
 
 
+def SEEDS(what: str) -> click.Option:
+    """--seeds K: `what` is trained K times, in the words of the command."""
+    text = f"{what}, with seeds --seed, --seed + 1, ..  [default: 1]"
+    return click.Option(["--seeds"], metavar="K", type=Whole(1, 10_000), default=1, help=text)
+
+
 def LAUNCHER(on: str, policy: str, envvar: str | None = None, default: str | None = None) -> tuple[click.Option, ...]:
     """The options of commands that launch: --on, --policy, --now, --dry-run, --json. `on` and `policy` say their defaults in the help."""
     from ganhpc.launch.schedulers.registry import CHOICES

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections, Whole
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment, from_typed, options, summary
@@ -67,13 +67,7 @@ def command(cls: type[Experiment]) -> click.Command:
             help=f"exact, named variant: {preset_names}  [default: default]",
         ),
         *(_click_option(o, cls) for o in options(cls) if o.name in common and o.path[0] not in ("budget", "resources")),
-        click.Option(
-            ["--seeds"],
-            metavar="K",
-            type=Whole(1, 10_000),
-            default=1,
-            help="train K runs, with seeds --seed, --seed + 1, ..  [default: 1]",
-        ),
+        SEEDS("train K runs"),
     )
     made.add("Scan", *scan_options(cls))
     made.add(

@@ -28,7 +28,7 @@ from ganhpc.core.printable import say_error
 from ganhpc.launch.schedulers import registry, script_text
 from ganhpc.launch.schedulers.base import JobState, NodeSide
 from ganhpc.launch.submission import readiness
-from ganhpc.runs import cores, file_owner, own_experiments, stop_requests, submission_record
+from ganhpc.runs import file_owner, own_experiments, stop_requests, submission_record, trainer_protocol
 from ganhpc.runs import job_deadline as bound
 from ganhpc.runs.job_claim import Claim, Job
 from ganhpc.runs.job_deadline import Bound
@@ -37,13 +37,10 @@ from ganhpc.runs.run_files import OLD_ASKED, OLD_OUT_OF_TIME, StopCause
 from ganhpc.runs.run_folder import STALE_SECONDS, Run, RunStatus, State
 from ganhpc.runs.trainer_processes import Nodes, TrainerProcesses, command
 from ganhpc.runs.trainer_protocol import (
-    DIE_WITH_PARENT,
     EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
     die_with_parent,
-    on_one_machine,
-    without_warnings,
 )
 
 _REREAD_SECONDS = 60.0
@@ -317,9 +314,7 @@ class Segment:
 
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)
-        alone = on_one_machine(os.environ) if self.nodes == 1 else {}
-        quiet = without_warnings(os.environ)
-        return {**os.environ, **cores.for_trainer(os.environ), **quiet, **mine, **alone, DIE_WITH_PARENT: "1"}
+        return {**os.environ, **trainer_protocol.environment(os.environ, one_machine=self.nodes == 1), **mine}
 
     def _start_follower(self, rank: int, host: str) -> subprocess.Popen[bytes]:
         """Start this program on another node of the job, where the scheduler starts the script on the first only."""

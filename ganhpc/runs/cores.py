@@ -253,11 +253,6 @@ def _typed_threads(environ: Mapping[str, str]) -> int | None:
     return int(first) if first.isdigit() and int(first) > 0 else None
 
 
-def for_trainer(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables that a trainer's environment needs beside `environ`: the OMP_NUM_THREADS that was typed, before torchrun sets its own."""
-    return {OMP_TYPED: environ.get(OMP_TYPED, environ.get("OMP_NUM_THREADS", ""))}
-
-
 def wait_without_spinning(cores: Cores, processes: int, environ: MutableMapping[str, str]) -> bool:
     """Have the threads of OpenMP sleep while they wait, where cores are shared and the user set nothing else. Call it before torch is
     imported. Returns whether it is so."""

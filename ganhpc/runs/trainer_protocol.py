@@ -18,17 +18,20 @@ OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
 
 
-_CPP_LOG = "TORCH_CPP_LOG_LEVEL"
+def environment(environ: Mapping[str, str], *, one_machine: bool) -> dict[str, str]:
+    """Variables that a trainer gets beside those of `environ`, its starter's; what the user has set stays. `one_machine`: all of its
+    processes are on this machine.
 
-
-def without_warnings(environ: Mapping[str, str]) -> dict[str, str]:
-    """Variables that keep torch's C++ side from warnings, such as of hosts whose names no server knows; none where the user set a level."""
-    return {} if _CPP_LOG in environ else {_CPP_LOG: "ERROR"}
-
-
-def on_one_machine(environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment of trainers that are all on this machine: gloo, too, would look the machine's name up."""
-    return {} if "GLOO_SOCKET_IFNAME" in environ else {"GLOO_SOCKET_IFNAME": "lo"}
+    torch's C++ side is kept from warnings, such as of hosts whose names no server knows; on one machine gloo, too, would look the
+    machine's name up. The OMP_NUM_THREADS that was typed is kept beside torchrun's own.
+    """
+    usual = {"TORCH_CPP_LOG_LEVEL": "ERROR"} | ({"GLOO_SOCKET_IFNAME": "lo"} if one_machine else {})
+    typed = environ.get(OMP_TYPED, environ.get("OMP_NUM_THREADS", ""))
+    return {
+        **{key: value for key, value in usual.items() if key not in environ},
+        OMP_TYPED: typed,
+        DIE_WITH_PARENT: "1",
+    }
 
 
 def die_with_parent() -> None:

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs import cores
+from ganhpc.runs import cores, trainer_protocol
 from ganhpc.runs.cores import Cores
 from ganhpc.runs.experiment import options
 from ganhpc.runs.trainer_protocol import OMP_TYPED
@@ -133,9 +133,12 @@ def test_processes_on_one_machine_share_its_cores(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_launcher_inside_a_job_passes_on_what_was_typed_first() -> None:
-    assert cores.for_trainer({"OMP_NUM_THREADS": "4"}) == {OMP_TYPED: "4"}
-    assert cores.for_trainer({}) == {OMP_TYPED: ""}
-    assert cores.for_trainer({"OMP_NUM_THREADS": "1", OMP_TYPED: ""}) == {OMP_TYPED: ""}
+    def kept(**environ: str) -> str:
+        return trainer_protocol.environment(environ, one_machine=True)[OMP_TYPED]
+
+    assert kept(OMP_NUM_THREADS="4") == "4"
+    assert kept() == ""
+    assert kept(**{"OMP_NUM_THREADS": "1", OMP_TYPED: ""}) == ""
 
 
 @pytest.mark.parametrize(

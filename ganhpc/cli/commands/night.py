@@ -14,7 +14,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, Sections, Whole
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections
 from ganhpc.cli.experiment_command import DefinitionType, scan_options
 from ganhpc.cli.launching import scan_launch, scheduler_launch
 from ganhpc.cli.output import say, screen
@@ -210,13 +210,7 @@ command.add(
     ),
     click.Option(["--yes", "-y"], is_flag=True, help="submit without a question"),
     click.Option(["--new"], is_flag=True, help="start afresh in new folders, even if these runs exist"),
-    click.Option(
-        ["--seeds"],
-        metavar="K",
-        type=Whole(1, 10_000),
-        default=1,
-        help="K runs of each, with seeds --seed, --seed + 1, ..  [default: 1]",
-    ),
+    SEEDS("K runs of each"),
     RUNS(),
     *LAUNCHER(
         "auto: OAR or Slurm where one is here, else this machine's queue",

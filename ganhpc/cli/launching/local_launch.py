@@ -27,7 +27,7 @@ from ganhpc.core.printable import shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
-from ganhpc.runs import cores, file_owner, own_experiments, stop_requests, trainer_processes
+from ganhpc.runs import file_owner, own_experiments, stop_requests, trainer_processes, trainer_protocol
 from ganhpc.runs import job_deadline as bounds
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Bound
@@ -35,13 +35,10 @@ from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from ganhpc.runs.trainer_protocol import (
-    DIE_WITH_PARENT,
     EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
     die_with_parent,
-    on_one_machine,
-    without_warnings,
 )
 
 _REREAD_SECONDS = 60.0
@@ -175,11 +172,11 @@ def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
 def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerProcesses, LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", DIE_WITH_PARENT: "1", LAUNCH: ""}
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", LAUNCH: ""}
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
     env |= own_experiments.variable()
-    env |= cores.for_trainer(os.environ) | on_one_machine(os.environ) | without_warnings(os.environ)
+    env |= trainer_protocol.environment(os.environ, one_machine=True)
     with storage_errors(run.log), run.log.open("ab") as log:
         tail = LogTail(run.log, log.tell())
         trainer = TrainerProcesses(
