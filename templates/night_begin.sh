@@ -8,5 +8,5 @@ mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do export -n "${name?}"; done
 # The times below are those of the clock by which the night was planned.
 @{clock}
-USER=$(id -un) LOGNAME=$USER
-export USER LOGNAME
+USER=$(id -un 2>/dev/null) || USER=$(id -u) # in a container, a user may have no name
+export USER LOGNAME="$USER"

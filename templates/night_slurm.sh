@@ -5,8 +5,10 @@
 @{sent}
 asks=squeue
 there() { # the id of the job with this tag, whether it waits, runs or has ended
+    local of=(-u "$USER")
+    [[ $USER == *[!0-9]* ]] || of=() # squeue takes no user without a name
     {
-        squeue -h -u "$(id -un)" -t all -o '%i|%o|%k' || exit 1
+        squeue -h ${of[@@]+"${of[@@]}"} -t all -o '%i|%o|%k' || exit 1
         # Jobs that have ended a while ago, where the cluster keeps accounts.
         sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null || true
     } | sed -n "s:^\([0-9][0-9]*\)[^|]*|.*/$1\.sh.*:\1:p; s:^\([0-9][0-9]*\)[^|]*|.*|ganhpc\:$1$:\1:p" | sed -n '1p' # scripts are named after their tags

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -142,3 +143,37 @@ def test_a_shell_in_an_unusual_state_trains_all_the_same(user: User) -> None:
     run = shared / "paced" / json.loads(done.stdout)["slots"][0]["run"]
     user.settles(run, "done")
     assert read(run / "result.json")["processes"] == 1
+
+
+def test_a_user_without_a_name_is_one_by_number(slurm_bare: slurm.Slurm, checkout: Path) -> None:
+    """As in a container: squeue takes no such user, and tells of none of his jobs."""
+    user = User("slurm", slurm_bare, checkout, "around number")
+    number = 42424
+    subprocess.run(["chown", "-R", f"{number}:{number}", user.folder], check=True)
+    home = machine.home().stat().st_mode
+    machine.home().chmod(0o755)
+    env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(user.folder), "OMP_NUM_THREADS": "1", **slurm_bare.env}
+    launch = [user.python, str(user.checkout / "launch.py")]
+
+    def types(*words: str) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            words, user=number, group=number, extra_groups=[], env=env, cwd=user.folder,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return done
+
+    try:
+        words = (*launch, *SMALL, *ENDLESS, "--segments", "1", "--on", "slurm", "--policy", "alone.toml")
+        (sent,) = json.loads(types(*words, "--json").stdout)["sent"]
+        assert f"is submitted already, as job {sent}" in types(*words).stdout
+        assert f"jobs: {sent}" in types(*launch, "cancel", "--all").stdout
+        night = ("night", "paced", "--data", "synthetic", "--device", "cpu", "--time", "4m", "--on", "slurm")
+        types(*launch, *night, "--policy", "none", "--from", "2000-01-01T00:00:00")
+        (script,) = user.folder.glob("night-*.sh")
+        types("bash", str(script))
+        assert "not submitted again" in types("bash", str(script)).stderr
+    finally:
+        types(*launch, "cancel", "--all")
+        machine.home().chmod(home)
+        user.close()

@@ -226,7 +226,7 @@ class Slurm(Scheduler):
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def queue(self) -> list[Job]:
-        answer = self._squeue("-u", user_name())
+        answer = self._of_this_user()
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
         return foreseen([job for job in _jobs(answer.out) if job.state.alive], time.time())
@@ -236,7 +236,7 @@ class Slurm(Scheduler):
         if not ids:
             return found
         wanted = set(ids)
-        answer = self._squeue("-t", "all", "-u", user_name())
+        answer = self._of_this_user("-t", "all")
         if answer.code == 0:
             found |= {job.id: job for job in _jobs(answer.out) if job.id in wanted}
         lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
@@ -264,11 +264,20 @@ class Slurm(Scheduler):
                 raise UserError(_NO_ENDED.format(_why(answer)))
             found = {job.id: job for line in answer.out.splitlines() if (job := _accounted(line))}
         # Accounting hears of an end a little later than the controller.
-        answer = self._squeue("-t", "all", "-u", user_name())
+        answer = self._of_this_user("-t", "all")
         if answer.code != 0:
             raise UserError(_NO_ENDED.format(_why(answer)))
         found |= {job.id: job for job in _jobs(answer.out)}
         return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
+
+    def _of_this_user(self, *words: str) -> Answer:
+        """The jobs of the process's own user. squeue takes no user without a name (a container), and tells of none of his jobs."""
+        name = user_name()
+        if not name.isdigit():
+            return self._squeue(*words, "-u", name)
+        answer = ask(["squeue", "-h", *words, "-o", "%U %A"], SECONDS)
+        own = sorted({line.split()[1] for line in answer.out.splitlines() if line.split()[:1] == [name]})
+        return self._squeue(*words, "-j", ",".join(own)) if own else Answer(answer.code, "", answer.err)
 
     def _squeue(self, *words: str) -> Answer:
         # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.

@@ -11,13 +11,15 @@ mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT|SHELLOPTS|BASHOPTS|PYTHONINSPECT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do export -n "${name?}"; done
 # The times below are those of the clock by which the night was planned.
 export TZ=Europe/Paris
-USER=$(id -un) LOGNAME=$USER
-export USER LOGNAME
+USER=$(id -un 2>/dev/null) || USER=$(id -u) # in a container, a user may have no name
+export USER LOGNAME="$USER"
 
 asks=squeue
 there() { # the id of the job with this tag, whether it waits, runs or has ended
+    local of=(-u "$USER")
+    [[ $USER == *[!0-9]* ]] || of=() # squeue takes no user without a name
     {
-        squeue -h -u "$(id -un)" -t all -o '%i|%o|%k' || exit 1
+        squeue -h ${of[@]+"${of[@]}"} -t all -o '%i|%o|%k' || exit 1
         # Jobs that have ended a while ago, where the cluster keeps accounts.
         sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null || true
     } | sed -n "s:^\([0-9][0-9]*\)[^|]*|.*/$1\.sh.*:\1:p; s:^\([0-9][0-9]*\)[^|]*|.*|ganhpc\:$1$:\1:p" | sed -n '1p' # scripts are named after their tags
