@@ -416,7 +416,7 @@ def test_a_run_submitted_elsewhere_is_left_alone(tmp_path: Path) -> None:
     assert sentence.startswith(f"{w.run} is submitted elsewhere, as job 1 on the Slurm cluster 'alpha'")
     assert (
         "nothing is submitted" in sentence
-        and f"`python launch.py cancel {w.run.name} --runs {tmp_path}/runs --elsewhere`" in sentence
+        and f"`python launch.py cancel {w.run.name} --elsewhere --runs {tmp_path}/runs`" in sentence
     )
     assert survey([w], [])[1] == [], "where the place is not known, its queue decides"
     _, said = survey([w, mine], [queued(mine, 0)], there)
