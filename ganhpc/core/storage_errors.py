@@ -60,12 +60,16 @@ _FAULTS: dict[int, tuple[bool, str]] = {
 """Meaning of each error of the system: whether the same work may succeed later, and a clause with the way on."""
 
 
-def fault(error: OSError, path: Path | str | None = None, doing: str = "write") -> StorageFault:
-    """The error that says in a sentence what `error` means for `path` (by default the file that it names itself)."""
+def fault(
+    error: OSError, path: Path | str | None = None, doing: str = "write", elsewhere: str = _ELSEWHERE
+) -> StorageFault:
+    """The error that says in a sentence what `error` means for `path` (by default the file that it names itself); `elsewhere`: the way to
+    another folder."""
     number = error.errno or 0
     name = errno.errorcode.get(number, type(error).__name__)
     words = error.strerror or str(error) or "no reason given"
     passing, clause = _FAULTS.get(number, (False, f"{words} ({name}): {_ELSEWHERE}"))
+    clause = clause.replace(_ELSEWHERE, elsewhere)
     what = path if path is not None else error.filename
     what = os.fsdecode(what) if isinstance(what, str | bytes | os.PathLike) else "a file"
     return StorageFault(

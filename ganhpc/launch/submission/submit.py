@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +19,7 @@ from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.settings import state_folder
-from ganhpc.core.storage_errors import remove_leftovers
+from ganhpc.core.storage_errors import fault, remove_leftovers
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import registry
@@ -48,8 +50,12 @@ class SubmittedJob(NamedTuple):
 def one_launcher(scheduler: str) -> Iterator[None]:
     """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises Busy."""
     folder = state_folder()
-    with storage_errors(folder):
+    try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise fault(error, folder, elsewhere="`export XDG_STATE_HOME=/a/folder/of/yours`") from None
     try:
         with file_lock(folder / f"submit-{scheduler}.lock", PATIENCE_SECONDS):
             remove_leftovers(folder)

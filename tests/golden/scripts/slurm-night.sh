@@ -6,7 +6,12 @@ set -euo pipefail
 unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed tee touch
 # Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-slurm.lock
-mkdir -p "$state" && touch "$state/$lock" && exec 9>>"$state/$lock" && flock 9
+if ! mkdir -p "$state" || ! touch "$state/$lock"; then
+    echo "nothing is submitted: export XDG_STATE_HOME=/a/folder/of/yours, then run this script again" >&2
+    exit 1
+fi
+exec 9>>"$state/$lock"
+flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT|SHELLOPTS|BASHOPTS|PYTHONINSPECT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do export -n "${name?}"; done
 # The times below are those of the clock by which the night was planned.

@@ -29,6 +29,7 @@ def by_hand(place: Path, scheduler: str, moment: dt.datetime, **second: object) 
         script.write_text(night_script.text(dataclasses.replace(usual, jobs=jobs), moment.date()))
     commands = place / "bin"
     commands.mkdir()
+    (place / "called").touch()
     for name, line in {**ANSWERS, "date": f"echo {int(moment.timestamp())}"}.items():
         (commands / name).write_text(f"#!/bin/bash\necho {name} >> {place}/called\n{line}\n")
         (commands / name).chmod(0o755)
@@ -81,3 +82,10 @@ def test_each_job_is_read_back_with_the_jobs_before_it(scheduler: str) -> None:
     first, second = (line for line in text.splitlines() if "=$(submit" in line)
     assert ' 0 "" ' in first and ' 0 "$job1" ' in second
     assert '"$run" "$tag" "$id" $behind' in text
+
+
+@pytest.mark.parametrize("scheduler", ["oar", "slurm"])
+def test_without_its_lock_a_night_submits_nothing(tmp_path: Path, scheduler: str) -> None:
+    (tmp_path / "state").write_text("a file is in the way")
+    code, submitted, said = by_hand(tmp_path, scheduler, MORNING - dt.timedelta(hours=3), deadline=MORNING)
+    assert (code, submitted) == (1, 0) and "export XDG_STATE_HOME" in said

@@ -67,7 +67,7 @@ class Fake(Slurm):
 
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     state_folder().mkdir(parents=True)
 
 
@@ -443,3 +443,13 @@ def test_a_rule_is_noted_on_new_runs_only(tmp_path: Path) -> None:
     assert "refused" not in submission_record.read(sent.run)
     sending.note_refused([new], UserError("still none"))
     assert submission_record.read(new.run)["refused"] == "still none"
+
+
+def test_a_home_that_cannot_be_written_is_told_with_the_way_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")  # root may write into any folder, but into no file as one
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
+    with (
+        pytest.raises(UserError, match="move it away or `export XDG_STATE_HOME=/a/folder/of/yours`"),
+        sending.one_launcher("x"),
+    ):
+        pass
