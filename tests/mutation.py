@@ -24,6 +24,7 @@ LIMITS = (
     "tests/launch/planner/test_planner_limits.py",
     "tests/launch/policy/test_constraints.py",
     "tests/launch/planner/test_planner.py",
+    "tests/launch/planner/test_any_instant.py",
 )
 MODULES = {
     "core/units": ("tests/core/test_units.py",),

@@ -20,7 +20,8 @@ from ganhpc.runs.run_folder import State
 from tests.clusters.fake_oar import FakeOar
 from tests.launch.schedulers.test_oar import install
 from tests.launch.submission.test_job_status import look, oar, submitted
-from tests.launch.submission.test_prepare import send, wanted
+from tests.launch.submission.test_prepare import wanted
+from tests.launch.submission.test_sending import send
 
 
 @pytest.fixture

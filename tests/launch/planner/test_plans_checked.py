@@ -28,7 +28,8 @@ from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.prepare import Submission, Wanted
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
-from tests.launch.planner.test_planner import HOUR, OAR3, OFFICIAL, ZONES, edges_by_hand, instants, policies, zones
+from tests.launch.planner.test_any_instant import OFFICIAL, ZONES, edges_by_hand, instants, policies, zones
+from tests.launch.planner.test_planner import HOUR, OAR3
 
 LATE, SHORTEST = 90, 60
 """How late a scheduler may start a job that is free to start, and the shortest walltime that one takes, in seconds."""

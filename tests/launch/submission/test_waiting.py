@@ -32,7 +32,7 @@ from tests.clusters.fake_oar import FakeOar
 from tests.launch.schedulers.test_oar import install
 from tests.launch.submission.test_job_status import look, submitted
 from tests.launch.submission.test_prepare import EVENING, HOUR, PLAIN, wanted
-from tests.launch.submission.test_prepare import send as submit_twice
+from tests.launch.submission.test_sending import send as submit_twice
 from tests.launch.test_node_agent import run, segment
 
 __all__ = ["run"]
