@@ -133,7 +133,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(launch: Launch, tmp_pa
         (["--data", "cifar100"], "did you mean 'cifar10'"),
         (["--epochs", "0"], "from 1"),
         (["--batch-size", "x"], "a whole number from 1"),
-        (["--lr", "nan"], "not a finite number"),
+        (["--lr", "nan"], "a number of at least 0, not 'nan'"),
         (["--nodes", "2"], "needs a scheduler"),
         (["--flip", "sideways"], "alternate, none, random"),
         (["--bogus"], "--help"),

@@ -139,7 +139,7 @@ def pair(monkeypatch):
         critic = nn.Sequential(nn.Flatten(), nn.Linear(768, 3, bias=False), shared)
         return {"generator": Generator(experiment.latent, shape, shared), "critic": critic}
 
-    monkeypatch.setattr(describe_experiment, "module", lambda _: SimpleNamespace(networks=networks))
+    monkeypatch.setattr(describe_experiment, "module_of", lambda _: SimpleNamespace(networks=networks))
     monkeypatch.setattr(describe_experiment, "training_step", lambda *_: {"error": "it has no task"})
     return PRESETS["default"]
 
