@@ -54,7 +54,9 @@ class _PresetType(click.ParamType):
 
 def command(cls: type[Experiment]) -> click.Command:
     """The Click command of the experiment `cls`."""
-    made = Sections(cls.NAME, callback=lambda **values: run(cls, values), help=_help(cls))
+    # The words of a program's command line are its own: options end at the first of them.
+    settings = {"allow_interspersed_args": not cls.TAKES_COMMAND}
+    made = Sections(cls.NAME, callback=lambda **values: run(cls, values), help=_help(cls), context_settings=settings)
     common = {f.name for f in dataclasses.fields(Experiment)}
     preset_names = ", ".join(cls.presets())
     made.add("Budget", *(_click_option(o, cls) for o in options(cls) if o.path[0] == "budget"))
@@ -72,6 +74,7 @@ def command(cls: type[Experiment]) -> click.Command:
     made.add("Scan", *scan_options(cls))
     made.add(
         f"Of {cls.NAME}",
+        *_command_options(cls, made),
         *(
             _click_option(o, cls)
             for o in options(cls)
@@ -98,6 +101,20 @@ def command(cls: type[Experiment]) -> click.Command:
     )
     made.add("On a cluster", *PLACE())
     return made
+
+
+def _command_options(cls: type[Experiment], made: click.Command) -> list[click.Option]:
+    """The words of a program's command line, and the options beside them that are no fields."""
+    if not cls.TAKES_COMMAND:
+        return []
+    made.params.append(
+        click.Argument(["command"], nargs=-1, type=click.UNPROCESSED, metavar="-- PROGRAM [ARGUMENT]...")
+    )
+    watched = "file of the program that belongs to its definition: another content is another run (may be repeated)"
+    return [
+        click.Option(["--folder"], metavar="DIR", help="folder in which the program runs  [default: this one]"),
+        click.Option(["--watch-file", "watch_files"], multiple=True, metavar="FILE", help=watched),
+    ]
 
 
 def _help(cls: type[Experiment]) -> str:

@@ -301,16 +301,18 @@ class Segment:
 
     def _command(self) -> list[str]:
         """The trainer itself where it is alone, else torchrun: one on each node."""
+        entry = self.run.experiment().ENTRY
         if self.nodes == 1:
-            return command(self.run.folder, self.tasks)
+            return command(self.run.folder, self.tasks, entry=entry)
         job = self.claim.job.id or "0"
         # A port of the job's own: two jobs may share a node.
+        port = _PORT + int(re.sub(r"[^0-9]", "", job) or 0) % 1000
         meeting = (
-            f"--rdzv-endpoint={self.first}:{_PORT + int(re.sub(r'[^0-9]', '', job) or 0) % 1000}",
+            f"--rdzv-endpoint={self.first}:{port}",
             "--rdzv-backend=c10d",
             f"--rdzv-id=ganhpc-{job}",
         )
-        return command(self.run.folder, self.tasks, Nodes(self.nodes, meeting))
+        return command(self.run.folder, self.tasks, Nodes(self.nodes, meeting, self.rank, self.first, port), entry)
 
     def _environment(self) -> dict[str, str]:
         mine = bound.environment(self.owner, self._bound() if self.rank == 0 else None)

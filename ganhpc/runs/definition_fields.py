@@ -20,6 +20,8 @@ _SPEED = {
 }
 _NAMES = ("format", "experiment", "task", "variant", "signature", "group", "name")
 """Words that name a run and don't change what it does."""
+_LONG = ("command", "folder", "watched")
+"""Of a user's program, what is too long for a table; the values in its command line are fields of their own."""
 
 
 def fields_of(tree: dict[str, Any]) -> dict[str, Any]:
@@ -29,7 +31,18 @@ def fields_of(tree: dict[str, Any]) -> dict[str, Any]:
         {k: v for k, v in tree.items() if k not in ("resources", "budget")},
         tree.get("budget"),
     )
-    return {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+    found = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
+    parameters = found.pop("parameters", None)
+    return {**found, **_parameters(parameters)}
+
+
+def _parameters(pairs: Any) -> dict[str, Any]:
+    """The values of the names in braces of a program's arguments: each is a field of its own."""
+    if not isinstance(pairs, list):
+        return {}
+    return {
+        pair[0]: pair[1] for pair in pairs if isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)
+    }
 
 
 def options_of(tree: dict[str, Any]) -> dict[str, Any]:
@@ -43,7 +56,9 @@ def differing(trees: list[dict[str, Any]]) -> list[str]:
     """The names of the options in which `trees` differ, in the order in which they first come. One that only some of them have,
     since they are of another experiment, is none of them."""
     options = [options_of(tree) for tree in trees]
-    shared = [name for name in options[0] if all(name in each for each in options)] if options else []
+    shared = (
+        [name for name in options[0] if name not in _LONG and all(name in each for each in options)] if options else []
+    )
     return [name for name in shared if any(each[name] != options[0][name] for each in options)]
 
 

@@ -29,6 +29,7 @@ class Kind(Enum):
 
     CLASSIFIER = auto()
     GAN = auto()
+    PROGRAM = auto()
     OTHER = auto()
 
 
@@ -100,6 +101,13 @@ class Experiment:
     NETWORK: ClassVar[tuple[str, ...]] = ()
     """The options that its networks are made from, beside `data` and the budget."""
 
+    ENTRY: ClassVar[str] = "ganhpc.train"
+    """The module that a node runs for it, with the run's folder."""
+    TAKES_COMMAND: ClassVar[bool] = False
+    """True if the words behind its options are a program's command line."""
+    HIDDEN: ClassVar[frozenset[str]] = frozenset()
+    """Fields of every experiment that are no options of this one."""
+
     preset: str = "default"
     budget: Budget = Budget()
     resources: Resources = Resources()
@@ -127,6 +135,18 @@ class Experiment:
         """Raise UserError where so many training processes can't share a batch."""
         share_of_batch(self.batch_size, processes)
 
+    @classmethod
+    def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are typed otherwise than as options. Raises UserError."""
+        del values
+        return {}
+
+    @classmethod
+    def free_option(cls, word: str) -> Option | None:
+        """The option that a scanned word means which no field has; None where there is none."""
+        del word
+        return None
+
     def network_options(self) -> frozenset[str]:
         """The names of the options that this definition's networks are made from."""
         return frozenset(self.NETWORK)
@@ -143,6 +163,7 @@ class Experiment:
         del tree["resources"]
         for name in _groups(type(self)):
             tree |= tree.pop(name)
+        tree = {name: value for name, value in tree.items() if name not in self.HIDDEN}
         return {"format": FORMAT, "experiment": self.NAME, "task": self.TASK, **tree}
 
     @property
@@ -235,7 +256,7 @@ class Experiment:
             )
         cls = find(tree["experiment"])
         groups = _groups(cls)
-        own = [f.name for f in dataclasses.fields(cls) if f.name not in groups]
+        own = [f.name for f in dataclasses.fields(cls) if f.name not in groups and f.name not in cls.HIDDEN]
         known = own + [f.name for group in groups.values() for f in dataclasses.fields(group)]
         missing = [name for name in known if name not in tree]
         extra = set(tree) - set(known) - _EXTRA_KEYS
@@ -286,7 +307,7 @@ def _read_options(cls: type[Experiment]) -> list[Option]:
         for f in dataclasses.fields(owner):
             if f.name in groups and not prefix:
                 read(groups[f.name], (f.name,))
-            elif f.metadata:
+            elif f.metadata and f.name not in cls.HIDDEN:
                 kind, optional, item = kind_of(hints[f.name])
                 made = Option(f.name, (*prefix, f.name), kind, optional, f.default, **f.metadata, item=item)
                 places = [k for k, o in enumerate(found, 1) if o.name == made.after]
@@ -317,7 +338,8 @@ def from_typed(
     typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
     if ("epochs" in typed or "epochs" in scanned) and "time" not in typed and "time" not in scanned:
         typed["time"] = None
-    return cls.from_preset(preset).replace(**typed)
+    base = dataclasses.replace(cls.from_preset(preset), **cls.typed(values))
+    return base.replace(**typed)
 
 
 # -- look-up ----------------------------------------------------------------------------------------------------------
@@ -464,4 +486,4 @@ def _typed(name: str, value: Any) -> Any:
     if name in nested:
         known = {f.name for f in dataclasses.fields(nested[name])}
         return nested[name](**{key: item for key, item in value.items() if key in known})
-    return tuple(value) if isinstance(value, list) else value
+    return tuple(_typed("", item) for item in value) if isinstance(value, list) else value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import types
 import typing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from ganhpc.core import units
 from ganhpc.core.errors import UserError, nearest
@@ -56,6 +56,8 @@ class Option:
     word: str = ""
     after: str = ""
     item: type = int  # of a tuple: int or float
+    ranged: ClassVar[bool] = False
+    """True if a text is scanned as numbers where it is a range of them."""
 
     @property
     def flag(self) -> str:

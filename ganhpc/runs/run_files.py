@@ -95,6 +95,8 @@ class Status(TypedDict, total=False):
     budget_seconds: float
     images_per_second: float
     headline: str
+    words: str
+    """The last lines that a user's program wrote, where it failed."""
     rates: dict[str, float]
     figures: dict[str, float]
     last: dict[str, float]
@@ -250,6 +252,7 @@ _STATUS: Mapping[str, Check] = {
     "budget_seconds": is_amount,
     "images_per_second": is_amount,
     "headline": is_text,
+    "words": is_text,
 }
 _FIGURES = ("rates", "figures", "last")
 

@@ -8,6 +8,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
   checkpoints/ tb/ samples/ log.txt                          stop           a stop request to the trainer that holds the lock (anybody)
   lock              held by the living trainer               stop-<digest>  one to the trainers of one owner (that owner)
   deadline.json     the end of its owner's job (node script)  claim.json    the job that trains the run (node script)
+  program.json      of a user's program: time used, segments, how it stopped (its runner)
   data.json, data-files.gz   the pictures of a folder or zip that it began with (launcher, once)
 """
 
@@ -43,6 +44,8 @@ from ganhpc.runs.run_files import (
     stop_reason,
 )
 
+PROGRAM_LEDGER = "program.json"
+"""The account of a user's program (ganhpc.program.ledger): its run has it, whatever it saves."""
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
 _AHEAD_SECONDS = 90.0
@@ -217,8 +220,10 @@ class Run:
         return read_status(self.status_json)
 
     def has_checkpoint(self) -> bool:
-        """True if anything can be resumed (a sidecar is written only after its checkpoint is whole)."""
-        return any(self.checkpoints.glob("step-*.json"))
+        """True if anything can be resumed (a sidecar is written only after its checkpoint is whole; a user's program saves as it likes)."""
+        if any(self.checkpoints.glob("step-*.json")):
+            return True
+        return (self.folder / PROGRAM_LEDGER).exists() and any(path.is_file() for path in self.checkpoints.rglob("*"))
 
     def run_status(self) -> RunStatus:
         """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""

@@ -31,10 +31,24 @@ class Nodes(NamedTuple):
     meeting: tuple[str, ...] = _ON_ONE_MACHINE
     """torchrun's words on where they find one another."""
 
+    node: int = 0
+    """The number of this one."""
+    first: str = "127.0.0.1"
+    port: int = 29_400
 
-def command(folder: Path, tasks: int, nodes: Nodes | None = None) -> list[str]:
-    """The command for this node's part of a training with `tasks` processes on each."""
+
+def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = "ganhpc.train") -> list[str]:
+    """The command for this node's part of a training with `tasks` processes on each. `entry`: an Experiment's ENTRY."""
     nodes = nodes or Nodes()
+    if entry != "ganhpc.train":  # it starts its processes itself
+        words = [
+            f"--tasks={tasks}",
+            f"--nodes={nodes.number}",
+            f"--node={nodes.node}",
+            f"--first={nodes.first}",
+            f"--port={nodes.port}",
+        ]
+        return [sys.executable, "-m", entry, str(folder), *(words if nodes.number * tasks > 1 else [])]
     trainer = ["-m", "ganhpc.train", str(folder)]
     if nodes.number * tasks == 1:
         return [sys.executable, *trainer]

@@ -36,6 +36,8 @@ def find_option(cls: type[Experiment], word: str) -> Option:
             f"--scan {word}: that does not change what is trained, or more than one thing of it; scan one of {', '.join(_names(known))}."
         )
     exact = [option for option in known if typed in (_bare(option.name), _bare(option.flag))]
+    if not exact and (free := cls.free_option(word)):
+        return free
     part = exact or [option for option in known if typed in option.name.lower().split("_")]
     part = part or [option for option in known if option.name == _ALIASES.get(typed)]
     if len(part) == 1:
@@ -69,6 +71,8 @@ def values_of(option: Option, text: str) -> tuple[Any, ...]:
 
 
 def _is_range(option: Option, text: str) -> bool:
+    if option.ranged:
+        return _RANGE.fullmatch(text) is not None
     if ":" not in text or option.type not in (int, float):
         return False
     if option.kind != "duration":

@@ -39,6 +39,10 @@ def best(found: list[Row]) -> tuple[dict[str, bool], set[tuple[int, str]]]:
 
 
 def _measure(rows: list[Row]) -> tuple[str, bool] | None:
+    for row in rows:  # a user's program has said by what it is judged
+        headline = row.get("headline")
+        if row.get("better") and headline and mean(row, headline) is not None:
+            return headline, row["better"] == "higher"
     for judge in figures.judges():
         for row in rows:
             for key in row:

@@ -49,6 +49,8 @@ _DEFINED = (
     "budget_params",
     "batch_size",
     "network",
+    "headline",
+    "better",
     "precision",
     "device",
     "processes",

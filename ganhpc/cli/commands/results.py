@@ -148,15 +148,15 @@ def _arranged(read: list[Row], tests: list[Filter], by: str, how: dict[str, Any]
     if not found or not grouping:
         return found
     distances = of_family((key for row in found for key in row), "frechet")
-    only = None if how["json"] or how["csv"] else {*_shown(), *distances, *asked}
+    only = None if how["json"] or how["csv"] else {*_shown(found), *distances, *asked}
     return (results.grouped if how["group"] else results.with_several_seeds)(found, defined, only)
 
 
-def _shown() -> set[str]:
+def _shown(found: list[Row]) -> set[str]:
     """Fields that the table shows: of thousands of variants, only that much is worked out."""
-    from ganhpc.cli.views.results_table import COLUMNS, NEEDED, OTHERS
+    from ganhpc.cli.views.results_table import COLUMNS, NEEDED, OTHERS, headlines
 
-    return {*(column.key for column in COLUMNS), *OTHERS, *NEEDED}
+    return {*(column.key for column in COLUMNS), *OTHERS, *NEEDED, *headlines(found)}
 
 
 def _nothing(runs: str, read: int) -> str:

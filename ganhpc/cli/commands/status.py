@@ -91,6 +91,8 @@ def block(view: RunView) -> Text:
 def lines(view: RunView) -> list[str]:
     """Status lines of a run: how far it is, why it is in its state, its jobs, what to type next."""
     said = [text for text in (progress(view), view.run_status.reason) if text]
+    if view.run_status.state is State.CRASHED:
+        said += [f"| {line}" for line in view.run_status.status.get("words", "").splitlines()]
     for known in view.jobs:
         job, slot = known.job, f"job {known.job.id}, segment {known.entry['segment']}"
         why = f": {printable(job.why)}" if job.why else ""

@@ -64,7 +64,7 @@ def processes(experiment: Experiment) -> int:
 
 def command_of(run: Run, experiment: Experiment) -> list[str]:
     """The command that trains `run` on this machine."""
-    return trainer_processes.command(run.folder, processes(experiment))
+    return trainer_processes.command(run.folder, processes(experiment), entry=experiment.ENTRY)
 
 
 def plan(experiment: Experiment, runs: Path, *, new: bool) -> dict[str, Any]:

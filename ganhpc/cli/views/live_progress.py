@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -17,8 +18,8 @@ from ganhpc.runs.figures import brief
 from ganhpc.runs.run_files import Status
 from ganhpc.runs.run_folder import Run
 
-_MOST_BYTES = 8 * 2**20
-"""Of a log, read at once."""
+_MOST_BYTES = 2**20
+"""Of a log, read at once; of more, the end is shown."""
 
 
 class LogTail:
@@ -30,6 +31,11 @@ class LogTail:
     def lines(self) -> list[str]:
         try:
             with open_regular(self._path) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size < self._offset:  # the middle of a program's log was cut out
+                    self._offset = size
+                if size - self._offset > _MOST_BYTES:  # no terminal keeps up with that
+                    self._offset = size - _MOST_BYTES // 32
                 file.seek(self._offset)
                 data = file.read(_MOST_BYTES)
         except (OSError, Damaged):  # removed or replaced while the run goes on
@@ -81,7 +87,8 @@ def _share(status: Status) -> float:
 
 def _describe(status: Status) -> str:
     """The state of a run in one line."""
-    words = [f"epoch {status.get('epoch', 0.0):.2f} of {status.get('epochs_planned') or 0:.1f}"]
+    planned = status.get("epochs_planned")
+    words = [f"epoch {status['epoch']:.2f}" + (f" of {planned:.1f}" if planned else "")] if "epoch" in status else []
     if budget := status.get("budget_seconds"):
         words.append(f"{format_duration(max(0, round(budget - status.get('seconds', 0.0))))} left")
     words += [f"{printable(name)} {value:.3g}" for name, value in status.get("rates", {}).items()]

@@ -106,7 +106,7 @@ def _columns() -> Iterator[_ResultColumn]:
 COLUMNS = tuple(_columns())
 OTHERS = ("experiment", "variant", "seed", "state", "device", "n")
 """Shown in columns of their own."""
-NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss")
+NEEDED = ("data", "budget_params", "budget_seconds", "lines_valid", "test_loss", "headline", "better")
 """Fields that columns are worked out from, or the best is found by."""
 _SCANNED = 6
 """Options that differ get at most so many columns."""
@@ -137,7 +137,11 @@ def _columns_of(found: list[Row], shown: list[Row], asked: list[str]) -> list[_R
     ways, marked = best(found)
     options = _differing(shown)
     columns: list[_ResultColumn] = [*options]
-    for column in (*_with_distances(shown), *_asked_for([f for f in asked if f not in {c.key for c in options}])):
+    for column in (
+        *_headlines(shown),
+        *_with_distances(shown),
+        *_asked_for([f for f in asked if f not in {c.key for c in options}]),
+    ):
         if column.part == "mean" and column.key in ways and type(column) is _ResultColumn:
             titled = replace(column, title=f"{column.title} {'↑' if ways[column.key] else '↓'}")
             column = _MarkedColumn(**vars(titled), best=frozenset(row for row, key in marked if key == column.key))
@@ -169,6 +173,18 @@ def _with_distances(shown: list[Row]) -> list[_ResultColumn]:
             which = name.removeprefix("frechet").strip("_").removeprefix("FD-") if len(names) > 1 else ""
             made.append(replace(column, key=name, title=f"{column.title} {which}".rstrip()))
     return made
+
+
+def _headlines(shown: list[Row]) -> list[_ResultColumn]:
+    """Columns for the figures that users' programs are judged by and the catalogue does not have."""
+    known = {column.key for column in COLUMNS}
+    names = [name for name in headlines(shown) if name not in known]
+    return [_ResultColumn(name, name, per_cent if figures.is_share(name) else figure) for name in names]
+
+
+def headlines(found: list[Row]) -> list[str]:
+    """The figures that users' programs among the rows are judged by."""
+    return list(dict.fromkeys(str(row["headline"]) for row in found if row.get("better") and row.get("headline")))
 
 
 def _differing(shown: list[Row]) -> list[_ResultColumn]:

@@ -1,0 +1,19 @@
+"""Programs of users in segments that keep the rules: their node side, and what they may import: `from ganhpc.program import figures`.
+
+`figures(step=100, loss=0.3, accuracy=0.91)` tells `status`, `results` and reports how far a program is; without `launch.py` it does nothing.
+This file needs the standard library alone and may be copied. Side: compute, without torch. May import: core, datasets, runs (the file itself: nothing).
+"""
+
+import contextlib
+import json
+import os
+
+
+def figures(**values: object) -> None:
+    """Add one line of named numbers (also of torch or NumPy) to the run's figures; `step` says where they belong. No error is raised."""
+    path = os.environ.get("GANHPC_FIGURES")
+    if path and os.environ.get("RANK", "0") == "0":
+        with contextlib.suppress(OSError, ValueError, TypeError):
+            line = json.dumps({name: float(value) for name, value in values.items()})  # type: ignore[arg-type]
+            with open(path, "a", encoding="utf-8") as file:  # noqa: PTH123
+                file.write(line + "\n")

@@ -1,0 +1,148 @@
+"""Processes below a program: all of them are found, told and ended, daemons too.
+
+The runner adopts orphans (PR_SET_CHILD_SUBREAPER), and every process carries a mark in its environment. A guardian, a process in a session
+of its own, ends the marked ones where the runner itself is killed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+MARK = "GANHPC_MARK"
+"""Variable with a random text, by which the processes of one program are known."""
+_PR_SET_CHILD_SUBREAPER = 36
+_SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox"}
+_PATIENCE_SECONDS = 10.0
+
+
+def adopt_orphans() -> None:
+    """Let orphans below this process become its children, instead of those of the machine's first process."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _parents() -> dict[int, tuple[int, str]]:
+    """The parent and the state of every process."""
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with suppress(OSError, IndexError, ValueError):
+                words = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
+                found[int(name)] = (int(words[1]), words[0].decode())
+    return found
+
+
+def below(root: int) -> dict[int, list[int]]:
+    """The living processes below `root`, each with its children; `root` first."""
+    children: dict[int, list[int]] = {}
+    for pid, (parent, state) in _parents().items():
+        if state not in ("Z", "X"):
+            children.setdefault(parent, []).append(pid)
+    found: dict[int, list[int]] = {}
+    todo = [root]
+    while todo:
+        pid = todo.pop()
+        if pid not in found:
+            found[pid] = sorted(children.get(pid, []))
+            todo += found[pid]
+    return found
+
+
+def marked(mark: str) -> list[int]:
+    """The living processes whose environment has the mark."""
+    wanted, found = f"{MARK}={mark}".encode(), []
+    for pid, (_, state) in _parents().items():
+        if state not in ("Z", "X") and pid != os.getpid():
+            with suppress(OSError):
+                if wanted in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                    found.append(pid)
+    return found
+
+
+def listeners(root: int) -> list[int]:
+    """The processes that a signal to the program `root` is for: itself, and below shells, which pass nothing on, their programs."""
+    tree, found, todo = below(root), [], [root]
+    while todo:
+        pid = todo.pop()
+        found.append(pid)
+        if _is_shell(pid):
+            todo += tree.get(pid, [])
+    return found
+
+
+def _is_shell(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip() in _SHELLS
+    except OSError:
+        return False
+
+
+def send(pids: list[int], number: int) -> None:
+    """Send a signal to each process that still lives."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def reap(but: frozenset[int] = frozenset()) -> None:
+    """Take the exit codes of adopted processes, which nobody asks for; not those of `but`."""
+    for pid, (parent, state) in _parents().items():
+        if parent == os.getpid() and state == "Z" and pid not in but:
+            with suppress(OSError):
+                os.waitpid(pid, os.WNOHANG)
+
+
+def end_all(mark: str, but: frozenset[int] = frozenset()) -> int:
+    """End every process below this one, and every marked one; returns how many there were. `but`: the guardian."""
+    ended: set[int] = set()
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < patience:
+        living = {pid for pid in below(os.getpid()) if pid != os.getpid()} | set(marked(mark))
+        living -= but
+        if not living:
+            break
+        ended |= living
+        send(sorted(living), signal.SIGKILL)
+        time.sleep(0.02)
+        reap(but)
+    return len(ended)
+
+
+class Guardian:
+    """A small process that ends the marked ones once its starter is no more. Made before any thread, and before any lock is held."""
+
+    def __init__(self, mark: str) -> None:
+        read, self._write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _guard(read, mark)
+        os.close(read)
+
+    def dismiss(self) -> None:
+        """Let it look once more, and end."""
+        os.close(self._write)
+        with suppress(OSError):
+            os.waitpid(self.pid, 0)
+
+
+def _guard(read: int, mark: str) -> None:
+    try:
+        os.setsid()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
+            signal.signal(number, signal.SIG_IGN)
+        null = os.open(os.devnull, os.O_RDWR)
+        for standard in (0, 1, 2):
+            os.dup2(null, standard)
+        os.closerange(3, read)
+        os.closerange(read + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 2**16 else 2**16)
+        os.chdir("/")
+        while os.read(read, 1):
+            pass
+        end_all(mark)
+    finally:
+        os._exit(0)

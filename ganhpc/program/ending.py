@@ -1,0 +1,95 @@
+"""How a segment of a program ended, in a state, a sentence and an exit code."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core import storage_errors
+from ganhpc.core.errors import StorageFault
+from ganhpc.core.units import format_duration
+from ganhpc.runs.run_files import StopCause
+from ganhpc.runs.run_folder import State
+from ganhpc.runs.trainer_protocol import EXIT_FAULT, EXIT_RESUMABLE
+
+__all__ = [
+    "EXIT_FAULT",
+    "EXIT_RESUMABLE",
+    "LINES",
+    "Ending",
+    "StorageFault",
+    "brief_time",
+    "code_in_words",
+    "full_disk",
+    "nowhere",
+]
+
+LINES = 10
+"""Lines of the end of a program's log that its status keeps."""
+_FULL_BYTES = 2**20
+"""A file system with less room than this is taken for full."""
+
+
+@dataclass(frozen=True)
+class Ending:
+    """The end of a segment."""
+
+    state: State
+    reason: str
+    code: int
+    asked: bool = False
+    lines: list[str] = field(default_factory=list)
+    """The last lines that the program wrote, where it failed."""
+
+    def keys(self, *, by_request: bool) -> dict[str, Any]:
+        """Fields of status.json beside the state and the reason."""
+        found: dict[str, Any] = {"words": "\n".join(line[:500] for line in self.lines)} if self.lines else {}
+        if self.code == EXIT_RESUMABLE:
+            found["cause"] = (StopCause.ASKED if self.asked or by_request else StopCause.OUT_OF_TIME).value
+        return found
+
+
+def brief_time(seconds: float) -> str:
+    """Seconds as people read them."""
+    return (
+        format_duration(round(seconds))
+        if math.isfinite(seconds) and seconds >= 1
+        else "no end"
+        if seconds > 1
+        else f"{seconds:.1f} s"
+    )
+
+
+def code_in_words(code: int) -> str:
+    """An exit code: negative for a signal, as subprocess gives it."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"
+
+
+def nowhere(segments: int) -> str:
+    """The sentence on a program that begins anew each time."""
+    return (
+        f"the program gets nowhere: {segments} segments in a row have changed no file in its checkpoint folder, so each began anew; "
+        "let it save into $GANHPC_CHECKPOINTS (or {checkpoints} in its arguments) and go on from there, then type the same command again."
+    )
+
+
+def full_disk(folder: Path, error: OSError | None) -> str | None:
+    """The sentence on a full disk, where that is why a program failed; else None."""
+    try:
+        room = os.statvfs(folder)
+        full = room.f_bavail * room.f_frsize < _FULL_BYTES
+    except OSError:
+        full = False
+    if error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return str(storage_errors.fault(error, folder))
+    return str(storage_errors.fault(OSError(errno.ENOSPC, "No space left on device"), folder)) if full else None

@@ -1,0 +1,79 @@
+"""program.json of a run: what its program's segments have used and left, kept from one to the next."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.files import read_json, write_json
+from ganhpc.runs.run_files import is_amount, is_count, is_text
+from ganhpc.runs.run_folder import PROGRAM_LEDGER, Run
+
+NOWHERE = 2
+"""Segments in a row that changed no file in the checkpoint folder after which the program is said to get nowhere."""
+_MOST_FILES = 100_000
+
+
+@dataclass
+class Ledger:
+    """The account of a run's program."""
+
+    seconds: float = 0.0
+    """Seconds for which it has run, all segments added up."""
+    segments: int = 0
+    changes: int = 0
+    """Segments, and looks within one, at which its checkpoint folder had changed."""
+    nowhere: int = 0
+    """Segments in a row at whose end it had not."""
+    stop_seconds: float | None = None
+    """Seconds that it took to stop when it was asked last; None: it never was."""
+    seen: str = ""
+    """Digest of the checkpoint folder at the start of the segment."""
+    open: bool = False
+    """True while a segment runs: one that was killed leaves it so."""
+
+    @classmethod
+    def read(cls, run: Run) -> Ledger:
+        """The account as it stands; a new one where there is none. Raises Damaged where a field is not what it should be."""
+        tree = read_json(run.folder / PROGRAM_LEDGER) or {}
+        made = cls()
+        checks = {"seconds": is_amount, "segments": is_count, "changes": is_count, "nowhere": is_count, "seen": is_text}
+        for name, check in checks.items():
+            if check(tree.get(name)):
+                setattr(made, name, tree[name])
+        made.stop_seconds = tree["stop_seconds"] if is_amount(tree.get("stop_seconds")) else None
+        made.open = tree.get("open") is True
+        return made
+
+    def write(self, run: Run, *, durable: bool = True) -> None:
+        """Write it in one step. Raises StorageFault."""
+        write_json(run.folder / PROGRAM_LEDGER, self.tree(), durable=durable)
+
+    def tree(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def close(self, seen: str) -> bool:
+        """Note the end of a segment that was cut short by time or a kill; returns whether its checkpoint folder has changed."""
+        changed, self.open = seen != self.seen, False
+        self.nowhere = 0 if changed else self.nowhere + 1
+        return changed
+
+
+def digest(folder: Path) -> str:
+    """A digest of the names, sizes and times of the files below `folder`; empty where there are none."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        for name in sorted(names):
+            try:
+                stat = os.stat(os.path.join(place, name))  # noqa: PTH116 (a walk of many files)
+            except OSError:
+                continue
+            found.append(f"{os.path.relpath(place, folder)}/{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}")
+        if len(found) > _MOST_FILES:
+            break
+    return hashlib.sha256("\n".join(found).encode(errors="surrogateescape")).hexdigest()[:16] if found else ""

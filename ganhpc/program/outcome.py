@@ -1,0 +1,79 @@
+"""The outcome of a program's run: result.json, one row of a table, and the curve of its figures."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ganhpc import __version__
+from ganhpc.core.files import Damaged, read_json, write_json
+from ganhpc.core.units import counted
+from ganhpc.program.ledger import Ledger
+from ganhpc.program.said_figures import SaidFigures, without_step
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run, State
+
+MEASURED = "measured.json"
+"""Parameters and operations of the program's network, as its own function gave it."""
+
+
+def write(
+    run: Run, experiment: Experiment, ledger: Ledger, said: SaidFigures, ended_by: str, processes: int
+) -> dict[str, Any]:
+    """Write evaluation.json and, last, result.json, whose existence means done. Raises StorageFault."""
+    headline = said.headline(getattr(experiment, "headline", None))
+    # A figure of the program's own hides none of the run's.
+    figures = without_step(said.last)
+    write_json(run.evaluation_json, {"curve": said.curve})
+    result = {
+        **figures,
+        "experiment": experiment.NAME,
+        "variant": experiment.variant,
+        "run": run.name,
+        "state": State.DONE.value,
+        "preset": experiment.preset,
+        "seed": experiment.seed,
+        "signature": experiment.signature,
+        "group": experiment.group,
+        "data": None,
+        "headline": headline,
+        "better": getattr(experiment, "better", "higher"),
+        **measured(run),
+        "budget_params": experiment.budget.budget_params,
+        "train_seconds": ledger.seconds,
+        "budget_seconds": experiment.budget.time,
+        "budget_used": ledger.seconds / experiment.budget.time if experiment.budget.time else None,
+        "epochs": said.last.get("epoch"),
+        "steps": int(said.last.get("step", ledger.changes)),
+        "ended_by": ended_by,
+        "segments": ledger.segments,
+        "processes": processes,
+        "device": _machine(),
+        "python": platform.python_version(),
+        "ganhpc": __version__,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    write_json(run.result_json, result)
+    return result
+
+
+def measured(run: Run) -> dict[str, Any]:
+    """Parameters, MACs and operations, where they were measured."""
+    with suppress(Damaged):
+        tree = read_json(run.folder / MEASURED) or {}
+        return {name: tree[name] for name in ("params", "frozen_params", "macs", "ops", "torch") if name in tree}
+    return {}
+
+
+def _machine() -> str:
+    """The processor, with the number of cores in use: what a program computes on beside it is its own affair."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.machine()
+    return f"{model}, {counted(len(os.sched_getaffinity(0)), 'core')}"

@@ -1,0 +1,449 @@
+"""`python -m ganhpc.program.runner RUN_FOLDER`: one segment of a user's program. Knows nothing of schedulers, and never imports torch.
+
+Exit codes as of a trainer: 0 done; 75 stopped, to be gone on with; 74 ended by something that may pass; 2 refused; 3 already running;
+4 gets nowhere; 1 crashed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core import storage_errors, streams
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import storage_errors as storing
+from ganhpc.core.printable import say_error
+from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures
+from ganhpc.program.descendants import Guardian
+from ganhpc.program.ending import Ending
+from ganhpc.program.environment import Place
+from ganhpc.program.processes import Processes, command_of
+from ganhpc.program.stop_plan import Step, StopPlan
+from ganhpc.runs import fault_count, file_owner, last_words, placeholders
+from ganhpc.runs.job_deadline import Watched
+from ganhpc.runs.last_words import LastWords
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, LAUNCH, die_with_parent
+
+_LOOK_SECONDS = 0.1
+_STATUS_SECONDS = 1.0
+_KEEP_SECONDS = 10.0
+"""Seconds between two records of the time that was used: a kill loses no more of it."""
+
+
+def main(argv: list[str]) -> int:
+    """Run one segment of the program in the folder that `argv` names. Returns the exit code."""
+    if os.environ.get(DIE_WITH_PARENT):
+        die_with_parent()
+    words = _words(argv)
+    mark = os.urandom(8).hex()
+    # Before any thread, and before the run's lock is held: a forked process would hold it too.
+    guardian = Guardian(mark)
+    descendants.adopt_orphans()
+    place = Place(words.tasks, words.nodes, words.node, words.first, words.port)
+    try:
+        run = Run.at(words.folder)
+        with ExitStack() as stack:
+            if place.node == 0:
+                stack.enter_context(run.hold())
+                storage_errors.remove_leftovers(run.folder)
+                fault_count.reserve(run.folder)
+            return Segment(run, place, mark, guardian.pid).run()
+    except UserError as error:
+        if not last_words.say(State.REFUSED, str(error), error.exit_code, place.node):
+            say_error(error)
+        return error.exit_code
+    finally:
+        guardian.dismiss()
+
+
+def _words(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ganhpc.program.runner")
+    parser.add_argument("folder", type=Path)
+    for name, default in (("tasks", 1), ("nodes", 1), ("node", 0), ("port", 29_400)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--first", default="127.0.0.1")
+    return parser.parse_args(argv)
+
+
+class Segment:
+    """One segment of a program, from the first look at its run to the last words."""
+
+    def __init__(self, run: Run, place: Place, mark: str, guardian: int) -> None:
+        self.run_folder, self.place, self.mark, self.guardian = run, place, mark, guardian
+        self.experiment: Any = run.experiment()
+        self.owner = file_owner.mine()
+        self.bound = Watched(run.deadline_json)
+        self.account = ledger.Ledger.read(run)
+        self.said = said_figures.SaidFigures(run.folder / environment.FIGURES_FILE)
+        self.time_file = environment.TimeFile(run)
+        self.plan = StopPlan.make(1.0, 1.0, None)
+        self.before = self.account.seconds
+        self.started = self.kept_at = self.told_at = -math.inf
+        self.signals = 0
+        """Stop signals that this process has got."""
+        self.reason: str | None = None
+        """Why the program was told to stop."""
+        self.by_request = False
+        self.step = Step.RUN
+
+    @property
+    def is_main(self) -> bool:
+        return self.place.node == 0
+
+    # -- from start to end ----------------------------------------------------------------------------------------------
+
+    def run(self) -> int:
+        """Start the program where there is time for it, see it through, say what became of it. Returns the exit code."""
+        self._hear_signals()
+        try:
+            ended = self._run()
+        except UserError as error:
+            storage = isinstance(error, ending.StorageFault) and error.passing
+            ended = Ending(
+                self._left_state() if storage else State.REFUSED,
+                str(error),
+                ending.EXIT_FAULT if storage else error.exit_code,
+            )
+        except OSError as error:
+            found = storage_errors.fault(error, doing="read or write")
+            ended = Ending(self._left_state(), str(found), ending.EXIT_FAULT)
+        except Exception as error:
+            traceback.print_exception(error)
+            ended = Ending(State.CRASHED, f"{type(error).__name__}: {error}", 1)
+        self._say(ended)
+        return ended.code
+
+    def _run(self) -> Ending:
+        self._note_killed_segment()
+        if (found := self._gets_nowhere()) is not None:
+            return found
+        if self._budget_left() <= 1.0:
+            return self._done("time")
+        self._measure()
+        if (reason := self.run_folder.stop_reason(self.owner)) is not None:
+            return Ending(
+                self._left_state(), f"{reason}; the program was not started", ending.EXIT_RESUMABLE, asked=True
+            )
+        processes = self._start()
+        try:
+            self._watch(processes)
+            waited = time.monotonic() - self.told_at
+        except BaseException:
+            processes.kill()
+            raise
+        finally:
+            code = processes.end(self.guardian)
+            self._count()
+        if self.reason is not None:
+            self.account.stop_seconds = round(waited, 3)
+        return self._judge(processes, code)
+
+    def _note_killed_segment(self) -> None:
+        """A segment of before that wrote no end was killed."""
+        if self.account.open:
+            self.account.close(self._digest())
+
+    def _start(self) -> Processes:
+        run, experiment, account = self.run_folder, self.experiment, self.account
+        with storing(run.folder):
+            for folder in (run.checkpoints, run.tensorboard):
+                folder.mkdir(exist_ok=True)
+            (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
+        account.segments += 1
+        account.open, account.seen = True, self._digest()
+        if self.is_main:
+            account.write(run)
+        left = self._left()
+        self.plan = StopPlan.make(left, experiment.stop_before, account.stop_seconds)
+        self._tell_time()
+        folder = run.folder.absolute()
+        values = {"run": str(folder), "checkpoints": str(folder / "checkpoints"), "seed": str(experiment.seed)}
+        values |= {"segment": str(account.segments), **dict(experiment.parameters)}
+        command = command_of(placeholders.filled(experiment.command, values), experiment.launcher, self.place)
+        env = environment.variables(
+            run, account.segments, experiment.seed, left - self.plan.ask, self.place, os.environ
+        )
+        print(f"segment {account.segments} of the program: {ending.brief_time(left)}", flush=True)
+        self.before, self.started = account.seconds, time.monotonic()
+        single = experiment.launcher == "torchrun"
+        made = Processes(command, env, experiment.folder, run.log, self.place, mark=self.mark, single=single)
+        self._status(State.RUNNING, "")
+        return made
+
+    # -- while it runs ----------------------------------------------------------------------------------------------------
+
+    def _watch(self, processes: Processes) -> None:
+        """Tell the program when to stop, and keep the account, until it has ended."""
+        next_status = next_keep = 0.0
+        pids: list[int] = []
+        while processes.running(asked=self.reason is not None) or self._others_save(pids):
+            now = time.monotonic()
+            if now >= next_status:
+                next_status = now + _STATUS_SECONDS
+                self._look()
+            if now >= next_keep:
+                next_keep = now + _KEEP_SECONDS
+                self._keep()
+            due = self._due()
+            if due > self.step:
+                pids = self._tell(processes, due, pids)
+            time.sleep(_LOOK_SECONDS)
+
+    def _others_save(self, pids: list[int]) -> bool:
+        """True while programs below a shell that ended at the signal still save."""
+        return self.step in (Step.ASK, Step.TERM) and any(pid in descendants.below(os.getpid()) for pid in pids)
+
+    def _due(self) -> Step:
+        """The step that is due now, and the reason at the first."""
+        due = self.plan.step(self._left())
+        if due and self.reason is None:
+            over = self._budget_left() <= self._job_left()
+            self.reason = "out of time" if over else "out of time: the job ends"
+        asked = self.run_folder.stop_reason(self.owner) if not self.by_request else self.reason
+        if asked is not None:
+            if not self.by_request:
+                self.by_request, self.reason = True, asked
+                self.told_at = time.monotonic() if self.told_at < 0 else self.told_at
+            waited = time.monotonic() - self.told_at
+            due = max(due, self.plan.after_request(waited, self.account.stop_seconds, hurry=self.signals > 1))
+        return due
+
+    def _tell(self, processes: Processes, due: Step, pids: list[int]) -> list[int]:
+        """Send the signal of a step; returns the processes that were asked to stop."""
+        before, self.step = self.step, due
+        if before is Step.RUN:
+            self.told_at = time.monotonic() if self.told_at < 0 else self.told_at
+            with suppress(OSError):
+                (self.run_folder.folder / environment.STOP_FILE).write_text(f"{self.reason}\n")
+        number = getattr(signal, f"SIG{self.experiment.stop_signal}")
+        if due is Step.KILL:
+            print("the program does not stop: it is killed", flush=True)
+            processes.kill()
+            return []
+        pids = processes.listeners() or pids
+        if before is Step.RUN:
+            print(f"{self.reason}: the program is told to stop ({number.name})", flush=True)
+            descendants.send(pids, number)
+        if due is Step.TERM and (before is not Step.RUN or number != signal.SIGTERM):
+            descendants.send(pids, signal.SIGTERM)
+        return pids
+
+    def _look(self) -> None:
+        self.said.read()
+        self._count()
+        self._tell_time()
+        self._status(State.RUNNING, self.reason or "")
+
+    def _keep(self) -> None:
+        if self.is_main:
+            with suppress(UserError, OSError):  # a full disk: it is tried again
+                self.account.write(self.run_folder, durable=False)
+
+    def _count(self) -> None:
+        self.account.seconds = self.before + (time.monotonic() - self.started if self.started > 0 else 0.0)
+
+    def _budget_left(self) -> float:
+        budget = self.experiment.budget.time
+        if budget is None:
+            return math.inf
+        running = time.monotonic() - self.started if self.started > 0 else 0.0
+        return float(budget) - self.before - running
+
+    def _job_left(self) -> float:
+        return self.bound.now().end - time.time()
+
+    def _left(self) -> float:
+        return min(self._budget_left(), self._job_left())
+
+    def _tell_time(self) -> None:
+        if self.is_main:
+            self.time_file.tell(self._budget_left(), self._job_left(), self.plan.ask)
+
+    # -- how it ended -----------------------------------------------------------------------------------------------------
+
+    def _judge(self, processes: Processes, code: int) -> Ending:
+        """What the exit code means, by whether the program was told to stop. The account is closed."""
+        changed = self.account.seen != self._digest()
+        self.account.changes += changed
+        lines = processes.log.last_lines(ending.LINES)
+        if processes.ended and self.reason is None:
+            print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
+        self.said.read()
+        self._read_tensorboard()
+        resumable = {ending.EXIT_RESUMABLE, self.experiment.resumable_exit}
+        if code == 0 and self.reason is None:
+            return self._closed("done") or self._done("program")
+        if self.reason is not None and not self.by_request and self._budget_left() <= self.plan.ask + 1.0:
+            if (found := self._closed("time")) is not None:
+                return found
+            return self._done("time")
+        if self.reason is not None:
+            by_time = not self.by_request
+            if by_time and (found := self._closed("time")) is not None:
+                return found
+            self._close_without_count()
+            said = "" if code in (0, *resumable) else f" ({ending.code_in_words(code)})"
+            return Ending(self._left_state(), f"{self.reason}{said}", ending.EXIT_RESUMABLE, asked=self.by_request)
+        if code in resumable:
+            if (found := self._closed("resumable")) is not None:
+                return found
+            return Ending(
+                self._left_state(),
+                f"the program ended with exit code {code}: to be gone on with",
+                ending.EXIT_RESUMABLE,
+            )
+        self._close_without_count()
+        return self._failed(code, processes, lines)
+
+    def _closed(self, how: str) -> Ending | None:
+        """Close the account of a segment that was not stopped by a person; an ending where the program gets nowhere."""
+        if how == "done":
+            self._close_without_count()
+            return None
+        self.account.close(self._digest())
+        self._write_account()
+        return self._gets_nowhere()
+
+    def _close_without_count(self) -> None:
+        self.account.open = False
+        if self.account.seen != self._digest():
+            self.account.nowhere = 0
+        self._write_account()
+
+    def _write_account(self) -> None:
+        if self.is_main:
+            with suppress(UserError, OSError):
+                self.account.write(self.run_folder)
+
+    def _gets_nowhere(self) -> Ending | None:
+        if self.account.nowhere < ledger.NOWHERE:
+            return None
+        segments = self.account.nowhere
+        self.account.nowhere = 0  # whoever types the command again has changed something
+        self._write_account()
+        return Ending(State.CRASHED, ending.nowhere(segments), 4)
+
+    def _failed(self, code: int, processes: Processes, lines: list[str]) -> Ending:
+        """The end of a program that nobody told to stop: a crash, or a cause that may pass."""
+        if (full := ending.full_disk(self.run_folder.folder, processes.log.error)) is not None:
+            return self._fault(full, lines)
+        if code == -signal.SIGKILL:
+            return self._fault("the program was killed by SIGKILL from outside, as for want of memory", lines)
+        why = f"; it wrote last: {lines[-1]}" if lines else "; it wrote nothing"
+        return Ending(State.CRASHED, f"the program {ending.code_in_words(code)}{why}", 1, lines=lines)
+
+    def _fault(self, sentence: str, lines: list[str]) -> Ending:
+        count = (
+            fault_count.note(self.run_folder.folder, os.environ.get(LAUNCH, ""), self.account.changes)
+            if self.is_main
+            else 1
+        )
+        if count > fault_count.MOST:
+            return Ending(State.CRASHED, f"{sentence} (for the {count}th time without progress)", 1, lines=lines)
+        return Ending(self._left_state(), sentence, ending.EXIT_FAULT, lines=lines)
+
+    def _done(self, ended_by: str) -> Ending:
+        if self.is_main:
+            self.said.read()
+            outcome.write(self.run_folder, self.experiment, self.account, self.said, ended_by, self.place.world)
+        return Ending(State.DONE, "", 0)
+
+    def _left_state(self) -> State:
+        return State.RESUMABLE if self.run_folder.has_checkpoint() else State.LOST
+
+    def _digest(self) -> str:
+        return ledger.digest(self.run_folder.checkpoints)
+
+    def _read_tensorboard(self) -> None:
+        """Figures from event files, where the program has said none itself, or not the one that is asked for."""
+        typed = self.experiment.headline
+        if not self.is_main or (self.said.last and (typed is None or typed in self.said.last)):
+            return
+        try:
+            points = said_figures.from_tensorboard(
+                [self.run_folder.tensorboard, self.run_folder.checkpoints], [typed] if typed else []
+            )
+        except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
+            print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
+            return
+        for point in points:
+            self.said.add(point)
+
+    def _measure(self) -> None:
+        """Have the program's network counted, once, in a process of its own. Raises UserError where it is over its budget."""
+        if self.experiment.measure is None or not self.is_main or (self.run_folder.folder / outcome.MEASURED).exists():
+            return
+        words = [sys.executable, "-m", "ganhpc.train.describe.measure_program", self.experiment.measure]
+        words += [
+            str(self.run_folder.folder.absolute() / outcome.MEASURED),
+            str(self.experiment.budget.budget_params or 0),
+        ]
+        env = environment.variables(self.run_folder, 0, self.experiment.seed, math.inf, Place(), os.environ)
+        ear = last_words.Ear()
+        try:
+            env |= ear.environment() | {descendants.MARK: self.mark}
+            done = subprocess.run(
+                words, cwd=self.experiment.folder or None, env=env, stdin=subprocess.DEVNULL, check=False
+            )
+        finally:
+            said = ear.close()
+        if done.returncode:
+            raise UserError(
+                said.reason
+                if said
+                else f"--measure {self.experiment.measure} failed (exit code {done.returncode}); its words are above."
+            )
+
+    # -- words ------------------------------------------------------------------------------------------------------------
+
+    def _hear_signals(self) -> None:
+        def ask(number: int, frame: object) -> None:
+            del frame
+            self.signals += 1
+            self.run_folder.ask_to_stop(f"signal {signal.Signals(number).name}", self.owner)
+
+        for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+            if name == "SIGTERM" or signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
+                signal.signal(getattr(signal, name), ask)
+
+    def _say(self, ended: Ending) -> None:
+        words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
+        if ended.state is State.DONE:
+            self._status(State.DONE, "")
+            print(f"done: {ending.brief_time(self.account.seconds)} in {self.account.segments} segments", flush=True)
+            return
+        heard = last_words.say(words.state, words.reason, words.code, words.rank)
+        if not heard and self.is_main:
+            print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)
+        self._status(ended.state, ended.reason, **ended.keys(by_request=self.by_request))
+
+    def _status(self, state: State, reason: str, **more: Any) -> None:
+        if not self.is_main:
+            return
+        figures: dict[str, Any] = {
+            "step": self.account.changes,
+            "seconds": round(self.account.seconds, 3),
+            "headline": self.said.headline(self.experiment.headline),
+            "last": said_figures.without_step(self.said.last),
+            **({} if (epoch := self.said.last.get("epoch")) is None else {"epoch": epoch}),
+        }
+        if self.experiment.budget.time is not None:
+            figures["budget_seconds"] = self.experiment.budget.time
+        with suppress(UserError, OSError):
+            write_status(self.run_folder, state, reason=reason, **figures, **more)
+
+
+if __name__ == "__main__":
+    streams.settle()
+    sys.exit(main(sys.argv[1:]))

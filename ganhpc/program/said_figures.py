@@ -1,0 +1,103 @@
+"""Figures that a program has said: JSON lines in a file, or scalars of TensorBoard below its run folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, open_regular, parse_json
+from ganhpc.runs import figures
+from ganhpc.runs.run_files import is_number
+
+_MOST_POINTS = 2000
+"""Points of the curve that are kept; of more, every second one."""
+_MOST_BYTES = 8 * 2**20
+_MOST_NAMES = 100
+_LONGEST_LINE = 2**16
+
+
+class SaidFigures:
+    """The figures in a file of JSON lines, read as they come."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._offset, self._every, self._seen = path, 0, 1, 0
+        self.curve: list[dict[str, float]] = []
+        """Points in the order of their steps: what was said again after a resumption counts, not what was said before."""
+        self.last: dict[str, float] = {}
+        """The newest value of each figure."""
+
+    def read(self) -> None:
+        """Take in the whole lines that were added. A damaged line, or a file that is none, says nothing."""
+        try:
+            with open_regular(self._path) as file:
+                size = os.fstat(file.fileno()).st_size
+                self._offset = self._offset if size >= self._offset else 0
+                while self._offset < size:
+                    file.seek(self._offset)
+                    data = file.read(_MOST_BYTES)
+                    whole = data[: data.rfind(b"\n") + 1]
+                    if not whole and len(data) < _MOST_BYTES:
+                        return
+                    self._offset += len(whole) or len(data)
+                    for line in whole.splitlines():
+                        self._take(line)
+        except (OSError, Damaged):
+            return
+
+    def _take(self, line: bytes) -> None:
+        if len(line) > _LONGEST_LINE:
+            return
+        try:
+            tree = parse_json(line)
+        except ValueError:
+            return
+        point = {str(k)[:100]: float(v) for k, v in tree.items() if is_number(v)} if isinstance(tree, dict) else {}
+        self.add(dict(list(point.items())[:_MOST_NAMES]))
+
+    def add(self, point: dict[str, float]) -> None:
+        """Add one point; its names are those of `last` from now on."""
+        if not point:
+            return
+        self.last |= point if len(self.last) < 2 * _MOST_NAMES else {k: v for k, v in point.items() if k in self.last}
+        step = point.get("step")
+        while step is not None and self.curve and self.curve[-1].get("step", -1.0) >= step:
+            before = self.curve.pop()
+            if before.get("step") == step:
+                point = {**before, **point}
+        self._seen += 1
+        if self._seen % self._every == 0 or step is None or step < 2:
+            self.curve.append(point)
+        if len(self.curve) > _MOST_POINTS:
+            self.curve, self._every = self.curve[::2], self._every * 2
+
+    def headline(self, typed: str | None) -> str:
+        """The figure that the program is judged by: as typed, else the first one of the catalogue that it has; empty where there is none."""
+        return typed or next((f.key for f in figures.judges() if f.key in self.last), "")
+
+
+def from_tensorboard(folders: list[Path], names: list[str]) -> list[dict[str, float]]:
+    """The scalars `names` (none: all) in the event files below the folders, one point for each step; none where they can't be read."""
+    places = {str(path.parent) for folder in folders for path in folder.rglob("events.out.tfevents.*")}
+    if not places:
+        return []
+    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
+
+    points: dict[int, dict[str, float]] = {}
+    for place in sorted(places):
+        with suppress(OSError, UserError, ValueError, KeyError, RuntimeError):
+            events = EventAccumulator(place, size_guidance={SCALARS: _MOST_POINTS})
+            events.Reload()
+            for tag in events.Tags()[SCALARS][:_MOST_NAMES]:
+                if not names or tag in names:
+                    for event in events.Scalars(tag):
+                        if is_number(event.value):
+                            points.setdefault(int(event.step), {})[str(tag)[:100]] = float(event.value)
+    return [{"step": float(step), **values} for step, values in sorted(points.items())]
+
+
+def without_step(point: dict[str, float]) -> dict[str, Any]:
+    """The figures of a point alone."""
+    return {name: value for name, value in point.items() if name not in ("step", "epoch", "time")}

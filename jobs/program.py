@@ -1,0 +1,201 @@
+"""Any program of your own, in segments that keep the rules: program --time 6h -- python train.py."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import slug
+from ganhpc.core.whoami import expand
+from ganhpc.runs import placeholders
+from ganhpc.runs.experiment import Experiment, Kind
+from ganhpc.runs.options import Option, option
+
+_SIGNALS = ("USR1", "TERM", "INT")
+_LARGEST = 2**30
+"""Bytes of a watched file, at most."""
+
+
+@dataclass(frozen=True)
+class Parameter(Option):
+    """A name in braces in the program's arguments, which a scan gives values to."""
+
+    ranged: ClassVar[bool] = True
+
+    def get(self, experiment: object) -> Any:
+        assert isinstance(experiment, Program)
+        return dict(experiment.parameters).get(self.name, "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program(Experiment):
+    """A user's own program. Its command line, and the files that are watched, are part of its definition."""
+
+    NAME: ClassVar[str] = "program"
+    TASK: ClassVar[str] = "program"
+    KIND: ClassVar[Kind] = Kind.PROGRAM
+    ENTRY: ClassVar[str] = "ganhpc.program.runner"
+    TAKES_COMMAND: ClassVar[bool] = True
+    HIDDEN: ClassVar[frozenset[str]] = frozenset(
+        {
+            "data",
+            "train_images",
+            "batch_size",
+            "lr",
+            "precision",
+            "compile",
+            "epochs",
+            "checkpoint_every",
+            "data_root",
+            "threads",
+        }
+    )
+
+    command: tuple[str, ...] = ()
+    """The program and its arguments, exactly as typed."""
+    folder: str = ""
+    """The folder that it runs in."""
+    parameters: tuple[tuple[str, str], ...] = ()
+    """Values of the names in braces, as scanned."""
+    watched: tuple[tuple[str, str], ...] = ()
+    """The watched files, each with the SHA-256 of its contents."""
+    launcher: str = option(
+        "plain",
+        "how several processes are started (--nodes, --tasks-per-node, --gpus-per-node): plain gives each RANK and WORLD_SIZE",
+        choices=("plain", "torchrun"),
+    )
+    stop_signal: str = option("TERM", "signal by which the program is told to stop, once", choices=_SIGNALS)
+    stop_before: float = option(
+        120.0,
+        "how long before the end it is told, at first; then as long as it took to stop last time",
+        kind="duration",
+    )
+    resumable_exit: int | None = option(
+        None, "one more exit code that means: go on with it later (75 always does)", low=1, high=255
+    )
+    headline: str | None = option(None, "the figure that tables show and compare", metavar="NAME")
+    better: str = option("higher", "which values of the headline are better", choices=("higher", "lower"))
+    measure: str | None = option(
+        None,
+        "function of the program that returns (network, example input): its size is counted",
+        metavar="MODULE:FUNCTION",
+    )
+
+    def check(self) -> None:
+        """Raise UserError for a program without a command, and where values are for names that no argument has."""
+        if not self.command:
+            raise UserError(
+                "program needs the command of your program, behind two dashes: python launch.py program --time 6h -- python train.py."
+            )
+        for name, _ in self.parameters:
+            if not placeholders.uses(self.command, name):
+                raise UserError(
+                    f"--scan {name}: no argument of the program takes its values: write {{{name}}} where they go, such as --{name} {{{name}}}."
+                )
+        if self.measure is not None:
+            module, colon, function = self.measure.partition(":")
+            if not colon or not function.isidentifier() or not all(part.isidentifier() for part in module.split(".")):
+                raise UserError(
+                    f"--measure {self.measure!r} names no function: it takes MODULE:FUNCTION, such as train:measured for def measured() in train.py."
+                )
+        elif self.budget.budget_params is not None:
+            raise UserError(
+                "--budget-params needs --measure MODULE:FUNCTION: without it nothing tells the parameters of your program's network."
+            )
+
+    def check_processes(self, processes: int) -> None:
+        """Any number will do: the program shares its work itself."""
+        del processes
+
+    @property
+    def variant(self) -> str:
+        """The user's own name, or the program's with what is scanned and its time."""
+        if self.name:
+            return slug(self.name)
+        words = [_short_name(self.command), *(f"{name}{value}" for name, value in self.parameters)]
+        if self.budget.time != type(self)().budget.time:
+            time = next(each for each in _options() if each.name == "time")
+            words.append(time.label(self.budget.time))
+        text = slug("-".join(words)) or "program"
+        return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
+
+    @classmethod
+    def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The fields that are typed otherwise than as options: the command, its folder, the watched files. Raises UserError."""
+        if "command" not in values:
+            raise UserError(
+                "a program is not named alone, since it needs its command: python launch.py program --time 6h -- python train.py."
+            )
+        folder = _folder(values.get("folder"))
+        watched = tuple(sorted({_watched(name, folder) for name in values.get("watch_files") or ()}))
+        return {"command": tuple(values["command"]), "folder": str(folder), "watched": watched}
+
+    @classmethod
+    def free_option(cls, word: str) -> Option | None:
+        """The name in braces that `--scan word=..` gives values to."""
+        name = word.strip().removeprefix("--")
+        if not placeholders.NAME.fullmatch(name) or name in placeholders.FIXED:
+            return None
+        return Parameter(name, ("parameters", name), str, False, "", "", word=f"--{name}")
+
+    def replace(self, **values: Any) -> Program:
+        """As of every experiment, with values of names in braces besides."""
+        known = {each.name for each in _options()}
+        free = {name: str(value) for name, value in values.items() if name not in known}
+        own = {name: value for name, value in values.items() if name in known}
+        if not free:
+            return super().replace(**own)
+        parameters = tuple(sorted({**dict(self.parameters), **free}.items()))
+        return super(Program, dataclasses.replace(self, parameters=parameters)).replace(**own)
+
+
+def _options() -> tuple[Option, ...]:
+    from ganhpc.runs.experiment import options
+
+    return options(Program)
+
+
+def _short_name(command: tuple[str, ...]) -> str:
+    """A readable name of a command: its script's, else the program's."""
+    words = [word for word in command[1:] if not word.startswith("-")]
+    script = next((word for word in words if word.endswith((".py", ".sh", ".R", ".jl", ".pl", ".lua"))), None)
+    name = script or (command[0] if command else "program")
+    return Path(name).stem or "program"
+
+
+def _folder(typed: str | None) -> Path:
+    try:
+        folder = expand(typed).resolve() if typed else Path(os.getcwd())  # noqa: PTH109
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"--folder {typed!r} can't be used ({error}): name a folder that is there.") from None
+    if not folder.is_dir():
+        raise UserError(f"--folder {str(typed)!r} is not a folder: name the one in which the program is to run.")
+    return folder
+
+
+def _watched(name: str, folder: Path) -> tuple[str, str]:
+    path = folder / expand(name)
+    try:
+        if not path.is_file():
+            raise UserError(
+                f"--watch-file {name!r} is not a file in {folder}: name one that is there, such as train.py."
+            )
+        if path.stat().st_size > _LARGEST:
+            raise UserError(
+                f"--watch-file {name!r} is larger than 1 GiB: watch the program's own files, and not its data."
+            )
+        with path.open("rb") as file:
+            return name, hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(
+            f"--watch-file {name!r} can't be read ({error.strerror}): make it readable, or leave it out."
+        ) from None
+
+
+PRESETS = {"default": Program()}

@@ -1,0 +1,1 @@
+"""Tests of ganhpc/program and jobs/program.py."""

@@ -1,0 +1,410 @@
+"""`launch.py program`: a program of one's own on this machine, from its start over several segments to each of its ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ganhpc.core.settings import ROOT
+from ganhpc.program import bounded_log, figures, ledger
+from ganhpc.program.ledger import Ledger
+from ganhpc.program.said_figures import SaidFigures
+from ganhpc.program.stop_plan import Step, StopPlan
+from ganhpc.runs import job_deadline, placeholders
+from ganhpc.runs.experiment import Experiment, from_typed
+from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.run_folder import Run, State
+from jobs.program import Program
+from tests.conftest import Launch
+
+COUNTS = """
+import json, os, signal, sys, time
+from ganhpc.program import figures
+path, last = os.path.join(sys.argv[1], "state.json"), int(sys.argv[2])
+step = json.load(open(path)) if os.path.exists(path) else 0
+print("begins at", step, flush=True)
+def save():
+    with open(path + ".new", "w") as file: json.dump(step, file)
+    os.replace(path + ".new", path)
+asked = []
+signal.signal(getattr(signal, "SIG" + (sys.argv[3] if len(sys.argv) > 3 else "TERM")), lambda *_: asked.append(1))
+while step < last:
+    step += 1
+    figures(step=step, accuracy=1 - 1 / step, wavy=-step)
+    time.sleep(0.05)
+    if asked:
+        save(); print("saved", step, flush=True); sys.exit(0)
+save()
+"""
+"""A program that counts, saves when it is told to stop, and goes on from there."""
+
+
+def made(tmp_path: Path, *command: str, **values: Any) -> Run:
+    """A new run of the command."""
+    return Run.open(tmp_path / "runs", defined(*command, folder=str(tmp_path), **values))
+
+
+def defined(*command: str, **values: Any) -> Experiment:
+    return from_typed(Program, {"command": command, "time": 60.0, **values})
+
+
+def segment(run: Run, seconds: float | None = None, launch: str = "a", **env: str) -> subprocess.CompletedProcess[str]:
+    """Run one segment as a job of so many seconds."""
+    words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
+    bound = Bound(time.time() + seconds) if seconds else None
+    environ = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "GANHPC_LAUNCH": launch,
+        **job_deadline.environment("me", bound),
+        **env,
+    }
+    with run.log.open("ab") as log:
+        return subprocess.run(
+            words, env=environ, stdout=log, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+
+
+def counting(tmp_path: Path, last: int, *words: str, **values: Any) -> Run:
+    (tmp_path / "count.py").write_text(COUNTS)
+    return made(tmp_path, "python", "count.py", "{checkpoints}", str(last), *words, **values)
+
+
+def wait_for(true: Callable[[], object], seconds: float = 20.0) -> None:
+    patience = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < patience
+        time.sleep(0.05)
+
+
+def lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+# -- segments ---------------------------------------------------------------------------------------------------------
+
+
+def test_three_segments_end_as_one(tmp_path: Path) -> None:
+    run = counting(tmp_path, 110, "USR1", stop_signal="USR1")
+    codes, states = [], []
+    while not run.result_json.exists() and len(codes) < 6:
+        codes.append(segment(run, 2.5).returncode)
+        states.append(run.run_status().state)
+    assert codes[-1] == 0 and set(codes[:-1]) == {75} and len(codes) >= 3
+    assert set(states[:-1]) == {State.RESUMABLE}
+    begins = [int(line.split()[-1]) for line in run.log.read_text().splitlines() if line.startswith("begins at")]
+    saved = [int(line.split()[-1]) for line in run.log.read_text().splitlines() if line.startswith("saved")]
+    assert begins == [0, *saved], "each goes on where the one before was told to stop"
+    result = run.result()
+    assert result is not None
+    assert (result["segments"], result["steps"], result["headline"]) == (len(codes), 110, "")
+    assert result["accuracy"] == pytest.approx(1 - 1 / 110)
+    curve = json.loads(run.evaluation_json.read_text())["curve"]
+    assert [point["step"] for point in curve] == list(range(1, 111))
+    assert Ledger.read(run).stop_seconds is not None
+
+
+def test_the_same_words_are_the_same_run_and_other_contents_of_a_watched_file_another(
+    launch: Launch, tmp_path: Path
+) -> None:
+    (tmp_path / "own.py").write_text("print('one')\n")
+    words = (
+        "program",
+        "--on",
+        "local",
+        "--time",
+        "30s",
+        "--watch-file",
+        "own.py",
+        "--json",
+        "--",
+        "python",
+        "own.py",
+        "a b",
+        "--new",
+    )
+    rows = [json.loads(launch(*words).stdout)[0] for _ in range(2)]
+    assert [row["state"] for row in rows] == ["done", "done"] and rows[0]["run"] == rows[1]["run"]
+    assert rows[0]["segments"] == 1
+    (tmp_path / "own.py").write_text("print('two')\n")
+    assert json.loads(launch(*words).stdout)[0]["run"] != rows[0]["run"]
+
+
+def test_a_crash_shows_the_last_lines_in_status(launch: Launch) -> None:
+    script = "import sys; print('first'); print('second é'); sys.exit(7)"
+    done = launch("program", "--on", "local", "--time", "30s", "--name", "bad", "--", "python", "-c", script)
+    assert done.returncode == 1
+    shown = launch("status", "bad").stdout
+    assert "crashed" in shown and "exit code 7" in shown and "| first" in shown and "| second é" in shown
+
+
+def test_a_program_that_is_not_there_is_a_sentence(launch: Launch) -> None:
+    done = launch("program", "--on", "local", "--time", "30s", "--", "no-such-program")
+    assert (
+        done.returncode == 2
+        and "'no-such-program' can't be started (No such file or directory)" in done.stdout + done.stderr
+    )
+    assert "Traceback" not in done.stdout + done.stderr
+    done = launch("program", "--time", "30s")
+    assert done.returncode == 2 and "behind two dashes" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "state"), [(75, {}, "resumable"), (9, {"resumable_exit": 9}, "resumable"), (9, {}, "crashed")]
+)
+def test_exit_codes(tmp_path: Path, code: int, options: dict[str, Any], state: str) -> None:
+    run = made(tmp_path, "sh", "-c", f"date > $GANHPC_CHECKPOINTS/x; exit {code}", **options)
+    assert segment(run).returncode == (75 if state == "resumable" else 1)
+    assert run.run_status().state == state
+
+
+def test_a_program_that_begins_anew_each_time_gets_nowhere_after_two_segments(tmp_path: Path) -> None:
+    run = made(tmp_path, "sh", "-c", "while true; do sleep 0.1; done")
+    assert segment(run, 1.5).returncode == 75
+    assert run.run_status().state is State.LOST
+    assert segment(run, 1.5).returncode == 4
+    status = run.run_status()
+    assert status.state is State.CRASHED and "gets nowhere: 2 segments in a row" in status.reason
+    assert run.result() is None
+
+
+def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
+    run = made(tmp_path, "sh", "-c", "touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done", time=2.0)
+    assert segment(run).returncode == 0
+    result = run.result()
+    assert result is not None and result["ended_by"] == "time" and 1.0 < result["train_seconds"] <= 2.0
+
+
+def test_a_program_that_ignores_signals_is_killed_in_time(tmp_path: Path) -> None:
+    run = made(
+        tmp_path, "sh", "-c", "trap '' TERM USR1 INT; touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done"
+    )
+    begun = time.time()
+    assert segment(run, 3.0).returncode == 75
+    assert time.time() < begun + 5.0
+    assert "does not stop: it is killed" in run.log.read_text()
+
+
+# -- processes --------------------------------------------------------------------------------------------------------
+
+DAEMON = """
+import os, sys, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        for name in list(os.environ): del os.environ[name]
+        open(sys.argv[1], "w").write(str(os.getpid()))
+        time.sleep(60)
+    os._exit(0)
+while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read(): time.sleep(0.02)
+if len(sys.argv) > 2: time.sleep(60)
+"""
+
+
+def test_daemons_end_with_the_program(tmp_path: Path) -> None:
+    run = made(tmp_path, "python", "-c", DAEMON, str(tmp_path / "pid"))
+    assert segment(run).returncode == 0
+    assert not lives(int((tmp_path / "pid").read_text()))
+
+
+@pytest.mark.parametrize("victim", ["runner", "program"])
+def test_killed_at_any_moment_it_goes_on(tmp_path: Path, victim: str) -> None:
+    run = made(tmp_path, "python", "-c", DAEMON, str(tmp_path / "pid"), "stay")
+    words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
+    with run.log.open("ab") as log:
+        runner = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+    wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    daemon = int((tmp_path / "pid").read_text())
+    (run.checkpoints / "kept").write_text("x")
+    tree = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    program = next(int(pid) for pid in tree if b"-c" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    os.kill(runner.pid if victim == "runner" else program, signal.SIGKILL)
+    code = runner.wait(20)
+    wait_for(lambda: not lives(daemon) and not lives(program))
+    assert code == (-9 if victim == "runner" else 74)
+    assert run.run_status().state is State.RESUMABLE
+    assert not run.is_held()
+
+
+def test_a_gigabyte_of_output_keeps_head_and_end(tmp_path: Path) -> None:
+    script = "import sys\nprint('the first line')\nfor _ in range(256): sys.stdout.write(('x' * 1023 + '\\n') * 1024)\nprint('the last line')"
+    run = made(tmp_path, "python", "-c", script)
+    assert segment(run).returncode == 0
+    text = run.log.read_text()
+    assert len(text) < bounded_log.MOST_BYTES + 2**19
+    assert "the first line" in text and "the last line" in text
+    left_out = int(text.partition("\n[")[2].partition(" bytes")[0])
+    assert left_out + len(text) == pytest.approx(256 * 2**20, rel=0.001)
+
+
+def test_it_has_no_terminal(tmp_path: Path) -> None:
+    run = made(
+        tmp_path, "python", "-c", "import sys; print(sys.stdin.isatty(), sys.stdin.read() == ''); open('/dev/tty')"
+    )
+    assert segment(run).returncode == 1
+    assert "False True" in run.log.read_text() and "/dev/tty" in run.run_status().reason
+
+
+def test_several_processes_have_ranks(tmp_path: Path) -> None:
+    script = "import os; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], os.environ['GANHPC_RANK'])"
+    run = made(tmp_path, "python", "-c", script)
+    words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder), "--tasks=2"]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=60)
+    assert done.returncode == 0
+    assert "rank 0 of 2 0" in run.log.read_text() and "rank 1 of 2 1" in run.log.read_text()
+
+
+# -- words ------------------------------------------------------------------------------------------------------------
+
+WORDS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=20)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(WORDS, min_size=1, max_size=6))
+def test_any_argument_is_kept_exactly(words: list[str]) -> None:
+    experiment = defined("program", *words, folder="/")
+    tree = json.loads(json.dumps(experiment.to_json()))
+    again = Experiment.from_json(tree)
+    assert isinstance(again, Program) and again.command == ("program", *words)
+    assert again.signature == experiment.signature
+    kept = [word for word in words if "{" not in word]
+    assert [
+        word for word in placeholders.filled(again.command[1:], {"run": "R"}) if "{" not in word and "R" not in word
+    ] == [word for word in kept if "R" not in word]
+
+
+def test_any_argument_reaches_the_program_as_typed(launch: Launch, tmp_path: Path) -> None:
+    words = [
+        "a b",
+        "it's",
+        '"',
+        "$HOME",
+        "`id`",
+        "one\ntwo",
+        "é漢",
+        "",
+        "*",
+        "\\",
+        "--time",
+        "{x}",
+        "{{run}}",
+        "a;b",
+        "-",
+    ]
+    script = "import json, sys; json.dump(sys.argv[1:], open('said.json', 'w'))"
+    done = launch("program", "--on", "local", "--time", "30s", "--", "python", "-c", script, *words)
+    assert done.returncode == 0, done.stdout
+    words[words.index("{{run}}")] = "{run}"
+    assert json.loads((tmp_path / "said.json").read_text()) == words
+
+
+def test_braces() -> None:
+    values = {"run": "R", "lr": "{run}"}
+    assert placeholders.filled(["--lr={lr}", "{run}/{{run}}", "{other} {{other}} {", "{{lr}}"], values) == [
+        "--lr={run}",
+        "R/{run}",
+        "{other} {{other}} {",
+        "{lr}",
+    ]
+
+
+def test_a_scan_passes_values_into_arguments(launch: Launch) -> None:
+    script = "import sys; from ganhpc.program import figures; figures(step=1, score=-float(sys.argv[1]))"
+    words = (
+        "program",
+        "--on",
+        "local",
+        "--time",
+        "30s",
+        "--headline",
+        "score",
+        "--better",
+        "lower",
+        "--scan",
+        "lr=1e-3,0.01",
+    )
+    done = launch(*words, "--json", "--", "python", "-c", script, "{lr}")
+    assert done.returncode == 0, done.stderr
+    assert [(row["state"], row["score"]) for row in json.loads(done.stdout)] == [("done", -0.001), ("done", -0.01)]
+    table = launch("results", "--scan", "lr").stdout
+    assert "1e-3" in table and "-0.01" in table
+    done = launch(*words, "--", "python", "-c", script, "{rate}")
+    assert done.returncode == 2 and "no argument of the program takes its values: write {lr}" in done.stderr
+
+
+def test_measure_and_budget_need_each_other() -> None:
+    from ganhpc.core.errors import UserError
+
+    with pytest.raises(UserError, match="--budget-params needs --measure"):
+        defined("x", budget_params=5)
+    with pytest.raises(UserError, match="names no function"):
+        defined("x", measure="train.py")
+
+
+# -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_plan_of_a_stop_follows_the_last_one() -> None:
+    first, slow, quick = (StopPlan.make(3600, 120, took) for took in (None, 300, 2))
+    assert (first.ask, slow.ask, quick.ask) == (120, 472, 25)
+    assert StopPlan.make(60, 120, None).ask == 15, "no more than a quarter of the segment"
+    assert [first.step(left) for left in (121, 120, 20, 8, -1)] == [Step.RUN, Step.ASK, Step.TERM, Step.KILL, Step.KILL]
+
+
+def test_figures_are_bounded_and_what_is_said_again_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "figures.jsonl"
+    monkeypatch.setenv("GANHPC_FIGURES", str(path))
+    for step in (1, 2, 3, 2, 3):
+        figures(step=step, loss=float(step), odd=float("nan"))
+    path.open("a").write('{"step": 4, "loss":')
+    said = SaidFigures(path)
+    said.read()
+    assert [point["step"] for point in said.curve] == [1, 2, 3] and said.last == {"step": 3, "loss": 3}
+    for step in range(10_000):
+        said.add({"step": float(step + 4), "loss": 0.0})
+    assert len(said.curve) <= 2001
+
+
+def test_a_killed_segment_counts_as_one(tmp_path: Path) -> None:
+    run = made(tmp_path, "true")
+    account = Ledger(open=True, seen=ledger.digest(run.checkpoints), nowhere=1, segments=1)
+    account.write(run)
+    assert segment(run).returncode == 4
+    assert "gets nowhere" in run.run_status().reason
+
+
+NETWORK = """
+import torch
+def measured(): return torch.nn.Linear(10, 5), torch.zeros(1, 10)
+def wrong(): return 3
+"""
+
+
+@pytest.mark.slow  # processes that load torch
+def test_the_network_is_counted_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(NETWORK)
+    run = made(tmp_path, "true", measure="net:measured", budget_params=60)
+    assert segment(run).returncode == 0, run.log.read_text()
+    result = run.result()
+    assert result is not None
+    assert (result["params"], result["macs"], result["budget_params"]) == (55, 50, 60)
+    refused = made(tmp_path, "touch", "begun", measure="net:measured", budget_params=50)
+    assert segment(refused).returncode == 2
+    assert refused.run_status().state is State.REFUSED and "55" in refused.run_status().reason
+    wrong = made(tmp_path, "touch", "begun", measure="net:wrong")
+    assert segment(wrong).returncode == 2 and "--measure net:wrong failed" in wrong.run_status().reason
+    assert not (tmp_path / "begun").exists()
