@@ -1,7 +1,9 @@
 """Programs of users in segments that keep the rules: their node side, and what they may import: `from ganhpc.program import figures`.
 
 `figures(step=100, loss=0.3, accuracy=0.91)` tells `status`, `results` and reports how far a program is; without `launch.py` it does nothing.
-This file needs the standard library alone and may be copied. Side: compute, without torch. May import: core, datasets, runs (the file itself: nothing).
+This file needs the standard library alone and may be copied.
+
+Side: compute. May import: core, datasets, runs; never torch.
 """
 
 import contextlib
