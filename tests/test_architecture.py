@@ -66,7 +66,9 @@ def test_every_folder_has_a_face(folder: Path) -> None:
     side = re.search(r"^Side: (both|login|compute)\. May import: .+\.$", face, re.MULTILINE | re.DOTALL)
     assert side, f"{folder.relative_to(ROOT)}/__init__.py says neither its side nor what it may import"
     top = folder.relative_to(ROOT / "ganhpc").parts[0]
-    expected = {"train": "compute", "program": "compute"}.get(top, "both" if top in ("core", "datasets", "runs", "scans") else "login")
+    expected = {"train": "compute", "program": "compute"}.get(
+        top, "both" if top in ("core", "datasets", "runs", "scans") else "login"
+    )
     assert side[1] == expected
 
 
