@@ -346,6 +346,20 @@ def test_a_scan_passes_values_into_arguments(launch: Launch) -> None:
     assert done.returncode == 2 and "no argument of the program takes its values: write {lr}" in done.stderr
 
 
+def test_a_report_shows_the_command_and_what_the_program_said(launch: Launch, tmp_path: Path) -> None:
+    script = (
+        "from ganhpc.program import figures; [figures(step=k, score=k * k) for k in range(9)]; print('the very end')"
+    )
+    words = ("--time", "30s", "--name", "told", "--headline", "score", "--", "python", "-c", script)
+    assert launch("program", "--on", "local", *words).returncode == 0
+    done = launch("report", "told", "--format", "md")
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("report-*.md")
+    text = path.read_text()
+    assert "the very end" in text and "Its command line" in text and "figures(step=k" in text and "64" in text
+    assert "could not be read" not in text and "course" not in text
+
+
 def test_measure_and_budget_need_each_other() -> None:
     from ganhpc.core.errors import UserError
 

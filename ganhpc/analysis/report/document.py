@@ -19,11 +19,12 @@ from ganhpc.analysis.report.elements import (
     Table,
 )
 from ganhpc.analysis.report.run_data import RunData, all_of
-from ganhpc.analysis.report.sections import gan, network, other, training
+from ganhpc.analysis.report.sections import gan, network, other, program, training
 from ganhpc.analysis.report.sections.variants import Variants, figure
 from ganhpc.analysis.report.sections.variants import sections as variant_sections
 from ganhpc.analysis.report.selection import Selection
 from ganhpc.analysis.report.translation import Translator, is_finite
+from ganhpc.runs.experiment import Kind
 
 _AIMS = ("cifar", "dcgan", "began", "wgan-gp")
 
@@ -84,7 +85,21 @@ def _chapter(subject: Selection, variants: Variants, words: Translator, say: Cal
     sections = [_aim(subject, variants, words), *variant_sections(variants, words, subject.scans)]
     if final is None:
         return sections
-    details = [
+    details = _details(variants, final, words, say)
+    sections.insert(1, _result(variants, final, words))
+    sections += [section for section in details if section is not None]
+    if final.problems:
+        damaged = Note(words("report.damaged", run=final.run.name, files="; ".join(dict.fromkeys(final.problems))))
+        sections[1] = Section("result", sections[1].title, [*sections[1].blocks, damaged])
+    return sections
+
+
+def _details(variants: Variants, final: RunData, words: Translator, say: Callable[[str], None]) -> list[Section | None]:
+    """The sections on the run that is shown in full."""
+    ends = [_seeds(variants, words), _options(final, words)]
+    if final.kind is Kind.PROGRAM:
+        return [program.section(final, words), *ends]
+    return [
         training.progress(final, words),
         *gan.sections(final, words),
         *other.sections(final, words),
@@ -93,16 +108,9 @@ def _chapter(subject: Selection, variants: Variants, words: Translator, say: Cal
         training.time_spent(final, words),
         training.rates(final, words),
         training.budgets(final, words),
-        _seeds(variants, words),
-        _options(final, words),
+        *ends,
         training.environment(final, words),
     ]
-    sections.insert(1, _result(variants, final, words))
-    sections += [section for section in details if section is not None]
-    if final.problems:
-        damaged = Note(words("report.damaged", run=final.run.name, files="; ".join(dict.fromkeys(final.problems))))
-        sections[1] = Section("result", sections[1].title, [*sections[1].blocks, damaged])
-    return sections
 
 
 def _aim(subject: Selection, variants: Variants, words: Translator) -> Section:

@@ -162,7 +162,8 @@ def _standing(found: Row, explained: bool) -> Iterator[tuple[str, str | Text]]:
 def _next_commands(run: Run, found: Row) -> Iterator[tuple[str, str]]:
     """(command, what it does)."""
     yield typed_command("results", runs=run.runs), "compare runs"
-    yield typed_command("describe", plain(found["experiment"]), *_shape(run, found)), "the network in full"
+    if not found.get("better"):  # nothing builds the network of a user's program anew
+        yield typed_command("describe", plain(found["experiment"]), *_shape(run, found)), "the network in full"
     yield typed_command("board", shown(run.folder)), "the curves, in TensorBoard"
     yield "the same command with --new", "trains afresh, in a folder of its own"
 

@@ -1,0 +1,89 @@
+"""Programs of users in one-minute jobs on a cluster, beside one another. Started early, looked at last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.clusters import machine
+from tests.clusters.user import User, read
+
+SOURCES = Path(__file__).parents[1] / "program" / "programs"
+NAMES = ("loop", "fit_lightning", "finetune")
+STEPS = 90
+PAUSE = 1.0
+"""Seconds of sleep in a step: more than a minute in all, so three segments of a minute at least, each of which starts Python first."""
+PATIENCE = 1500.0
+
+
+class Uninterrupted:
+    """The same programs without a scheduler and without a pause."""
+
+    def __init__(self, folder: Path, python: Path):
+        self.folder, self.children = folder, {}
+        for name in NAMES:
+            out = folder / name
+            out.mkdir(parents=True)
+            words = [str(python), str(SOURCES / f"{name}.py"), "--out", str(out), "--steps", str(STEPS)]
+            env = machine.user_env({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}, folder)
+            self.children[name] = subprocess.Popen(
+                words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+
+    def end(self, name: str) -> Path:
+        """The file of its final weights, once it has ended."""
+        assert self.children[name].wait(PATIENCE) == 0
+        return self.folder / name / "end.pt"
+
+
+class Programs:
+    """The four programs, submitted."""
+
+    def __init__(self, user: User):
+        self.user = user
+        (user.folder / "beside.toml").write_text('max_job = "1m"\ngap = "2s"\nmin_slot = "10s"\n')
+        for source in SOURCES.iterdir():
+            if source.is_file():
+                shutil.copy(source, user.folder)
+        machine.give(user.folder)
+        self.runs = {name: self._submit(name, "python", f"{name}.py", *_OPTIONS) for name in NAMES}
+        self.runs["run"] = self._submit("run", "bash", "run.sh", "2000")
+
+    def _submit(self, name: str, *words: str) -> Path:
+        options = (
+            "--time",
+            "7m",
+            "--name",
+            f"{name} it's",
+            "--device",
+            "cpu",
+            "--stop-before",
+            "10s",
+            "--on",
+            self.user.where,
+        )
+        done = self.user.run("program", *options, "--policy", "beside.toml", "--json", "--", *words)
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        tree: dict[str, Any] = json.loads(done.stdout)
+        return self.user.folder / "runs" / "program" / str(tree["slots"][0]["run"])
+
+    def check(self, whole: Uninterrupted) -> None:
+        """Those that resume end as they would have in one piece; the script is told that it gets nowhere."""
+        import torch
+
+        for name in NAMES:
+            self.user.wait(self.runs[name], ("done",), PATIENCE)
+            result = read(self.runs[name] / "result.json")
+            log = (self.runs[name] / "log.txt").read_text()
+            assert result["segments"] >= 3 and result["ended_by"] == "program", log
+            ours = torch.load(self.runs[name] / "checkpoints" / "end.pt", weights_only=True)
+            theirs = torch.load(whole.end(name), weights_only=True)
+            assert all(torch.equal(ours[key], theirs[key]) for key in theirs), log
+        seen = self.user.wait(self.runs["run"], ("crashed",), PATIENCE)
+        assert "gets nowhere: 2 segments in a row" in seen["reason"]
+
+
+_OPTIONS = ("--out", "{checkpoints}", "--steps", str(STEPS), "--pause", str(PAUSE))

@@ -1,0 +1,118 @@
+"""A user's own programs on a real Slurm and a real OAR."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clusters import machine
+from tests.clusters.conftest import slow_tests
+from tests.clusters.machine import wait_until
+from tests.clusters.programs import Programs, Uninterrupted
+from tests.clusters.user import User, read
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture(scope="session")
+def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted | None:
+    """The programs in one piece; None when no slow test is to be run."""
+    if not slow_tests(request):
+        return None
+    return Uninterrupted(tmp_path_factory.mktemp("whole"), Path(machine.readable_python("torch")))
+
+
+def _submitted(request: pytest.FixtureRequest, where: str) -> Iterator[Programs | None]:
+    if request.getfixturevalue("whole") is None:
+        yield None
+        return
+    cluster, checkout = request.getfixturevalue(f"{where}_cluster"), request.getfixturevalue("checkout")
+    made = Programs(User(where, cluster, checkout, f"programs-{where}"))
+    yield made
+    made.user.close()
+
+
+@pytest.fixture(scope="session")
+def slurm_programs(request: pytest.FixtureRequest) -> Iterator[Programs | None]:
+    yield from _submitted(request, "slurm")
+
+
+@pytest.fixture(scope="session")
+def oar_programs(request: pytest.FixtureRequest) -> Iterator[Programs | None]:
+    yield from _submitted(request, "oar")
+
+
+ENDLESS = 'trap \'echo $n > "$1/n"; exit 0\' TERM; n=$(cat "$1/n" 2>/dev/null || echo 0); echo from $n; [ $n -gt 0 ] && exit 0; while :; do n=$((n + 1)); sleep 0.2; done'
+WORDS = ("two words", "it's", '"', "$HOME", "`id`", "one\ntwo", "é漢", "", "*", "\\", "{{run}}")
+
+
+@pytest.fixture(params=["slurm", "oar"])
+def user(request: pytest.FixtureRequest, checkout: Path) -> Iterator[User]:
+    request.getfixturevalue(f"{request.param}_programs")  # begun before the quick ones
+    made = User(request.param, request.getfixturevalue(f"{request.param}_cluster"), checkout, f"own-{request.param}")
+    yield made
+    made.close()
+
+
+def test_any_argument_arrives_and_a_killed_program_goes_on(user: User) -> None:
+    """Submitted, its arguments as typed, killed by kill -9, submitted again by the same words, cancelled, resumed, done."""
+    script = 'import json, sys; json.dump(sys.argv[2:], open(sys.argv[1] + "/said.json", "w"))'
+    whole = f'"$0" -c "$1" "$2" "${{@:3}}"; set -- "$2"; {ENDLESS}'
+    words = ("bash", "-c", whole, user.python, script, "{checkpoints}", *WORDS)
+    options = (
+        "--time",
+        "3m",
+        "--name",
+        "own",
+        "--device",
+        "cpu",
+        "--on",
+        user.where,
+        "--policy",
+        "free.toml",
+        "--json",
+    )
+
+    def launch() -> Path:
+        done = user.run("program", *options, "--", *map(str, words))
+        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+        return user.folder / "runs" / "program" / str(json.loads(done.stdout)["slots"][0]["run"])
+
+    run = launch()
+    said = run / "checkpoints" / "said.json"
+
+    def running() -> int:
+        status = read(run / "status.json")
+        return int(status["pid"]) if status.get("state") == "running" and said.exists() and user.see(run)["jobs"] else 0
+
+    pid = wait_until(running, 120, "the program runs", pause=0.5)
+    assert json.loads(said.read_text()) == [word if word != "{{run}}" else "{run}" for word in WORDS]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    user.settles(run, "resumable")
+    assert launch() == run
+    wait_until(lambda: (run / "log.txt").read_text().count("from 0") == 2 and running(), 120, "it goes on", pause=0.5)
+    assert user.run("cancel", run.name).returncode == 0
+    assert user.see(run)["state"] == "cancelled"
+    wait_until(lambda: (run / "checkpoints" / "n").exists(), 60, "it has saved", pause=0.5)
+    resumed = user.run("resume", run.name, "--policy", "free.toml")
+    assert resumed.returncode == 0, resumed.stderr
+    seen = user.settles(run, "done")
+    assert seen["state"] == "done" and read(run / "result.json")["segments"] == 3
+
+
+@pytest.mark.slow
+def test_the_four_programs_on_slurm(slurm_programs: Programs | None, whole: Uninterrupted | None) -> None:
+    assert slurm_programs and whole
+    slurm_programs.check(whole)
+
+
+@pytest.mark.slow
+def test_the_four_programs_on_oar(oar_programs: Programs | None, whole: Uninterrupted | None) -> None:
+    assert oar_programs and whole
+    oar_programs.check(whole)
