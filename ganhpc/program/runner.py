@@ -89,7 +89,7 @@ class Segment:
         self.time_file = environment.TimeFile(run)
         self.plan = StopPlan.make(1.0, 1.0, None)
         self.before = self.account.seconds
-        self.started = self.kept_at = self.told_at = -math.inf
+        self.started = self.told_at = -math.inf
         self.signals = 0
         """Stop signals that this process has got."""
         self.reason: str | None = None

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
-DEFAULT_BEFORE = 120.0
-"""Seconds before the end at which a program is told to stop that never was."""
 _TERM_SECONDS, _KILL_SECONDS = 20.0, 8.0
 """Seconds before the end at which a program that still runs gets SIGTERM and SIGKILL."""
 _ASKED_SECONDS = (20.0, 45.0)
