@@ -123,7 +123,9 @@ def sample(
         if onnx:
             _write_onnx(net, onnx)
             return
-        raise UserError(f"{found} translates pictures: give some with --input FOLDER|IMAGE and --direction a2b or b2a.")
+        names = generator_io.exported(found)
+        ways = f" and --direction {' or '.join(names)}" if len(names) > 1 else ""
+        raise UserError(f"{found} translates pictures: give some with --input FOLDER|IMAGE{ways}.")
     plan = latent_walks.plan(net, found, label, rows, columns, number, truncation, _ROWS)
     if path.suffix.lower() == ".gif":
         _film(net, plan, interpolate or ("" if plan.across else "slerp"), frames, path)

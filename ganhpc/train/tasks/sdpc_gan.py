@@ -22,6 +22,7 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import frechet, generator_io
 from ganhpc.train.nets import dcgan, sdpc_gan
 from ganhpc.train.nets.sdpc import Sdpc
+from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks import sdpc_learning
 from ganhpc.train.tasks.dcgan import Dcgan
 from ganhpc.train.tasks.gan_base import side_of
@@ -34,6 +35,8 @@ LEARNED = ("sdpc", "sdpc-tuned", "hi-la")
 TRAINED = ("sdpc-tuned", "adversarial")
 """Dictionaries that the adversary trains."""
 _CODED = 64
+_EPOCH_STEPS = 50
+"""Steps of an epoch, at most: a stage ends with a whole one, and a pass over many pictures takes an SDPC longer than a short run has."""
 
 
 class SdpcGan(Dcgan):
@@ -44,6 +47,7 @@ class SdpcGan(Dcgan):
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module]) -> None:
         super().__init__(experiment, context, networks, "sdpc-gan")
+        self.steps_per_epoch = min(_EPOCH_STEPS, self.loader.steps_per_epoch)
         self._learning: sdpc_learning.Learning | None = None
         self._stage = 0
         sdpc_learning.fit(self._painter.preparation, context)
@@ -86,6 +90,11 @@ class SdpcGan(Dcgan):
         self._stage = number
         if number and self._learning:
             self._take(self._learning.net)
+
+    def images(self, epoch: int, step: int, draws: StepRandom) -> Tensor:
+        """As in `Gan`; a pass over the pictures goes on over several epochs."""
+        number = epoch * self.steps_per_epoch + step
+        return super().images(*divmod(number, max(1, self.loader.steps_per_epoch)), draws)
 
     def train_step(self, batch: Any) -> dict[str, Tensor]:
         if self._learns_codes:

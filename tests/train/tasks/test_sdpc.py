@@ -112,6 +112,15 @@ def test_a_stage_learns_dictionaries_and_the_next_leaves_or_tunes_them(tmp_path:
     assert weights == {"sdpc": True, "sdpc-tuned": False}
 
 
+def test_a_stage_can_end_within_a_pass_over_many_pictures_and_each_is_still_seen_once() -> None:
+    task = task_of(tiny("sdpc-gan", train_images=960))
+    assert task.loader.steps_per_epoch == 60 and task.steps_per_epoch == 50
+    seen = [task.batch(*divmod(number, 50))[0] for number in range(60)]
+    whole = [task.loader.batch(0, number)[0] for number in range(60)]
+    assert all(torch.equal(a, b) for a, b in zip(seen, whole, strict=True))
+    assert torch.equal(task.batch(1, 10)[0], task.loader.batch(1, 0)[0])
+
+
 def test_arms_begin_alike_and_frozen_ones_keep_their_dictionaries() -> None:
     tasks = {name: task_of(tiny("sdpc-gan", dictionary=name)) for name in ("adversarial", "random", "pca")}
     start = {name: task.generator.dictionaries[0].detach().clone() for name, task in tasks.items()}
