@@ -132,7 +132,9 @@ class Processes:
 
 
 def _before() -> None:
-    """In the child: it dies with the runner, and hears the signals that the runner may have ignored."""
+    """In the child: it dies with the runner, and hears the signals that the runner may have ignored; but for SIGUSR2, the warning
+    that Slurm sends to every process of a job, of which a program that knows nothing of it would die."""
     die_with_parent()
-    for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+    for number in (signal.SIGUSR1, signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)

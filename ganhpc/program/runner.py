@@ -37,6 +37,8 @@ from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, LAUNCH, die_with_paren
 
 _LOOK_SECONDS = 0.1
 _STATUS_SECONDS = 1.0
+_LATE_SECONDS = 0.5
+"""How long a request is looked for once the program has ended without one."""
 _KEEP_SECONDS = 10.0
 """Seconds between two records of the time that was used: a kill loses no more of it."""
 
@@ -272,8 +274,17 @@ class Segment:
 
     # -- how it ended -----------------------------------------------------------------------------------------------------
 
+    def _hear_late(self) -> None:
+        """A scheduler's signal reaches every process of a job: the program may have ended by it before the request was seen here."""
+        patience = time.monotonic() + _LATE_SECONDS
+        while self.reason is None and time.monotonic() < patience:
+            if (asked := self.run_folder.stop_reason(self.owner)) is not None:
+                self.reason, self.by_request = asked, True
+            time.sleep(0.05)
+
     def _judge(self, processes: Processes, code: int) -> Ending:
         """What the exit code means, by whether the program was told to stop. The account is closed."""
+        self._hear_late()
         changed = self.account.seen != self._digest()
         self.account.changes += changed
         lines = processes.log.last_lines(ending.LINES)

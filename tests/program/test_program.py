@@ -251,6 +251,24 @@ def test_a_gigabyte_of_output_keeps_head_and_end(tmp_path: Path) -> None:
     assert left_out + len(text) == pytest.approx(256 * 2**20, rel=0.001)
 
 
+def test_a_signal_to_every_process_of_the_job_ends_no_run_as_done(tmp_path: Path) -> None:
+    """Slurm signals all of them at once: a program that saves and ends with 0 may have ended before the request is seen."""
+    run = counting(tmp_path, 10_000)
+    words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
+    with run.log.open("ab") as log:
+        runner = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log)
+    wait_for(lambda: (run.folder / "figures.jsonl").exists())
+    tree = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+    program = next(int(pid) for pid in tree if b"count.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    os.kill(program, signal.SIGUSR2)
+    time.sleep(0.3)
+    assert lives(program), "Slurm's warning is for the node agent"
+    os.kill(program, signal.SIGTERM)
+    os.kill(runner.pid, signal.SIGTERM)
+    assert runner.wait(20) == 75
+    assert run.run_status().state is State.RESUMABLE and run.result() is None
+
+
 def test_it_has_no_terminal(tmp_path: Path) -> None:
     run = made(
         tmp_path, "python", "-c", "import sys; print(sys.stdin.isatty(), sys.stdin.read() == ''); open('/dev/tty')"
