@@ -22,6 +22,7 @@ from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import say_error
+from ganhpc.core.units import counted
 from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures
 from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
@@ -145,8 +146,8 @@ class Segment:
             processes.kill()
             raise
         finally:
+            self._count()  # what is cleared up behind it is not its time
             code = processes.end(self.guardian)
-            self._count()
         if self.reason is not None:
             self.account.stop_seconds = round(waited, 3)
         return self._judge(processes, code)
@@ -432,7 +433,10 @@ class Segment:
         words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
         if ended.state is State.DONE:
             self._status(State.DONE, "")
-            print(f"done: {ending.brief_time(self.account.seconds)} in {self.account.segments} segments", flush=True)
+            print(
+                f"done: {ending.brief_time(self.account.seconds)} in {counted(self.account.segments, 'segment')}",
+                flush=True,
+            )
             return
         heard = last_words.say(words.state, words.reason, words.code, words.rank)
         if not heard and self.is_main:
