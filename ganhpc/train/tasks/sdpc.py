@@ -77,6 +77,10 @@ class SdpcTask(Task):
     def train_step(self, batch: Tensor) -> dict[str, Tensor]:
         return self.learning.step(batch)
 
+    def schedule(self, progress: float) -> dict[str, float]:
+        del progress
+        return {f"lr_{name}": optimizer.param_groups[0]["lr"] for name, optimizer in self.optimizers.items()}
+
     # -- looking ----------------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
