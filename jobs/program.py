@@ -198,4 +198,5 @@ def _watched(name: str, folder: Path) -> tuple[str, str]:
         ) from None
 
 
-PRESETS = {"default": Program()}
+# A program that does nothing: what is typed takes its place, and no command at all is refused.
+PRESETS = {"default": Program(command=("true",), folder="/")}
