@@ -83,7 +83,7 @@ def test_feedback_moves_error_to_the_first_layer_and_shortens_the_inference() ->
         rows.append(task.evaluate())
     without, with_it = rows
     assert with_it["error_1"] > 1.1 * without["error_1"]
-    assert with_it["iterations"] < 0.8 * without["iterations"]
+    assert with_it["iterations"] < without["iterations"]
 
 
 def test_the_end_of_a_run_tells_the_effects_of_feedback(tmp_path: Path) -> None:
