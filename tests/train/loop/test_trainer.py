@@ -54,7 +54,8 @@ def test_a_finished_run_says_all_that_a_table_needs(tmp_path: Path) -> None:
     assert result["params"] == 62_006 and result["macs"] == 651_720 and result["ops"] == 1_314_676
     assert 0 <= result["test_accuracy"] <= 1 and result["test_accuracy"] == result["test_accuracy_no_tta"]
     assert result["step_ops"] > 2 * result["ops"] * result["batch_size"], "backward costs more than forward"
-    assert 0 < sum(result["seconds_by_phase"].values()) <= result["train_seconds"] * 1.001
+    phases = result["seconds_by_phase"]  # each rounded to the millisecond
+    assert 0 < sum(phases.values()) <= result["train_seconds"] * 1.001 + 0.0005 * len(phases)
     assert len(result["weights_sha256"]) == 64 and result["budget_seconds"] is None
     evaluation = read_json(run.evaluation_json)
     assert evaluation is not None
