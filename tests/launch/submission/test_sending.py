@@ -150,7 +150,7 @@ def test_a_refused_first_job_leaves_a_run_that_says_so(fake: FakeOar, tmp_path: 
 KILLED = """
 import os, sys
 from pathlib import Path
-from tests.launch.submission import test_prepare as t
+from tests.launch.submission import test_sending as t
 from ganhpc.launch.submission import submit as sending; from ganhpc.runs import submission_record as record
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.core.settings import Settings
@@ -193,7 +193,7 @@ def test_launchers_at_the_same_instant_submit_one_after_the_other(
     fake: FakeOar, tmp_path: Path, seeds: tuple[int, ...]
 ) -> None:
     code = (
-        "import sys; from pathlib import Path; from tests.launch.submission import test_prepare as t; from ganhpc.launch.schedulers.oar import Oar; "
+        "import sys; from pathlib import Path; from tests.launch.submission import test_sending as t; from ganhpc.launch.schedulers.oar import Oar; "
         "from ganhpc.core.settings import Settings; print(t.send(t.wanted(Path(sys.argv[1]), time=1800.0, seed=int(sys.argv[2])), Oar(Settings())))"
     )
     env = {**os.environ, **fake.env, "PYTHONPATH": str(Path(__file__).parents[3])}
