@@ -24,6 +24,7 @@ from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Want
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.clusters.fake_oar import FakeOar
+from tests.launch.schedulers.test_oar import install
 
 HOUR = 3600
 STUDENT, NONE = load_policy("student"), load_policy("none")
@@ -31,6 +32,12 @@ PLAIN = Policy("plain", max_job=HOUR, max_jobs=1, gap=61)
 """One job of an hour at a time, at any time of day."""
 PARIS = submit.zone(Settings(), STUDENT)
 EVENING = dt.datetime(2026, 11, 23, 17, 30, tzinfo=PARIS)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return install(tmp_path, monkeypatch)
 
 
 def wanted(tmp_path: Path, **values: object) -> Wanted:

@@ -27,7 +27,7 @@ PEERS = Distributed.start("cpu")
 
 @pytest.mark.slow  # 11 s of processor time: processes of its own
 def test_bench_measures_without_data(launch: Launch) -> None:
-    done = launch("bench", "--quick", "--json", "--device", "cpu", OMP_NUM_THREADS="1")
+    done = launch("bench", "--quick", "--json", "--device", "cpu", "--on", "local", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     names = [row["name"] for row in found["rows"]]
@@ -53,7 +53,7 @@ def test_bench_measures_without_data(launch: Launch) -> None:
 def test_cuda_where_there_is_none_is_a_sentence(launch: Launch) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")
-    done = launch("bench", "--device", "cuda")
+    done = launch("bench", "--device", "cuda", "--on", "local")
     assert done.returncode == 2 and done.stderr.strip().endswith("launch.py doctor`.")
     assert "Error: --device cuda: this machine shows no GPU" in done.stderr and "Traceback" not in done.stderr
 
