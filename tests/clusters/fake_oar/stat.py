@@ -47,9 +47,9 @@ def main(state: State, words: list[str]) -> int:
 
 
 def _meets(job: Job, condition: str) -> bool:
-    """True if one of the two conditions of --sql that are imitated holds, which find jobs that have ended too."""
-    if found := re.fullmatch(r"job_name = '([^']*)'", condition):
-        return bool(job["name"] == found[1])
+    """True if one of the conditions of --sql that are imitated holds, which find jobs that have ended too."""
+    if found := re.fullmatch(r"job_name = '([^']*)' OR command LIKE '%([^'%]*)%'", condition):
+        return bool(job["name"] == found[1] or found[2].lower() in job["command"].lower())
     if found := re.fullmatch(r"job_user = '([^']*)' AND stop_time >= (\d+)", condition):
         return bool(job["user"] == found[1] and job["stop"] >= int(found[2]))
     raise NotImitated(f"oarstat --sql {condition!r}")
