@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from ganhpc import __version__
 from ganhpc.core.files import Damaged, read_json, write_json
-from ganhpc.core.units import counted
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures, without_step
+from ganhpc.runs import result_fields
 from ganhpc.runs.experiment import Experiment
-from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.run_folder import Run
 
 MEASURED = "measured.json"
 """Parameters and operations of the program's network, as its own function gave it."""
@@ -31,14 +29,7 @@ def write(
     write_json(run.evaluation_json, {"curve": said.curve})
     result = {
         **figures,
-        "experiment": experiment.NAME,
-        "variant": experiment.variant,
-        "run": run.name,
-        "state": State.DONE.value,
-        "preset": experiment.preset,
-        "seed": experiment.seed,
-        "signature": experiment.signature,
-        "group": experiment.group,
+        **result_fields.identity(run, experiment),
         "data": None,
         "headline": headline,
         "better": getattr(experiment, "better", "higher"),
@@ -52,7 +43,7 @@ def write(
         "ended_by": ended_by,
         "segments": ledger.segments,
         "processes": processes,
-        "device": _machine(),
+        "device": result_fields.processor(),  # what else the program computes on is its own affair
         "python": platform.python_version(),
         "ganhpc": __version__,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -67,13 +58,3 @@ def measured(run: Run) -> dict[str, Any]:
         tree = read_json(run.folder / MEASURED) or {}
         return {name: tree[name] for name in ("params", "frozen_params", "macs", "ops", "torch") if name in tree}
     return {}
-
-
-def _machine() -> str:
-    """The processor, with the number of cores in use: what a program computes on beside it is its own affair."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.machine()
-    return f"{model}, {counted(len(os.sched_getaffinity(0)), 'core')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -16,9 +15,9 @@ from torch import Tensor, nn
 
 from ganhpc import __version__
 from ganhpc.core.files import atomic_open, write_json
-from ganhpc.core.units import counted
+from ganhpc.runs import result_fields
 from ganhpc.runs.network_description import Description
-from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.run_folder import Run
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.flops import peak_flops
 from ganhpc.train.flops.counters import count_parameters, training_step_ops
@@ -81,14 +80,7 @@ def _write_weights(run: Run, weights: Mapping[str, Tensor]) -> None:
 def _identity(run: Run, trainer: Trainer) -> dict[str, Any]:
     experiment = trainer.experiment
     return {
-        "experiment": experiment.NAME,
-        "variant": experiment.variant,
-        "run": run.name,
-        "state": State.DONE.value,
-        "preset": experiment.preset,
-        "seed": experiment.seed,
-        "signature": experiment.signature,
-        "group": experiment.group,
+        **result_fields.identity(run, experiment),
         "data": experiment.data,
         "data_note": trainer.data_note,
         "headline": trainer.task.headline,
@@ -205,13 +197,7 @@ def device_name(device: torch.device) -> str:
     """Name of the device: the GPU's name, or the processor's with the number of cores in use."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    cores = len(os.sched_getaffinity(0))
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.machine()
-    return f"{model}, {counted(cores, 'core')}"
+    return result_fields.processor()
 
 
 def commit() -> str:

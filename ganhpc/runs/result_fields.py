@@ -1,0 +1,36 @@
+"""Fields that result.json has of every run, whether a trainer or a user's program made it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from ganhpc.core.units import counted
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_folder import Run, State
+
+
+def identity(run: Run, experiment: Experiment) -> dict[str, Any]:
+    """The names and signatures by which tables know a finished run."""
+    return {
+        "experiment": experiment.NAME,
+        "variant": experiment.variant,
+        "run": run.name,
+        "state": State.DONE.value,
+        "preset": experiment.preset,
+        "seed": experiment.seed,
+        "signature": experiment.signature,
+        "group": experiment.group,
+    }
+
+
+def processor() -> str:
+    """The processor's name, with the number of cores that this process may run on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.machine()
+    return f"{model}, {counted(len(os.sched_getaffinity(0)), 'core')}"
