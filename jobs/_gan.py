@@ -100,3 +100,10 @@ class LatentGan(Gan):
         high=100_000,
         after="stop_on_collapse",
     )
+
+
+def check_real_label(bounds: tuple[float, ...]) -> None:
+    """Raise UserError unless --real-label is two numbers, the lower one first."""
+    if len(bounds) != 2 or bounds[0] > bounds[1]:
+        shown = ",".join(map(str, bounds))
+        raise UserError(f"--real-label {shown} must be two numbers from 0 to 1, the lower one first: try 0.9,1.")

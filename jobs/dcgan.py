@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
-from jobs._gan import LatentGan
+from jobs._gan import LatentGan, check_real_label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +40,7 @@ class Dcgan(LatentGan):
 
     def check(self) -> None:
         super().check()
-        if len(self.real_label) != 2 or self.real_label[0] > self.real_label[1]:
-            shown = ",".join(map(str, self.real_label))
-            raise UserError(f"--real-label {shown} must be two numbers from 0 to 1, the lower one first: try 0.9,1.")
+        check_real_label(self.real_label)
 
 
 PRESETS = {

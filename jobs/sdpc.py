@@ -64,13 +64,12 @@ class Sdpc(Coding):
         return self.rates or (self.lr,) * len(self.atoms)
 
 
+_PUBLISHED: dict[str, Any] = {"whitening": "blocked", "paddings": (0, 0), "iterations": 1000}
 _FACES: dict[str, Any] = {
-    "whitening": "blocked",
+    **_PUBLISHED,
     "contrast_first": True,
     "mask": True,
     "kernels": (9, 9),
-    "paddings": (0, 0),
-    "iterations": 1000,
     "scale": 6.0,
     "rates": (1e-4, 5e-3),
 }
@@ -91,17 +90,15 @@ PRESETS = {
         image_size=96,
         kernels=(8, 8),
         strides=(2, 1),
-        paddings=(0, 0),
         penalties=(0.4, 1.6),
         threshold=1e-4,
-        iterations=1000,
         scale=10.0,
         batch_size=20,
         rates=(1e-4, 5e-3),
-        whitening="blocked",
         whitening_power=4.0,
         contrast=9,
         mask=True,
+        **_PUBLISHED,
     ),
     "mnist": Sdpc(
         preset="mnist",
@@ -109,16 +106,14 @@ PRESETS = {
         atoms=(32, 64),
         kernels=(5, 5),
         strides=(2, 1),
-        paddings=(0, 0),
         penalties=(0.2, 0.3),
         threshold=5e-4,
-        iterations=1000,
         scale=2.0,
         batch_size=32,
         rates=(5e-2, 1e-1),
-        whitening="blocked",
         whitening_peak=0.6,
         contrast=3,
         grey=True,
+        **_PUBLISHED,
     ),
 }  # fmt: skip

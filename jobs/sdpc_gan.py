@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
-from jobs._gan import LatentGan
+from jobs._gan import LatentGan, check_real_label
 
 _DICTIONARIES = ("sdpc", "sdpc-tuned", "adversarial", "random", "pca", "hi-la")
 _LEARNED = ("sdpc", "sdpc-tuned", "hi-la")
@@ -97,9 +97,7 @@ class SdpcGan(LatentGan):
             if len(getattr(self, name)) != 2:
                 shown = ",".join(f"{x:g}" for x in getattr(self, name)) or "none"
                 raise UserError(f"--{name} {shown}: the generator has two layers: give two values.")
-        if len(self.real_label) != 2 or self.real_label[0] > self.real_label[1]:
-            shown = ",".join(map(str, self.real_label))
-            raise UserError(f"--real-label {shown} must be two numbers from 0 to 1, the lower one first: try 0.9,1.")
+        check_real_label(self.real_label)
         if self.source and self.dictionary not in _LEARNED:
             raise UserError(
                 f"--from gives dictionaries of an SDPC, and --dictionary {self.dictionary} takes none: type --dictionary sdpc, or leave --from out."

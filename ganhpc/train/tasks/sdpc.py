@@ -129,12 +129,11 @@ class SdpcTask(Task):
             activity = codes.sum(1, keepdim=True)
             activity = activity / activity.amax((2, 3), keepdim=True).clamp(min=1e-12)
             shown.append(F.interpolate(activity, (side, side)).expand_as(images))
-        for level, layer in enumerate(net.weights):
+        for level in range(len(net.weights)):
             atoms = net.projected(level)[:_SHOWN_ATOMS]
             tiles = _tiles(atoms, side).expand(-1, images.shape[1], -1, -1)
             missing = -len(tiles) % _COLUMNS
             shown.append(torch.cat([tiles, tiles.new_zeros(missing, *tiles.shape[1:])]))
-            del layer
         return torch.cat([each.to(images.dtype) for each in shown]).cpu()
 
     # -- what is kept -----------------------------------------------------------------------------------------------------
