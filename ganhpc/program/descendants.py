@@ -91,6 +91,9 @@ def send(pids: list[int], number: int) -> None:
 
 def reap(but: frozenset[int] = frozenset()) -> None:
     """Take the exit codes of adopted processes, which nobody asks for; not those of `but`."""
+    with suppress(ChildProcessError):
+        if os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return  # none has ended: this is asked ten times a second, and a node has thousands of processes to look through
     for pid, (parent, state) in _parents().items():
         if parent == os.getpid() and state == "Z" and pid not in but:
             with suppress(OSError):

@@ -1,4 +1,4 @@
-"""How a segment of a program ended, in a state, a sentence and an exit code."""
+"""Endings of a program's segment: state, sentence and exit code."""
 
 from __future__ import annotations
 
@@ -11,23 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core import storage_errors
-from ganhpc.core.errors import StorageFault
 from ganhpc.core.units import format_duration
 from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import State
-from ganhpc.runs.trainer_protocol import EXIT_FAULT, EXIT_RESUMABLE
-
-__all__ = [
-    "EXIT_FAULT",
-    "EXIT_RESUMABLE",
-    "LINES",
-    "Ending",
-    "StorageFault",
-    "brief_time",
-    "code_in_words",
-    "full_disk",
-    "nowhere",
-]
+from ganhpc.runs.trainer_protocol import EXIT_RESUMABLE
 
 LINES = 10
 """Lines of the end of a program's log that its status keeps."""
@@ -56,13 +43,9 @@ class Ending:
 
 def brief_time(seconds: float) -> str:
     """Seconds as people read them."""
-    return (
-        format_duration(round(seconds))
-        if math.isfinite(seconds) and seconds >= 1
-        else "no end"
-        if seconds > 1
-        else f"{seconds:.1f} s"
-    )
+    if seconds < 1:
+        return f"{seconds:.1f} s"
+    return format_duration(round(seconds)) if math.isfinite(seconds) else "no end"
 
 
 def code_in_words(code: int) -> str:

@@ -1,4 +1,4 @@
-"""What a program is told: variables in its environment, and a file with the time that is left."""
+"""Messages to a program: variables in its environment, and a file with the time that is left."""
 
 from __future__ import annotations
 

@@ -7,7 +7,6 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganhpc.core.files import read_json, write_json
 from ganhpc.runs.run_files import is_amount, is_count, is_text
@@ -51,16 +50,12 @@ class Ledger:
 
     def write(self, run: Run, *, durable: bool = True) -> None:
         """Write it in one step. Raises StorageFault."""
-        write_json(run.folder / PROGRAM_LEDGER, self.tree(), durable=durable)
+        write_json(run.folder / PROGRAM_LEDGER, dataclasses.asdict(self), durable=durable)
 
-    def tree(self) -> dict[str, Any]:
-        return dataclasses.asdict(self)
-
-    def close(self, seen: str) -> bool:
-        """Note the end of a segment that was cut short by time or a kill; returns whether its checkpoint folder has changed."""
-        changed, self.open = seen != self.seen, False
-        self.nowhere = 0 if changed else self.nowhere + 1
-        return changed
+    def close(self, *, changed: bool, counts: bool) -> None:
+        """Note the end of a segment. `changed`: its checkpoint folder has; `counts`: one that has not brings `nowhere` nearer."""
+        self.open = False
+        self.nowhere = 0 if changed else self.nowhere + counts
 
 
 def digest(folder: Path) -> str:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core import storage_errors, streams
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import say_error
 from ganhpc.core.units import counted
@@ -34,12 +34,12 @@ from ganhpc.runs.job_deadline import Watched
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
-from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, LAUNCH, die_with_parent
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
 _LOOK_SECONDS = 0.1
 _STATUS_SECONDS = 1.0
 _LATE_SECONDS = 0.5
-"""How long a request is looked for once the program has ended without one."""
+"""Seconds for which a stop request is still looked for once the program has ended without one."""
 _KEEP_SECONDS = 10.0
 """Seconds between two records of the time that was used: a kill loses no more of it."""
 
@@ -112,15 +112,15 @@ class Segment:
         try:
             ended = self._run()
         except UserError as error:
-            storage = isinstance(error, ending.StorageFault) and error.passing
+            storage = isinstance(error, StorageFault) and error.passing
             ended = Ending(
                 self._left_state() if storage else State.REFUSED,
                 str(error),
-                ending.EXIT_FAULT if storage else error.exit_code,
+                EXIT_FAULT if storage else error.exit_code,
             )
         except OSError as error:
             found = storage_errors.fault(error, doing="read or write")
-            ended = Ending(self._left_state(), str(found), ending.EXIT_FAULT)
+            ended = Ending(self._left_state(), str(found), EXIT_FAULT)
         except Exception as error:
             traceback.print_exception(error)
             ended = Ending(State.CRASHED, f"{type(error).__name__}: {error}", 1)
@@ -135,9 +135,7 @@ class Segment:
             return self._done("time")
         self._measure()
         if (reason := self.run_folder.stop_reason(self.owner)) is not None:
-            return Ending(
-                self._left_state(), f"{reason}; the program was not started", ending.EXIT_RESUMABLE, asked=True
-            )
+            return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)
         processes = self._start()
         try:
             self._watch(processes)
@@ -155,7 +153,7 @@ class Segment:
     def _note_killed_segment(self) -> None:
         """A segment of before that wrote no end was killed."""
         if self.account.open:
-            self.account.close(self._digest())
+            self.account.close(changed=self._changed(), counts=True)
 
     def _start(self) -> Processes:
         run, experiment, account = self.run_folder, self.experiment, self.account
@@ -213,11 +211,11 @@ class Segment:
         if due and self.reason is None:
             over = self._budget_left() <= self._job_left()
             self.reason = "out of time" if over else "out of time: the job ends"
-        asked = self.run_folder.stop_reason(self.owner) if not self.by_request else self.reason
-        if asked is not None:
-            if not self.by_request:
-                self.by_request, self.reason = True, asked
-                self.told_at = time.monotonic() if self.told_at < 0 else self.told_at
+        if not self.by_request and (asked := self.run_folder.stop_reason(self.owner)) is not None:
+            self.by_request, self.reason = True, asked
+        if self.reason is not None and self.told_at < 0:
+            self.told_at = time.monotonic()
+        if self.by_request:
             waited = time.monotonic() - self.told_at
             due = max(due, self.plan.after_request(waited, self.account.stop_seconds, hurry=self.signals > 1))
         return due
@@ -226,7 +224,6 @@ class Segment:
         """Send the signal of a step; returns the processes that were asked to stop."""
         before, self.step = self.step, due
         if before is Step.RUN:
-            self.told_at = time.monotonic() if self.told_at < 0 else self.told_at
             with suppress(OSError):
                 (self.run_folder.folder / environment.STOP_FILE).write_text(f"{self.reason}\n")
         number = getattr(signal, f"SIG{self.experiment.stop_signal}")
@@ -284,54 +281,33 @@ class Segment:
             time.sleep(0.05)
 
     def _judge(self, processes: Processes, code: int) -> Ending:
-        """What the exit code means, by whether the program was told to stop. The account is closed."""
+        """The ending that the exit code means, by whether the program was told to stop. Closes the account."""
         self._hear_late()
-        changed = self.account.seen != self._digest()
+        changed = self._changed()
         self.account.changes += changed
         lines = processes.log.last_lines(ending.LINES)
         if processes.ended and self.reason is None:
             print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
         self.said.read()
         self._read_tensorboard()
-        resumable = {ending.EXIT_RESUMABLE, self.experiment.resumable_exit}
+        resumable = {EXIT_RESUMABLE, self.experiment.resumable_exit}
+        by_time = self.reason is not None and not self.by_request
+        cut_short = by_time or (self.reason is None and code in resumable)
+        self.account.close(changed=changed, counts=cut_short)
+        self._write_account()
+        if cut_short and (found := self._gets_nowhere()) is not None:
+            return found
         if code == 0 and self.reason is None:
-            return self._closed("done") or self._done("program")
-        if self.reason is not None and not self.by_request and self._budget_left() <= self.plan.ask + 1.0:
-            if (found := self._closed("time")) is not None:
-                return found
+            return self._done("program")
+        if by_time and self._budget_left() <= self.plan.ask + 1.0:
             return self._done("time")
         if self.reason is not None:
-            by_time = not self.by_request
-            if by_time and (found := self._closed("time")) is not None:
-                return found
-            self._close_without_count()
             said = "" if code in (0, *resumable) else f" ({ending.code_in_words(code)})"
-            return Ending(self._left_state(), f"{self.reason}{said}", ending.EXIT_RESUMABLE, asked=self.by_request)
+            return Ending(self._left_state(), f"{self.reason}{said}", EXIT_RESUMABLE, asked=self.by_request)
         if code in resumable:
-            if (found := self._closed("resumable")) is not None:
-                return found
-            return Ending(
-                self._left_state(),
-                f"the program ended with exit code {code}: to be gone on with",
-                ending.EXIT_RESUMABLE,
-            )
-        self._close_without_count()
+            sentence = f"the program ended with exit code {code}: to be gone on with"
+            return Ending(self._left_state(), sentence, EXIT_RESUMABLE)
         return self._failed(code, processes, lines)
-
-    def _closed(self, how: str) -> Ending | None:
-        """Close the account of a segment that was not stopped by a person; an ending where the program gets nowhere."""
-        if how == "done":
-            self._close_without_count()
-            return None
-        self.account.close(self._digest())
-        self._write_account()
-        return self._gets_nowhere()
-
-    def _close_without_count(self) -> None:
-        self.account.open = False
-        if self.account.seen != self._digest():
-            self.account.nowhere = 0
-        self._write_account()
 
     def _write_account(self) -> None:
         if self.is_main:
@@ -363,7 +339,7 @@ class Segment:
         )
         if count > fault_count.MOST:
             return Ending(State.CRASHED, f"{sentence} (for the {count}th time without progress)", 1, lines=lines)
-        return Ending(self._left_state(), sentence, ending.EXIT_FAULT, lines=lines)
+        return Ending(self._left_state(), sentence, EXIT_FAULT, lines=lines)
 
     def _done(self, ended_by: str) -> Ending:
         if self.is_main:
@@ -373,6 +349,10 @@ class Segment:
 
     def _left_state(self) -> State:
         return State.RESUMABLE if self.run_folder.has_checkpoint() else State.LOST
+
+    def _changed(self) -> bool:
+        """True if the checkpoint folder is not as it was at the start of the segment."""
+        return self.account.seen != self._digest()
 
     def _digest(self) -> str:
         return ledger.digest(self.run_folder.checkpoints)
@@ -430,7 +410,6 @@ class Segment:
                 signal.signal(getattr(signal, name), ask)
 
     def _say(self, ended: Ending) -> None:
-        words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
         if ended.state is State.DONE:
             self._status(State.DONE, "")
             print(
@@ -438,6 +417,7 @@ class Segment:
                 flush=True,
             )
             return
+        words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
         heard = last_words.say(words.state, words.reason, words.code, words.rank)
         if not heard and self.is_main:
             print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)

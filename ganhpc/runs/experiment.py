@@ -425,7 +425,7 @@ def _own(file: own_experiments.OwnFile) -> type[Experiment]:
 
 
 def _wrong_in(cls: type[Experiment], module: ModuleType, file: own_experiments.OwnFile) -> str:
-    """What is missing or of a wrong type in a definition of the user's own; empty where it is whole."""
+    """The first fault of a definition of the user's own, in a sentence; empty where it is whole."""
     task, presets = getattr(cls, "TASK", None), getattr(module, "PRESETS", None)
     if file.name != cls.NAME:
         return f"NAME is {cls.NAME!r}: write {file.name!r}, after the file"

@@ -196,7 +196,7 @@ def _import(folder: Path, name: str) -> types.ModuleType:
 
 
 def _said(error: BaseException, path: Path) -> str:
-    """What `error` says, in one line, without a dot at its end."""
+    """The message of `error`, in one line, without a dot at its end."""
     if isinstance(error, SyntaxError):
         line = f" in line {error.lineno}" if error.lineno else ""
         return f"it is not valid Python{line} ({printable(error.msg, 200)})"

@@ -8,7 +8,7 @@ from ganhpc.core.errors import UserError
 
 
 def _doublings(image_size: int) -> int:
-    """How often a side of 4 is doubled to `image_size`. Raises UserError where it never is."""
+    """The number of times that a side of 4 is doubled to reach `image_size`. Raises UserError where it never is."""
     if image_size < 8 or image_size & (image_size - 1):
         raise UserError(f"--image-size {image_size}: the networks of my-name take a power of two from 8 on: try 32.")
     return image_size.bit_length() - 3
