@@ -60,6 +60,17 @@ class Sections(click.Command):
                     formatter.write_dl(rows, col_max=34)
 
 
+def cut_at_dashes(command: click.Command, args: list[str]) -> tuple[list[str], list[str]]:
+    """(the words of the command itself, those behind its two dashes); two dashes that are the value of an option end nothing."""
+    valued = {
+        flag for each in command.params if isinstance(each, click.Option) and not each.is_flag for flag in each.opts
+    }
+    k = 0
+    while k < len(args) and args[k] != "--":
+        k += 2 if args[k] in valued else 1
+    return args[:k], args[k + 1 :]
+
+
 def RUNS() -> click.Option:
     """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
     return click.Option(

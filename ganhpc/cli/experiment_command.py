@@ -110,6 +110,11 @@ def _command_options(cls: type[Experiment], made: click.Command) -> list[click.O
     made.params.append(
         click.Argument(["command"], nargs=-1, type=click.UNPROCESSED, metavar="-- PROGRAM [ARGUMENT]...")
     )
+    return command_options()
+
+
+def command_options() -> list[click.Option]:
+    """The options of programs that are no fields of their definition."""
     watched = "file of the program that belongs to its definition: another content is another run (may be repeated)"
     return [
         click.Option(["--folder"], metavar="DIR", help="folder in which the program runs  [default: this one]"),

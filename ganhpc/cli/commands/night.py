@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shlex
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -14,11 +15,12 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections
-from ganhpc.cli.experiment_command import DefinitionType, scan_options
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections, cut_at_dashes
+from ganhpc.cli.experiment_command import DefinitionType, command_options, scan_options
 from ganhpc.cli.launching import scan_launch, scheduler_launch
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.scan_preview import Planned, show
+from ganhpc.cli.views.scan_preview import planned as planned_scan
 from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
 from ganhpc.core.typed_command import typed_command
@@ -32,15 +34,17 @@ from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext
-from ganhpc.runs.experiment import Experiment, find, from_typed, options
+from ganhpc.runs.experiment import Experiment, find, from_typed, is_known, options
 from ganhpc.runs.options import Option
 from ganhpc.runs.run_folder import Run
+from jobs.program import Program
 
 
 def night(words: tuple[str, ...], **values: Any) -> None:
     """Plan the night of the named experiments; submit it where the user agrees."""
     if values["now"] and values["yes"]:
         raise UserError("--now plans from another moment and can't submit: leave out --yes.")
+    _check_options(words, values)
     settings = site.load()
     dry_run = values["dry_run"] or bool(values["now"])
     scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
@@ -49,8 +53,8 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)
     console = screen(stderr=values["json"], highlight=False)
     console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
-    scans = scan_launch.for_night(words, values) if values["scans"] or values["zipped"] else []
-    made = _each_once([e for found in scans for e in found.experiments] or definitions(words, values))
+    scans = _scans(words, values) if values["scans"] or values["zipped"] else []
+    made = _each_once([e for found in scans for e in found.experiments]) if scans else definitions(words, values)
     for found in scans:
         show(found, place, console)
     wanted = planned(made, Path(values["runs"]), new=values["new"])
@@ -63,14 +67,72 @@ def night(words: tuple[str, ...], **values: Any) -> None:
 
 
 def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment]:
-    """The experiments that were typed as NAME or NAME:PRESET, each with the options that all take. Raises UserError."""
-    common = {o.name: values.get(o.name) for o in options(Experiment)}
+    """The experiments that were typed as NAME or NAME:PRESET, each with those of the options that it takes. Raises UserError."""
     made = []
     for word in words:
         name, _, preset = word.partition(":")
-        base = from_typed(find(name), common, preset or "default")
+        base = from_typed(cls := find(name), _typed_for(cls, values), preset or "default")
         made += [base.replace(seed=base.seed + k) for k in range(values["seeds"])]
     return _each_once(made)
+
+
+def _typed_for(cls: type[Experiment], values: dict[str, Any]) -> dict[str, Any]:
+    """What was typed of the definition of `cls`. An option of the night itself is none of an experiment's that is called alike."""
+    names = {o.name for o in options(Experiment)}
+    if cls.TAKES_COMMAND:
+        names |= {o.name for o in PROGRAM_OPTIONS} | {"command", "folder", "watch_files"}
+    return {name: value for name, value in values.items() if name in names}
+
+
+def _check_options(words: Sequence[str], values: dict[str, Any]) -> None:
+    """Raise UserError for an option of every experiment that one of those named does not take, for one of a program where no program is
+    named, and for a command that is for none of them."""
+    classes: list[type[Experiment]] = []
+    for word in words:
+        name = word.partition(":")[0]
+        if not is_known(name) and classes and classes[-1].TAKES_COMMAND:
+            raise UserError(
+                f"{word!r} is no experiment; the command of a program stands behind two dashes: "
+                f"python launch.py night {classes[-1].NAME} -- {shlex.join(words[len(classes) :])}."
+            )
+        classes.append(find(name))
+    typed = [o for o in (*options(Experiment), *PROGRAM_OPTIONS) if values.get(o.name) is not None]
+    for cls in classes:
+        known = {o.name for o in options(cls)}
+        if odd := next((o for o in typed if o not in PROGRAM_OPTIONS and o.name not in known), None):
+            raise UserError(
+                f"{odd.flag} is no option of {cls.NAME}: leave it out, or plan {cls.NAME} by a `night` of its own."
+            )
+    programs = [cls for cls in classes if cls.TAKES_COMMAND]
+    flags = [o.flag for o in typed if o in PROGRAM_OPTIONS]
+    flags += [flag for name, flag in (("folder", "--folder"), ("watch_files", "--watch-file")) if values.get(name)]
+    flags += ["--"] if values.get("command") else []
+    if flags and not programs:
+        raise UserError(
+            f"{flags[0]} is for programs, and {words[0]} is none: type `python launch.py night program -- python train.py`, or leave it out."
+        )
+    if programs and not values.get("command"):
+        raise UserError(
+            f"{programs[0].NAME} needs the command of your program, behind two dashes: "
+            f"python launch.py night {programs[0].NAME} --time 6h -- python train.py."
+        )
+
+
+def _scans(words: Sequence[str], values: dict[str, Any]) -> list[Planned]:
+    """The scan around each of the experiments that were typed as NAME or NAME:PRESET. Raises UserError."""
+    found = []
+    for word in words:
+        name, _, preset = word.partition(":")
+        cls = find(name)
+        typed = {
+            **_typed_for(cls, values),
+            "scans": values["scans"],
+            "zipped": values["zipped"],
+            "preset": preset or None,
+        }
+        grid, base = scan_launch.read(cls, typed)
+        found.append(planned_scan(grid, base, values["seeds"], Path(values["runs"]), new=values["new"]))
+    return found
 
 
 def _each_once(made: list[Experiment]) -> list[Experiment]:
@@ -189,15 +251,30 @@ def _option(option: Option) -> click.Option:
     )
 
 
-command = Sections(
+class _Night(Sections):
+    """The words behind two dashes are a program's command line, and no experiments."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ours, behind = cut_at_dashes(self, args)
+        left = super().parse_args(ctx, ours)
+        ctx.params["command"] = tuple(behind)
+        return left
+
+
+PROGRAM_OPTIONS = tuple(o for o in options(Program) if o not in options(Experiment))
+"""The options that programs have beside those of every experiment."""
+command = _Night(
     "night",
     callback=lambda **values: night(**values),
     help=(
         "Lay experiments into the night at hand, one job after another under the policy, and submit them once you agree.\n\n"
-        "EXPERIMENT is a name such as cifar, or a name and a preset such as cifar:course. What does not fit is left for another night."
+        "EXPERIMENT is a name such as cifar, a name and a preset such as cifar:course, or program, whose command stands behind two dashes. "
+        "What does not fit is left for another night."
     ),
 )
-command.params.append(click.Argument(["words"], nargs=-1, required=True, metavar="EXPERIMENT..."))
+command.params.append(
+    click.Argument(["words"], nargs=-1, required=True, metavar="EXPERIMENT... [-- PROGRAM [ARGUMENT]...]")
+)
 command.add(
     "Night",
     click.Option(
@@ -221,3 +298,4 @@ command.add(
 command.add("On a cluster", *PLACE())
 command.add("Scan", *scan_options(None))
 command.add("Of every experiment", *(_option(o) for o in options(Experiment)))
+command.add("Of a program", *command_options(), *(_option(o) for o in PROGRAM_OPTIONS))

@@ -24,7 +24,7 @@ from ganhpc.launch.schedulers.registry import named
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext
-from ganhpc.runs.experiment import Experiment, find, from_typed
+from ganhpc.runs.experiment import Experiment, from_typed
 from ganhpc.runs.run_folder import State
 from ganhpc.scans import grid, scan_record
 from ganhpc.scans.grid import Grid
@@ -40,16 +40,6 @@ def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experimen
         if values.get(name) is not None:
             raise UserError(f"{option.flag} is both given and scanned: leave out one of the two.")
     return found, from_typed(cls, values, values["preset"] or found.preset or "default", scanned=scanned)
-
-
-def for_night(words: Sequence[str], values: dict[str, Any]) -> list[Planned]:
-    """The scan around each of the experiments that were typed as NAME or NAME:PRESET. Raises UserError."""
-    found = []
-    for word in words:
-        name, _, preset = word.partition(":")
-        grid_, base = read(find(name), {**values, "preset": preset or None})
-        found.append(planned(grid_, base, values["seeds"], Path(values["runs"]), new=values["new"]))
-    return found
 
 
 def launch(cls: type[Experiment], values: dict[str, Any]) -> None:

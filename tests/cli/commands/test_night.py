@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from ganhpc.cli.commands.night import definitions
+from ganhpc.cli.commands.night import command, definitions
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.check import Request, check
@@ -211,3 +211,68 @@ def test_on_this_machine_a_night_is_a_queue(launch: Launch, tmp_path: Path) -> N
         json.loads((tmp_path / "runs" / "cifar" / slot["run"] / "result.json").read_text()) for slot in tree["slots"]
     )
     assert first["finished"] <= second["finished"], "in their order"
+
+
+# -- programs of users ---------------------------------------------------------------------------------------------------
+
+WORDS = ("two words", "it's", '"', "$HOME", "`id`", "one\ntwo", "é漢", "", "*", "\\", "--", "--yes", "night", "@{x}")
+
+
+def commands(runs: Path) -> list[list[str]]:
+    return [list(run.experiment().command) for run in Run.all(runs)]  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow  # processes of its own
+def test_a_program_in_a_night_of_oar_is_submitted_with_any_argument(
+    launch: Launch, fake: FakeOar, tmp_path: Path
+) -> None:
+    words = ("night", "program", "--time", "75m", "--name", "--", "--stop-signal", "USR1", "--on", "oar")
+    words += ("--policy", "free.toml", "--from", soon(0.1), "--until", soon(8))
+    done = launch(*words, "--", "python", "own.py", *WORDS)
+    assert done.returncode == 0 and "nothing is submitted" in done.stderr, done.stderr
+    (script,) = tmp_path.glob("night-*.sh")
+    lines = [line for line in script.read_text().splitlines() if line.startswith("job")]
+    assert len(lines) == 2 and all(line.endswith(")") for line in lines), "one line for each job"
+    env = {**os.environ, **fake.env}
+    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    assert by_hand.returncode == 0, by_hand.stderr
+    assert fake.job(2)["dependencies"] == [1]
+    assert commands(tmp_path / "runs") == [["python", "own.py", *WORDS]]
+    (run,) = Run.all(tmp_path / "runs")
+    assert [job["job_id"] for job in submission_record.read(run)["jobs"]] == ["1", "2"]
+    assert run.experiment().stop_signal == "USR1"  # type: ignore[attr-defined]
+    assert not re.search(r"own\.py|\$HOME", script.read_text() + fake.job(1)["command"]), "the definition alone has it"
+
+
+@pytest.mark.slow  # processes of its own
+@pytest.mark.usefixtures("fake")
+def test_a_program_in_a_night_of_this_machine_runs_beside_others_and_its_scan(launch: Launch, tmp_path: Path) -> None:
+    text = "import json, sys; json.dump(sys.argv[1:], open(f'said-{sys.argv[1]}.json', 'w'))"
+    words = ("night", "program", "--time", "1m", "--scan", "lr=1e-3,0.1", "--on", "local", "--from", soon(-0.001))
+    done = launch(*words, "--until", soon(8), "--yes", "--json", "--", "python", "-c", text, "{lr}", *WORDS)
+    assert done.returncode == 0, done.stderr
+    slots = json.loads(done.stdout)["slots"]
+    assert len(slots) == 2 and launch("logs", slots[1]["run"], "-f", timeout=120).returncode == 0
+    for value in ("1e-3", "0.1"):
+        assert json.loads((tmp_path / f"said-{value}.json").read_text()) == [value, *WORDS]
+    rows = json.loads(launch("results", "--json").stdout)
+    assert {row["state"] for row in rows} == {"done"} and len(rows) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("program",), "program needs the command of your program, behind two dashes"),
+        (("program", "python", "a b"), "night program -- python 'a b'."),
+        (("cifar", "--", "python"), "-- is for programs, and cifar is none"),
+        (("cifar", "--launcher", "torchrun"), "--launcher is for programs, and cifar is none"),
+        (("cifar", "--watch-file", "x"), "--watch-file is for programs, and cifar is none"),
+        (("program", "cifar", "--batch-size", "8", "--", "true"), "--batch-size is no option of program"),
+        (("program", "--resumable-exit", "0", "--", "true"), "--resumable-exit"),
+    ],
+)
+def test_mistakes_with_programs_are_sentences(words: tuple[str, ...], sentence: str) -> None:
+    from click import BadParameter
+
+    with pytest.raises((UserError, BadParameter), match=re.escape(sentence)):
+        command.main([*words[:1], "--on", "local", *words[1:]], standalone_mode=False)
