@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import slug
 from ganhpc.core.whoami import expand
 from ganhpc.runs import placeholders
-from ganhpc.runs.experiment import Experiment, Kind
+from ganhpc.runs.experiment import Budget, Experiment, Kind, Resources, options
 from ganhpc.runs.options import Option, option
 
 _SIGNALS = ("USR1", "TERM", "INT")
@@ -42,6 +43,8 @@ class Program(Experiment):
     KIND: ClassVar[Kind] = Kind.PROGRAM
     ENTRY: ClassVar[str] = "ganhpc.program.runner"
     TAKES_COMMAND: ClassVar[bool] = True
+    WATCHED: ClassVar[tuple[str, ...]] = ()
+    """Files in the folder of a program with a command of its own, another content of which is another run."""
     HIDDEN: ClassVar[frozenset[str]] = frozenset(
         {
             "data",
@@ -87,8 +90,34 @@ class Program(Experiment):
         metavar="MODULE:FUNCTION",
     )
 
+    def __init_subclass__(cls, **words: Any) -> None:
+        """An experiment with a program of its own may have options that are hidden here, such as lr."""
+        super().__init_subclass__(**words)
+        own = frozenset(inspect.get_annotations(cls))
+        groups = {f.name for group in (Budget, Resources) for f in dataclasses.fields(group)}
+        if odd := sorted(own & {*groups, *placeholders.FIXED} - {"seed"}):
+            raise UserError(
+                f"an option of a program can't be called {odd[0]}, which has a meaning already: call it my_{odd[0]}"
+            )
+        cls.HIDDEN = cls.HIDDEN - own
+
+    def own_options(self) -> tuple[Option, ...]:
+        """The options that an experiment with a program of its own adds; its arguments take their values by their names in braces."""
+        known = {f.name for f in dataclasses.fields(Program) if f.name not in Program.HIDDEN} | {"preset"}
+        known |= {f.name for group in (Budget, Resources) for f in dataclasses.fields(group)}
+        return tuple(o for o in options(type(self)) if o.name not in known)
+
+    def in_braces(self) -> dict[str, str]:
+        """The values of names in braces: those that were scanned, and those of the experiment's own options."""
+        own = {o.name: _as_word(o.get(self)) for o in self.own_options()}
+        return own | dict(self.parameters)
+
     def check(self) -> None:
         """Raise UserError for a program without a command, and where values are for names that no argument has."""
+        if odd := next((o for o in self.own_options() if not placeholders.uses(self.command, o.name)), None):
+            raise UserError(
+                f"{odd.flag}: no argument of the program takes it: write {{{odd.name}}} into `command` where it goes."
+            )
         if not self.command:
             raise UserError(
                 "program needs the command of your program, behind two dashes: python launch.py program --time 6h -- python train.py."
@@ -118,16 +147,25 @@ class Program(Experiment):
         """The user's own name, or the program's with what is scanned and its time."""
         if self.name:
             return slug(self.name)
+        if not self.TAKES_COMMAND:
+            words = [super().variant, *(f"{name}{value}" for name, value in self.parameters)]
+            return self._short(words)
         words = [_short_name(self.command), *(f"{name}{value}" for name, value in self.parameters)]
         if self.budget.time != type(self)().budget.time:
-            time = next(each for each in _options() if each.name == "time")
+            time = next(each for each in options(Program) if each.name == "time")
             words.append(time.label(self.budget.time))
+        return self._short(words)
+
+    def _short(self, words: list[str]) -> str:
         text = slug("-".join(words)) or "program"
         return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
 
     @classmethod
     def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that are typed otherwise than as options: the command, its folder, the watched files. Raises UserError."""
+        if not cls.TAKES_COMMAND:
+            home = Path(cls.presets()["default"].folder)
+            return {"watched": tuple(sorted(_watched(name, home, "the watched file") for name in cls.WATCHED))}
         if "command" not in values:
             raise UserError(
                 "a program is not named alone, since it needs its command: python launch.py program --time 6h -- python train.py."
@@ -146,7 +184,7 @@ class Program(Experiment):
 
     def replace(self, **values: Any) -> Program:
         """As of every experiment, with values of names in braces besides."""
-        known = {each.name for each in _options()}
+        known = {each.name for each in options(type(self))}
         free = {name: str(value) for name, value in values.items() if name not in known}
         own = {name: value for name, value in values.items() if name in known}
         if not free:
@@ -155,10 +193,11 @@ class Program(Experiment):
         return super(Program, dataclasses.replace(self, parameters=parameters)).replace(**own)
 
 
-def _options() -> tuple[Option, ...]:
-    from ganhpc.runs.experiment import options
-
-    return options(Program)
+def _as_word(value: object) -> str:
+    """An option's value as an argument of a program."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
 
 
 def _short_name(command: tuple[str, ...]) -> str:
@@ -179,22 +218,18 @@ def _folder(typed: str | None) -> Path:
     return folder
 
 
-def _watched(name: str, folder: Path) -> tuple[str, str]:
+def _watched(name: str, folder: Path, what: str = "--watch-file") -> tuple[str, str]:
     path = folder / expand(name)
     try:
         if not path.is_file():
-            raise UserError(
-                f"--watch-file {name!r} is not a file in {folder}: name one that is there, such as train.py."
-            )
+            raise UserError(f"{what} {name!r} is not a file in {folder}: name one that is there, such as train.py.")
         if path.stat().st_size > _LARGEST:
-            raise UserError(
-                f"--watch-file {name!r} is larger than 1 GiB: watch the program's own files, and not its data."
-            )
+            raise UserError(f"{what} {name!r} is larger than 1 GiB: watch the program's own files, and not its data.")
         with path.open("rb") as file:
             return name, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(
-            f"--watch-file {name!r} can't be read ({error.strerror}): make it readable, or leave it out."
+            f"{what} {name!r} can't be read ({error.strerror}): make it readable, or leave it out."
         ) from None
 
 

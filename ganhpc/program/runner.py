@@ -170,7 +170,7 @@ class Segment:
         self._tell_time()
         folder = run.folder.absolute()
         values = {"run": str(folder), "checkpoints": str(folder / "checkpoints"), "seed": str(experiment.seed)}
-        values |= {"segment": str(account.segments), **dict(experiment.parameters)}
+        values |= {"segment": str(account.segments), **experiment.in_braces()}
         command = command_of(placeholders.filled(experiment.command, values), experiment.launcher, self.place)
         env = environment.variables(
             run, account.segments, experiment.seed, left - self.plan.ask, self.place, os.environ

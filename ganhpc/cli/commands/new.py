@@ -23,9 +23,11 @@ _IN_CHECKOUT = {
     "my_name.py": "jobs/{}.py",
     "my_name_task.py": "ganhpc/train/tasks/{}.py",
     "my_name_nets.py": "ganhpc/train/nets/{}.py",
+    "_my_name.py": "jobs/_{}.py",
     "test_my_name.py": "tests/train/tasks/test_{}.py",
 }
 """Template -> its place in the checkout."""
+_TESTS_OF_PROGRAMS = "tests/program/test_{}.py"
 
 
 @click.command("new", help="Write the files of an experiment of your own, with a test; they run as they are.")
@@ -94,7 +96,9 @@ def _in_checkout(kind: str, stem: str) -> dict[Path, str]:
             groups = re.findall(r"(?m)^from ganhpc\..*$", text)
             text = text.replace("\n".join(groups), "\n".join(sorted([*groups, imports])))
         text = text.replace(f'"{stem}_task"', f'"{stem}"')
-        made[ROOT / _IN_CHECKOUT[name].format(stem)] = text.replace("@imports@", imports).replace("@jobs@", "")
+        place = _TESTS_OF_PROGRAMS if kind == "program" and name.startswith("test_") else _IN_CHECKOUT[name]
+        text = text.replace("@program@", f'ROOT / "jobs" / "_{stem}.py"')
+        made[ROOT / place.format(stem)] = text.replace("@imports@", imports).replace("@jobs@", "")
     return made
 
 
@@ -110,6 +114,7 @@ def _in_folder(kind: str, stem: str, folder: Path) -> dict[Path, str]:
         names = _networks(text).split(", ")
         own = f"from ganhpc.runs import own_experiments\n\n{nets}\n" + "\n".join(f"{n} = _nets.{n}" for n in names)
         text = text.replace("@imports@", own)
+        text = text.replace("@program@", f'Path(__file__).resolve().with_name("_{stem}.py")')
         jobs = f', "{own_experiments.VARIABLE}": str(Path(__file__).resolve().parent)'
         text = re.sub(r"@pytest\.mark\.slow.*\n", "", text)
         if "pytest." not in text:

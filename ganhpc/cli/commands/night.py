@@ -79,8 +79,8 @@ def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment
 def _typed_for(cls: type[Experiment], values: dict[str, Any]) -> dict[str, Any]:
     """What was typed of the definition of `cls`. An option of the night itself is none of an experiment's that is called alike."""
     names = {o.name for o in options(Experiment)}
-    if cls.TAKES_COMMAND:
-        names |= {o.name for o in PROGRAM_OPTIONS} | {"command", "folder", "watch_files"}
+    names |= {o.name for o in PROGRAM_OPTIONS} if issubclass(cls, Program) else set()
+    names |= {"command", "folder", "watch_files"} if cls.TAKES_COMMAND else set()
     return {name: value for name, value in values.items() if name in names}
 
 
@@ -104,10 +104,14 @@ def _check_options(words: Sequence[str], values: dict[str, Any]) -> None:
                 f"{odd.flag} is no option of {cls.NAME}: leave it out, or plan {cls.NAME} by a `night` of its own."
             )
     programs = [cls for cls in classes if cls.TAKES_COMMAND]
-    flags = [o.flag for o in typed if o in PROGRAM_OPTIONS]
-    flags += [flag for name, flag in (("folder", "--folder"), ("watch_files", "--watch-file")) if values.get(name)]
-    flags += ["--"] if values.get("command") else []
-    if flags and not programs:
+    flags = [] if any(issubclass(cls, Program) for cls in classes) else [o.flag for o in typed if o in PROGRAM_OPTIONS]
+    flags += (
+        []
+        if programs
+        else [flag for name, flag in (("folder", "--folder"), ("watch_files", "--watch-file")) if values.get(name)]
+    )
+    flags += ["--"] if values.get("command") and not programs else []
+    if flags:
         raise UserError(
             f"{flags[0]} is for programs, and {words[0]} is none: type `python launch.py night program -- python train.py`, or leave it out."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,77 @@ def test_in_the_checkout_it_lies_where_ours_do(tmp_path: Path) -> None:
     assert again.returncode == 2 and "there is an experiment or verb 'zig-zag' already" in again.stderr
 
 
+def test_a_program_in_the_checkout_lies_beside_its_experiment() -> None:
+    made = new._in_checkout("program", "zig_zag")
+    names = ["jobs/_zig_zag.py", "jobs/zig_zag.py", "tests/program/test_zig_zag.py"]
+    assert [str(path.relative_to(ROOT)) for path in made] == names
+    test = made[ROOT / "tests/program/test_zig_zag.py"]
+    assert 'PROGRAM = ROOT / "jobs" / "_zig_zag.py"' in test
+    assert not any("@" in line.replace("@pytest", "") for line in test.splitlines())
+    for path, text in made.items():
+        compile(text, path, "exec")
+
+
+OWN = """
+from dataclasses import dataclass
+from typing import ClassVar
+from ganhpc.runs.options import option
+from jobs.program import Program
+
+@dataclass(frozen=True, kw_only=True)
+class Mine(Program):
+    NAME: ClassVar[str] = "mine"
+    TAKES_COMMAND: ClassVar[bool] = False
+    WATCHED: ClassVar[tuple[str, ...]] = ("_mine.py",)
+    command: tuple[str, ...] = ("python", "_mine.py", "{lr}", "{{lr}}", "{shape}", "{deep}", "{title}")
+    folder: str = FOLDER
+    lr: float = option(0.5, "rate")
+    shape: tuple[int, ...] = option((6, 16), "widths")
+    deep: bool = option(False, "deeper")
+    title: str | None = option(None, "title")
+
+PRESETS = {"default": Mine()}
+"""
+
+
+def test_own_options_of_a_program_of_ones_own_are_typed_scanned_and_part_of_its_definition(
+    tmp_path: Path, launch: Launch
+) -> None:
+    jobs = tmp_path / "jobs"
+    jobs.mkdir()
+    (jobs / "mine.py").write_text(OWN.replace("FOLDER", repr(str(jobs))))
+    (jobs / "_mine.py").write_text("import sys; print(sys.argv[1:])")
+
+    def say(*words: str) -> set[str]:
+        done = launch("mine", "--on", "local", "--time", "30s", *words, GANHPC_JOBS=str(jobs))
+        assert done.returncode == 0, done.stdout + done.stderr
+        return {path.read_text().splitlines()[1] for path in (tmp_path / "runs" / "mine").glob("*/log.txt")}
+
+    first = "['0.5', '{lr}', '6,16', 'false', '']"
+    assert say() == {first}
+    scanned = {f"['{lr}', '{{lr}}', '6,16', 'true', \"it's\"]" for lr in ("0.1", "0.2")}
+    assert say("--scan", "lr=0.1,0.2", "--deep", "--title", "it's") == {first, *scanned}
+    (jobs / "_mine.py").write_text("print('edited')")
+    assert "edited" in say(), "another content of a watched file is another run"
+
+
+@pytest.mark.parametrize(
+    ("old", "new_", "sentence"),
+    [
+        ('"{lr}", ', "", "--lr: no argument of the program takes it: write {lr}"),
+        ("title: str", "epochs: str", "can't be called epochs"),
+        ('"_mine.py",)', '"gone.py",)', "the watched file 'gone.py' is not a file"),
+    ],
+)
+def test_faults_of_a_program_of_ones_own_are_sentences(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new_: str, sentence: str
+) -> None:
+    (tmp_path / "mine.py").write_text(OWN.replace("FOLDER", repr(str(tmp_path))).replace(old, new_))
+    monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
+    with pytest.raises(UserError, match=re.escape(sentence)):
+        experiment.from_typed(experiment.find("mine"), {})
+
+
 @pytest.mark.parametrize(("name", "sentence"), [
     ("", "small letters"), ("My", "small letters"), ("../x", "small letters"), ("a/b", "small letters"), ("a_b", "small letters"),
     ("a b", "small letters"), ("a--b", "small letters"), ("-a", "No such option|small letters"), ("a-", "small letters"), ("9a", "small letters"),
@@ -116,4 +188,7 @@ def test_a_name_like_a_class_that_the_template_imports(
     written(name, "--kind", kind, "--into", str(tmp_path))
     monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
     definition = experiment.find(name).from_preset("quick")
+    if kind == "program":
+        assert definition.in_braces()["steps"] == "200"  # type: ignore[attr-defined]
+        return
     assert module_of(definition).networks(definition, (3, 16, 16), 10)
