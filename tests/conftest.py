@@ -24,6 +24,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).resolve().parents[1]
+LAST_LINES, LONGEST_LINE = 12, 300
+"""Of a failure that is told at once; the whole of it comes at the end."""
 sys.path.insert(0, str(ROOT))
 
 
@@ -37,6 +39,25 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
             return "clusters" if nodeid.startswith("tests/clusters/") else nodeid.split("::")[0]
 
     return Files(config, log)
+
+
+class AtOnce:
+    """Failures as they happen, so that a run that is cut off has told of them."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        terminal = self.config.pluginmanager.get_plugin("terminalreporter")
+        if report.outcome in ("failed", "rerun") and terminal is not None:
+            terminal.write_line(f"\n{report.outcome.upper()} {report.nodeid} ({report.when}, {report.duration:.0f} s)")
+            for line in report.longreprtext.splitlines()[-LAST_LINES:]:
+                terminal.write_line(f"  {line[:LONGEST_LINE]}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(AtOnce(config), "failures-at-once")
 
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -22,16 +22,19 @@ class Origin(NamedTuple):
     """ClusterName of Slurm, the site or server of OAR, the host of a local queue; empty: not known."""
     uid: int
     user: str
+    servers: tuple[str, ...] = ()
+    """Hosts and ports of its servers, as `ctl1:6817`, where the scheduler tells them: names of clusters are not unique."""
 
     @staticmethod
-    def here(scheduler: str, cluster: str) -> Origin:
+    def here(scheduler: str, cluster: str, servers: tuple[str, ...] = ()) -> Origin:
         """This process's user at the scheduler that answers here."""
         uid = os.getuid()
-        return Origin(scheduler, cluster, uid, user_of(uid))
+        return Origin(scheduler, cluster, uid, user_of(uid), servers)
 
     def to_entry(self) -> Entry:
         """The fields that request.json keeps with each job."""
-        return {"scheduler": self.scheduler, "cluster": self.cluster, "uid": self.uid, "user": self.user}
+        entry: Entry = {"scheduler": self.scheduler, "cluster": self.cluster, "uid": self.uid, "user": self.user}
+        return {**entry, "servers": list(self.servers)} if self.servers else entry
 
     def may_ask(self, entry: Entry) -> bool:
         """True if the scheduler here may know the job: nothing in its record names another place or person."""
@@ -40,7 +43,10 @@ class Origin(NamedTuple):
             entry.get("cluster") or self.cluster,
             entry.get("uid", self.uid),
         )
-        return known == (self.scheduler, self.cluster or known[1], self.uid)
+        theirs = entry.get("servers")
+        # A server that stands in for another is in both lists.
+        apart = bool(theirs) and bool(self.servers) and set(self.servers).isdisjoint(theirs or ())
+        return known == (self.scheduler, self.cluster or known[1], self.uid) and not apart
 
     def is_of(self, entry: Entry) -> bool:
         """True if the record names this place and person. Jobs of older versions name none."""
@@ -82,4 +88,5 @@ def said(entries: Iterable[Entry], place: Callable[[str, str], str]) -> str:
 def _said(entry: Entry, place: Callable[[str, str], str]) -> str:
     where = place(entry.get("scheduler", ""), entry.get("cluster", ""))
     number = f"job {entry['job_id']}" if entry["job_id"] else "a job that is being submitted"
-    return f"{number} on {where} (user {entry.get('user') or 'not known'})"
+    server = f", server {entry['servers'][0]}" if entry.get("servers") else ""
+    return f"{number} on {where} (user {entry.get('user') or 'not known'}{server})"

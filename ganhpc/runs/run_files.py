@@ -124,6 +124,7 @@ class Entry(TypedDict, total=False):
     scheduler: str
     """Where and by whom it was submitted (ganhpc.runs.job_origin); jobs of older versions lack these."""
     cluster: str
+    servers: list[str]
     uid: int
     user: str
     folder: str
@@ -296,6 +297,10 @@ def _is_texts(value: Any) -> bool:
     return isinstance(value, dict) and all(map(is_text, value.values()))
 
 
+def _is_text_list(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_text, value))
+
+
 # -- request.json -------------------------------------------------------------------------------------------------------
 
 _REQUEST: Mapping[str, Check] = {
@@ -325,6 +330,7 @@ _ENTRY: Mapping[str, Check] = {
     "forgotten": is_moment,
     "scheduler": is_text,
     "cluster": is_text,
+    "servers": _is_text_list,
     "uid": is_count,
     "user": is_text,
     "folder": is_text,

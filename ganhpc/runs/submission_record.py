@@ -2,11 +2,11 @@
 
 {"scheduler", "policy", "asked", "launch", "submitted",         of the last launch
  "jobs": [{"tag", "job_id", "segment", "start", "end", "kind", "reason", "work", "seconds", "last", "launch", "command", "ended",
-           "scheduler", "cluster", "uid", "user", "folder", "forgotten"}],
+           "scheduler", "cluster", "servers", "uid", "user", "folder", "forgotten"}],
  "cancelled": time, "refused": sentence, "refused_by": RefusalSource}                only while they hold
 
 A job without an id was about to be submitted; `ended` is what the scheduler said of it once it was over.
-A job is identified by the scheduler, its cluster, the user and the tag (ganhpc.runs.job_origin).
+A job is identified by the scheduler, its cluster and servers, the user and the tag (ganhpc.runs.job_origin).
 """
 
 from __future__ import annotations

@@ -28,6 +28,7 @@ COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch")
 ACCOUNTING_COMMANDS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 NODES, CPUS, MEMORY_MB = 2, 4, 8000  # declared, not real: enough for two nodes with two tasks each
 PATIENCE = 30  # seconds for the nodes to be idle
+CLUSTER = "linux"  # as unconfigured sites have it: both of ours share the name, and are told apart by their servers
 PASSWORD = "test"  # of a database that listens on 127.0.0.1 only and lives as long as the cluster
 
 CONF = """\
@@ -187,7 +188,7 @@ class Slurm:
             f"CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:2"
             for index, node in enumerate(self.nodes)
         )
-        conf = CONF.format(name=self.name, host=host, port=self.port, accounting=accounting, nodes=nodes, **names)
+        conf = CONF.format(name=CLUSTER, host=host, port=self.port, accounting=accounting, nodes=nodes, **names)
         self.conf.write_text(conf)
         # the device files only give the two pretended GPUs their indices, for CUDA_VISIBLE_DEVICES
         (self.state / "gres.conf").write_text("Name=gpu File=/dev/null\nName=gpu File=/dev/zero\n")
@@ -231,7 +232,7 @@ class Slurm:
         self._daemon("slurmdbd", "-D")
         wait_until(lambda: machine.port_open(self.port + 1), 30, "slurmdbd")
         # slurmctld must find its cluster there when it starts
-        wait_until(lambda: self._ask("sacctmgr", "-i", "add", "cluster", self.name), 30, "the cluster's accounting")
+        wait_until(lambda: self._ask("sacctmgr", "-i", "add", "cluster", CLUSTER), 30, "the cluster's accounting")
 
     @contextlib.contextmanager
     def submit_plugin(self, lua: str) -> Iterator[None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pwd
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -49,6 +50,7 @@ def queue(cluster: slurm.Slurm, user: str = machine.USER) -> list[str]:
 
 
 def test_another_cluster_and_another_person_leave_the_jobs_alone(user: User, slurm_bare: slurm.Slurm) -> None:
+    """The other cluster has the same name, as unconfigured ones do."""
     run = user.launch("--time", "20m")
     (id,) = queue(user.cluster)  # type: ignore[arg-type]
     there = {"SLURM_CONF": str(slurm_bare.conf), "COLUMNS": "400"}
@@ -67,10 +69,12 @@ def test_another_cluster_and_another_person_leave_the_jobs_alone(user: User, slu
         tree = json.loads(done.stdout)
         (job,) = tree["runs"][0]["jobs"]
         assert tree["trouble"] == [] and not job["asked"]
-        assert job["message"] == f"on the Slurm cluster 'slurm' (user {machine.USER}): not asked here, and left alone"
+        server = f"{socket.gethostname().partition('.')[0]}:{user.cluster.port}"  # type: ignore[union-attr]
+        where = f"on the Slurm cluster {slurm.CLUSTER!r} (user {machine.USER}, server {server})"
+        assert job["message"] == f"{where}: not asked here, and left alone"
         done = run_words(*LAUNCH, policy, "--runs", folder)  # type: ignore[operator]
         assert done.returncode == 0, done.stderr
-        assert f"is submitted elsewhere, as job {id} on the Slurm cluster 'slurm'" in done.stdout
+        assert f"is submitted elsewhere, as job {id} on the Slurm cluster {slurm.CLUSTER!r}" in done.stdout
         done = run_words("cancel", str(run))  # type: ignore[operator]
         assert "is not cancelled: job" in done.stdout, done.stderr
         assert read(run / "request.json") == before

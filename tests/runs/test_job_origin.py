@@ -150,3 +150,13 @@ def test_a_run_that_another_person_trains_looks_so_without_the_right_to_write(tm
 def test_oar_is_asked_of_by_name(fake: FakeOar) -> None:
     del fake
     assert oar("oar").cluster()
+
+
+def test_clusters_of_one_name_are_told_apart_by_their_servers() -> None:
+    here = Origin.here("slurm", "linux", ("ctl1:6817", "ctl2:6817"))
+    assert here.is_of(here.to_entry()) and not here.is_of(Origin.here("slurm", "linux", ("ctl1:7000",)).to_entry())
+    other = Origin.here("slurm", "linux", ("host9:6817",)).to_entry()
+    assert not here.may_ask(other) and not here.is_of(other)
+    assert here.is_of(Origin.here("slurm", "linux", ("ctl2:6817", "ctl3:6817")).to_entry()), "a stand-in"
+    assert here.is_of(Origin.here("slurm", "linux").to_entry()), "of a version that did not note servers"
+    assert Origin.here("slurm", "linux").may_ask(other), "servers that can't be told here"

@@ -211,11 +211,15 @@ class Scheduler(ABC):
     @functools.cached_property
     def origin(self) -> Origin:
         """This user at this scheduler, asked once a command."""
-        return Origin.here(self.name, self.cluster())
+        return Origin.here(self.name, self.cluster(), self.servers())
 
     @abstractmethod
     def cluster(self) -> str:
         """The name of its cluster or server, the same on every machine that reaches it; empty where it can't be told."""
+
+    def servers(self) -> tuple[str, ...]:
+        """Hosts and ports of its servers, where clusters may share a name; the same on every machine that reaches them."""
+        return ()
 
     @functools.cached_property
     def found(self) -> Availability:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import os
 import re
 import shlex
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -117,9 +119,20 @@ class Slurm(Scheduler):
         return f"the {cls.title} cluster {cluster!r}" if cluster else cls.title
 
     def cluster(self) -> str:
-        answer = ask(["scontrol", "show", "config"], SECONDS) if shutil.which("scontrol") else None
-        found = re.search(r"^ClusterName\s*=\s*(\S+)", answer.out, re.MULTILINE) if answer else None
+        found = re.search(r"^ClusterName\s*=\s*(\S+)", self._configuration, re.MULTILINE)
         return found[1] if found else ""
+
+    def servers(self) -> tuple[str, ...]:
+        hosts = re.findall(r"^SlurmctldHost(?:\[\d+\])?\s*=\s*([^\s(]+)", self._configuration, re.MULTILINE)
+        port = re.search(r"^SlurmctldPort\s*=\s*(\S+)", self._configuration, re.MULTILINE)
+        here = socket.gethostname().partition(".")[0]
+        names = (here if host.startswith("localhost") else host.partition(".")[0] for host in hosts)
+        return tuple(f"{name}:{port[1]}" if port else name for name in names)
+
+    @functools.cached_property
+    def _configuration(self) -> str:
+        """The configuration in use, as its server tells it."""
+        return ask(["scontrol", "show", "config"], SECONDS).out if shutil.which("scontrol") else ""
 
     def prepare(self, request: JobRequest) -> PreparedJob:
         slurm_options.check_defaults()
