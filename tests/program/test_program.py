@@ -59,7 +59,9 @@ def defined(*command: str, **values: Any) -> Experiment:
     return from_typed(Program, {"command": command, "time": 60.0, **values})
 
 
-def segment(run: Run, seconds: float | None = None, launch: str = "a", **env: str) -> subprocess.CompletedProcess[str]:
+def segment(
+    run: Run, seconds: float | None = None, launch: str = "a", patience: float = 60.0, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run one segment as a job of so many seconds."""
     words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
     bound = Bound(time.time() + seconds) if seconds else None
@@ -72,7 +74,7 @@ def segment(run: Run, seconds: float | None = None, launch: str = "a", **env: st
     }
     with run.log.open("ab") as log:
         return subprocess.run(
-            words, env=environ, stdout=log, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            words, env=environ, stdout=log, stderr=subprocess.PIPE, text=True, timeout=patience, check=False
         )
 
 

@@ -16,8 +16,10 @@ args = parser.parse_args()
 
 
 class Pause(TrainerCallback):
-    def on_step_end(self, *_, **__):
+    def on_step_end(self, _, state, *__, **___):
         time.sleep(args.pause)
+        while (args.out / f"hold-{state.global_step}").exists():
+            time.sleep(0.02)
 
 
 set_seed(0)

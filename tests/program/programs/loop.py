@@ -30,6 +30,8 @@ for step in range(first, args.steps):
     loss.backward()
     optimizer.step()
     time.sleep(args.pause)
+    while (args.out / f"hold-{step}").exists():
+        time.sleep(0.02)
     if (step + 1) % 10 == 0:
         torch.save(
             {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, f"{newest}.new"
