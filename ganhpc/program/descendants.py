@@ -64,9 +64,14 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def listeners(root: int) -> list[int]:
-    """The processes that a signal to the program `root` is for: itself, and below shells, which pass nothing on, their programs."""
+def listeners(root: int, through: int = 0) -> list[int]:
+    """The processes that a signal to the program `root` is for: itself, and below shells, which pass nothing on, their programs.
+
+    `through`: levels of processes of ours that are above the program.
+    """
     tree, found, todo = below(root), [], [root]
+    for _ in range(through):
+        todo = [child for pid in todo for child in tree.get(pid, [])]
     while todo:
         pid = todo.pop()
         found.append(pid)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,35 +14,46 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
-from ganhpc.program import descendants
+from ganhpc.program import descendants, worker
 from ganhpc.program.bounded_log import BoundedLog
 from ganhpc.program.environment import Place
+from ganhpc.runs.trainer_processes import Nodes
 from ganhpc.runs.trainer_protocol import die_with_parent
 
 _OTHERS_SECONDS = 3.0
 """Seconds that the others get after one process has failed."""
+_SAVING_SECONDS = 60.0
+"""Seconds that they get after one has ended that is to be gone on with: they may still save."""
 _LOG_SECONDS = 10.0
 
 
 def command_of(command: Sequence[str], launcher: str, place: Place) -> list[str]:
-    """The command for this node: the program itself, or torchrun with it where there are several processes and that was asked for."""
+    """The command for this node: the program itself, or torchrun with it where there are several processes and that was asked for.
+
+    torchrun is that of the Python which the command names, else of this one.
+    """
     if launcher != "torchrun" or place.world == 1:
         return list(command)
-    torchrun = [
-        sys.executable,
+    python = command[0] if re.fullmatch(r"python[0-9.]*", Path(command[0]).name) else sys.executable
+    meeting = [f"--node-rank={place.node}", f"--master-addr={place.first}", f"--master-port={place.port}"]
+    sizes = [f"--nnodes={place.nodes}", f"--nproc-per-node={place.tasks}", "--max-restarts=0", "--no-python"]
+    worker = [sys.executable, "-P", "-m", "ganhpc.program.worker"]
+    return [
+        python,
         "-m",
         "torch.distributed.run",
-        f"--nnodes={place.nodes}",
-        f"--nproc-per-node={place.tasks}",
+        *(meeting if place.nodes > 1 else Nodes().meeting),
+        *sizes,
+        *worker,
+        *command,
     ]
-    torchrun += [
-        f"--node-rank={place.node}",
-        f"--master-addr={place.first}",
-        f"--master-port={place.port}",
-        "--max-restarts=0",
-    ]
-    is_python = Path(command[0]).name.startswith("python") and len(command) > 1 and not command[1].startswith("-")
-    return [*torchrun, *command[1:]] if is_python else [*torchrun, "--no-python", *command]
+
+
+def free_port() -> int:
+    """A port for processes that meet on this machine: two runs may compute here at once."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
 
 
 class Processes:
@@ -55,19 +68,36 @@ class Processes:
         place: Place,
         *,
         mark: str,
-        single: bool,
+        guardian: int,
+        torchrun: bool,
+        resumable: frozenset[int],
     ) -> None:
-        """`single`: one process for all ranks (torchrun). Raises UserError where the program can't be started."""
-        self._mark = mark
+        """`guardian`: the process that ends them where this one is killed; `torchrun`: the command is torchrun's, one for all ranks; `resumable`: exit codes that mean no failure. Raises UserError where
+        the program can't be started."""
+        self._mark, self._torchrun, self._resumable, self._first_rank = (
+            mark,
+            torchrun,
+            resumable,
+            place.node * place.tasks,
+        )
+        self._guardian = frozenset({guardian})
+        self._codes, self._told = os.pipe() if torchrun else (-1, -1)
+        self._said = b""
+        self._first: tuple[int, int] | None = None
         read, write = os.pipe()
         self.children: list[subprocess.Popen[bytes]] = []
-        self._failed_at: float | None = None
+        self._first_at = 0.0
         self.ended = 0
         """Processes that were still there at the end, and had to be ended."""
+        if torchrun:
+            os.set_blocking(self._codes, False)
         try:
-            for local in range(1 if single else place.tasks):
-                ranks = {} if single else place.variables(local)
+            for local in range(1 if torchrun else place.tasks):
+                ranks = {} if torchrun else place.variables(local)
                 told = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: mark}
+                if torchrun:
+                    codes = {worker.CODES: f"/proc/{os.getpid()}/fd/{self._told}"}
+                    told |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
                 self.children.append(self._start(command, {**env, **ranks, **told}, folder, write))
         except BaseException:
             self._end_all()
@@ -101,31 +131,58 @@ class Processes:
         """True while it runs. Asked to stop, also while the programs below a shell that ended at once still do."""
         alive = [child for child in self.children if child.poll() is None]
         descendants.reap(self.pids)
-        failed = any(child.returncode not in (None, 0) for child in self.children)
-        if alive and failed and not asked:
-            self._failed_at = self._failed_at or time.monotonic()
-            if time.monotonic() - self._failed_at > _OTHERS_SECONDS:
-                descendants.send([child.pid for child in alive], signal.SIGKILL)
+        first = self.first
+        if alive and first and not asked:
+            patience = _SAVING_SECONDS if first[0] in self._resumable else _OTHERS_SECONDS
+            if time.monotonic() - self._first_at > patience:
+                self.kill()
         return bool(alive)
+
+    @property
+    def first(self) -> tuple[int, int] | None:
+        """(exit code, rank) of the first process of the program that ended otherwise than with 0: the others end of that."""
+        if self._first is None and (found := self._ended()):
+            self._first, self._first_at = found, time.monotonic()
+        return self._first
+
+    def _ended(self) -> tuple[int, int] | None:
+        if not self._torchrun:
+            ended = [
+                (child.returncode, self._first_rank + k) for k, child in enumerate(self.children) if child.returncode
+            ]
+            return min(ended, key=lambda each: each[0] in self._resumable, default=None)
+        with suppress(BlockingIOError):
+            while part := os.read(self._codes, 65_536):
+                self._said += part
+        lines = [line.split() for line in self._said.splitlines(keepends=True) if line.endswith(b"\n")]
+        return next(((int(code), int(rank)) for rank, code in lines if int(code)), None)
 
     def listeners(self) -> list[int]:
         """The processes that a stop signal is for."""
-        return [pid for child in self.children if child.poll() is None for pid in descendants.listeners(child.pid)]
+        through = 2 if self._torchrun else 0  # torchrun and its workers, which would take the signal for the end
+        alive = [child.pid for child in self.children if child.poll() is None]
+        return [pid for child in alive for pid in descendants.listeners(child, through)]
 
     def kill(self) -> None:
-        descendants.send([pid for pid in descendants.below(os.getpid()) if pid != os.getpid()], signal.SIGKILL)
+        """Kill all that is below this process, but for the guardian."""
+        descendants.send(sorted({*descendants.below(os.getpid())} - {os.getpid(), *self._guardian}), signal.SIGKILL)
 
-    def end(self, guardian: int) -> int:
+    def end(self) -> int:
         """End all that is left, the log too. Returns the exit code, negative for a signal; of several, the first that is none of success."""
-        self._end_all(guardian)
+        first = self.first
+        own = next((child.returncode for child in self.children if child.returncode), 0)
+        self._end_all()
+        for handle in (self._codes, self._told):
+            with suppress(OSError):
+                os.close(handle)
         self.log.join(_LOG_SECONDS)
         with suppress(OSError):
             os.close(self._read)
-        codes = [child.returncode or 0 for child in self.children]
-        return next((code for code in codes if code), 0)
+        own = own or next((child.returncode for child in self.children if child.returncode), 0)
+        return first[0] if first else own
 
-    def _end_all(self, guardian: int = 0) -> None:
-        self.ended = descendants.end_all(self._mark, frozenset({guardian}))
+    def _end_all(self) -> None:
+        self.ended = descendants.end_all(self._mark, self._guardian)
         for child in self.children:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(5)

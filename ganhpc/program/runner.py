@@ -27,7 +27,8 @@ from ganhpc.program import descendants, ending, environment, ledger, outcome, sa
 from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
 from ganhpc.program.environment import Place
-from ganhpc.program.processes import Processes, command_of
+from ganhpc.program.nodes import NodeEnd, Nodes
+from ganhpc.program.processes import Processes, command_of, free_port
 from ganhpc.program.stop_plan import Step, StopPlan
 from ganhpc.runs import fault_count, file_owner, last_words, placeholders
 from ganhpc.runs.job_deadline import Watched
@@ -40,6 +41,8 @@ _LOOK_SECONDS = 0.1
 _STATUS_SECONDS = 1.0
 _LATE_SECONDS = 0.5
 """Seconds for which a stop request is still looked for once the program has ended without one."""
+_OTHERS_SECONDS = 30.0
+"""Seconds for which the first node waits for the others' ends once its own part is done."""
 _KEEP_SECONDS = 10.0
 """Seconds between two records of the time that was used: a kill loses no more of it."""
 
@@ -53,7 +56,7 @@ def main(argv: list[str]) -> int:
     # Before any thread, and before the run's lock is held: a forked process would hold it too.
     guardian = Guardian(mark)
     descendants.adopt_orphans()
-    place = Place(words.tasks, words.nodes, words.node, words.first, words.port)
+    place = Place(words.tasks, words.nodes, words.node, words.first, words.port if words.nodes > 1 else free_port())
     try:
         run = Run.at(words.folder)
         with ExitStack() as stack:
@@ -87,6 +90,7 @@ class Segment:
         self.experiment: Any = run.experiment()
         self.owner = file_owner.mine()
         self.bound = Watched(run.deadline_json)
+        self.nodes = Nodes(run, place, self.owner)
         self.account = ledger.Ledger.read(run)
         self.said = said_figures.SaidFigures(run.folder / environment.FIGURES_FILE)
         self.time_file = environment.TimeFile(run)
@@ -98,11 +102,18 @@ class Segment:
         self.reason: str | None = None
         """Why the program was told to stop."""
         self.by_request = False
+        self.failed_beside: NodeEnd | None = None
+        """The part of another node that has failed."""
         self.step = Step.RUN
 
     @property
     def is_main(self) -> bool:
         return self.place.node == 0
+
+    @property
+    def resumable(self) -> frozenset[int]:
+        """Exit codes of a program that is to be gone on with."""
+        return frozenset({EXIT_RESUMABLE, self.experiment.resumable_exit} - {None})
 
     # -- from start to end ----------------------------------------------------------------------------------------------
 
@@ -124,10 +135,13 @@ class Segment:
         except Exception as error:
             traceback.print_exception(error)
             ended = Ending(State.CRASHED, f"{type(error).__name__}: {error}", 1)
+        self.nodes.end(ended.code, ended.reason)
         self._say(ended)
         return ended.code
 
     def _run(self) -> Ending:
+        if not self.is_main:
+            return self._run_beside()
         self._note_killed_segment()
         if (found := self._gets_nowhere()) is not None:
             return found
@@ -136,6 +150,19 @@ class Segment:
         self._measure()
         if (reason := self.run_folder.stop_reason(self.owner)) is not None:
             return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)
+        return self._see_through()
+
+    def _run_beside(self) -> Ending:
+        """The part of another node than the first, which keeps the account."""
+        found = self.nodes.wait(lambda: self.run_folder.stop_reason(self.owner))
+        if isinstance(found, NodeEnd):
+            return Ending(State.DONE if found.code == 0 else State.RESUMABLE, found.reason, found.code)
+        if isinstance(found, str):
+            return Ending(self._left_state(), f"{found}; the program was not started", EXIT_RESUMABLE, asked=True)
+        self.account = found
+        return self._see_through()
+
+    def _see_through(self) -> Ending:
         processes = self._start()
         try:
             self._watch(processes)
@@ -145,7 +172,7 @@ class Segment:
             raise
         finally:
             self._count()  # what is cleared up behind it is not its time
-            code = processes.end(self.guardian)
+            code = processes.end()
         if self.reason is not None:
             self.account.stop_seconds = round(waited, 3)
         return self._judge(processes, code)
@@ -157,14 +184,15 @@ class Segment:
 
     def _start(self) -> Processes:
         run, experiment, account = self.run_folder, self.experiment, self.account
-        with storing(run.folder):
-            for folder in (run.checkpoints, run.tensorboard):
-                folder.mkdir(exist_ok=True)
-            (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
         account.segments += 1
-        account.open, account.seen = True, self._digest()
         if self.is_main:
+            with storing(run.folder):
+                for path in (run.checkpoints, run.tensorboard):
+                    path.mkdir(exist_ok=True)
+                (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
+            account.open, account.seen = True, self._digest()
             account.write(run)
+            self.nodes.begin(account)
         left = self._left()
         self.plan = StopPlan.make(left, experiment.stop_before, account.stop_seconds)
         self._tell_time()
@@ -177,8 +205,14 @@ class Segment:
         )
         print(f"segment {account.segments} of the program: {ending.brief_time(left)}", flush=True)
         self.before, self.started = account.seconds, time.monotonic()
-        single = experiment.launcher == "torchrun"
-        made = Processes(command, env, experiment.folder, run.log, self.place, mark=self.mark, single=single)
+        torchrun = experiment.launcher == "torchrun" and self.place.world > 1
+        how: dict[str, Any] = {
+            "mark": self.mark,
+            "guardian": self.guardian,
+            "torchrun": torchrun,
+            "resumable": self.resumable,
+        }
+        made = Processes(command, env, experiment.folder, run.log, self.place, **how)
         self._status(State.RUNNING, "")
         return made
 
@@ -192,7 +226,7 @@ class Segment:
             now = time.monotonic()
             if now >= next_status:
                 next_status = now + _STATUS_SECONDS
-                self._look()
+                self._look(processes)
             if now >= next_keep:
                 next_keep = now + _KEEP_SECONDS
                 self._keep()
@@ -239,7 +273,10 @@ class Segment:
             descendants.send(pids, signal.SIGTERM)
         return pids
 
-    def _look(self) -> None:
+    def _look(self, processes: Processes) -> None:
+        if self.failed_beside is None and (failed := self.nodes.failed()) is not None:
+            self.failed_beside = failed
+            processes.kill()
         self.said.read()
         self._count()
         self._tell_time()
@@ -283,6 +320,9 @@ class Segment:
     def _judge(self, processes: Processes, code: int) -> Ending:
         """The ending that the exit code means, by whether the program was told to stop. Closes the account."""
         self._hear_late()
+        if code == 0 and self.reason is None and self.place.nodes > 1:
+            self.nodes.wait_for_the_others(_OTHERS_SECONDS)
+        failed = self.failed_beside or self.nodes.failed()
         changed = self._changed()
         self.account.changes += changed
         lines = processes.log.last_lines(ending.LINES)
@@ -290,13 +330,17 @@ class Segment:
             print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
         self.said.read()
         self._read_tensorboard()
-        resumable = {EXIT_RESUMABLE, self.experiment.resumable_exit}
+        resumable = self.resumable
         by_time = self.reason is not None and not self.by_request
         cut_short = by_time or (self.reason is None and code in resumable)
         self.account.close(changed=changed, counts=cut_short)
         self._write_account()
         if cut_short and (found := self._gets_nowhere()) is not None:
             return found
+        if failed and (self.failed_beside or self.reason is not None or code == 0):
+            return Ending(
+                State.CRASHED, f"on node {failed.node + 1} of {self.place.nodes}: {failed.reason}", 1, lines=lines
+            )
         if code == 0 and self.reason is None:
             return self._done("program")
         if by_time and self._budget_left() <= self.plan.ask + 1.0:
@@ -329,7 +373,8 @@ class Segment:
         if code == -signal.SIGKILL:
             return self._fault("the program was killed by SIGKILL from outside, as for want of memory", lines)
         why = f"; it wrote last: {lines[-1]}" if lines else "; it wrote nothing"
-        return Ending(State.CRASHED, f"the program {ending.code_in_words(code)}{why}", 1, lines=lines)
+        who = f"rank {processes.first[1]} of the program" if processes.first and self.place.world > 1 else "the program"
+        return Ending(State.CRASHED, f"{who} {ending.code_in_words(code)}{why}", 1, lines=lines)
 
     def _fault(self, sentence: str, lines: list[str]) -> Ending:
         count = (

@@ -1,0 +1,76 @@
+"""`python -m ganhpc.program.worker PROGRAM ARGUMENT..`: one of the processes that torchrun starts, around the user's program.
+
+torchrun tells nobody how its workers ended, and ends the others at once where one of them ends otherwise than with 0. So this process sends the exit code to the runner and calls a program that may be gone on with a success.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from ganhpc.runs.trainer_protocol import die_with_parent
+
+CODES = "GANHPC_WORKER_CODES"
+"""Variable with the path of the pipe for lines `RANK CODE`: torchrun closes what its children could inherit."""
+RESUMABLE = "GANHPC_RESUMABLE_EXITS"
+"""Variable with the exit codes of a program that is to be gone on with, between blanks."""
+STOP = "GANHPC_STOP_FILE"
+"""Variable with the file that is there once the program is to stop."""
+_CANNOT_START = 127
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def main(words: list[str]) -> int:
+    """Run the program to its end. Returns the exit code for torchrun, negative for a signal."""
+    die_with_parent()
+    env = {name: value for name, value in os.environ.items() if name not in (CODES, RESUMABLE)}
+    env["GANHPC_RANK"] = os.environ.get("RANK", "0")
+    try:
+        child = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_before)
+    except OSError as error:
+        print(f"the program {words[0]!r} can't be started ({error.strerror})", file=sys.stderr, flush=True)
+        _tell(_CANNOT_START)
+        return _CANNOT_START
+    for number in _PASSED_ON:  # torchrun's, where another worker has failed
+        signal.signal(number, lambda got, _: _pass_on(child, got))
+    code = child.wait()
+    _tell(code)
+    resumable = map(int, os.environ.get(RESUMABLE, "").split())
+    return 0 if code in resumable or Path(os.environ.get(STOP, "/nowhere")).exists() else code
+
+
+def _before() -> None:
+    die_with_parent()
+    for number in (*_PASSED_ON, signal.SIGUSR1, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
+    with suppress(ProcessLookupError):
+        child.send_signal(number)
+
+
+def _tell(code: int) -> None:
+    with suppress(OSError):
+        handle = os.open(os.environ.get(CODES, ""), os.O_WRONLY | os.O_NONBLOCK)
+        try:
+            os.write(handle, f"{os.environ.get('RANK', '0')} {code}\n".encode())
+        finally:
+            os.close(handle)
+
+
+def _end(code: int) -> None:
+    """Leave with the exit code, or by the signal."""
+    if code < 0:
+        with suppress(OSError, ValueError):  # SIGKILL and SIGSTOP have no handlers
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    _end(main(sys.argv[1:]))

@@ -1,0 +1,150 @@
+"""Programs of several processes: plain or by torchrun, on one node and on two."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.settings import ROOT
+from ganhpc.program import processes
+from ganhpc.program.environment import Place
+from ganhpc.program.ledger import Ledger
+from ganhpc.program.nodes import NodeEnd, Nodes
+from ganhpc.runs import file_owner, job_deadline
+from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.run_folder import Run, State
+from tests.program.test_program import made, wait_for
+
+SAVES = """
+import json, os, signal, sys, time
+rank, folder = os.environ["RANK"], os.environ["GANHPC_CHECKPOINTS"]
+told = {name: os.environ[name] for name in ("WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "GANHPC_RANK", "GANHPC_WORLD_SIZE", "GANHPC_SEGMENT")}
+def save(*_):
+    if rank == "0": time.sleep(float(sys.argv[1]))
+    json.dump(told, open(f"{folder}/{rank}.json", "w"))
+    sys.exit(75)
+signal.signal(signal.SIGUSR1, save)
+print("ready", rank, flush=True)
+if len(sys.argv) > 2: save()
+while True: time.sleep(0.05)
+"""
+"""Each process saves at SIGUSR1, the first one slowly, and asks to be gone on with."""
+FAILS = "import os, sys, time; os.environ['RANK'] == '1' and sys.exit('it broke' * 0 or 7); time.sleep(60)"
+
+
+def runner(run: Run, *words: str, owner: str = "job", **env: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder), *words]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "GANHPC_LAUNCH": "a", file_owner.OWNER: owner, **env}
+    with run.log.open("ab") as log:
+        return subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+
+
+def told(run: Run, rank: int) -> dict[str, str]:
+    return dict(json.loads((run.checkpoints / f"{rank}.json").read_text()))
+
+
+@pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_a_process_that_ends_first_leaves_the_others_time_to_save(tmp_path: Path, launcher: str) -> None:
+    """SIGUSR1 reaches the programs, and not torchrun, which would end of it; an end with 75 is no failure to torchrun."""
+    run = made(
+        tmp_path, "python", "-c", SAVES, "1", launcher=launcher, stop_signal="USR1", stop_before=30.0, time=600.0
+    )
+    child = runner(run, "--tasks=2")
+    wait_for(lambda: child.poll() is not None or {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 120)
+    run.ask_to_stop("enough", "job")
+    assert child.wait(60) == 75, run.log.read_text()
+    assert run.run_status().state is State.RESUMABLE
+    for rank in (0, 1):
+        seen = told(run, rank)
+        assert (seen["GANHPC_RANK"], seen["LOCAL_RANK"], seen["WORLD_SIZE"]) == (str(rank), str(rank), "2")
+
+
+@pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_path: Path, launcher: str) -> None:
+    run = made(tmp_path, "python", "-c", FAILS, launcher=launcher)
+    assert runner(run, "--tasks=2").wait(120) == 1
+    seen = run.run_status()
+    assert seen.state is State.CRASHED and seen.reason.startswith("rank 1 of the program ended with exit code 7"), seen
+
+
+def test_one_that_is_to_be_gone_on_with_by_itself_leaves_the_others_longer_than_a_failure(tmp_path: Path) -> None:
+    slow = str(processes._OTHERS_SECONDS + 0.5)
+    run = made(tmp_path, "python", "-c", SAVES, slow, "by itself", stop_signal="USR1")
+    assert runner(run, "--tasks=2").wait(60) == 75
+    assert told(run, 0) and run.run_status().state is State.RESUMABLE
+
+
+def test_torchrun_is_that_of_the_program_s_python_and_meets_at_a_port_of_its_own() -> None:
+    one = processes.command_of(["/env/bin/python3.9", "train.py"], "torchrun", Place(2, port=5))
+    assert one[:3] == ["/env/bin/python3.9", "-m", "torch.distributed.run"] and "--rdzv-endpoint=127.0.0.1:0" in one
+    assert one[-3:] == ["ganhpc.program.worker", "/env/bin/python3.9", "train.py"]
+    script = processes.command_of(["bash", "run.sh"], "torchrun", Place(1, 2, 1, "first", 5))
+    assert script[0] == sys.executable and {"--node-rank=1", "--master-addr=first", "--master-port=5"} <= {*script}
+    assert processes.command_of(["x"], "torchrun", Place()) == ["x"]
+    assert len({processes.free_port() for _ in range(5)}) > 1
+
+
+# -- two nodes --------------------------------------------------------------------------------------------------------
+
+
+def two_nodes(run: Run, first: bool = True, **env: str) -> list[subprocess.Popen[bytes]]:
+    """The runners of two nodes of a job, the second of which comes first: it reads what an older job has left."""
+    words = ("--tasks=1", "--nodes=2", "--first=127.0.0.1", f"--port={processes.free_port()}")
+    second = runner(run, *words, "--node=1", **env)
+    time.sleep(0.3)
+    return [*([runner(run, *words, "--node=0", **env)] if first else []), second]
+
+
+def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
+    """The account is open, and one segment from `gets nowhere`: the second node, which does not keep it, draws no conclusion of its own."""
+    run = made(tmp_path, "python", "-c", SAVES, "0", stop_signal="USR1", time=600.0)
+    run.checkpoints.mkdir()
+    old = Nodes(run, Place(1, 2), "an older job")
+    old.begin(Ledger(segments=7))
+    Ledger(segments=1, nowhere=1, seconds=5.0).write(run)
+    children = two_nodes(run)
+    wait_for(lambda: {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 60)
+    run.ask_to_stop("enough", "job")
+    assert [child.wait(60) for child in children] == [75, 75], run.log.read_text()
+    for rank in (0, 1):
+        seen = told(run, rank)
+        assert (seen["GANHPC_RANK"], seen["LOCAL_RANK"], seen["WORLD_SIZE"]) == (str(rank), "0", "2")
+        assert seen["GANHPC_SEGMENT"] == "2" and seen["MASTER_ADDR"] == "127.0.0.1"
+    assert Ledger.read(run).segments == 2 and run.run_status().state is State.RESUMABLE
+
+
+def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: Path) -> None:
+    run = made(tmp_path, "python", "-c", FAILS)
+    assert [child.wait(60) for child in two_nodes(run)] == [1, 1]
+    seen = run.run_status()
+    assert seen.state is State.CRASHED and "on node 2 of 2: rank 1 of the program ended with exit code 7" in seen.reason
+
+
+def test_a_first_node_that_starts_nothing_lets_the_second_go(tmp_path: Path) -> None:
+    run = made(tmp_path, "sleep", "60", time=10.0)
+    Ledger(seconds=10.0).write(run)
+    assert [child.wait(60) for child in two_nodes(run)] == [0, 0] and run.result_json.exists()
+    refused = made(tmp_path, "no-such-program")
+    codes = [child.wait(60) for child in two_nodes(refused)]
+    assert codes == [2, 2] and "can't be started" in refused.run_status().reason
+
+
+def test_the_second_node_alone_hears_a_stop_request(tmp_path: Path) -> None:
+    run = made(tmp_path, "sleep", "60")
+    (second,) = two_nodes(run, first=False, **job_deadline.environment("job", Bound(time.time() + 600)))
+    run.ask_to_stop("enough", "job")
+    assert second.wait(30) == 75
+
+
+def test_ends_of_an_older_job_say_nothing(tmp_path: Path) -> None:
+    run = made(tmp_path, "true")
+    Nodes(run, Place(1, 2, 1), "older").end(1, "it broke")
+    assert Nodes(run, Place(1, 2, 0), "newer").failed() is None
+    Nodes(run, Place(1, 2, 1), "newer").end(1, "it broke again")
+    assert Nodes(run, Place(1, 2, 0), "newer").failed() == NodeEnd(1, 1, "it broke again")
