@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from typing import Any
 
+from ganhpc.core.files import parse_json
 from ganhpc.core.printable import printable
 from ganhpc.runs.run_folder import State
 
 VARIABLE = "GANHPC_LAST_WORDS"
-"""The pipe's path in /proc: torchrun closes what its children could inherit."""
+"""The pipe's path in /proc, since torchrun closes what its children could inherit, and the pipe's own number behind a blank."""
 _LONGEST = 3000
 """A line of at most PIPE_BUF bytes is written whole or not at all."""
 TORCHRUN = -1
@@ -53,7 +56,7 @@ class Ear:
 
     def environment(self) -> dict[str, str]:
         """Variables that the trainers' environment needs."""
-        return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._write}"}
+        return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._write} {os.fstat(self._write).st_ino}"}
 
     def listen(self) -> LastWords | None:
         """Last words until now, see `cause_of`."""
@@ -78,9 +81,9 @@ def cause_of(data: bytes) -> LastWords | None:
     """
     lines = []
     for line in data.splitlines():
-        with suppress(ValueError, KeyError, TypeError):
-            tree = json.loads(line)
-            lines.append(LastWords(int(tree["rank"]), State(tree["state"]), str(tree["reason"]), int(tree["code"])))
+        with suppress(ValueError):
+            if (words := _read(parse_json(line))) is not None:
+                lines.append(words)
     if not lines:
         return None
     lowest = min(words.rank for words in lines)
@@ -89,9 +92,19 @@ def cause_of(data: bytes) -> LastWords | None:
     return [words for words in lines if words.rank == lowest][-1]
 
 
+def _read(tree: Any) -> LastWords | None:
+    """The words in one line; None where it is none of ours: the pipe can be opened by whatever the trainers start."""
+    if not isinstance(tree, dict) or tree.get("state") not in tuple(State):
+        return None
+    rank, reason, code = tree.get("rank"), tree.get("reason"), tree.get("code")
+    if type(rank) is not int or type(code) is not int or not isinstance(reason, str) or abs(code) > 255:
+        return None
+    return LastWords(rank, State(tree["state"]), reason, code)
+
+
 def say(state: State, reason: str, code: int, rank: int | None = None) -> bool:
     """Tell whoever listens how this process ends; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
-    path = os.environ.get(VARIABLE)
+    path, _, number = os.environ.get(VARIABLE, "").rpartition(" ")
     if not path:
         return False
     words = LastWords(int(os.environ.get("RANK", "0")) if rank is None else rank, state, reason[:_LONGEST], code)
@@ -99,10 +112,14 @@ def say(state: State, reason: str, code: int, rank: int | None = None) -> bool:
     if len(line) > _LONGEST:  # escapes of other scripts
         line = json.dumps(asdict(LastWords(words.rank, state, reason[: _LONGEST // 12], code)), default=str)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
+        # Whoever listened may have died, and another process have its number: what it has open is no place for our words.
+        found = os.fstat(handle)
+        if not stat.S_ISFIFO(found.st_mode) or str(found.st_ino) != number:
+            return False
         os.write(handle, line.encode() + b"\n")
     except OSError:
         return False

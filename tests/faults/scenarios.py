@@ -213,8 +213,10 @@ def runner(world: World) -> object:
         from ganhpc.core.errors import UserError
         from ganhpc.core.printable import say_error
 
+        quick = {"_FAULT_SECONDS": (0.01, 0.05), "PATIENCE_SECONDS": 0.5}  # a disk that stays full ends it
         try:
-            return local_queue_worker.main(local.queue_folder())
+            with mock.patch.multiple(local_queue_worker, **quick):
+                return local_queue_worker.main(local.queue_folder())
         except UserError as error:
             say_error(error)
             return 2

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.errors import BusyError
+from ganhpc.core.errors import BusyError, StorageFault, UserError
 from ganhpc.core.files import Damaged, read_json, read_text, storage_errors, write_json
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.launch.schedulers.base import JobState
@@ -27,6 +27,8 @@ _LOCK = "queue.lock"
 """Held for an instant by whoever adds, changes or cancels a job."""
 PATIENCE_SECONDS = 30.0
 _NAME = re.compile(r"([1-9][0-9]{0,8})\.json")
+_LARGEST = 10**9 - 1
+"""The largest number that `_NAME` takes."""
 
 # The first argument is the file that the process makes: with noclobber, only where nobody has made it.
 WRAPPER = 'set -C; read -ra stat < /proc/$$/stat; echo "$$ ${stat[21]}" > "$0" || exit 97; exec bash "$1"'
@@ -173,6 +175,14 @@ def add(folder: Path, tree: Mapping[str, Any]) -> int:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _locked(folder):
         number = 1 + max((int(path.stem) for path in files(folder)), default=0)
+        if number > _LARGEST:  # the last number is a foreign file's: the next one behind the jobs themselves
+            number = 1 + max(jobs(folder), default=0)
+            while os.path.lexists(folder / f"{number}.json"):
+                number += 1
+        if number > _LARGEST:
+            raise UserError(
+                f"{folder} has a job with the last number that there is, {_LARGEST}: remove its file once it has ended."
+            )
         write_json(folder / f"{number}.json", {**tree, "state": JobState.WAITING.value})
     return number
 
@@ -206,12 +216,25 @@ def began(job: QueuedJob) -> QueuedJob | None:
             return None
         except FileExistsError:
             pass
-    words = read_text(job.claim).split()
+    words = _claimed(job)
     if not words:  # an earlier runner has made sure, and was killed before it said so
         return None
     pid, since = (int(words[0]), words[1]) if len(words) == 2 and words[0].isdecimal() else (None, None)
-    change(job, JobState.RUNNING, pid=pid, born=since)
+    with suppress(StorageFault, BusyError):  # its own note stays
+        change(job, JobState.RUNNING, pid=pid, born=since)
     return replace(job, pid=pid, born=since)
+
+
+def has_begun(job: QueuedJob) -> bool:
+    """True if the process of this attempt has noted that it begins."""
+    return bool(_claimed(job))
+
+
+def _claimed(job: QueuedJob) -> list[str]:
+    """The words of the process's own note; none where there is none, or something else in its place."""
+    with suppress(Damaged, FileNotFoundError):
+        return read_text(job.claim).split()
+    return []
 
 
 def forget(job: QueuedJob) -> None:

@@ -6,6 +6,8 @@ One file a job (ganhpc.launch.schedulers.local_queue_jobs). A second runner find
 from __future__ import annotations
 
 import contextlib
+import errno
+import math
 import os
 import signal
 import subprocess
@@ -13,9 +15,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
-from ganhpc.core import locks
-from ganhpc.core.errors import UserError
+from ganhpc.core import locks, storage_errors
+from ganhpc.core.errors import BusyError, StorageFault, UserError
 from ganhpc.core.printable import say_error
 from ganhpc.launch.schedulers import local_queue_jobs
 from ganhpc.launch.schedulers.base import JobState
@@ -27,10 +30,49 @@ _KEPT_SECONDS = 7 * 86_400
 """Seconds for which the file of an ended job is kept."""
 _GRACE_SECONDS = 30.0
 """Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
+_FAULT_SECONDS = (1.0, 60.0)
+"""The first and the longest pause before what a fault of the file system that may pass has kept from being noted is tried again."""
+_APART_SECONDS = 10.0
+"""Two faults with more between the end of a pause and the second have nothing to do with one another."""
+PATIENCE_SECONDS = 12 * 3600.0
+"""How long such a fault may last: a night."""
+_NOT_BEGUN = 97
+"""Exit code of a job whose process could not note that it begins (`local_queue_jobs.WRAPPER`)."""
+
+_PASSING = (StorageFault, BusyError)
+"""Errors that may pass: of the file system, and a queue that a launcher holds which was stopped (Ctrl-Z)."""
+
+T = TypeVar("T")
 
 
 def main(folder: Path) -> int:
-    """Run the queue in `folder` until nothing waits, nor is left behind by a runner that was killed."""
+    """Run the queue in `folder` to its end."""
+    return _patiently(lambda: _run_all(folder))
+
+
+def _patiently(work: Callable[[], T]) -> T:
+    """Do `work`; where a fault that may pass, such as a full disk, keeps it from its end, again after a pause.
+
+    Raises any other, and one that has lasted for PATIENCE_SECONDS.
+    """
+    first = last = -math.inf
+    pause = 0.0
+    while True:
+        try:
+            return work()
+        except _PASSING as fault:
+            now = time.monotonic()
+            if now - last > _APART_SECONDS:  # all was well since the one before
+                first, pause = now, _FAULT_SECONDS[0]
+            if (isinstance(fault, StorageFault) and not fault.passing) or now - first > PATIENCE_SECONDS:
+                raise
+            say_error(fault)
+            time.sleep(pause)
+            last, pause = time.monotonic(), min(2 * pause, _FAULT_SECONDS[1])
+
+
+def _run_all(folder: Path) -> int:
+    """Run jobs until nothing waits, nor is left behind by a runner that was killed."""
     left = any(job.state in (JobState.RUNNING, JobState.CANCELLED) for job in local_queue_jobs.jobs(folder).values())
     # Looked at once more after the lock is let go: a job may have come between the last look and that.
     while left or _first_waiting(folder) is not None:
@@ -75,13 +117,32 @@ def run(job: QueuedJob) -> None:
     try:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
+        fault = storage_errors.fault(error, running.script, doing="start")
+        if fault.passing:  # too many processes, or too little memory, for a moment
+            _put_back(running)
+            raise fault from error
         say_error(f"job {job.number} could not be started: {error}")
-        change(running, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
+        _end(running, JobState.FAILED)
         return
-    known = change(running, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid) or "gone")
-    watch(known or running, child.pid, lambda: child.poll() is None)
+    with contextlib.suppress(*_PASSING):  # the process has its own note
+        change(running, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid) or "gone")
+    watch(running, child.pid, lambda: child.poll() is None)
+    if child.returncode == _NOT_BEGUN and not local_queue_jobs.has_begun(running):
+        _put_back(running)
+        raise storage_errors.fault(OSError(errno.ENOSPC, "No space left on device"), running.claim)
     state = JobState.ENDED if child.returncode == 0 else JobState.FAILED
-    change(running, JobState.RUNNING, state=state.value, ended=time.time(), exit_code=child.returncode)
+    _end(running, state, exit_code=child.returncode)
+
+
+def _put_back(job: QueuedJob) -> None:
+    """Note that a job that was about to begin waits again."""
+    _patiently(lambda: change(job, JobState.RUNNING, state=JobState.WAITING.value))
+
+
+def _end(job: QueuedJob, state: JobState, **values: object) -> None:
+    """Note the end of a job, as soon as it can be noted."""
+    moment = time.time()
+    _patiently(lambda: change(job, JobState.RUNNING, state=state.value, ended=moment, **values))
 
 
 def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:
@@ -92,7 +153,7 @@ def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:
         if cancelled or job.seconds_left < 0:
             stop(pid, lives)
             if not cancelled:
-                change(job, JobState.RUNNING, state=JobState.TIMEOUT.value, ended=time.time())
+                _end(job, JobState.TIMEOUT)
             return
         time.sleep(0.2)
 
@@ -122,7 +183,7 @@ def _take_over(folder: Path) -> None:
             continue
         if known.pid is not None and known.alive:
             watch(known, known.pid, lambda known=known: known.alive)  # type: ignore[misc]
-        change(known, JobState.RUNNING, state=JobState.FAILED.value, ended=time.time())
+        _end(known, JobState.FAILED)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import read_json, write_json
 from ganhpc.core.settings import Settings
+from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
 from ganhpc.launch.schedulers.base import JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.local import Local
@@ -133,6 +138,98 @@ def test_foreign_files_in_the_queue_are_no_jobs_and_stop_none(state: Path) -> No
     assert ended(id) is JobState.ENDED
     assert Local(Settings()).jobs(["2", id])["2"].state is JobState.UNKNOWN
     assert set(FOREIGN) <= set(os.listdir(folder)), "they are left where they are"
+
+
+def test_a_foreign_file_with_the_last_number_takes_no_job(state: Path) -> None:
+    folder = local.queue_folder()
+    folder.mkdir(parents=True)
+    (folder / "999999999.json").write_text("{}")
+    (folder / "2.json").mkdir()
+    ids = [send(state, tag, f"echo {tag}") for tag in ("one", "two")]
+    assert ids == ["1", "3"]
+    assert [ended(id) for id in ids] == [JobState.ENDED] * 2
+    write_json(folder / "999999999.json", {"state": "ended", "script": "x", "tag": "last", "seconds": 1})
+    with pytest.raises(UserError, match="the last number that there is, 999999999"):
+        send(state, "three", "echo three")
+
+
+@pytest.mark.parametrize("place", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
+def test_a_foreign_note_of_a_start_stops_no_other_job(state: Path, place: Callable[[Path], object]) -> None:
+    """What lies where the process of an attempt notes that it begins: nobody can begin that attempt."""
+    job = local_queue_jobs.begin(waiting_job(state, "echo once"))
+    assert job is not None
+    place(job.claim)
+    waiting_job(state, "echo once")
+    runner()
+    assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED] * 2
+    assert (state / "out.txt").read_text().split() == ["once", "once"]
+
+
+@pytest.fixture
+def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local_queue_worker, "_FAULT_SECONDS", (0.01, 0.01))
+
+
+@pytest.mark.usefixtures("quick_pauses")
+@pytest.mark.parametrize("at", range(1, 8))
+def test_a_full_disk_loses_no_job_of_the_queue(state: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Three notes in a row fail, from the k-th on: both jobs run, once each, and are noted as ended."""
+    for _ in range(2):
+        waiting_job(state, "echo once; sleep 0.2")
+    count = iter(range(1, 1000))
+
+    def write(path: Path, tree: object) -> None:
+        if at <= next(count) < at + 3:
+            raise fault(OSError(errno.EDQUOT, "Disk quota exceeded"), path)
+        write_json(path, tree)
+
+    monkeypatch.setattr(local_queue_jobs, "write_json", write)
+    runner()
+    assert (state / "out.txt").read_text().split() == ["once", "once"]
+    assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED] * 2
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_job_that_cannot_note_its_start_for_a_moment_begins_later(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting_job(state, "echo once")
+    full = f'[ -e {state}/room ] || {{ touch {state}/room; : > "$0"; exit 97; }}; '
+    monkeypatch.setattr(local_queue_jobs, "WRAPPER", full + local_queue_jobs.WRAPPER)
+    real, failed = subprocess.Popen, []
+
+    def start(*words: Any, **how: Any) -> Any:
+        if not failed:
+            failed.append(1)
+            raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+        return real(*words, **how)
+
+    monkeypatch.setattr(local_queue_worker.subprocess, "Popen", start)
+    runner()
+    assert (state / "out.txt").read_text().split() == ["once"]
+    assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED]
+
+
+@pytest.mark.usefixtures("quick_pauses")
+def test_a_fault_that_does_not_pass_ends_the_runner(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting_job(state, "echo never")
+
+    def fails(number: int) -> None:
+        def write(path: Path, tree: object) -> None:
+            del tree
+            raise fault(OSError(number, os.strerror(number)), path)
+
+        monkeypatch.setattr(local_queue_jobs, "write_json", write)
+        with pytest.raises(StorageFault):
+            runner()
+
+    fails(errno.EACCES)
+    monkeypatch.setattr(local_queue_worker, "PATIENCE_SECONDS", 0.05)
+    fails(errno.ENOSPC)
+
+
+def test_a_script_may_end_with_the_code_of_a_start_that_failed(state: Path) -> None:
+    assert ended(send(state, "odd", "exit 97")) is JobState.FAILED
 
 
 def test_two_at_once_take_two_numbers(state: Path) -> None:
