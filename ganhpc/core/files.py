@@ -114,6 +114,16 @@ def _must_be_regular(path: Path | str, mode: int) -> None:
         raise Damaged(f"{path} is {kind}, not a file.")
 
 
+def is_regular(path: Path) -> bool:
+    """True if a regular file is there. Raises StorageFault where the file system doesn't say."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        raise fault(error, path, doing="read") from error
+
+
 def read_bytes(path: Path | str, most: int = SMALL) -> bytes:
     """The bytes of the regular file `path`. Raises FileNotFoundError and Damaged, as `open_regular` does."""
     try:

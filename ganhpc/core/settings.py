@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import ganhpc
 from ganhpc.core import whoami
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.toml_readers import BadValue, readers_of, text, time_zone, whole_number
+from ganhpc.core.toml_readers import BadValue, readers_of, table_in, text, time_zone, whole_number
 from ganhpc.core.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
@@ -188,13 +188,11 @@ def load() -> Settings:
 
 def read(path: Path) -> Settings:
     """The settings in `path`. A folder that is not absolute counts from the file's own. Raises UserError (see `load`)."""
-    import tomllib  # many places have no file
-
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"the configuration {path} can't be read ({error.strerror}): fix its permissions.") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = table_in(path)
+    except UserError as error:
+        raise UserError(f"the configuration {str(error).rstrip('.')}: write it anew, or fix its permissions.") from None
+    except ValueError as error:
         raise UserError(
             f'the configuration {path} is not valid TOML: {error}. A line reads: runs = "~/runs"'
         ) from error

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import re
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
-from ganhpc.core.errors import StorageFault
+from ganhpc.core.errors import BusyError, StorageFault, UserError
+
+T = TypeVar("T")
+PAUSES = (1.0, 60.0)
+"""The first and the longest pause before work that a passing fault has kept from its end is tried again, seconds."""
+_APART_SECONDS = 10.0
+"""Two faults with more between the end of a pause and the second have nothing to do with one another."""
 
 _FREE = "free some space"
 _ELSEWHERE = "choose another folder with --runs DIR"
@@ -77,6 +86,28 @@ def fault(
         number=number,
         passing=passing,
     )
+
+
+def patiently(work: Callable[[], T], seconds: float, say: Callable[[UserError], object]) -> T:
+    """Do `work`; where a fault that may pass keeps it from its end (a full disk, or something that another process holds), `say` that and
+    do it again after a pause, which doubles up to a minute.
+
+    Raises any other error, and one that has lasted for `seconds`.
+    """
+    first = last = -math.inf
+    pause = 0.0
+    while True:
+        try:
+            return work()
+        except (StorageFault, BusyError) as error:
+            now = time.monotonic()
+            if now - last > _APART_SECONDS:  # all was well since the one before
+                first, pause = now, PAUSES[0]
+            if (isinstance(error, StorageFault) and not error.passing) or now - first >= seconds:
+                raise
+            say(error)
+            time.sleep(min(pause, first + seconds - now))
+            last, pause = time.monotonic(), min(2 * pause, PAUSES[1])
 
 
 def remove_leftovers(folder: Path, *, mine: bool = False) -> int:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, get_type_hints
 
 from ganhpc.core.errors import UserError, nearest
+from ganhpc.core.files import read_bytes
 from ganhpc.core.units import parse_duration, parse_whole
 
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -18,6 +21,25 @@ _NO_LIMIT = "no limit"
 
 class BadValue(ValueError):
     """Expected value of a key, for the error when it has another."""
+
+
+def table_in(path: Path) -> dict[str, Any]:
+    """The table in a TOML file of UTF-8; the null device holds an empty one. Never waits for a fifo or a device.
+
+    Raises UserError where it can't be read, and ValueError where it is not valid TOML.
+    """
+    import tomllib  # many commands read no file
+
+    if os.path.exists(path) and os.path.samefile(path, os.devnull):  # noqa: PTH110, PTH121
+        return {}
+    try:
+        data = read_bytes(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}).") from None
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 @functools.cache

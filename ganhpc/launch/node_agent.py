@@ -25,6 +25,7 @@ from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.printable import say_error
+from ganhpc.core.storage_errors import fault, patiently
 from ganhpc.launch.schedulers import registry, script_text
 from ganhpc.launch.schedulers.base import JobState, NodeSide
 from ganhpc.launch.submission import readiness
@@ -51,6 +52,8 @@ _WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 ASKED = "the scheduler asked for it"
+_FAULT_SECONDS = 600.0
+"""How long, at most, a job waits at its start for a file system that is full or away; a quarter of its walltime where that is less."""
 _SAME_SECONDS = 4.0
 """How long another node than the first looks whether the first has failed for the same reason."""
 _PORT = 29_400
@@ -79,12 +82,18 @@ def main(
     bound = dt.datetime.fromisoformat(until).timestamp() if until else math.inf
     if most is not None:
         bound = min(bound, _job_start(begun) + most)
+    patience = min(_FAULT_SECONDS, walltime / 4)
     try:
         if said := readiness.own_problem():
             raise UserError(f"{said}.")
-        sys.exit(
-            Segment(Run.at(folder), begun, min(begun + walltime, bound), tasks, last, again, follower, bound).train()
-        )
+        run = patiently(lambda: Run.at(folder), patience, say_error)
+        segment = Segment(run, begun, min(begun + walltime, bound), tasks, last, again, follower, bound)
+        segment.patience = patience
+        sys.exit(segment.train())
+    except OSError as problem:
+        error = fault(problem, doing="read or write")
+        say_error(error)
+        sys.exit(error.exit_code)
     except UserError as error:
         say_error(error)
         sys.exit(error.exit_code)
@@ -105,6 +114,8 @@ class Segment:
         until: float = math.inf,
     ) -> None:
         self.until = until
+        self.patience = 0.0
+        """Seconds for which a fault that may pass is waited for before the trainer starts."""
         self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = (
             run,
             begun,
@@ -154,7 +165,9 @@ class Segment:
 
     def _claimed(self) -> str:
         """Claim the run for this job; returns the sentence on why not, or an empty text."""
-        return self.claim.take() if self.rank == 0 else self.claim.follow()
+        if self.rank:
+            return self.claim.follow()
+        return patiently(self.claim.take, self.patience, say_error)
 
     def _train(self) -> int:
         if self.rank == 0:

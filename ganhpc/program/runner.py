@@ -65,12 +65,20 @@ def main(argv: list[str]) -> int:
                 storage_errors.remove_leftovers(run.folder)
                 fault_count.reserve(run.folder)
             return Segment(run, place, mark, guardian.pid).run()
+    except OSError as error:
+        return _not_begun(Run(words.folder), storage_errors.fault(error, doing="read or write"), place)
     except UserError as error:
-        if not last_words.say(State.REFUSED, str(error), error.exit_code, place.node):
-            say_error(error)
-        return error.exit_code
+        return _not_begun(Run(words.folder), error, place)
     finally:
         guardian.dismiss()
+
+
+def _not_begun(run: Run, error: UserError, place: Place) -> int:
+    """Say why a segment could not begin; returns its exit code."""
+    state, code = fault_count.state_and_code(run, error, count=place.node == 0)
+    if not last_words.say(state, str(error), code, place.node):
+        say_error(error)
+    return code
 
 
 def _words(argv: list[str]) -> argparse.Namespace:

@@ -10,12 +10,16 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import parse_json, read_bytes
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_protocol import EXIT_FAULT, LAUNCH
 
 MOST = 5
 """Faults in a row without a new checkpoint in between after which the jobs of a launch are not repeated."""
 _SIZE = 512
+_NOT_BEGUN = -1
+"""Stands for the step of a process that could not begin."""
 
 
 def reserve(folder: Path) -> None:
@@ -42,6 +46,18 @@ def note(folder: Path, launch: str, step: int) -> int:
         finally:
             os.close(handle)
     return count
+
+
+def state_and_code(run: Run, error: UserError, *, count: bool) -> tuple[State, int]:
+    """The state and the exit code with which a process ends that could not begin. `count`: it counts for its run.
+
+    A fault of the file system that may pass leaves the run as it stands, to be started again, a few times without progress.
+    """
+    if not isinstance(error, StorageFault) or not error.passing:
+        return State.REFUSED, error.exit_code
+    if count and note(run.folder, os.environ.get(LAUNCH, ""), _NOT_BEGUN) > MOST:
+        return State.REFUSED, error.exit_code
+    return State.RESUMABLE if run.has_checkpoint() else State.LOST, EXIT_FAULT
 
 
 def _path(folder: Path) -> Path:

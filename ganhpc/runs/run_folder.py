@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ganhpc.core import locks
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.files import Damaged, read_json, storage_errors, write_json
+from ganhpc.core.files import Damaged, is_regular, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
 from ganhpc.core.typed_command import typed_command
@@ -184,9 +184,9 @@ class Run:
 
     @staticmethod
     def at(path: Path) -> Run:
-        """The run in the folder `path`. Raises UserError where it is none."""
+        """The run in the folder `path`. Raises UserError where it is none, and StorageFault where the file system doesn't say."""
         run = Run(path)
-        if not run.experiment_json.is_file():
+        if not is_regular(run.experiment_json):
             raise UserError(
                 f"{path} is not a run folder (it has no experiment.json): `{typed_command('results', runs=run.runs)}` lists them."
             )
@@ -221,9 +221,13 @@ class Run:
 
     def has_checkpoint(self) -> bool:
         """True if anything can be resumed (a sidecar is written only after its checkpoint is whole; a user's program saves as it likes)."""
-        if any(self.checkpoints.glob("step-*.json")):
+        try:
+            if any(self.checkpoints.glob("step-*.json")):
+                return True
+            kept = (self.folder / PROGRAM_LEDGER).exists()
+            return kept and any(path.is_file() for path in self.checkpoints.rglob("*"))
+        except OSError:  # a file server that is away: nothing is known to be lost
             return True
-        return (self.folder / PROGRAM_LEDGER).exists() and any(path.is_file() for path in self.checkpoints.rglob("*"))
 
     def run_status(self) -> RunStatus:
         """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""

@@ -48,8 +48,10 @@ def main(argv: list[str]) -> int:
                 stack.enter_context(run.hold())
                 _clear_up(run)
             return Process(run, begun).train()
+    except OSError as error:
+        return _not_begun(Run(Path(argv[0])), storage_errors.fault(error, doing="read or write"))
     except UserError as error:
-        return _refused(error)
+        return _not_begun(Run(Path(argv[0])), error)
 
 
 def _shown(code: int) -> int:
@@ -62,10 +64,12 @@ def _is_main() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def _refused(error: UserError) -> int:
-    if not last_words.say(State.REFUSED, str(error), error.exit_code) and _is_main():
+def _not_begun(run: Run, error: UserError) -> int:
+    """Say why a process could not begin; returns its exit code."""
+    state, code = fault_count.state_and_code(run, error, count=_is_main())
+    if not last_words.say(state, str(error), code) and _is_main():
         say_error(error)  # of several processes that are refused the same, one says so
-    return error.exit_code
+    return code
 
 
 def _clear_up(run: Run) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
+from ganhpc.launch.policy.policy import load_policy
 
 
 @pytest.fixture(autouse=True)
@@ -104,3 +107,32 @@ def test_bytes_that_are_no_text(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="not valid TOML"):
         settings.read(path)
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (_fifo, "is a fifo, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+        (Path.mkdir, "is a folder, not a file"),
+        (lambda path: path.write_text("a = " + "[" * 100_000), "nested too deeply"),
+        (lambda path: path.write_text("a = " + "{b=" * 5000), "nested too deeply"),
+        (lambda path: path.write_text("max_jobs = " + "9" * 5000), "not valid TOML"),
+        (lambda path: path.write_bytes(b"max_jobs = \xff"), "not valid TOML"),
+        (lambda path: path.write_bytes(b"a = 1\n" * 2_000_000), "too large"),
+    ],
+)
+def test_a_settings_file_and_a_policy_that_are_something_else(
+    tmp_path: Path, place: Callable[[Path], object], said: str
+) -> None:
+    """Neither is waited for, nor read beyond its bounds, nor ends in a traceback."""
+    path = tmp_path / "x.toml"
+    place(path)
+    for read in (settings.read, lambda path: load_policy(str(path))):
+        with pytest.raises(UserError, match=said) as error:
+            read(path)
+        assert str(path) in str(error.value)

@@ -213,9 +213,8 @@ def runner(world: World) -> object:
         from ganhpc.core.errors import UserError
         from ganhpc.core.printable import say_error
 
-        quick = {"_FAULT_SECONDS": (0.01, 0.05), "PATIENCE_SECONDS": 0.5}  # a disk that stays full ends it
-        try:
-            with mock.patch.multiple(local_queue_worker, **quick):
+        try:  # a disk that stays full ends it
+            with mock.patch.object(local_queue_worker, "PATIENCE_SECONDS", 0.3):
                 return local_queue_worker.main(local.queue_folder())
         except UserError as error:
             say_error(error)

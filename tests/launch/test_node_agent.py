@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -14,11 +15,15 @@ from typing import Any
 
 import pytest
 
+from ganhpc.core import storage_errors
 from ganhpc.core.files import read_json, write_json
-from ganhpc.launch.node_agent import ASKED, Segment
-from ganhpc.runs import submission_record
+from ganhpc.launch.node_agent import ASKED, Segment, main
+from ganhpc.program.runner import main as run_program
+from ganhpc.runs import fault_count, job_claim, submission_record
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_processes import TrainerProcesses
+from ganhpc.runs.trainer_protocol import EXIT_FAULT
+from ganhpc.train.__main__ import main as train
 from tests.helpers import ROOT, made
 
 
@@ -207,3 +212,63 @@ def test_a_home_folder_that_is_full_on_the_node_is_a_sentence(run: Run) -> None:
     assert "can't write" in done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert run.run_status().state in (State.NEW, State.LOST, State.CRASHED)
+
+
+@pytest.mark.parametrize("name", ["ESTALE", "EIO", "ENOSPC"])
+def test_a_job_waits_for_its_file_system_at_its_start(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    """The run's folder can't be looked at, nor its claim be written, for a moment: the job trains all the same."""
+    monkeypatch.setattr(storage_errors, "PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(Segment, "_train", lambda _: 0)
+    number, failing = getattr(errno, name), iter([True] * 4)
+    stat, write = os.stat, job_claim.write_json
+
+    def look(path: Any, *more: Any, **named: Any) -> Any:
+        if str(path) == str(run.experiment_json) and next(failing, False):
+            raise OSError(number, os.strerror(number), str(path))
+        return stat(path, *more, **named)
+
+    full = iter([True] * 3)
+
+    def claim(path: Path, *more: Any, **named: Any) -> None:
+        if next(full, False):
+            raise storage_errors.fault(OSError(number, os.strerror(number)), path)
+        write(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", look)
+    monkeypatch.setattr(job_claim, "write_json", claim)
+    with pytest.raises(SystemExit) as ended:
+        main.main([str(run.folder), "--walltime=600"], standalone_mode=False)
+    assert ended.value.code == 0
+    assert (next(failing, None), next(full, None)) == (None, None)
+    assert capsys.readouterr().err.count("Error: can't ") == 7
+
+
+def test_a_file_system_that_stays_away_ends_a_job_with_a_sentence(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(storage_errors, "PAUSES", (0.01, 0.01))
+    stat = os.stat
+
+    def look(path: Any, *more: Any, **named: Any) -> Any:
+        if str(path).startswith(str(run.folder)):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), str(path))
+        return stat(path, *more, **named)
+
+    monkeypatch.setattr(os, "stat", look)
+    for start in (lambda: main.main([str(run.folder), "--walltime=1"], standalone_mode=False), lambda: sys.exit(train([str(run.folder)])),
+                  lambda: sys.exit(run_program([str(run.folder)]))):  # fmt: skip
+        with pytest.raises(SystemExit) as ended:
+            start()
+        said = capsys.readouterr()
+        assert ended.value.code in (2, EXIT_FAULT)
+        assert "the network file system lost the file" in said.err + said.out
+        assert "Traceback" not in said.err + said.out
+    assert run.has_checkpoint(), "nothing is known to be lost"
+
+
+def test_a_start_that_fails_again_and_again_is_not_repeated_for_ever(run: Run) -> None:
+    error = storage_errors.fault(OSError(errno.ENOSPC, "full"), run.lock)
+    ends = [fault_count.state_and_code(run, error, count=True) for _ in range(fault_count.MOST + 1)]
+    assert ends == [(State.LOST, EXIT_FAULT)] * fault_count.MOST + [(State.REFUSED, 2)]

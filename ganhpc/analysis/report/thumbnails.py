@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 
 from ganhpc.analysis.report.elements import Picture
+from ganhpc.core.files import Damaged, open_regular
 
 _LARGEST_BYTES = 60_000_000
 """A larger file is no grid of samples, and is not opened."""
+_FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
+"""The kinds of picture that are opened: Pillow would have other programs draw some others (EPS)."""
 
 
 def small(path: Path, side: int, name: str, caption: str, alt: str, link: str = "") -> Picture | None:
@@ -17,11 +21,10 @@ def small(path: Path, side: int, name: str, caption: str, alt: str, link: str = 
     from PIL import Image
 
     try:
-        if path.stat().st_size > _LARGEST_BYTES:
-            return None
-        with Image.open(path) as opened:
+        with open_regular(path, _LARGEST_BYTES) as file, Image.open(file, formats=_FORMATS) as opened:
             image = opened.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    # A damaged picture may raise anything.
+    except (Damaged, OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
         return None
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)

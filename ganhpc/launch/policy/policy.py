@@ -19,6 +19,7 @@ from ganhpc.core.toml_readers import (
     one_of,
     readers_of,
     seconds,
+    table_in,
     text,
     time_zone,
     wall,
@@ -124,15 +125,11 @@ def load_policy(name: str, folders: Iterable[Path] = ()) -> Policy:
 
 
 def _read(name: str, path: Path) -> Policy:
-    import tomllib  # most commands read no policy
-
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(
-            f"the policy file {path} cannot be read ({error.strerror}): give the path of a TOML file."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        table = table_in(path)
+    except UserError as error:
+        raise UserError(f"the policy file {str(error).rstrip('.')}: give the path of a TOML file.") from None
+    except ValueError as error:
         raise UserError(f"the policy file {path} is not valid TOML: {error}.") from error
     base = table.pop("base", None)
     if base is None:

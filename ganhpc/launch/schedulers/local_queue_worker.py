@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import math
 import os
 import signal
 import subprocess
@@ -30,12 +29,8 @@ _KEPT_SECONDS = 7 * 86_400
 """Seconds for which the file of an ended job is kept."""
 _GRACE_SECONDS = 30.0
 """Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
-_FAULT_SECONDS = (1.0, 60.0)
-"""The first and the longest pause before what a fault of the file system that may pass has kept from being noted is tried again."""
-_APART_SECONDS = 10.0
-"""Two faults with more between the end of a pause and the second have nothing to do with one another."""
 PATIENCE_SECONDS = 12 * 3600.0
-"""How long such a fault may last: a night."""
+"""How long a fault of the file system that may pass, or another process that holds the queue, is waited for: a night."""
 _NOT_BEGUN = 97
 """Exit code of a job whose process could not note that it begins (`local_queue_jobs.WRAPPER`)."""
 
@@ -51,24 +46,7 @@ def main(folder: Path) -> int:
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    """Do `work`; where a fault that may pass, such as a full disk, keeps it from its end, again after a pause.
-
-    Raises any other, and one that has lasted for PATIENCE_SECONDS.
-    """
-    first = last = -math.inf
-    pause = 0.0
-    while True:
-        try:
-            return work()
-        except _PASSING as fault:
-            now = time.monotonic()
-            if now - last > _APART_SECONDS:  # all was well since the one before
-                first, pause = now, _FAULT_SECONDS[0]
-            if (isinstance(fault, StorageFault) and not fault.passing) or now - first > PATIENCE_SECONDS:
-                raise
-            say_error(fault)
-            time.sleep(pause)
-            last, pause = time.monotonic(), min(2 * pause, _FAULT_SECONDS[1])
+    return storage_errors.patiently(work, PATIENCE_SECONDS, say_error)
 
 
 def _run_all(folder: Path) -> int:

@@ -8,11 +8,13 @@ import os
 import re
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import read_text
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
@@ -88,12 +90,8 @@ class Oar(Scheduler):
         if domain and not host.startswith("localhost"):
             return domain
         try:
-            found = re.search(
-                r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)',
-                Path(os.environ.get("OARCONFFILE") or _SETTINGS).read_text(errors="replace"),
-                re.MULTILINE,
-            )
-        except OSError:  # on most machines it is for OAR itself to read
+            found = re.search(r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', read_text(_settings()), re.MULTILINE)
+        except (OSError, UserError):  # on most machines it is for OAR itself to read
             found = None
         server = found[1] if found else "localhost"
         return os.uname().nodename if server == "localhost" else server
@@ -269,6 +267,14 @@ class Oar(Scheduler):
             raise UserError(f"OAR's job {job} can't be cancelled ({_why(answer)}): try `oardel {job}` yourself.")
 
 
+def _settings() -> Path:
+    """The settings that OAR's commands read. Installed set-user-ID, they set OARCONFFILE themselves, whatever the user has in it: one
+    cluster is one, and its day quota too, with any value of it."""
+    command = shutil.which("oarsub")
+    own = command is not None and bool(Path(command).stat().st_mode & stat.S_ISUID)
+    return _SETTINGS if own else Path(os.environ.get("OARCONFFILE") or _SETTINGS)
+
+
 def _why(answer: Answer) -> str:
     return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
@@ -332,8 +338,8 @@ def lives(job: str) -> bool | None:
 def hosts() -> list[str]:
     """The names of the job's nodes, the first one first."""
     try:
-        lines = Path(os.environ.get("OAR_NODEFILE", "")).read_text().split()
-    except OSError:
+        lines = read_text(os.environ.get("OAR_NODEFILE", "")).split()
+    except (OSError, UserError):
         return []
     return list(dict.fromkeys(lines))
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import socket
-from pathlib import Path
+
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import read_text
 
 
 def is_one_of(nodes: str) -> bool:
     """True if this machine is named in the file `nodes`."""
     try:
-        names = set(Path(nodes).read_text().split())
-    except (OSError, ValueError):
+        names = set(read_text(nodes).split())
+    except (OSError, UserError):
         return False
     own = {socket.gethostname(), socket.getfqdn(), "localhost"}
     short = {each.partition(".")[0] for each in own}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import read_text
 from ganhpc.core.whoami import home
 from ganhpc.launch.schedulers.option_words import (
     DECIDED,
@@ -97,8 +99,8 @@ def check_defaults() -> None:
     """Raise UserError where the user's own defaults, which a plugin of many sites reads, ask for what the policy decides."""
     file = (home() or Path("/")) / ".slurm" / "defaults"
     try:
-        lines = file.read_text(errors="replace").splitlines()
-    except OSError:
+        lines = read_text(file).splitlines()
+    except (OSError, UserError):
         return
     for line in lines:
         # COMMAND:CLUSTER:OPTION=VALUE; the command or both may be missing, and * means any.

@@ -167,7 +167,7 @@ def test_a_foreign_note_of_a_start_stops_no_other_job(state: Path, place: Callab
 
 @pytest.fixture
 def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_queue_worker, "_FAULT_SECONDS", (0.01, 0.01))
+    monkeypatch.setattr("ganhpc.core.storage_errors.PAUSES", (0.01, 0.01))
 
 
 @pytest.mark.usefixtures("quick_pauses")

@@ -47,6 +47,34 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object)
     return made
 
 
+def test_the_cluster_is_the_same_whatever_oarconffile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OAR's own commands, which are set-user-ID, overwrite the variable. A fifo or a device in it is never waited for."""
+    own, other = tmp_path / "oar.conf", tmp_path / "other.conf"
+    own.write_text('# x\nSERVER_HOSTNAME="frontend-7"\n')
+    other.write_text("SERVER_HOSTNAME=elsewhere\n")
+    os.mkfifo(tmp_path / "fifo")
+    command = tmp_path / "bin" / "oarsub"
+    command.parent.mkdir()
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o4755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(oar, "_SETTINGS", own)
+    monkeypatch.setattr("socket.getfqdn", lambda: "localhost")
+    names = []
+    for value in (other, tmp_path / "fifo", "/dev/zero", tmp_path / "none", ""):
+        monkeypatch.setenv("OARCONFFILE", str(value))
+        names.append(Oar(Settings()).cluster())
+    assert names == ["frontend-7"] * 5
+    command.chmod(0o755)  # run as the user, it reads what the user's environment says
+    for value, name in (
+        (other, "elsewhere"),
+        (tmp_path / "fifo", os.uname().nodename),
+        ("/dev/zero", os.uname().nodename),
+    ):
+        monkeypatch.setenv("OARCONFFILE", str(value))
+        assert Oar(Settings()).cluster() == name
+
+
 def request(tmp_path: Path, kind: str = "now", **values: object) -> JobRequest:
     run = tmp_path / "runs" / "cifar" / "a run"
     base = {"tag": "cafe-1-00", "run": run, "segment": 1, "seconds": 600, "kind": kind, "start": NOW, "launch": "cafe"}
