@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.settings import Settings
-from ganhpc.launch.policy.policy import Policy, load_policy
+from ganhpc.launch.policy.policy import Policy, load_policy, packaged_policies
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.runs import submission_record
 from ganhpc.runs.job_origin import of_another_person
@@ -40,16 +40,23 @@ def _of_place(site: Settings, scheduler: Scheduler) -> str:
     return site.policy or scheduler.default_policy
 
 
-def load(name: str) -> Choice:
-    """The policy of this name or file. Raises UserError."""
-    loaded = load_policy(name, [Path.cwd() / "policies"])
+def load(name: str, *, typed: bool = False) -> Choice:
+    """The policy of this name or file. Raises UserError.
+
+    A file of the folder `policies` where the command is typed gives a packaged policy's name another meaning only if the name is `typed`
+    there: what settings, schedulers and records call so is the packaged one, whatever folder a user works in.
+    """
+    here, packaged = Path.cwd() / "policies", name in packaged_policies()
+    if packaged and typed and (here / f"{name}.toml").is_file():
+        name = str(here / f"{name}.toml")
+    loaded = load_policy(name, [] if packaged else [here])
     return Choice(str(Path(name).resolve()) if _is_path(name) else name, loaded)
 
 
 def choose(typed: str | None, site: Settings, scheduler: Scheduler, run: Run | None = None) -> Choice:
     """The policy for a launch on `scheduler`, of `run` where it goes on. Raises UserError for what can't be read."""
     if typed:
-        return load(typed)
+        return load(typed, typed=True)
     place = load(_of_place(site, scheduler))
     asked = submission_record.read(run) if run else {}
     recorded = asked.get("policy")

@@ -41,6 +41,23 @@ def test_the_place_decides_where_nothing_is_typed() -> None:
     assert choose("none", Settings(policy="grid5000"), Oar(Settings())).policy == NONE
 
 
+def test_a_folder_gives_no_other_meaning_to_a_policy_that_nobody_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laxer student.toml lies in `policies` of the folder where the command is typed, such as another person's checkout."""
+    file = tmp_path / "work" / "policies" / "student.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('base = "student"\nedges = []\nmax_job = "9h"\n')
+    monkeypatch.chdir(file.parents[1])
+    oar = Oar(Settings())
+    assert choose(None, Settings(), oar).policy == STUDENT
+    assert choose(None, Settings(policy="student"), oar).policy == STUDENT
+    assert choose(None, Settings(), oar, recorded(tmp_path, "oar", "student")).policy == STUDENT
+    assert choose(None, Settings(policy="none"), oar, recorded(tmp_path, "oar", "student", seed=1)).policy == STUDENT
+    typed = choose("student", Settings(), oar)
+    assert (typed.name, typed.policy.edges, typed.policy.max_job) == (str(file), (), 9 * 3600)
+
+
 @pytest.mark.parametrize(
     ("scheduler", "policy", "settings", "chosen"),
     [
