@@ -47,8 +47,12 @@ class Shown:
     def update(self, runs: Iterable[Run]) -> int:
         """Link the runs that have begun and are not linked yet. Returns how many are linked."""
         for run in runs:
-            name = f"{run.folder.parent.name}/{run.name}"
-            if name not in self._linked and run.tensorboard.is_dir():
+            if run.folder in self._linked.values() or not run.tensorboard.is_dir():
+                continue
+            # Copies, and runs that were moved or renamed, may have one title.
+            same = sum(name == run.title or name.startswith(f"{run.title} (") for name in self._linked)
+            name = f"{run.title} ({same + 1})" if same else run.title
+            if name not in self._linked:
                 link = self.folder / name
                 link.parent.mkdir(exist_ok=True)
                 link.symlink_to(run.tensorboard.resolve())

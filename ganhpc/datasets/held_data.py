@@ -158,17 +158,32 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
     if not paths:
         if finished:
             return f"its pictures are not in {printable(record['path'])} any more, and were not compared"
-        raise UserError(
-            f"--data {printable(record['path'])}: there is no such folder or zip any more, and the run {run.name} began with it. Put it "
-            f"back; or type the command that began the run with {data_flag(field, definition)} and the new place: the same pictures are known again."
-        )
+        raise _gone(run, definition, field, record["path"])
     contents = _contents(paths[0], seen)
     if _index().fingerprint(contents.items()) != record["fingerprint"]:
-        raise DataChanged(_sentence(run, field, record, paths[0], contents))
+        raise DataChanged(
+            _sentence(run, field, record, paths[0], contents, _exchanged(run, definition, field, contents))
+        )
     if not exists(record["path"]):
         write_json(_record_file(run, field), {**record, "path": paths[0]})
         return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
+
+
+def require_places(run: Path, definition: dict[str, Any]) -> None:
+    """Raise UserError where there is nothing any more at the place of one of the run's data sets. The pictures are not looked at."""
+    for field in data_fields(definition):
+        where = place(run, definition[field], field)
+        if is_path(where) and not exists(where):
+            with flagged(field, definition):
+                raise _gone(run, definition, field, where)
+
+
+def _gone(run: Path, definition: dict[str, Any], field: str, where: str) -> UserError:
+    return UserError(
+        f"--data {printable(where)}: there is no such folder or zip any more, and the run {run.absolute().name} began with it. Put it "
+        f"back; or type the command that began the run with {data_flag(field, definition)} and the new place: the same pictures are known again."
+    )
 
 
 def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
@@ -312,13 +327,21 @@ def _before(run: Path, field: str) -> Contents:
         return {}
 
 
-def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents) -> str:
+def _exchanged(run: Path, definition: dict[str, Any], field: str, now: Contents) -> str:
+    """A clause where the pictures of `field` are now those that the run began with as another of its sets."""
+    found = _index().fingerprint(now.items())
+    others = (other for other in data_fields(definition) if other != field)
+    same = next((other for other in others if (record_of(run, other) or {}).get("fingerprint") == found), None)
+    return f" (they are those of {data_flag(same, definition)} then: the two are exchanged)" if same else ""
+
+
+def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents, exchanged: str = "") -> str:
     before = _before(run, field)
     what = (
         str(difference(before, now)) if before else f"{counted(record['pictures'], 'picture')} then, {len(now):,} now"
     )
     return (
-        f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}. Put the "
+        f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}{exchanged}. Put the "
         "earlier ones back and type the same command again; or train on those that are there now: type the command that began the run "
         "with --new."
     )

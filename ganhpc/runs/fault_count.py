@@ -27,22 +27,25 @@ def reserve(folder: Path) -> None:
     with suppress(OSError):
         handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            os.write(handle, _bytes("", 0, 0))
+            os.write(handle, _bytes("", 0, 0, ""))
         finally:
             os.close(handle)
 
 
-def note(folder: Path, launch: str, step: int) -> int:
-    """Count one more fault of `launch` whose newest checkpoint is that of `step`. Returns how many there were in a row."""
+def note(folder: Path, launch: str, step: int, training: str = "") -> int:
+    """Count one more fault of `launch` whose newest checkpoint is that of `step`. Returns how many there were in a row.
+
+    `training`: a word that the processes of one start share, whose faults are one; empty where there is one process.
+    """
     count = 1
     with suppress(OSError, UserError, ValueError, KeyError, TypeError):
         before = parse_json(read_bytes(_path(folder), _SIZE))
         if before["launch"] == launch and before["step"] == step:
-            count = int(before["count"]) + 1
+            count = int(before["count"]) + (not training or before.get("training") != training)
     with suppress(OSError):
         handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.pwrite(handle, _bytes(launch, step, count), 0)
+            os.pwrite(handle, _bytes(launch, step, count, training), 0)
         finally:
             os.close(handle)
     return count
@@ -64,5 +67,6 @@ def _path(folder: Path) -> Path:
     return folder / "faults.json"
 
 
-def _bytes(launch: str, step: int, count: int) -> bytes:
-    return json.dumps({"launch": launch[:200], "step": step, "count": count}).encode().ljust(_SIZE - 1) + b"\n"
+def _bytes(launch: str, step: int, count: int, training: str) -> bytes:
+    tree = {"launch": launch[:200], "step": step, "count": count, "training": training[:100]}
+    return json.dumps(tree).encode().ljust(_SIZE - 1) + b"\n"

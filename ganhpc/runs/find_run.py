@@ -56,7 +56,16 @@ def find_runs(words: tuple[str, ...], runs: Path) -> list[Run]:
     """The runs that the words mean, each once; all runs below `runs` where there is no word."""
     if not words:
         return [run for run in Run.all(runs) if _is_run(run.folder)]
-    return list({run.folder: run for run in (find_run(word, runs) for word in words)}.values())
+    return list({_identity(run.folder): run for run in (find_run(word, runs) for word in words)}.values())
+
+
+def _identity(folder: Path) -> object:
+    """What tells a folder from others, however it is spelled, linked or mounted."""
+    try:
+        found = folder.stat()
+    except OSError:
+        return folder.absolute()
+    return found.st_dev, found.st_ino
 
 
 def _hint(word: str, names: list[str], runs: Path) -> str:

@@ -9,12 +9,13 @@ import json
 import os
 import stat
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ganhpc.core.files import parse_json
 from ganhpc.core.printable import printable
 from ganhpc.runs.run_folder import State
+from ganhpc.runs.trainer_protocol import EXIT_FAULT
 
 VARIABLE = "GANHPC_LAST_WORDS"
 """The pipe's path in /proc, since torchrun closes what its children could inherit, and the pipe's own number behind a blank."""
@@ -34,6 +35,8 @@ class LastWords:
     reason: str
     code: int
     """Its exit code. torchrun is told 0 at a polite stop, which it would take for a failure."""
+    about: int | None = None
+    """The rank whose end torchrun tells, in case that has not spoken itself; None: it tells of a cause that no rank can know."""
 
     @property
     def sentence(self) -> str:
@@ -42,8 +45,8 @@ class LastWords:
 
     @property
     def failed(self) -> bool:
-        """True if the process was refused or crashed, and did not just stop."""
-        return self.state in _FAILED
+        """True if the process was refused, crashed or met a fault of a file system, and did not just stop."""
+        return self.state in _FAILED or self.code == EXIT_FAULT
 
 
 class Ear:
@@ -78,6 +81,7 @@ def cause_of(data: bytes) -> LastWords | None:
 
     A process that fails says so before its connections break, of which the others then fail: the first failure is the cause, unless
     one was killed before it could speak. Where the first to speak has stopped politely, all of them stop, and the lowest rank knows why.
+    An end of a process of which torchrun tells counts where the process itself has said nothing.
     """
     lines = []
     for line in data.splitlines():
@@ -87,9 +91,11 @@ def cause_of(data: bytes) -> LastWords | None:
     if not lines:
         return None
     lowest = min(words.rank for words in lines)
-    if lines[0].failed and lowest != TORCHRUN:
+    last = [words for words in lines if words.rank == lowest][-1]
+    if lines[0].failed and (lowest != TORCHRUN or last.failed):
         return lines[0]
-    return [words for words in lines if words.rank == lowest][-1]
+    own = [words for words in lines if words.rank == last.about]
+    return own[-1] if own else last
 
 
 def _read(tree: Any) -> LastWords | None:
@@ -99,18 +105,19 @@ def _read(tree: Any) -> LastWords | None:
     rank, reason, code = tree.get("rank"), tree.get("reason"), tree.get("code")
     if type(rank) is not int or type(code) is not int or not isinstance(reason, str) or abs(code) > 255:
         return None
-    return LastWords(rank, State(tree["state"]), reason, code)
+    about = tree.get("about")
+    return LastWords(rank, State(tree["state"]), reason, code, about if type(about) is int else None)
 
 
-def say(state: State, reason: str, code: int, rank: int | None = None) -> bool:
+def say(state: State, reason: str, code: int, rank: int | None = None, about: int | None = None) -> bool:
     """Tell whoever listens how this process ends; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
     path, _, number = os.environ.get(VARIABLE, "").rpartition(" ")
     if not path:
         return False
-    words = LastWords(int(os.environ.get("RANK", "0")) if rank is None else rank, state, reason[:_LONGEST], code)
+    words = LastWords(int(os.environ.get("RANK", "0")) if rank is None else rank, state, reason[:_LONGEST], code, about)
     line = json.dumps(asdict(words), default=str)
     if len(line) > _LONGEST:  # escapes of other scripts
-        line = json.dumps(asdict(LastWords(words.rank, state, reason[: _LONGEST // 12], code)), default=str)
+        line = json.dumps(asdict(replace(words, reason=reason[: _LONGEST // 12])), default=str)
     try:
         handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -28,6 +28,7 @@ from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
 from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import file_owner, stop_requests
+from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
@@ -125,6 +126,11 @@ class Run:
     def name(self) -> str:
         """The folder's name: <variant>-<signature>[-N]."""
         return self._whole.name
+
+    @property
+    def title(self) -> str:
+        """<experiment>/<name>, as people are shown it: a run that was moved or whose folder was renamed is of its experiment still."""
+        return f"{experiment_of(self._whole)}/{self.name}"
 
     @property
     def _whole(self) -> Path:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import BusyError, UserError
 from ganhpc.runs import last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run
@@ -18,6 +18,8 @@ from ganhpc.runs.status_file import write_status
 
 _ENDING_SECONDS = 3.0
 """Seconds that the others get after one process has failed: they wait for it in an exchange that never comes."""
+_GONE_SECONDS = 10.0
+"""Seconds that a process which was killed may take to let go of the run: its memory is given back first."""
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
@@ -91,5 +93,14 @@ class TrainerProcesses:
             return
         status = run.status()
         figures = {key: value for key, value in status.items() if key not in _OWN and status.get("owner") == owner}
-        with suppress(UserError, OSError), run.hold():
-            write_status(run, words.state, owner, reason=words.reason, **figures)
+        patience = time.monotonic() + _GONE_SECONDS
+        with suppress(UserError, OSError):
+            while True:
+                try:
+                    with run.hold():
+                        write_status(run, words.state, owner, reason=words.reason, **figures)
+                        return
+                except BusyError:  # rank 0 was killed, and is not gone yet
+                    if time.monotonic() > patience:
+                        return
+                    time.sleep(0.1)

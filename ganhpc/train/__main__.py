@@ -27,7 +27,7 @@ from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 from ganhpc.train.runtime import failure_notice
-from ganhpc.train.runtime.stop_watch import Doing, Interrupted, StopWatch, leave_now
+from ganhpc.train.runtime.stop_watch import Arrivals, Doing, Interrupted, StopWatch, leave_now
 
 _CONSEQUENCE_SECONDS = 1.5
 """Seconds for which a process that failed looks whether it is being ended since another one has failed before it."""
@@ -58,6 +58,12 @@ def _shown(code: int) -> int:
     """The exit code to end with: torchrun takes any but 0 for a failure, and whoever started it has the last words of a polite stop."""
     several = os.environ.get("WORLD_SIZE", "1") != "1" and last_words.VARIABLE in os.environ
     return 0 if several and code == EXIT_RESUMABLE else code
+
+
+def _start_of_several() -> str:
+    """A word that the processes of this start of a training share; empty where this one is alone."""
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    return f"{os.environ.get('MASTER_ADDR')}:{os.environ.get('MASTER_PORT')}" if several else ""
 
 
 def _is_main() -> bool:
@@ -91,7 +97,8 @@ class Process:
         self.told = False
         """True if a signal has come."""
         self.owner = file_owner.mine()
-        self.watch = StopWatch(lambda: run.stop_reason(self.owner), self._doing, self._leave)
+        self.arrivals: Arrivals | None = None
+        self.watch = StopWatch(self._asked, self._doing, self._leave)
 
     def train(self) -> int:
         """Build and fit; write what became of it into status.json. Returns the exit code."""
@@ -148,7 +155,7 @@ class Process:
         sentence, state = str(error), State.CRASHED if self._trained() else State.REFUSED
         if error.passing:
             step = self.trainer.saved_step if self.trainer else 0
-            count = fault_count.note(self.run.folder, os.environ.get(LAUNCH, ""), step) if _is_main() else 1
+            count = fault_count.note(self.run.folder, os.environ.get(LAUNCH, ""), step, _start_of_several())
             state = self._left_state() if count <= fault_count.MOST else State.CRASHED
             if count > 1:
                 sentence += f" (This was fault {count} in a row without progress.)"
@@ -257,14 +264,27 @@ class Process:
 
         def ask(number: int, frame: object) -> None:
             del frame
-            self.told = True
             self.watch.heard()
-            self.run.ask_to_stop(f"signal {signal.Signals(number).name}", self.owner)
+            self._ask(number)
 
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):
             # The watch sends SIGTERM itself.
             if name == "SIGTERM" or signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
                 signal.signal(getattr(signal, name), ask)
+        self.arrivals = Arrivals()
+
+    def _ask(self, number: int) -> str:
+        """Ask the processes of this run to stop since a signal has come; returns the reason."""
+        self.told = True
+        reason = f"signal {signal.Signals(number).name}"
+        self.run.ask_to_stop(reason, self.owner)
+        return reason
+
+    def _asked(self) -> str | None:
+        """In the watch's thread: why to stop, or None. A signal counts while its handler waits, and where no request can be written."""
+        arrived = self.arrivals.take() if self.arrivals else []
+        signalled = [self._ask(number) for number in arrived]
+        return self.run.stop_reason(self.owner) or (signalled[0] if signalled else None)
 
 
 def _out_of_memory(error: BaseException) -> str | None:

@@ -42,6 +42,9 @@ def main(words: list[str]) -> int:
         code = int(failure.exitcode)
         if code < 0:
             _say(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
+        else:
+            reason = f"rank {rank} ended with exit code {code} and did not say why; what it printed is in the log"
+            last_words.say(State.CRASHED, reason, code, last_words.TORCHRUN, about=rank)
         return code
     except SignalException as error:
         return -int(error.sigval)

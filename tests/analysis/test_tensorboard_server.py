@@ -189,3 +189,20 @@ def test_a_nodes_short_name_goes_through_the_same_machines(monkeypatch: pytest.M
         tensorboard_server.tunnel(6006, node=node) for node in ("chifflot-1", "chifflot-1.lille.grid5000.fr")
     )
     assert short == full and " -J " in short
+
+
+def test_runs_that_were_moved_or_renamed_are_shown_each_by_its_title(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = [run for run in Run.all(runs) if run.tensorboard.is_dir()]
+    places = [tmp_path / name / "best" for name in ("a", "b", "c")]
+    for run, place in zip(begun, places, strict=True):
+        place.parent.mkdir()
+        run.folder.rename(place)
+    (tmp_path / "links").mkdir()
+    shown = tensorboard_server.Shown(tmp_path / "links")
+    monkeypatch.chdir(places[0])
+    moved = [Run(Path()), *map(Run, places[1:])]
+    assert shown.update(moved) == shown.update(moved) == 3
+    links = {path.name: path.resolve().parent for path in (tmp_path / "links" / "cifar").iterdir()}
+    assert links == dict(zip(("best", "best (2)", "best (3)"), places, strict=True))

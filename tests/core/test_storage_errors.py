@@ -97,6 +97,8 @@ def test_faults_are_counted_by_launch_and_checkpoint(tmp_path: Path) -> None:
     assert [fault_count.note(tmp_path, "a", 5) for _ in range(3)] == [1, 2, 3]
     assert fault_count.note(tmp_path, "a", 6) == 1
     assert fault_count.note(tmp_path, "b", 6) == 1
+    # Processes of one start that meet one fault have met one, whichever of them notes it.
+    assert [fault_count.note(tmp_path, "b", 6, start) for start in ("x:1", "x:1", "x:2", "x:1")] == [2, 2, 3, 4]
     (tmp_path / "faults.json").write_bytes(b"\xff" * 99)
     assert fault_count.note(tmp_path, "b", 6) == 1
 
@@ -119,7 +121,7 @@ def test_any_error_of_the_system_is_a_sentence_and_no_traceback(
     assert words == last_words.LastWords(0, State.REFUSED, status["reason"], 2)
 
 
-Words = tuple[int, str, str, int]
+Words = tuple[int, str, str, int] | tuple[int, str, str, int, int]
 
 
 @pytest.mark.parametrize(
@@ -130,12 +132,20 @@ Words = tuple[int, str, str, int]
         ([(1, "resumable", "", 75), (0, "resumable", "out of time", 75)], (0, "resumable", "out of time", 75)),
         ([(1, "resumable", "", 75), (0, "crashed", "no room", 74)], (0, "crashed", "no room", 74)),
         ([(0, "crashed", "no peer", 1), (-1, "lost", "rank 1 was killed", -9)], (-1, "lost", "rank 1 was killed", -9)),
+        # torchrun tells of the end of rank 1, which has spoken itself, or has not; the others hear torchrun.
+        (
+            [(1, "lost", "no room", 74), (-1, "crashed", "74", 74, 1), (0, "lost", "told", 75)],
+            (1, "lost", "no room", 74),
+        ),
+        ([(0, "lost", "told", 75), (1, "lost", "late", 74), (-1, "crashed", "74", 74, 1)], (1, "lost", "late", 74)),
+        ([(0, "resumable", "told", 75), (-1, "crashed", "silent", 5, 1)], (-1, "crashed", "silent", 5)),
+        ([(0, "crashed", "a bug", 1), (-1, "crashed", "silent", 5, 1)], (0, "crashed", "a bug", 1)),
         ([], None),
     ],
 )
 def test_the_cause_among_last_words(said: Sequence[Words], cause: Words | None) -> None:
-    keys = ("rank", "state", "reason", "code")
-    lines = [json.dumps(dict(zip(keys, words, strict=True))).encode() + b"\n" for words in said]
+    keys = ("rank", "state", "reason", "code", "about")
+    lines = [json.dumps(dict(zip(keys, words, strict=False))).encode() + b"\n" for words in said]
     found = last_words.cause_of(b'torn {\n[1]\n{"rank": 0}\n' + b"".join(lines))
     assert (found and (found.rank, found.state.value, found.reason, found.code)) == cause
 

@@ -1,9 +1,10 @@
 """Python starts with this where PYTHONPATH names its folder: one function of a program does something else for a test when it is called.
 
-HOOK_AT: "module:function" or "module:Class.method"; HOOK_DO: a name of _ACTIONS below; HOOK_RANK: the only rank that does so;
+HOOK_AT: "module:function" or "module:Class.method"; HOOK_DO: names of _ACTIONS below or signals, with commas; HOOK_RANK: the only rank that does so;
 HOOK_AFTER: so many calls go through first; HOOK_MARK: a file that is made once the function does something else.
 """
 
+import errno
 import importlib.abc
 import importlib.util
 import os
@@ -25,6 +26,11 @@ def _work() -> None:
     time.sleep(6)
 
 
+def _late() -> None:
+    """After the others, which wait for this process then."""
+    time.sleep(2)
+
+
 def _refuse() -> None:
     from ganhpc.core.errors import UserError
 
@@ -35,11 +41,33 @@ def _crash() -> None:
     raise RuntimeError("the hook crashes")
 
 
-def _kill() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+def _leave() -> None:
+    """As a library that ends the process without a word."""
+    os._exit(5)
 
 
-_ACTIONS = {"wait": _wait, "work": _work, "refuse": _refuse, "crash": _crash, "kill": _kill}
+def _full() -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+_ACTIONS = {
+    "wait": _wait,
+    "work": _work,
+    "late": _late,
+    "refuse": _refuse,
+    "crash": _crash,
+    "leave": _leave,
+    "full": _full,
+}
+
+
+def _do(words: str) -> None:
+    """Actions of _ACTIONS, one after the other; or, by a name such as SIGTERM, a signal to this process."""
+    for word in words.split(","):
+        if word.startswith("SIG"):
+            os.kill(os.getpid(), signal.Signals[word])
+        else:
+            _ACTIONS[word]()
 
 
 class _Finder(importlib.abc.MetaPathFinder):
@@ -77,7 +105,7 @@ def _wrap(module, name):  # type: ignore[no-untyped-def]
         through -= 1
         if through < 0 and rank == os.environ.get("HOOK_RANK", rank):
             Path(os.environ["HOOK_MARK"]).touch()
-            _ACTIONS[os.environ["HOOK_DO"]]()
+            _do(os.environ["HOOK_DO"])
         return real(*args, **named)
 
     setattr(owner, last, hooked)

@@ -61,3 +61,23 @@ def test_a_folder_that_is_no_run_and_words_that_are_no_names(runs: Path) -> None
     for word in ("", "/", "n" * 5000, "a\0b", "../..", "\udcff"):
         with pytest.raises(UserError):
             find_run(word, runs)
+
+
+def test_one_run_by_several_paths_is_one(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice in one launch it would be submitted twice."""
+    (alone,) = (run for run in Run.all(runs) if run.name.startswith("alone"))
+    (runs / "link").symlink_to(alone.folder)
+    monkeypatch.chdir(runs)
+    assert len(find_runs(("alone", str(alone.folder), f"cifar/../cifar/{alone.name}", "link"), runs)) == 1
+
+
+def test_the_title_of_a_run_that_was_moved_or_renamed_has_its_experiment(
+    runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (alone,) = (run for run in Run.all(runs) if run.name.startswith("alone"))
+    assert alone.title == f"cifar/{alone.name}"
+    (runs / "kept").mkdir()
+    moved = Run(alone.folder.rename(runs / "kept" / "the best"))
+    assert moved.title == "cifar/the best"
+    monkeypatch.chdir(moved.folder)
+    assert Run(Path()).title == "cifar/the best" and Run(Path("../the best")).title == "cifar/the best"

@@ -51,7 +51,7 @@ def _cancel(view: RunView, abandon: bool) -> str:
     if others and not abandon:
         return _left_alone(view, others)
     if not view.jobs and view.run_status.state is not State.RUNNING:
-        return f"{run} has no jobs that wait or run: it is {view.run_status.state}; next: {view.next_command}"
+        return f"{run} has no jobs that wait or run: it is {view.run_status.state}; {view.way_on()}"
     # First the word that keeps jobs which start meanwhile from training, then those that wait, so that none takes the place.
     submission_record.note_cancelled(run)
     waiting = [known for known in view.jobs if known.job.state is JobState.WAITING]

@@ -35,8 +35,7 @@ def show(word: str, runs: str, follow: bool, lines: int) -> None:
             _follow(run, _last_lines(run, lines))
     elif not _last_lines(run, lines):
         view = _look(run)
-        reason = f" ({view.run_status.reason})" if view.run_status.reason else ""
-        say(f"nothing is written yet: the run is {view.run_status.state}{reason}; next: {view.next_command}", err=True)
+        say(f"nothing is written yet: {_stands(view)}", err=True)
 
 
 def _last_lines(run: Run, lines: int) -> int:
@@ -65,7 +64,7 @@ def _follow(run: Run, offset: int) -> None:
             for line in tail.lines():
                 say(printable(line, 10_000))
         if view is not None and view.run_status.state not in (State.RUNNING, State.WAITING):
-            say(f"the run is {view.run_status.state}{_because(view)}; next: {view.next_command}", err=True)
+            say(_stands(view), err=True)
             return
         if time.monotonic() - asked > _ASK_SECONDS or run.result_json.exists():
             view, asked = _look(run), time.monotonic()
@@ -76,8 +75,10 @@ def _follow(run: Run, offset: int) -> None:
         time.sleep(0.3)
 
 
-def _because(view: RunView) -> str:
-    return f" ({view.run_status.reason})" if view.run_status.reason else ""
+def _stands(view: RunView) -> str:
+    """The state of a run, why, and what to type next."""
+    reason = f" ({view.run_status.reason})" if view.run_status.reason else ""
+    return "; ".join(filter(None, (f"the run is {view.run_status.state}{reason}", view.way_on("logs"))))
 
 
 def _look(run: Run) -> RunView:

@@ -75,6 +75,8 @@ def _resume(members: list[Run], place: LaunchContext, dry_run: bool, console: Co
 
     wanted = [submit.Wanted(run, run.experiment()) for run in members]
     if dry_run:
+        for w in wanted:
+            opening.compare_again(w.run, w.experiment)
         queue = scheduler_launch.queue_if_here(place.scheduler)
         submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
         scheduler_launch.print_dry(submission, console, as_json)
@@ -92,6 +94,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
     for run in members:
         experiment = run.experiment()
         if dry_run:
+            opening.compare_again(run, experiment)
             say(" ".join(local_launch.command_of(run, experiment)))
             continue
         opening.hold_again(run, experiment, console)

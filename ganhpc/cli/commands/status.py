@@ -81,7 +81,7 @@ def picture(chosen: Sequence[Run], all_runs: bool, runs: str) -> Group:
 def block(view: RunView) -> Text:
     """A run: its name and state, and what there is to say under them. No columns, so that commands can be copied."""
     state = view.run_status.state
-    text = Text(f"{printable(f'{view.run.folder.parent.name}/{view.run.name}')}  ", style="bold", overflow="fold")
+    text = Text(f"{printable(view.run.title)}  ", style="bold", overflow="fold")
     text.append(Text(state.value, style=STATE_COLOURS.get(state, "")))
     for line in lines(view):
         text.append(f"\n    {printable(line)}", style="not bold")
@@ -104,7 +104,7 @@ def lines(view: RunView) -> list[str]:
             said.append(f"{slot}: waits{start}{why}")
         else:
             said.append(f"{slot}: {job.message or job.state.value}")
-    said.append(f"next: {view.next_command}")
+    said.append(view.way_on())
     return said
 
 

@@ -249,7 +249,7 @@ def _stop_signals(run: Run, console: Console) -> Iterator[_Heard]:
 
 def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, console: Console) -> int:
     """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
-    if code == 0 and run.result_json.exists():
+    if run.result_json.exists():  # whatever became of a process after it
         return 0
     run_status = run.run_status()
     # What an earlier trainer has said of its own end is no news of this one's.
@@ -286,4 +286,7 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
 
 def again() -> str:
     """The command that was typed, to be typed again: without --new, which would start over."""
-    return " ".join(["python", "launch.py", *(shell_word(word) for word in sys.argv[1:] if word != "--new")])
+    words = sys.argv[1:]
+    ours = words.index("--") if "--" in words else len(words)  # what follows is a program's own
+    kept = [word for k, word in enumerate(words) if word != "--new" or k > ours]
+    return " ".join(["python", "launch.py", *map(shell_word, kept)])

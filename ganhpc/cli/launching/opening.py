@@ -45,11 +45,22 @@ def hold_data(
 
 def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
     """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
+    hold_data(run, _where_they_lie(run, experiment), console)
+
+
+def compare_again(run: Run, experiment: Experiment) -> None:
+    """As `compare_data`, for a run that is gone on with by its name."""
+    if not run.result_json.exists():
+        held_data.require_places(run.folder, experiment.definition)
+    compare_data(run, _where_they_lie(run, experiment), {})
+
+
+def _where_they_lie(run: Run, experiment: Experiment) -> Experiment:
     definition = experiment.definition
     places: dict[str, Any] = {
         field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)
     }
-    hold_data(run, dataclasses.replace(experiment, **places), console)
+    return dataclasses.replace(experiment, **places)
 
 
 def ensure_data(experiment: Experiment, console: Console) -> None:

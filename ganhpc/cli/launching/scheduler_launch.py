@@ -271,8 +271,7 @@ def timeline(submission: submit.Submission, sent: Sequence[SubmittedJob] = ()) -
             table.add_row("", Text(date, style="bold"), "")
         note = sent[k].note if sent else ""
         why = f"{slot.reason} {note[:1].upper()}{note[1:]}." if note else slot.reason
-        experiment = submission.jobs[k].request.run.parent.name
-        run = Text(printable(f"{experiment}/{slot.run}"), style="cyan").append(
+        run = Text(printable(Run(submission.jobs[k].request.run).title), style="cyan").append(
             f", segment {slot.segment}, {format_duration(slot.seconds)} ({slot.kind})", style="default"
         )
         table.add_row(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.printable import shown
 from ganhpc.core.typed_command import typed_command
+from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Scheduler, find_job
 from ganhpc.runs import job_origin, submission_record
@@ -88,6 +90,31 @@ class RunView:
     @property
     def next_command(self) -> str:
         """The command to type next. What a scheduler refused is typed again, once its cause is fixed."""
+        words = (NEXT[State.CRASHED] if self.hindrance else self._next).split()
+        if "{run}" not in words:
+            return typed_command(*words, runs=self.run.runs)
+        return typed_command(*(shown(self.run.folder) if word == "{run}" else word for word in words))
+
+    def way_on(self, typed: str = "") -> str:
+        """What to do next, as a clause; empty where that is the verb `typed` again."""
+        if self.hindrance:
+            return f"to go on: {self.hindrance}"
+        return "" if self._next.split()[0] == typed else f"next: {self.next_command}"
+
+    @functools.cached_property
+    def hindrance(self) -> str:
+        """A sentence on why `resume` would be refused; empty where nothing is in its way, or it is not what comes next."""
+        if self._next != NEXT[State.RESUMABLE]:
+            return ""
+        try:
+            held_data.require_places(self.run.folder, self.run.experiment().definition)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    @property
+    def _next(self) -> str:
+        """A value of NEXT."""
         state, source = self.run_status.state, self.run_status.refused_by
         if state is State.REFUSED and source is not RefusalSource.POLICY:
             state = State.NEW if source is RefusalSource.SCHEDULER else State.CRASHED
@@ -97,10 +124,7 @@ class RunView:
             state = State.CRASHED
         if self.jobs and not any(known.asked for known in self.jobs):
             state = State.CRASHED  # its log is here, its jobs are elsewhere
-        words = NEXT[state].split()
-        if "{run}" not in words:
-            return typed_command(*words, runs=self.run.runs)
-        return typed_command(*(shown(self.run.folder) if word == "{run}" else word for word in words))
+        return NEXT[state]
 
     @property
     def time_left(self) -> float | None:
@@ -131,6 +155,7 @@ class RunView:
             "jobs": [known.to_json() for known in self.jobs],
             "next_slot": slot.to_json() if slot else None,
             "next_command": self.next_command,
+            "hindrance": self.hindrance,
         }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -136,15 +136,16 @@ def prepare(
     if wanted and scheduler.found.here:
         readiness.check(scheduler.site)
     tz = zone(scheduler.site, policy)
+    named = _named(wanted)
     works = [
         planner.Work(
-            w.run.name,
+            name,
             seconds_to_go(w, policy),
             segment=_next_segment(w.run),
             ready=w.ready,
             after=w.behind[-1].id if w.behind else "",
         )
-        for w in wanted
+        for name, w in named.items()
     ]
     busy = [busy_of(job, now) for job in queue]
     over = submitted.ended_today(scheduler, policy, queue, now, tz)
@@ -160,10 +161,27 @@ def prepare(
     )
     launch = os.urandom(4).hex()
     bounded = window is not None
-    make = _Requests({w.run.name: w for w in wanted}, plan, scheduler, policy, launch, bounded, tuple(busy))
+    make = _Requests(named, plan, scheduler, policy, launch, bounded, tuple(busy))
     return Submission(
         plan, tuple(scheduler.prepare(make.request(slot)) for slot in plan.slots), scheduler, policy, launch, now
     )
+
+
+def _named(wanted: Sequence[Wanted]) -> dict[str, Wanted]:
+    """The runs by the names that the plan gives them: their own; runs that were moved or renamed may share one, and have longer ones."""
+    named: dict[str, Wanted] = {}
+    for name_of in _NAMES:
+        named = {name_of(w.run): w for w in wanted}
+        if len(named) == len(wanted):
+            break
+    return named
+
+
+_NAMES: tuple[Callable[[Run], str], ...] = (
+    lambda run: run.name,
+    lambda run: run.title,
+    lambda run: str(run.folder.absolute()),
+)
 
 
 def differs(submission: Submission, shown: Submission) -> bool:

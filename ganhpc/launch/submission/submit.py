@@ -131,7 +131,7 @@ def send(
     `policy_source` is what names the policy for a later `resume`. By `clock`, submitting stops before a job whose place in the plan
     has come meanwhile: what is returned is shorter then, and the rest wants a new plan.
     """
-    runs = {w.run.name: w.run for w in wanted}
+    runs = {w.run.folder.absolute(): w.run for w in wanted}
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     note_plan(submission, wanted, policy_source, about_to=True)
     sent: list[SubmittedJob] = []
@@ -143,10 +143,10 @@ def send(
             ready, taken = _hand_over(submission.scheduler, job, slot, submission.policy)
         except Refused as refused:
             earlier = [living.id for w in wanted for living in w.behind]
-            left = [runs[s.run] for s, _ in pairs[len(sent) :]]
+            left = [runs[job.request.run] for _, job in pairs[len(sent) :]]
             raise _refusal(submission, [*earlier, *(job.id for job in sent)], len(sent) + 1, refused, left) from None
         sent.append(taken)
-        submission_record.note_id(runs[slot.run], job.tag, taken.id, ready.command)
+        submission_record.note_id(runs[job.run], job.tag, taken.id, ready.command)
         cluster = submission.scheduler.origin.cluster
         noted = Submitted(taken.id, slot.start.timestamp(), job.seconds, cluster, job.tag)
         recent_jobs.add(submission.scheduler.name, noted)
@@ -167,7 +167,7 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
     launch["asked"] = dict(scheduler.typed)
     pairs = list(zip(submission.plan.slots, submission.jobs, strict=True))
     for w in wanted:
-        entries = [_entry(slot, job) for slot, job in pairs if slot.run == w.run.name]
+        entries = [_entry(slot, job) for slot, job in pairs if job.request.run == w.run.folder.absolute()]
         submission_record.note_intent(w.run, entries, launch, about_to=about_to, here=submission.scheduler.origin)
 
 

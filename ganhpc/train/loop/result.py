@@ -14,6 +14,7 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from ganhpc import __version__
+from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, write_json
 from ganhpc.runs import result_fields
 from ganhpc.runs.network_description import Description
@@ -119,7 +120,10 @@ def _counted(trainer: Trainer) -> dict[str, Any]:
         # As an ordinary step does them: a replay executes no operators, and rates in tensors take more of them.
         cuda_graph.settle(trainer.task.optimizers.values(), replayed=False)
         return operations_of_a_step(trainer.task, trainer.process_group.world_size)
+    except UserError:
+        raise
     except Exception as error:
+        trainer.process_group.barrier()  # raises where this error is but the consequence of another process's end
         trainer.say(f"warning: the operations of a training step were not counted ({type(error).__name__}: {error})")
         return {}
 

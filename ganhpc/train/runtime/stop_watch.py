@@ -27,6 +27,24 @@ class Doing(Enum):
     SAVING = 60.0
 
 
+class Arrivals:
+    """Signals as they arrive, also while the main thread is inside a library, where no handler of Python's can run."""
+
+    def __init__(self) -> None:
+        """In the main thread, once the handlers are set."""
+        self._read, write = os.pipe()
+        for handle in (self._read, write):
+            os.set_blocking(handle, False)
+        signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+
+    def take(self) -> list[int]:
+        """The numbers of those that arrived since the last look, of signals that have a handler."""
+        try:
+            return list(os.read(self._read, 4096))
+        except BlockingIOError:
+            return []
+
+
 class Interrupted(BaseException):
     """Raised in the main thread where it can be interrupted. No `except Exception` holds it up."""
 

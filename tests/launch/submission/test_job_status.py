@@ -17,6 +17,7 @@ from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import RunView
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run, State
+from jobs.dcgan import Dcgan
 from tests.clusters.fake_oar import FakeOar
 from tests.launch.schedulers.test_oar import install, request, send
 from tests.launch.submission.test_prepare import wanted
@@ -137,3 +138,29 @@ def test_nobody_is_asked_where_nothing_is_open(tmp_path: Path) -> None:
 
     (_,), trouble = job_status.look([wanted(tmp_path).run], never)
     assert trouble == []
+
+
+def test_nothing_is_next_that_must_be_refused(tmp_path: Path) -> None:
+    """`resume` of a run whose pictures are gone, or whose definition this version can't read."""
+    pictures = tmp_path / "few"
+    pictures.mkdir()
+    run = Run.open(tmp_path / "runs", Dcgan(data=str(pictures)))
+    (view,), _ = job_status.look([run], oar)
+    assert view.hindrance == "" and view.way_on() == f"next: python launch.py resume {run}"
+    pictures.rmdir()
+    (view,), _ = job_status.look([run], oar)
+    assert view.way_on().startswith(
+        f"to go on: --data {pictures}: there is no such folder or zip any more, and the run {run.name}"
+    )
+    assert view.next_command == f"python launch.py logs {run}" and view.to_json()["hindrance"] == view.hindrance
+    pictures.mkdir()
+    write_json(run.experiment_json, {**json.loads(run.experiment_json.read_text()), "from_tomorrow": 1})
+    (view,), _ = job_status.look([run], oar)
+    assert "from_tomorrow" in view.way_on() and "resume" not in view.next_command
+
+
+def test_a_verb_does_not_send_to_itself(tmp_path: Path) -> None:
+    run = wanted(tmp_path).run
+    write_json(run.status_json, {"state": "crashed", "reason": "a loss that is not finite"})
+    (view,), _ = job_status.look([run], oar)
+    assert view.way_on("logs") == "" and view.way_on("status") == f"next: python launch.py logs {run}"

@@ -27,7 +27,7 @@ from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Wanted
 from ganhpc.runs import submission_record
 from ganhpc.runs.experiment import Experiment
-from ganhpc.runs.run_folder import State
+from ganhpc.runs.run_folder import Run, State
 from tests.clusters.fake_oar import FakeOar
 from tests.launch.schedulers.test_oar import NOW, install
 from tests.launch.submission.test_prepare import HOUR, PLAIN, wanted
@@ -276,3 +276,18 @@ def test_a_chain_of_several_jobs_at_a_time_is_sent_one_behind_the_other(fake: Fa
     jobs = {job.id: job for job in scheduler.queue()}
     chained = [jobs[id].after for id in ids]
     assert len(ids) >= 3 and chained == [(), *((id,) for id in ids[:-1])]
+
+
+@pytest.mark.usefixtures("fake")
+def test_runs_whose_folders_have_one_name_are_each_submitted(tmp_path: Path) -> None:
+    """Names that people give: in folders of experiments, and in copies of them."""
+    several = [wanted(tmp_path, time=HOUR / 4, seed=seed) for seed in range(3)]
+    places = [tmp_path / name / "best" for name in ("runs/mine", "runs/older", "elsewhere/older")]
+    for w, place in zip(several, places, strict=True):
+        place.parent.mkdir(parents=True)
+        w.run.folder.rename(place)
+    renamed = [dataclasses.replace(w, run=Run(place)) for w, place in zip(several, places, strict=True)]
+    made = submit.prepare(renamed, Oar(Settings()), PLAIN, NOW)
+    sent = [job.id for job in sending.send(made, renamed, "plain")]
+    noted = [[job["job_id"] for job in submission_record.read(w.run)["jobs"]] for w in renamed]
+    assert len(sent) == 3 and [[id] for id in sent] == noted

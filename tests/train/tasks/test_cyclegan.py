@@ -23,7 +23,7 @@ from ganhpc.train.data import registry
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan import generator_io
 from ganhpc.train.gan.image_pool import ImagePool
-from ganhpc.train.loop.build import request_of
+from ganhpc.train.loop.build import prepare, request_of
 from ganhpc.train.nets.cyclegan import Discriminator, Generator, map_side, receptive_field
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks import cyclegan
@@ -404,6 +404,18 @@ def test_a_run_is_held_to_both_of_its_sets(
     assert held_data.record_of(run.folder, "data_b")["path"] == str(blue)  # type: ignore[index]
     definition = tiny("cyclegan", **values).definition
     assert held_data.hold(run.folder, definition) == ""
+    red.rename(tmp_path / "third")
+    blue.rename(red)
+    (tmp_path / "third").rename(blue)
+    exchanged = rf"in {red} are not those .* of 30, 30 replaced \(first: 0.png\) \(they are those of --data-b then: the two are exchanged\)"
+    with pytest.raises(held_data.DataChanged, match=exchanged):
+        held_data.hold(run.folder, definition)
+    with pytest.raises(held_data.DataChanged, match=exchanged):
+        prepare(run, run.experiment(), Distributed.start("cpu"), 0.0)
+    blue.rename(tmp_path / "third")
+    red.rename(blue)
+    (tmp_path / "third").rename(red)
+    assert held_data.hold(run.folder, definition) == "", "put back"
     moved = blue.rename(tmp_path / "moved")
     again = tiny("cyclegan", **{**values, "data_b": str(moved)})
     assert held_data.chosen([], run.folder.parent, again.definition) == run.folder, "known again where B has moved"
