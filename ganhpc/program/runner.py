@@ -277,6 +277,8 @@ class Segment:
         if before is Step.RUN:
             print(f"{self.reason}: the program is told to stop ({number.name})", flush=True)
             descendants.send(pids, number)
+            if not pids:  # torchrun has started none of its workers yet
+                descendants.send(list(processes.pids), signal.SIGTERM)
         if due is Step.TERM and (before is not Step.RUN or number != signal.SIGTERM):
             descendants.send(pids, signal.SIGTERM)
         return pids

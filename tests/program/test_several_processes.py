@@ -30,7 +30,7 @@ def save(*_):
     json.dump(told, open(f"{folder}/{rank}.json", "w"))
     sys.exit(75)
 signal.signal(signal.SIGUSR1, save)
-print("ready", rank, flush=True)
+os.write(1, f"ready {rank}\\n".encode())  # in one piece, beside the other
 if len(sys.argv) > 2: save()
 while True: time.sleep(0.05)
 """
@@ -56,13 +56,26 @@ def test_a_process_that_ends_first_leaves_the_others_time_to_save(tmp_path: Path
         tmp_path, "python", "-c", SAVES, "1", launcher=launcher, stop_signal="USR1", stop_before=30.0, time=600.0
     )
     child = runner(run, "--tasks=2")
-    wait_for(lambda: child.poll() is not None or {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 120)
+    wait_for(lambda: child.poll() is not None or {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 60)
     run.ask_to_stop("enough", "job")
     assert child.wait(60) == 75, run.log.read_text()
     assert run.run_status().state is State.RESUMABLE
     for rank in (0, 1):
         seen = told(run, rank)
         assert (seen["GANHPC_RANK"], seen["LOCAL_RANK"], seen["WORLD_SIZE"]) == (str(rank), str(rank), "2")
+
+
+def test_a_stop_before_torchrun_has_started_a_worker_ends_torchrun(tmp_path: Path) -> None:
+    """A module in the program's folder stands for torch that is still being loaded."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(
+        f"import time; open({str(tmp_path / 'loads')!r}, 'w'); time.sleep(600)"
+    )
+    run = made(tmp_path, "python", "-c", SAVES, "0", launcher="torchrun", stop_signal="USR1")
+    child = runner(run, "--tasks=2")
+    wait_for(lambda: (tmp_path / "loads").exists(), 60)
+    run.ask_to_stop("enough", "job")
+    assert child.wait(60) == 75 and "it is killed" not in run.log.read_text()
 
 
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
