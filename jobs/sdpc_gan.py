@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.whoami import expand
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
+from jobs import _sdpc_source
 from jobs._gan import LatentGan, check_real_label
 
 _DICTIONARIES = ("sdpc", "sdpc-tuned", "adversarial", "random", "pca", "hi-la")
@@ -81,15 +83,34 @@ class SdpcGan(LatentGan):
     )
 
     def replace(self, **values: Any) -> Self:
-        """As in `Experiment`; a run's folder is kept as a whole path."""
+        """As in `Experiment`; a run's folder is kept as a whole path, and looked into."""
         if values.get("source"):
-            folder = Path(values["source"]).expanduser()
-            if not folder.is_dir():
-                raise UserError(
-                    f"--from {values['source']}: there is no such folder: give that of a finished run of sdpc (`python launch.py results`)."
-                )
+            folder = expand(values["source"])
+            _sdpc_source.arguments_of(folder)
             values["source"] = str(folder.resolve())
-        return super().replace(**values)
+        made = super().replace(**values)
+        if values.get("source"):
+            made.check_source(Path(made.source))
+        return made
+
+    def check_source(self, folder: Path) -> None:
+        """Raise UserError unless `folder` is a finished run of sdpc whose dictionaries the generator can paint with."""
+        _sdpc_source.check(folder, self.coding, "invertible")
+
+    @property
+    def coding(self) -> dict[str, Any]:
+        """Arguments of the SDPC that learns the dictionaries, channels left out."""
+        return {
+            "image_size": self.image_size,
+            "atoms": list(self.atoms),
+            "kernels": [8, 4],
+            "strides": [4, 2],
+            "paddings": [2, 1],
+            "penalties": list(self.penalties),
+            "feedback": 0.0 if self.dictionary == "hi-la" else self.feedback,
+            "iterations": self.iterations,
+            "threshold": self.threshold,
+        }
 
     def check(self) -> None:
         super().check()

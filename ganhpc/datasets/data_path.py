@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.whoami import expand
@@ -26,8 +27,20 @@ def data_fields(names: Iterable[str]) -> list[str]:
     return sorted(name for name in names if is_data_field(name))
 
 
+RUN_FIELD = "source"
+"""The field of a definition that names a finished run whose exported networks are taken, as a whole path; "" for none."""
+
+
+def held_fields(definition: Mapping[str, Any]) -> list[str]:
+    """The fields whose contents a run is held to: those that name data sets, then the one that names a run."""
+    word = definition.get(RUN_FIELD)
+    return [*data_fields(definition), *([RUN_FIELD] if isinstance(word, str) and word.startswith("/") else [])]
+
+
 def data_flag(field: str, names: Iterable[str]) -> str:
-    """The option of a data field in a definition with the fields `names`: --data, or --data-a, --data-b and so on."""
+    """The option of a held field in a definition with the fields `names`: --data, or --data-a, --data-b and so on; --from."""
+    if field == RUN_FIELD:
+        return "--from"
     if len(data_fields(names)) == 1:
         return "--data"
     return "--data-" + (field.removeprefix("data_") if field != FIRST else "a")

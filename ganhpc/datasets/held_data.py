@@ -1,9 +1,9 @@
-"""The pictures that a run began with, and a check that they are still the same.
+"""The pictures that a run began with, the networks of another run that it took, and a check that they are still the same.
 
 Beside the definition of a run on a folder or zip lie data.json (where the pictures lie, how many there are, their fingerprint) and
-data-files.gz (each picture's name and the hash of its content); of a second set, data_b.json and data_b-files.gz. The launcher writes
-them before the run's first job. Every later launch and every job compares; a run never goes on with other pictures. By the fingerprint
-a set is known again that was moved or copied.
+data-files.gz (each picture's name and the hash of its content); of a second set, data_b.json and data_b-files.gz; of a run whose exported
+networks are taken (--from), source.json and source-files.gz. The launcher writes them before the run's first job. Every later launch and
+every job compares; a run never goes on with others. By the fingerprint a set or a run is known again that was moved or copied.
 Nothing here imports torch or NumPy.
 """
 
@@ -19,21 +19,36 @@ from typing import Any, NamedTuple
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.files import atomic_open, read_json, write_json
+from ganhpc.core.files import Damaged, atomic_open, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.core.units import counted
+from ganhpc.core.weight_files import definition_of, digest_of
 from ganhpc.core.whoami import other_case
 from ganhpc.datasets import catalogue
-from ganhpc.datasets.data_path import FIRST, data_fields, data_flag, exists, flagged, is_path, place_of
+from ganhpc.datasets.data_path import (
+    FIRST,
+    RUN_FIELD,
+    data_fields,
+    data_flag,
+    exists,
+    flagged,
+    held_fields,
+    is_path,
+    place_of,
+)
 
 _FORMAT = 1
 
 Contents = dict[str, str]
-"""A picture's name -> the hash of its content."""
+"""A picture's name -> the hash of its content; of another run, an exported network's file -> the hash of its weights."""
 
 
 class DataChanged(UserError):
-    """The pictures of a run are not those that it began with."""
+    """The pictures of a run, or the networks that it took, are not those that it began with."""
+
+
+def _noun(field: str) -> str:
+    return "network" if field == RUN_FIELD else "picture"
 
 
 class _Difference(NamedTuple):
@@ -129,7 +144,7 @@ def hold(
     """
     seen = {} if seen is None else seen
     lines = []
-    for field in data_fields(definition):
+    for field in held_fields(definition):
         with flagged(field, definition):
             lines.append(_hold(run, definition, field, finished, seen))
     return "; ".join(filter(None, lines))
@@ -143,7 +158,9 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
             return ""
         if finished:
             return ""  # of an older version: what it was trained on is not known any more
-        contents = _contents(path, seen)
+        contents = _contents(field, path, seen)
+        if not contents and field == RUN_FIELD:
+            return ""  # no run of ours: the experiment says what it needs of it
         if not contents:
             _index().find(Path(path)).close()  # raises the sentence on what is there instead
         _write(run, field, path, contents, definition)
@@ -151,28 +168,29 @@ def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, see
             ""
             if not _began(run)
             else (
-                f"an older version began this run and kept no record of its pictures: it is held to those in {printable(path)} from now on"
+                f"an older version began this run and kept no record of its {_noun(field)}s: it is held to those in {printable(path)} from now on"
             )
         )
     paths = [path for path in dict.fromkeys((typed, record["path"])) if path.startswith("/") and exists(path)]
     if not paths:
         if finished:
-            return f"its pictures are not in {printable(record['path'])} any more, and were not compared"
+            return f"its {_noun(field)}s are not in {printable(record['path'])} any more, and were not compared"
         raise _gone(run, definition, field, record["path"])
-    contents = _contents(paths[0], seen)
+    contents = _contents(field, paths[0], seen)
     if _index().fingerprint(contents.items()) != record["fingerprint"]:
         raise DataChanged(
             _sentence(run, field, record, paths[0], contents, _exchanged(run, definition, field, contents))
         )
     if not exists(record["path"]):
         write_json(_record_file(run, field), {**record, "path": paths[0]})
-        return f"the same pictures as in {printable(record['path'])}, now in {printable(paths[0])}"
+        return f"the same {_noun(field)}s as in {printable(record['path'])}, now in {printable(paths[0])}"
     return ""
 
 
 def require_places(run: Path, definition: dict[str, Any]) -> None:
-    """Raise UserError where there is nothing any more at the place of one of the run's data sets. The pictures are not looked at."""
-    for field in data_fields(definition):
+    """Raise UserError where there is nothing any more at the place of one of the run's data sets, or of the run whose networks it takes. What
+    lies there is not looked at."""
+    for field in held_fields(definition):
         where = place(run, definition[field], field)
         if is_path(where) and not exists(where):
             with flagged(field, definition):
@@ -180,9 +198,10 @@ def require_places(run: Path, definition: dict[str, Any]) -> None:
 
 
 def _gone(run: Path, definition: dict[str, Any], field: str, where: str) -> UserError:
+    flag, what = ("--from", "folder") if field == RUN_FIELD else ("--data", "folder or zip")
     return UserError(
-        f"--data {printable(where)}: there is no such folder or zip any more, and the run {run.absolute().name} began with it. Put it "
-        f"back; or type the command that began the run with {data_flag(field, definition)} and the new place: the same pictures are known again."
+        f"{flag} {printable(where)}: there is no such {what} any more, and the run {run.absolute().name} began with it. Put it back; or type "
+        f"the command that began the run with {data_flag(field, definition)} and the new place: the same {_noun(field)}s are known again."
     )
 
 
@@ -202,7 +221,7 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
         way = f"did you mean {printable(near)}?" if near else f"{nearest(word, catalogue.names())}."
         raise UserError(f"--data {word!r} is neither a data set nor a folder or zip of images: {way}")
     looked = word in seen
-    if not _contents(word, seen):
+    if not _contents(FIRST, word, seen):
         _index().find(Path(word)).close()  # raises the sentence on what is there instead
     if not looked:
         from ganhpc.datasets import image_decoding  # for pictures alone, like `_index`
@@ -212,7 +231,7 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:
     """As `hold`, of a run that has a record, and without a word where all is well."""
-    if any(record_of(run, field) for field in data_fields(definition)):
+    if any(record_of(run, field) for field in held_fields(definition)):
         hold(run, definition, finished=finished)
 
 
@@ -220,19 +239,19 @@ def check(run: Path, path: str, found: str, field: str = FIRST) -> None:
     """Raise DataChanged where the pictures with the fingerprint `found`, read from `path`, are not those of the record."""
     record = record_of(run, field)
     if record and found and found != record["fingerprint"]:
-        raise DataChanged(_sentence(run, field, record, path, _contents(path, {})))
+        raise DataChanged(_sentence(run, field, record, path, _contents(field, path, {})))
 
 
 def _shape_of(definition: dict[str, Any]) -> str:
-    """A hash of a definition without its data: equal for runs that differ by nothing else."""
-    tree = {key: value for key, value in definition.items() if key not in data_fields(definition)}
+    """A hash of a definition without what it is held to: equal for runs that differ by nothing else."""
+    tree = {key: value for key, value in definition.items() if key not in held_fields(definition)}
     return short_digest(json.dumps(tree, sort_keys=True), 16)
 
 
 def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path | None:
-    """The run that launching `definition` means: of its `attempts`, in their order, the last that began with the pictures there are
-    now, or else the last; without any attempt a run in the folder `runs` on the same pictures, which lay elsewhere then."""
-    fields = [field for field in data_fields(definition) if is_path(definition[field])]
+    """The run that launching `definition` means: of its `attempts`, in their order, the last that began with the pictures and networks there
+    are now, or else the last; without any attempt a run in the folder `runs` on the same ones, which lay elsewhere then."""
+    fields = [field for field in held_fields(definition) if is_path(definition[field])]
     if len(attempts) == 1 or not fields:
         return attempts[-1] if attempts else None
     shape = _shape_of(definition)
@@ -244,8 +263,8 @@ def chosen(attempts: list[Path], runs: Path, definition: dict[str, Any]) -> Path
     else:
         candidates = attempts
     records = [(run, found) for run in candidates if (found := _of_shape(run, fields, shape))]
-    now = [_fingerprint_now(definition[field]) for field in fields] if records else None
-    others = {field: definition[field] for field in data_fields(definition) if field not in fields}
+    now = [_fingerprint_now(field, definition[field]) for field in fields] if records else None
+    others = {field: definition[field] for field in held_fields(definition) if field not in fields}
     fitting = [run for run, found in records if found == now and _has_words(run, others)]
     return fitting[-1] if fitting else attempts[-1] if attempts else None
 
@@ -273,15 +292,16 @@ def _by_shape(runs: Path, changed: int) -> dict[str, list[Path]]:
     """The runs with a record in the folder `runs`, by their shapes; `changed` is the time of the folder's last change."""
     del changed
     found: dict[str, list[Path]] = {}
-    for path in sorted({each.parent for field in ("data", "data_b") for each in runs.glob(f"*/{field}.json")}):
-        if record := record_of(path) or record_of(path, "data_b"):
+    fields = (FIRST, "data_b", RUN_FIELD)
+    for path in sorted({each.parent for field in fields for each in runs.glob(f"*/{field}.json")}):
+        if record := next(filter(None, (record_of(path, field) for field in fields)), None):
             found.setdefault(record["shape"], []).append(path)
     return found
 
 
-def _fingerprint_now(path: str) -> str | None:
+def _fingerprint_now(field: str, path: str) -> str | None:
     try:
-        return _index().fingerprint(_contents(path, {}).items()) if exists(path) else None
+        return _index().fingerprint(_contents(field, path, {}).items()) if exists(path) else None
     except UserError:
         return None
 
@@ -290,12 +310,26 @@ def _began(run: Path) -> bool:
     return (run / "status.json").exists() or any((run / "checkpoints").glob("step-*.json"))
 
 
-def _contents(path: str, seen: dict[str, Contents]) -> Contents:
+def _contents(field: str, path: str, seen: dict[str, Contents]) -> Contents:
+    if field == RUN_FIELD:
+        return _networks(Path(path))
     if path not in seen:
         source = _index().listed(Path(path))
         seen[path] = {item.name: item.digest for item in source.items}
         source.close()
     return seen[path]
+
+
+def _networks(run: Path) -> Contents:
+    """The networks that the run in the folder `run` has exported; a file that is not whole counts as none."""
+    found = {}
+    for file in sorted(run.glob("*.safetensors")):
+        try:
+            if definition_of(file):
+                found[file.name] = digest_of(file)
+        except (OSError, Damaged):
+            continue
+    return found
 
 
 def _write(run: Path, field: str, path: str, contents: Contents, definition: dict[str, Any]) -> None:
@@ -307,7 +341,7 @@ def _write(run: Path, field: str, path: str, contents: Contents, definition: dic
     tree = {
         "format": _FORMAT,
         "path": path,
-        "pictures": len(contents),
+        f"{_noun(field)}s": len(contents),
         "fingerprint": _index().fingerprint(contents.items()),
         "shape": _shape_of(definition),
         "recorded": time.time(),
@@ -336,12 +370,12 @@ def _exchanged(run: Path, definition: dict[str, Any], field: str, now: Contents)
 
 
 def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents, exchanged: str = "") -> str:
-    before = _before(run, field)
-    what = (
-        str(difference(before, now)) if before else f"{counted(record['pictures'], 'picture')} then, {len(now):,} now"
-    )
+    before, noun = _before(run, field), _noun(field)
+    number = record[f"{noun}s"]
+    what = str(difference(before, now)) if before else f"{counted(number, noun)} then, {len(now):,} now"
+    way = "begin with those" if field == RUN_FIELD else "train on those"
     return (
-        f"{run.name}: the pictures in {printable(path)} are not those that this run began with: of {record['pictures']:,}, {what}{exchanged}. Put the "
-        "earlier ones back and type the same command again; or train on those that are there now: type the command that began the run "
+        f"{run.name}: the {noun}s in {printable(path)} are not those that this run began with: of {number:,}, {what}{exchanged}. Put the "
+        f"earlier ones back and type the same command again; or {way} that are there now: type the command that began the run "
         "with --new."
     )

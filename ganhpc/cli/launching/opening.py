@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.datasets import held_data
 from ganhpc.datasets.catalogue import SETS
-from ganhpc.datasets.data_path import data_fields
+from ganhpc.datasets.data_path import data_fields, held_fields
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run
 
@@ -58,7 +58,7 @@ def compare_again(run: Run, experiment: Experiment) -> None:
 def _where_they_lie(run: Run, experiment: Experiment) -> Experiment:
     definition = experiment.definition
     places: dict[str, Any] = {
-        field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)
+        field: held_data.place(run.folder, definition[field], field) for field in held_fields(definition)
     }
     return dataclasses.replace(experiment, **places)
 

@@ -16,7 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json, storage_errors, write_json
 from ganhpc.core.units import counted
 from ganhpc.datasets import held_data
-from ganhpc.datasets.data_path import FIRST, data_fields, flagged
+from ganhpc.datasets.data_path import FIRST, RUN_FIELD, flagged, held_fields
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.experiment import Experiment
@@ -49,7 +49,9 @@ def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun:
     torch.backends.cudnn.benchmark = process_group.device.type == "cuda"
     with storage_errors(run.folder):
         run.checkpoints.mkdir(exist_ok=True)
-    images = _load_all(run, experiment, process_group, say)
+    places = _held_places(run, experiment, process_group, say)
+    source = places.pop(RUN_FIELD, None)
+    images = _load_all(run, experiment, places, say)
     # Seconds that belong to starting up, like the import of torch itself: the first optimizer asks for the one, TensorBoard's files
     # for the others, which only rank 0 writes.
     importlib.import_module("torch._dynamo")
@@ -62,7 +64,7 @@ def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun:
         for note in found.notes:
             say(f"warning: {note}")
         try:
-            return _standing_at(found.tree, run, experiment, images, process_group, begun, say)
+            return _standing_at(found.tree, run, experiment, images, source, process_group, begun, say)
         except checkpoint.Unusable as error:
             say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
             unusable.append(found.name)
@@ -73,6 +75,7 @@ def _standing_at(
     run: Run,
     experiment: Experiment,
     images: dict[str, ImageData],
+    source: str | None,
     process_group: Distributed,
     begun: float,
     say: Any,
@@ -88,6 +91,7 @@ def _standing_at(
     clock.start()
     choices = read_choices(run.choices_json, type(experiment))
     context = _context(experiment, images, process_group, clock, choices, say)
+    context.source = Path(source) if source else None
     speed = Speed(experiment, context, _builder(experiment), keep=lambda: _keep_choices(run, choices, process_group))
     speed.settle()
     task = _build(experiment, context)
@@ -107,11 +111,11 @@ def _standing_at(
 
 
 def _load_all(
-    run: Run, experiment: Experiment, process_group: Distributed, say: Callable[[str], None]
+    run: Run, experiment: Experiment, places: dict[str, str], say: Callable[[str], None]
 ) -> dict[str, ImageData]:
-    """The images of each data field, the first one in front. Raises DataChanged where they are not those that the run began with."""
+    """The images of each data field, the first one in front, from `places`. Raises DataChanged where they are not those that the run began with."""
     found = {}
-    for field, place in _data_places(run, experiment, process_group, say).items():
+    for field, place in places.items():
         with flagged(field, experiment.definition):
             images = registry.load(dataclasses.replace(request_of(experiment, field), name=place, say=say))
             held_data.check(run.folder, place, images.fingerprint, field)
@@ -124,12 +128,13 @@ def _load_all(
     return found
 
 
-def _data_places(
+def _held_places(
     run: Run, experiment: Experiment, process_group: Distributed, say: Callable[[str], None]
 ) -> dict[str, str]:
-    """Where the run's data lie now, by their fields. Raises DataChanged where they are not those that it began with."""
+    """Where the run's data lie now, and the run whose networks it takes, by their fields. Raises DataChanged where they are not those that it
+    began with."""
     definition = experiment.definition
-    places = {field: held_data.place(run.folder, definition[field], field) for field in data_fields(definition)}
+    places = {field: held_data.place(run.folder, definition[field], field) for field in held_fields(definition)}
     if process_group.is_main or any(held_data.record_of(run.folder, field) for field in places):
         line = held_data.hold(run.folder, {**definition, **places})
         if line:

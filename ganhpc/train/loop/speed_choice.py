@@ -233,7 +233,9 @@ class Speed:
         choices = {**self.context.choices, SPEED: {"precision": "fp32"}}
         more = {field: _first(data, n) for field, data in self.context.more.items()}
         some = _first(self.context.data, n)
-        context = Context(some, self.context.process_group, choices=choices, say=lambda _: None, more=more)
+        context = Context(
+            some, self.context.process_group, choices=choices, say=lambda _: None, more=more, source=self.context.source
+        )
         with torch.random.fork_rng(devices=()):
             task = self.build(dataclasses.replace(self.experiment, batch_size=batch), context)
             task.wrap(self.context.process_group.wrap)

@@ -60,7 +60,8 @@ class SdpcGan(Dcgan):
             self.optimizers |= self._learning.optimizers
             self.stages = (Stage(_SDPC, experiment.sdpc_share), Stage("gan", 1.0))
         elif experiment.source:
-            self._take(_of_run(experiment, context.data.shape).to(context.device))
+            folder = context.source or Path(experiment.source)
+            self._take(_of_run(experiment, folder, context.data.shape).to(context.device))
         elif experiment.dictionary == "pca":
             images = sdpc_learning.fitted(context)
             self._give(sdpc_gan.principal(self._painter.preparation(images), experiment.atoms))
@@ -155,52 +156,21 @@ class SdpcGan(Dcgan):
         self._stage = state["sdpc_stage"]
 
 
-def _of_run(experiment: Any, shape: tuple[int, int, int]) -> Sdpc:
-    """The SDPC of the run that --from names. Raises UserError where it has none, or one that this generator can't paint with."""
-    place = printable(experiment.source)
-    path = Path(experiment.source) / "sdpc.safetensors"
-    if not path.is_file():
+def _of_run(experiment: Any, folder: Path, shape: tuple[int, int, int]) -> Sdpc:
+    """The SDPC of the finished run in `folder`. Raises UserError where it has none, or one that this generator can't paint with."""
+    experiment.check_source(folder)
+    net = generator_io.load_file_of(folder / f"{_SDPC}.safetensors")
+    assert isinstance(net, Sdpc)
+    if net.image_shape != shape:
         raise UserError(
-            f"--from {place}: there is no finished run of sdpc in this folder (looked for {path.name}): make one by `python launch.py sdpc`."
-        )
-    net = generator_io.load_file_of(path)
-    if not isinstance(net, Sdpc):
-        raise UserError(f"--from {place}: {path.name} is no SDPC: give the folder of a run of sdpc.")
-    wanted = Sdpc(**_sdpc_arguments(experiment, shape))
-    sizes = [tuple(tuple(weight.shape) for weight in each.weights) for each in (net, wanted)]
-    if sizes[0] != sizes[1] or net.image_shape != wanted.image_shape or net.layers != wanted.layers:
-        has = f"atoms {'/'.join(str(len(w)) for w in net.weights)} for images of {net.image_shape[2]} pixels"
-        asked = f"{'/'.join(map(str, experiment.atoms))} of {'/'.join(map(str, sdpc_gan.KERNELS))} at {shape[2]}"
-        raise UserError(
-            f"--from {place}: this SDPC is of another size ({has}; this generator paints with {asked}): give a run of `sdpc --preset small` "
-            "with this --image-size."
-        )
-    if net.preparation.whitening != wanted.preparation.whitening or net.preparation.contrast:
-        raise UserError(
-            f"--from {place}: this SDPC saw images under --whitening {net.preparation.whitening}, and this generator undoes --whitening "
-            f"{wanted.preparation.whitening}: give a run of `sdpc --preset small`."
-        )
-    if (net.feedback == 0) != (experiment.dictionary == "hi-la"):
-        raise UserError(
-            f"--from {place}: this SDPC has --feedback {net.feedback:g}, which --dictionary {experiment.dictionary} is not: type "
-            f"--dictionary {'sdpc' if net.feedback else 'hi-la'}."
+            f"--from {printable(folder)}: this SDPC saw images of {net.image_shape[0]} channels, and --data {printable(experiment.data)} has "
+            f"{shape[0]}: give a run on the same pictures."
         )
     return net
 
 
 def _sdpc_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
-    return {
-        "image_size": side_of(experiment, shape),
-        "channels": shape[0],
-        "atoms": list(experiment.atoms),
-        "kernels": list(sdpc_gan.KERNELS),
-        "strides": list(sdpc_gan.STRIDES),
-        "paddings": list(sdpc_gan.PADDINGS),
-        "penalties": list(experiment.penalties),
-        "feedback": 0.0 if experiment.dictionary == "hi-la" else experiment.feedback,
-        "iterations": experiment.iterations,
-        "threshold": experiment.threshold,
-    }
+    return {**experiment.coding, "channels": shape[0]}
 
 
 def _arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:

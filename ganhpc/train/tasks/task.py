@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -41,6 +42,8 @@ class Context:
     """Tell the user one line."""
     more: dict[str, ImageData] = field(default_factory=dict)
     """The other data sets of a definition that has several, by their fields (data_b)."""
+    source: Path | None = None
+    """The folder of the finished run whose exported networks are taken (--from), where it lies now."""
 
     @property
     def device(self) -> torch.device:

@@ -14,9 +14,8 @@ from torch import nn
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import find
 from ganhpc.train.describe.describe_module import describe
-from ganhpc.train.gan import generator_io
 from ganhpc.train.gan.similarity import ssim
-from ganhpc.train.nets.sdpc import Sdpc, adjoint
+from ganhpc.train.nets.sdpc import adjoint
 from ganhpc.train.nets.sdpc_gan import LAYERS, Painter, principal
 from tests.helpers import finish, trainer_of
 from tests.train.loop.test_trainer import Killed, kill_at
@@ -163,40 +162,7 @@ def test_similarity_is_one_of_the_same_and_falls_with_noise() -> None:
     assert ssim(flat, flat / 2, 1.0) == pytest.approx((0.25 + 1e-4) / (0.3125 + 1e-4), rel=1e-9)
 
 
-# -- --from and bad input ---------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a finished run of sdpc."""
-    run = made(tmp_path_factory.mktemp("sdpc"), "sdpc", epochs=1)
-    finish(run)
-    return run.folder
-
-
-def test_the_dictionaries_of_a_run_are_taken(learned: Path) -> None:
-    net = generator_io.load_file_of(learned / "sdpc.safetensors")
-    assert isinstance(net, Sdpc)
-    task = task_of(tiny("sdpc-gan", source=str(learned)))
-    assert "sdpc" not in task.modules and len(task.stages) == 1
-    assert torch.equal(task.generator.dictionaries[1], net.weights[1]) and torch.equal(
-        task.generator.scale, net.scales[0]
-    )
-    images = torch.rand(2, 3, 16, 16) * 2 - 1
-    assert net(images).shape == images.shape
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"atoms": (6, 9)}, "of another size .atoms 6/8 for images of 16 pixels; .* 6/9 of 8/4 at 16"),
-        ({"image_size": 32}, "of another size .* at 32"),
-        ({"dictionary": "hi-la"}, "this SDPC has --feedback 1, .* type --dictionary sdpc"),
-    ],
-)
-def test_runs_that_do_not_fit_are_refused(values: dict[str, Any], sentence: str, learned: Path) -> None:
-    with pytest.raises(UserError, match=sentence):
-        task_of(tiny("sdpc-gan", source=str(learned), **values))
+# -- bad input ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -217,9 +183,7 @@ def test_definitions_that_cannot_be_are_refused(name: str, values: dict[str, Any
         find(name).from_preset("default").replace(**values)
 
 
-def test_a_folder_without_an_sdpc_and_unequal_layers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="there is no finished run of sdpc in this folder"):
-        task_of(tiny("sdpc-gan", source=str(tmp_path)))
+def test_unequal_layers_are_refused() -> None:
     with pytest.raises(UserError, match=r"--penalties 0\.5: --atoms has 2 layers"):
         task_of(tiny("sdpc", penalties=(0.5,)))
     with pytest.raises(UserError, match="layer 1 has atoms of 20 pixels and maps of 8"):
