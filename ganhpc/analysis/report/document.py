@@ -19,7 +19,7 @@ from ganhpc.analysis.report.elements import (
     Table,
 )
 from ganhpc.analysis.report.run_data import RunData, all_of
-from ganhpc.analysis.report.sections import gan, network, other, program, training
+from ganhpc.analysis.report.sections import gan, network, other, program, sdpc, training
 from ganhpc.analysis.report.sections.variants import Variants, figure
 from ganhpc.analysis.report.sections.variants import sections as variant_sections
 from ganhpc.analysis.report.selection import Selection
@@ -102,6 +102,7 @@ def _details(variants: Variants, final: RunData, words: Translator, say: Callabl
     return [
         training.progress(final, words),
         *gan.sections(final, words),
+        sdpc.section(final, words),
         *other.sections(final, words),
         training.classes(final, words),
         *network.sections(final, words, say),

@@ -18,18 +18,32 @@ _FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 
 def small(path: Path, side: int, name: str, caption: str, alt: str, link: str = "") -> Picture | None:
     """The picture in `path`, at most `side` pixels wide and high, as PNG or JPEG, whichever is smaller. None: it can't be read."""
+    return _made(path, (0.0, 1.0), side, name, (caption, alt), link)
+
+
+def part(path: Path, top: float, bottom: float, side: int, name: str, caption: str) -> Picture | None:
+    """As `small`, of the band of the picture between the shares `top` and `bottom` of its height."""
+    return _made(path, (top, bottom), side, name, (caption, caption))
+
+
+def _made(
+    path: Path, band: tuple[float, float], side: int, name: str, texts: tuple[str, str], link: str = ""
+) -> Picture | None:
     from PIL import Image
 
     try:
         with open_regular(path, _LARGEST_BYTES) as file, Image.open(file, formats=_FORMATS) as opened:
             image = opened.convert("RGB")
+        if band != (0.0, 1.0):
+            top, bottom = (round(share * image.height) for share in band)
+            image = image.crop((0, top, image.width, max(bottom, top + 1)))
     # A damaged picture may raise anything.
     except (Damaged, OSError, ValueError, SyntaxError, EOFError, struct.error, Image.DecompressionBombError):
         return None
     if max(image.size) > side:
         image.thumbnail((side, side), Image.Resampling.LANCZOS)
     data, mime = min((_encoded(image, "PNG"), _encoded(image, "JPEG")), key=lambda pair: len(pair[0]))
-    return Picture(name, caption, alt, data, mime, *image.size, link)
+    return Picture(name, *texts, data, mime, *image.size, link)
 
 
 def _encoded(image: object, form: str) -> tuple[bytes, str]:

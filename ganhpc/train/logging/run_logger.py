@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
 from torch import Tensor
@@ -70,6 +70,13 @@ class RunLogger:
             with self._run.metrics_jsonl.open("a") as file:
                 file.write(json.dumps({"kind": kind, "step": step, **figures}, default=str) + "\n")
             self._curves.scalars(kind, step, figures)
+
+    def series(self, name: str, points: Iterable[tuple[int, float]]) -> None:
+        """Draw a curve over something else than steps in TensorBoard, once a run is over."""
+        if self._curves:
+            with storage_errors(self._run.tensorboard):
+                for place, value in points:
+                    self._curves.scalars("final", place, {name: value})
 
     def images(self, name: str, step: int, images: Tensor) -> None:
         """Show `images` (float [N, C, H, W] in [0, 1]) in TensorBoard."""

@@ -55,6 +55,8 @@ class Snapshots:
             return
         self._draw(step)
         self._metrics.line("final", step, {k: v for k, v in figures.items() if isinstance(v, int | float | str)})
+        for name, points in self._task.series(figures).items():
+            self._metrics.series(name, points)
         if figures.get("confusion"):
             shares = torch.tensor(figures["confusion"], dtype=torch.float32)
             shares = shares / shares.sum(1, keepdim=True).clamp(min=1)

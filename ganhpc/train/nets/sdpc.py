@@ -52,11 +52,13 @@ class Layer:
 
 
 class Inference(NamedTuple):
-    """codes: gamma_i [B, K_i, h, w], never negative; painted: D_i gamma_i; energies: F_i of each iteration [iterations, layers]."""
+    """codes: gamma_i [B, K_i, h, w], never negative; painted: D_i gamma_i; energies: F_i of each iteration [iterations, layers]; active: the share of
+    units above 0 of each iteration, as large, where that was asked for."""
 
     codes: list[Tensor]
     painted: list[Tensor]
     energies: Tensor
+    active: Tensor | None = None
 
     @property
     def iterations(self) -> int:
@@ -107,6 +109,7 @@ def infer(
     threshold: float = 0.0,
     accelerate: bool = True,
     total: Callable[[Tensor], Tensor] = _same,
+    watched: bool = False,
 ) -> Inference:
     """Codes of `images` [B, C, H, W]: interleaved FISTA, or ISTA where not `accelerate`.
 
@@ -114,6 +117,7 @@ def infer(
         scales: v_i, scalars or [1, K, 1, 1]. steps: eta_i. feedback: b.
         threshold: the inference stops where F_i of every layer has changed by less than this share, after more than three iterations.
         total: adds energies [layers] up over all processes that share the batch, so that they stop together.
+        watched: count the active units of each iteration.
 
     Raises:
         Diverged: the energy is no number, or has left every minimum.
@@ -126,7 +130,7 @@ def infer(
         painted.append(synthesis(codes[i], weight, layer))
     ahead, ahead_painted = list(codes), list(painted)
     bound = _DIVERGED * (1 + float(total(images.square().sum()[None] / 2)[0])) if _readable(images) else 0.0
-    t, kept = 1.0, []
+    t, kept, active = 1.0, [], []
     for _ in range(iterations):
         following = (1 + (1 + 4 * t * t) ** 0.5) / 2 if accelerate else 1.0
         momentum, t = (t - 1) / following, following
@@ -141,9 +145,11 @@ def infer(
             ahead[i], ahead_painted[i] = new + momentum * (new - codes[i]), made + momentum * (made - painted[i])
             codes[i], painted[i] = new, made
         kept.append(total(_energies(images, codes, painted, scales, feedback)))
+        if watched:
+            active.append(torch.stack([(each > 0).float().mean() for each in codes]))
         if bound and _has_stopped(kept, threshold, bound, feedback):
             break
-    return Inference(codes, painted, torch.stack(kept))
+    return Inference(codes, painted, torch.stack(kept), torch.stack(active) if active else None)
 
 
 def _readable(values: Tensor) -> bool:
@@ -252,7 +258,12 @@ class Sdpc(nn.Module):
 
     @torch.no_grad()
     def infer(
-        self, prepared: Tensor, feedback: float | None = None, total: Callable[[Tensor], Tensor] = _same
+        self,
+        prepared: Tensor,
+        feedback: float | None = None,
+        total: Callable[[Tensor], Tensor] = _same,
+        *,
+        watched: bool = False,
     ) -> Inference:
         """Codes of prepared images; see the function `infer`. `feedback`: another one than the network's own."""
         b = self.feedback if feedback is None else feedback
@@ -269,6 +280,7 @@ class Sdpc(nn.Module):
             iterations=self.iterations,
             threshold=self.threshold,
             total=total,
+            watched=watched,
         )
 
     def losses(self, prepared: Tensor, found: Inference) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ inference takes; at the end the same for feedback 0 to 4, and the structural sim
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.sdpc_grid import COLUMNS, SHOWN_ATOMS
 from ganhpc.train.data.batch_loader import BatchLoader
 from ganhpc.train.gan import generator_io
 from ganhpc.train.gan.similarity import ssim
@@ -26,8 +27,6 @@ from ganhpc.train.tasks.gan_base import side_of
 from ganhpc.train.tasks.task import Context, Export, Task
 
 _HELD_OUT = 64
-_COLUMNS = 16
-_SHOWN_ATOMS = 128
 FEEDBACKS = (0.0, 1.0, 2.0, 3.0, 4.0)
 NOISE = 1.0
 """Deviation of the noise on prepared images, whose own deviation is 1."""
@@ -38,7 +37,7 @@ class SdpcTask(Task):
     preparation, batch_size, flip, seed, sample_steps."""
 
     headline = "total_cost"
-    sample_columns = _COLUMNS
+    sample_columns = COLUMNS
 
     def __init__(self, experiment: Any, context: Context, net: Sdpc) -> None:
         self.experiment, self.context = experiment, context
@@ -86,14 +85,28 @@ class SdpcTask(Task):
     @torch.no_grad()
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
         prepared = self.net.preparation(self._held_out)
-        found = self.net.infer(prepared)
+        found = self.net.infer(prepared, watched=final)
         figures = {name: float(value) for name, value in sdpc_learning.figures(self.net, prepared, found).items()}
         group = self.context.process_group
         sums = group.agree(list(figures.values()))
         means: dict[str, Any] = {name: value / group.world_size for name, value in zip(figures, sums, strict=True)}
-        if final:
+        if final and found.active is not None:
             means["energies"] = (found.energies / len(prepared)).tolist()
+            means["active_units"] = found.active.tolist()
         return means
+
+    def series(self, figures: Mapping[str, Any]) -> dict[str, Sequence[tuple[int, float]]]:
+        """Energies and shares of active units over the iterations of the last evaluation, and each figure of `feedback_effect` over the feedback."""
+        found: dict[str, list[tuple[int, float]]] = {}
+        for name, many in (("energy", "energies"), ("active", "active_units")):
+            for number, row in enumerate(figures.get(many, ()), 1):
+                for layer, value in enumerate(row, 1):
+                    found.setdefault(f"{name}_{layer}_over_iterations", []).append((number, value))
+        for row in figures.get("feedback_effect", {}).get("rows", ()):
+            for name, value in row.items():
+                if name != "feedback":
+                    found.setdefault(f"{name}_over_feedback", []).append((round(row["feedback"]), value))
+        return dict(found)
 
     def measures(self, seconds: float) -> dict[str, Any]:
         """`feedback_effect`: the figures of each of FEEDBACKS on the same dictionaries, n images, and the similarity of images painted from noisy ones."""
@@ -119,7 +132,7 @@ class SdpcTask(Task):
     @torch.no_grad()
     def samples(self) -> Tensor:
         """Rows of 16: images, what each layer paints, where each layer's units are active; then atoms of each layer, in pixels."""
-        images = self._held_out[torch.arange(_COLUMNS) % len(self._held_out)]
+        images = self._held_out[torch.arange(COLUMNS) % len(self._held_out)]
         net, side = self.net, images.shape[-1]
         found = net.infer(net.preparation(images))
         shown = [unit(images)]
@@ -130,9 +143,9 @@ class SdpcTask(Task):
             activity = activity / activity.amax((2, 3), keepdim=True).clamp(min=1e-12)
             shown.append(F.interpolate(activity, (side, side)).expand_as(images))
         for level in range(len(net.weights)):
-            atoms = net.projected(level)[:_SHOWN_ATOMS]
+            atoms = net.projected(level)[:SHOWN_ATOMS]
             tiles = _tiles(atoms, side).expand(-1, images.shape[1], -1, -1)
-            missing = -len(tiles) % _COLUMNS
+            missing = -len(tiles) % COLUMNS
             shown.append(torch.cat([tiles, tiles.new_zeros(missing, *tiles.shape[1:])]))
         return torch.cat([each.to(images.dtype) for each in shown]).cpu()
 

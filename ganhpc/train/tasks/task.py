@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -165,6 +165,12 @@ class Task(ABC):
         """Figures of the trained networks that cost too much for the training clock, made after it was stopped. Only rank 0 calls
         it; what can't be had in `seconds` is left out."""
         del seconds
+        return {}
+
+    def series(self, figures: Mapping[str, Any]) -> Mapping[str, Sequence[tuple[int, float]]]:
+        """Of all that was found at the end (`evaluate` and `measures`), what is a curve over something else than steps: (place, value) by name, for
+        TensorBoard."""
+        del figures
         return {}
 
     def exports(self) -> dict[str, Export]:
