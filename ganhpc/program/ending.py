@@ -6,11 +6,13 @@ import errno
 import math
 import os
 import signal
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganhpc.core import storage_errors
+from ganhpc.core.errors import StorageFault
 from ganhpc.core.units import format_duration
 from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import State
@@ -66,13 +68,17 @@ def nowhere(segments: int) -> str:
     )
 
 
-def full_disk(folder: Path, error: OSError | None) -> str | None:
-    """The sentence on a full disk, where that is why a program failed; else None."""
-    try:
+def full_disk(folder: Path, error: OSError | None, lines: list[str]) -> StorageFault | None:
+    """The fault of a full disk or quota, where that is why a program failed; else None.
+
+    `error`: the last one of its log; `lines`: the last ones that it wrote, since a program may remove the file that it could not write.
+    """
+    numbers = (errno.ENOSPC, errno.EDQUOT)
+    said = next((number for number in numbers if any(os.strerror(number) in line for line in lines)), None)
+    if error is not None and error.errno in numbers:
+        said = error.errno
+    with suppress(OSError):
         room = os.statvfs(folder)
-        full = room.f_bavail * room.f_frsize < _FULL_BYTES
-    except OSError:
-        full = False
-    if error is not None and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return str(storage_errors.fault(error, folder))
-    return str(storage_errors.fault(OSError(errno.ENOSPC, "No space left on device"), folder)) if full else None
+        if said is None and room.f_bavail * room.f_frsize < _FULL_BYTES:
+            said = errno.ENOSPC
+    return storage_errors.fault(OSError(said, os.strerror(said)), folder) if said is not None else None

@@ -131,21 +131,20 @@ class Segment:
         try:
             ended = self._run()
         except UserError as error:
-            storage = isinstance(error, StorageFault) and error.passing
-            ended = Ending(
-                self._left_state() if storage else State.REFUSED,
-                str(error),
-                EXIT_FAULT if storage else error.exit_code,
-            )
+            ended = self._refused(error)
         except OSError as error:
-            found = storage_errors.fault(error, doing="read or write")
-            ended = Ending(self._left_state(), str(found), EXIT_FAULT)
+            ended = self._refused(storage_errors.fault(error, doing="read or write"))
         except Exception as error:
             traceback.print_exception(error)
             ended = Ending(State.CRASHED, f"{type(error).__name__}: {error}", 1)
         self.nodes.end(ended.code, ended.reason)
         self._say(ended)
         return ended.code
+
+    def _refused(self, error: UserError) -> Ending:
+        if isinstance(error, StorageFault) and error.passing:
+            return self._fault(str(error), [], error.number)
+        return Ending(State.REFUSED, str(error), error.exit_code)
 
     def _run(self) -> Ending:
         if not self.is_main:
@@ -378,20 +377,18 @@ class Segment:
 
     def _failed(self, code: int, processes: Processes, lines: list[str]) -> Ending:
         """The end of a program that nobody told to stop: a crash, or a cause that may pass."""
-        if (full := ending.full_disk(self.run_folder.folder, processes.log.error)) is not None:
-            return self._fault(full, lines)
+        if (full := ending.full_disk(self.run_folder.folder, processes.log.error, lines)) is not None:
+            return self._fault(str(full), lines, full.number)
         if code == -signal.SIGKILL:
             return self._fault("the program was killed by SIGKILL from outside, as for want of memory", lines)
         why = f"; it wrote last: {lines[-1]}" if lines else "; it wrote nothing"
         who = f"rank {processes.first[1]} of the program" if processes.first and self.place.world > 1 else "the program"
         return Ending(State.CRASHED, f"{who} {ending.code_in_words(code)}{why}", 1, lines=lines)
 
-    def _fault(self, sentence: str, lines: list[str]) -> Ending:
-        count = (
-            fault_count.note(self.run_folder.folder, os.environ.get(LAUNCH, ""), self.account.changes)
-            if self.is_main
-            else 1
-        )
+    def _fault(self, sentence: str, lines: list[str], number: int | None = None) -> Ending:
+        count, launch = 1, os.environ.get(LAUNCH, "")
+        if self.is_main:
+            count = fault_count.note(self.run_folder.folder, launch, self.account.changes, number=number)
         if count > fault_count.MOST:
             return Ending(State.CRASHED, f"{sentence} (for the {count}th time without progress)", 1, lines=lines)
         return Ending(self._left_state(), sentence, EXIT_FAULT, lines=lines)

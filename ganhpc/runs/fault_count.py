@@ -1,17 +1,20 @@
-"""faults.json of a run: how often in a row an error of the file system has ended its training without progress.
+"""faults.json of a run: how often in a row an error of the file system has ended its training without progress, and which one did last.
 
-The file has a fixed size and is rewritten in place: a full disk has room for that, and not for a second file.
+The file has a fixed size and is rewritten in place: a full disk has room for that, and not for a second file. Where it has kept
+status.json from being written, a run's state is told by it (`read_fault` in ganhpc.runs.run_files).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import parse_json, read_bytes
+from ganhpc.runs.run_files import FAULTS
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_protocol import EXIT_FAULT, LAUNCH
 
@@ -27,15 +30,16 @@ def reserve(folder: Path) -> None:
     with suppress(OSError):
         handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
-            os.write(handle, _bytes("", 0, 0, ""))
+            os.write(handle, _bytes("", 0, 0, "", None))
         finally:
             os.close(handle)
 
 
-def note(folder: Path, launch: str, step: int, training: str = "") -> int:
+def note(folder: Path, launch: str, step: int, training: str = "", number: int | None = None) -> int:
     """Count one more fault of `launch` whose newest checkpoint is that of `step`. Returns how many there were in a row.
 
     `training`: a word that the processes of one start share, whose faults are one; empty where there is one process.
+    `number`: the errno of the fault, where it has one.
     """
     count = 1
     with suppress(OSError, UserError, ValueError, KeyError, TypeError):
@@ -45,7 +49,7 @@ def note(folder: Path, launch: str, step: int, training: str = "") -> int:
     with suppress(OSError):
         handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT, 0o644)
         try:
-            os.pwrite(handle, _bytes(launch, step, count, training), 0)
+            os.pwrite(handle, _bytes(launch, step, count, training, number), 0)
         finally:
             os.close(handle)
     return count
@@ -58,15 +62,17 @@ def state_and_code(run: Run, error: UserError, *, count: bool) -> tuple[State, i
     """
     if not isinstance(error, StorageFault) or not error.passing:
         return State.REFUSED, error.exit_code
-    if count and note(run.folder, os.environ.get(LAUNCH, ""), _NOT_BEGUN) > MOST:
+    if count and note(run.folder, os.environ.get(LAUNCH, ""), _NOT_BEGUN, number=error.number) > MOST:
         return State.REFUSED, error.exit_code
     return State.RESUMABLE if run.has_checkpoint() else State.LOST, EXIT_FAULT
 
 
 def _path(folder: Path) -> Path:
-    return folder / "faults.json"
+    return folder / FAULTS
 
 
-def _bytes(launch: str, step: int, count: int, training: str) -> bytes:
-    tree = {"launch": launch[:200], "step": step, "count": count, "training": training[:100]}
+def _bytes(launch: str, step: int, count: int, training: str, number: int | None) -> bytes:
+    tree: dict[str, object] = {"launch": launch[:150], "step": step, "count": count, "training": training[:100]}
+    if number is not None:
+        tree |= {"number": number, "time": round(time.time(), 3), "given_up": count > MOST}
     return json.dumps(tree).encode().ljust(_SIZE - 1) + b"\n"

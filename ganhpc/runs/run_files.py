@@ -11,8 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, Damaged, is_copy, parse_json, read_bytes, read_json
 
 Check = Callable[[Any], bool]
@@ -267,6 +268,34 @@ def read_status(path: Path) -> Status:
     kept = {key: tree[key] for key, check in _STATUS.items() if key in tree and check(tree[key])}
     kept |= {key: numbers(tree[key]) for key in _FIGURES if isinstance(tree.get(key), dict)}
     return cast("Status", kept)
+
+
+FAULTS = "faults.json"
+"""The file of a run with its last fault of the file system."""
+
+
+class Fault(NamedTuple):
+    """A fault of the file system that has ended a training or a program."""
+
+    number: int
+    """Its errno."""
+    time: float
+    given_up: bool
+    """True if it came once too often in a row."""
+
+
+def read_fault(folder: Path) -> Fault | None:
+    """The last fault of the run in `folder`; None where there was none, or its file is damaged."""
+    try:
+        tree = read_json(folder / FAULTS) or {}
+    except (UserError, OSError):
+        return None
+    try:
+        made = Fault(tree["number"], tree["time"], tree["given_up"])
+    except KeyError:
+        return None
+    known = is_count(made.number) and made.number < 4096 and is_amount(made.time) and isinstance(made.given_up, bool)
+    return made if known else None
 
 
 def metric_lines(path: Path) -> list[tuple[bytes, dict[str, Any] | None]]:

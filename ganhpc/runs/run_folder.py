@@ -14,6 +14,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +27,7 @@ from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.files import Damaged, is_regular, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
+from ganhpc.core.storage_errors import fault as storage_fault
 from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.definition_fields import experiment_of
@@ -39,6 +41,7 @@ from ganhpc.runs.run_files import (
     end_in_words,
     is_untrained,
     job_failed,
+    read_fault,
     read_request,
     read_status,
     refusal_source,
@@ -259,6 +262,13 @@ class Run:
             )
         if asked.get("refused"):
             return RunStatus(State.REFUSED, asked["refused"], status, refusal_source(asked))
+        waits = said is None and _before_training(asked)[0] is State.WAITING
+        if (
+            said in (None, State.RUNNING)
+            and not waits
+            and (faulty := self._by_a_fault(status, saved=saved)) is not None
+        ):
+            return faulty
         if said is None and saved:
             return RunStatus(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
@@ -273,6 +283,16 @@ class Run:
         if saved:
             return RunStatus(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
         return RunStatus(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
+
+    def _by_a_fault(self, status: Status, *, saved: bool) -> RunStatus | None:
+        """The state where a fault of the file system, such as a full disk, has ended the trainer and kept it from writing its status."""
+        fault = read_fault(self.folder)
+        if fault is None or fault.time < status.get("time", 0.0):
+            return None
+        state = State.CRASHED if fault.given_up else State.RESUMABLE if saved else State.LOST
+        return RunStatus(
+            state, str(storage_fault(OSError(fault.number, os.strerror(fault.number)), self.folder)), status
+        )
 
     def is_held(self, status: Status | None = None) -> bool:
         """True if a living trainer works in this folder, here or on another machine."""

@@ -155,7 +155,9 @@ class Process:
         sentence, state = str(error), State.CRASHED if self._trained() else State.REFUSED
         if error.passing:
             step = self.trainer.saved_step if self.trainer else 0
-            count = fault_count.note(self.run.folder, os.environ.get(LAUNCH, ""), step, _start_of_several())
+            count = fault_count.note(
+                self.run.folder, os.environ.get(LAUNCH, ""), step, _start_of_several(), error.number
+            )
             state = self._left_state() if count <= fault_count.MOST else State.CRASHED
             if count > 1:
                 sentence += f" (This was fault {count} in a row without progress.)"
