@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.clusters import machine
 from tests.clusters.conversation import ENDED, Real
 from tests.clusters.oar import Oar
@@ -18,14 +20,21 @@ CATCH = (
 )
 
 
+def _empty(name: str) -> Path:
+    """A new folder, without what a session that was killed has left there."""
+    folder = machine.home() / name
+    machine.remove(folder)
+    folder.mkdir()
+    return folder
+
+
 class SlowSlurm:
     """Jobs that reach their limit of one minute: `plain`; `warned` by a signal to the batch shell; and warned by a
     signal to its `step`.
     """
 
     def __init__(self, slurm: Slurm):
-        self.folder = machine.home() / "slow slurm"
-        self.folder.mkdir(exist_ok=True)
+        self.folder = _empty("slow slurm")
         self.jobs = Jobs(slurm, machine.give(self.folder))
         catch = f"trap 'echo SIGNAL' %s; echo started; {LOOP}"
         step = f"trap 'echo BATCH' USR2; srun bash -c \"{catch % 'USR2'}\""
@@ -44,8 +53,7 @@ class SlowOar:
     """`signalled` is to checkpoint 45 s before its end after a minute; `again` ends with 99 after 62 s, and so is submitted again."""
 
     def __init__(self, oar: Oar):
-        self.folder = machine.home() / "slow oar"
-        self.folder.mkdir(exist_ok=True)
+        self.folder = _empty("slow oar")
         (self.folder / "catch.py").write_text(CATCH)
         self.real = Real(oar, machine.give(self.folder))
         once = "[ -e again ] || { touch again; sleep 62; exit 99; }"
