@@ -68,6 +68,8 @@ def test_a_job_for_drained_nodes_names_no_start(slurm_user: User) -> None:
     root(user, "scontrol", "update", "nodename=ALL", "state=drain", "reason=x")
     try:
         run = user.launch("--time", "10m")
+        # Behind jobs of other tests its reason would be their priority.
+        root(user, "scontrol", "update", f"jobid={user.jobs(run)[0]['job_id']}", "priority=1000000000")
         no_start(user, run, why(user, run, "drained, down or reserved"))
     finally:
         root(user, "scontrol", "update", "nodename=ALL", "state=resume")
@@ -162,39 +164,34 @@ def end_of(run: Path) -> float:
 
 
 @pytest.mark.slow
-def test_a_time_limit_changed_by_scontrol_reaches_the_trainer_within_the_rule(slurm_user: User) -> None:
-    user = slurm_user
-    run = user.launch("--time", "8m")  # the policy's longest job is one of half an hour
-    user.trains(run)
-    (job,) = user.jobs(run)
-    start = float(squeue(user, job["job_id"], "%S"))
-    assert end_of(run) == start + job["seconds"] // 60 * 60 < start + 1200
-    root(user, "scontrol", "update", f"jobid={job['job_id']}", "timelimit=20")
-    ends_at(run, start + 1200)
-    root(user, "scontrol", "update", f"jobid={job['job_id']}", "timelimit=60")
-    ends_at(run, start + 1800)
-    root(user, "scontrol", "update", f"jobid={job['job_id']}", "timelimit=15")
-    ends_at(run, start + 900)
-    assert user.see(run)["jobs"][0]["end"]
+def test_a_walltime_changed_by_the_site_reaches_the_trainer_within_the_rule(slurm_user: User, oar_user: User) -> None:
+    """On both at once, since a node asks its scheduler once a minute."""
+    (oar_user.folder / "half.toml").write_text('max_job = "30m"\ngap = "2s"\nmin_slot = "10s"\n')
+    on_slurm = slurm_user.launch("--time", "8m")  # the policy's longest job is one of half an hour
+    on_oar = oar_user.launch("--time", "8m", policy="half")
+    slurm_user.trains(on_slurm)
+    oar_user.trains(on_oar)
+    ((limited,), (walled,)) = slurm_user.jobs(on_slurm), oar_user.jobs(on_oar)
+    start = float(squeue(slurm_user, limited["job_id"], "%S"))
+    assert end_of(on_slurm) == start + limited["seconds"] // 60 * 60 < start + 1200
+    before = end_of(on_oar)
+    changes = (
+        (("20", 1200), ("+0:10:00", 600)),
+        (("60", 1800), ("+1:00:00", 1800 - walled["seconds"])),
+        (("15", 900), ("-1:11:00", -60)),
+    )
+    for (limit, seconds), (change, later) in changes:
+        root(slurm_user, "scontrol", "update", f"jobid={limited['job_id']}", f"timelimit={limit}")
+        done = oar_user.cluster.as_user(["oarwalltime", walled["job_id"], change])
+        assert done.returncode == 0, done.stdout + done.stderr
+        ends_at(on_slurm, start + seconds)
+        ends_at(on_oar, before + later)
+    assert slurm_user.see(on_slurm)["jobs"][0]["end"]
 
 
 def squeue(user: User, job: str, field: str) -> str:
     words = ["squeue", "-h", "-j", job, "-o", field]
     return user.cluster.as_user(words, env={"SLURM_TIME_FORMAT": "%s"}).stdout.strip()
-
-
-@pytest.mark.slow
-def test_a_walltime_changed_by_oarwalltime_reaches_the_trainer_within_the_rule(oar_user: User) -> None:
-    user = oar_user
-    (user.folder / "half.toml").write_text('max_job = "30m"\ngap = "2s"\nmin_slot = "10s"\n')
-    run = user.launch("--time", "8m", policy="half")
-    user.trains(run)
-    (job,) = user.jobs(run)
-    before = end_of(run)
-    for change, seconds in (("+0:10:00", 600), ("+1:00:00", 1800 - job["seconds"]), ("-1:11:00", -60)):
-        done = user.cluster.as_user(["oarwalltime", job["job_id"], change])
-        assert done.returncode == 0, done.stdout + done.stderr
-        ends_at(run, before + seconds)
 
 
 # -- room for others ------------------------------------------------------------------------------------------------------
