@@ -1,7 +1,7 @@
 """The pictures in a folder or zip, found by one rule for both, and a way to read each file.
 
-Left out by name: anything hidden on any level (`hidden`). Links are followed once: a file or folder that can be reached by several
-names is taken under one of them. What is left is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that
+Left out by name: anything hidden on any level (`hidden`), by the names on the way to it: a visible link to a hidden folder is followed,
+a hidden link is not. Links are followed once: a file or folder that can be reached by several names is taken under one of them. What is left is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that
 is left out is named with the reason. Nothing here imports torch or NumPy. A zip is never unpacked: members are read in memory.
 """
 
@@ -12,13 +12,16 @@ import re
 import stat
 import threading
 import zipfile
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.whoami import expand, other_case
+from ganhpc.datasets import zip_links
 from ganhpc.datasets.picture_kinds import HEAD, NO_IMAGE, kind_of, other_kind
 
 MAX_BYTES = 200_000_000
@@ -261,13 +264,30 @@ def _zip(path: Path) -> Source:
         if info.filename in infos:
             left.append(Left(info.filename, "another member of the same name follows"))
         infos[info.filename] = info  # the last one, as unpacking would leave it
-    items = []
-    for name, info in infos.items():
-        if against := _against_member(info):
+    own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
+    items, links = [], {}
+
+    def judge(name: str, info: zipfile.ZipInfo) -> bool:
+        """Take the member under this name, or leave it out."""
+        if against := _against_member(name, info):
             left.append(Left(name, against))
-        else:
-            own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
-            items.append(Item(name, info.file_size, f"{info.file_size}:{info.CRC}:{own}"))
+            return False
+        items.append(Item(name, info.file_size, f"{info.file_size}:{info.CRC}:{own}"))
+        return True
+
+    taken: dict[str, str] = {}
+    for name, info in infos.items():
+        if stat.S_ISLNK(info.external_attr >> 16) and not _leads_out(name):
+            links[zip_links.plain(name)] = info
+        elif judge(name, info):
+            taken[zip_links.plain(name)] = name
+    if links:
+        members = {zip_links.plain(name): info for name, info in infos.items()}
+        for name, member, why in _through_links(archive, links, members, taken):
+            if why:
+                left.append(Left(name, why))
+            elif judge(name, members[member]):
+                infos[name] = members[member]
     lock = threading.Lock()  # threads would move the one file's position under one another
 
     def read(item: Item, limit: int | None) -> bytes:
@@ -275,6 +295,27 @@ def _zip(path: Path) -> Source:
             return member.read() if limit is None else member.read(limit)
 
     return _source(path, items, left, read, archive.close, is_zip=True)
+
+
+def _through_links(
+    archive: zipfile.ZipFile,
+    links: dict[str, zipfile.ZipInfo],
+    members: dict[str, zipfile.ZipInfo],
+    taken: dict[str, str],
+) -> Iterator[tuple[str, str, str]]:
+    """(name, member, why it is left out) of what the links of a zip lead to, as `_Walk` goes through those of a folder."""
+    targets: dict[str, str] = {}
+    for name, info in links.items():
+        with suppress(zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError):
+            targets[name] = os.fsdecode(archive.open(info).read(zip_links.LONGEST))
+    tree = zip_links.Links(targets, frozenset(members.keys() - links.keys()), hidden, taken)
+    for name in sorted(links):
+        if hidden(name):
+            yield name, "", "a hidden link"
+        elif name not in targets:
+            yield name, "", "unreadable (a damaged link)"
+        else:
+            yield from tree.follow(name)
 
 
 def _opened(path: Path) -> zipfile.ZipFile:
@@ -314,13 +355,16 @@ def _no_zip(head: bytes) -> str:
     return "that is neither a folder nor a zip of images; give one of the two."
 
 
-def _against_member(info: zipfile.ZipInfo) -> str:
-    """Why a member is not even opened; "" where nothing is against it."""
-    parts = info.filename.replace("\\", "/").split("/")
-    if ".." in parts or parts[0] == "" or re.match(r"[A-Za-z]:", info.filename):
+def _leads_out(name: str) -> bool:
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or bool(re.match(r"[A-Za-z]:", name))
+
+
+def _against_member(name: str, info: zipfile.ZipInfo) -> str:
+    """Why a member is not even opened under this name; "" where nothing is against it."""
+    if _leads_out(name):
         return "its path leads out of the zip"
-    if stat.S_ISLNK(info.external_attr >> 16):
-        return "a link, and links in a zip are not followed"
+    parts = name.replace("\\", "/").split("/")
     against = _against("/".join(part for part in parts if part != "."), info.file_size)
     if against:
         return against

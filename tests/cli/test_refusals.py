@@ -108,7 +108,7 @@ def test_a_polite_stop_of_two_processes_on_a_node_is_no_failure(tmp_path: Path) 
     assert child.returncode == 0, failed
     assert Run.at(run.folder).run_status().state is State.RESUMABLE
     step = run.status()["step"]
-    assert failed == f"stopped: the scheduler sent SIGTERM; a checkpoint of step {step:,} is saved\n", (
-        f"nothing of torchrun: {failed}"
-    )
+    # "is kept" where the stop came just after a save.
+    kept = (f"a checkpoint of step {step:,} is saved", f"the checkpoint of step {step:,} is kept")
+    assert failed in [f"stopped: the scheduler sent SIGTERM; {each}\n" for each in kept], f"of torchrun: {failed}"
     assert "segment ended with code 75" in said

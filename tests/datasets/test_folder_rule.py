@@ -186,7 +186,7 @@ def test_members_that_a_zip_should_not_have(tmp_path):
     assert names(path) == ["./b.png", "folder/a.png"]
     why = left(path)
     assert why["folder/a.png"] == "another member of the same name follows"
-    assert why["link.png"] == "a link, and links in a zip are not followed"
+    assert why["link.png"] == "a link to folder/a.png, which is taken already"
     assert why["../c.png"] == why["x/../../c.png"] == "its path leads out of the zip"
     assert why["bomb.bmp"] == "huge, 30 MB packed into 0.0 MB"
     found = find(path)
@@ -301,3 +301,81 @@ def test_folders_of_a_zip_have_one_spelling(tmp_path):
     source = list_files(tmp_path / "set.zip")
     assert sorted(item.folders(in_zip=True) for item in source.items) == [[], [], ["cat"], ["cat"], ["cat"], ["cat"]]
     source.close()
+
+
+LINKS = {
+    "view": ".store/set",
+    "again": "real",
+    "also": ".store/set/deep",
+    "one.png": ".store/blob",
+    "two.png": ".store/blob",
+    "real/near.png": "../real/a.png",
+    "chain.png": "next.png",
+    "next.png": ".store/chained",
+    ".secret": "real",
+    "real/.thumbnails/b.png": "../a.png",
+    "top": ".",
+    "gone.png": "nowhere.png",
+    "loop": "loop",
+}
+"""A link -> what is written in it."""
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_names_on_the_way_decide_what_is_hidden_not_where_a_link_leads(tmp_path, kind):
+    """As in stores of contents: `.git/annex`, a model hub's blobs."""
+    hidden_ones = (
+        ".store/set/a.png",
+        ".store/set/deep/b.png",
+        ".store/set/.cache/c.png",
+        ".store/blob",
+        ".store/chained",
+    )
+    files = {name: encoded(picture(i)) for i, name in enumerate(("real/a.png", *hidden_ones))}
+    path = make(tmp_path, kind, files)
+    if kind == "zip":
+        with zipfile.ZipFile(path, "a") as archive:
+            for name, target in LINKS.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = (stat.S_IFLNK | 0o777) << 16
+                archive.writestr(info, target)
+    else:
+        for name, target in LINKS.items():
+            (path / name).parent.mkdir(exist_ok=True)
+            (path / name).symlink_to(target)
+    assert names(path) == ["also/b.png", "chain.png", "one.png", "real/a.png", "view/a.png"]
+    found = find(path)
+    assert [found.read(item, None) for item in found.items] == [
+        files[name]
+        for name in (".store/set/deep/b.png", ".store/chained", ".store/blob", "real/a.png", ".store/set/a.png")
+    ]
+    found.close()
+    why = left(path)
+    assert why["two.png"] == "a link to one.png, which is taken already"
+    assert why["next.png"] == "a link to chain.png, which is taken already"
+    assert why["real/near.png"] == "a link to real/a.png, which is taken already"
+    assert why["again/"] == why["top/"] == "a link to a folder that is taken already"
+    assert why[".secret"] == why["real/.thumbnails/b.png"] == "a hidden link"
+    assert all(why[name] == "a hidden file" for name in hidden_ones)
+    assert "gone.png" in why and "loop" in why
+
+
+def test_links_that_lead_out_of_a_zip_or_are_damaged_are_named(tmp_path):
+    path = make(tmp_path, "zip", {"a.png": encoded(picture(0)), ".b/c.png": encoded(picture(1))})
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(encoded(picture(2)))
+    with zipfile.ZipFile(path, "a") as archive:
+        for name, target in {
+            "up.png": "../secret.png",
+            "far.png": str(secret),
+            "x": ".b/../..",
+            "round.png": ".b/../.b/c.png",
+            "odd": "\0\xff",
+        }.items():
+            info = zipfile.ZipInfo(name)
+            info.external_attr = (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, target)
+    assert names(path) == ["a.png", "round.png"]
+    why = left(path)
+    assert why["up.png"] == why["far.png"] == why["x"] == "a link that leads out of the zip"
+    assert why["odd"] == "a link to nothing in the zip"
