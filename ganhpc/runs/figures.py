@@ -144,6 +144,7 @@ FIGURES = (
     _figure("segments", work=True),
     _figure("lost_seconds", "", "s", work=True),
     _figure("startup_seconds", "", "s", work=True),
+    _figure("measure_seconds", "", "s", work=True),
     _figure("processes", work=True),
     _figure("threads", work=True),
 )

@@ -108,7 +108,11 @@ def _time(found: Row) -> Iterator[tuple[str, str]]:
         return
     of = f" of {format_duration(budget)} ({used / budget:.1%})" if budget else ""
     segments = f", in {counted(found['segments'], 'segment')}" if (found.get("segments") or 1) > 1 else ""
-    yield "time", f"{seconds(used)}{of}{segments}"
+    after = found.get("measure_seconds")
+    measures = ""
+    if isinstance(after, int | float) and after >= 1:
+        measures = f"; samples and measures after it: {seconds(after)}"
+    yield "time", f"{seconds(used)}{of}{segments}{measures}"
     phases = found.get("seconds_by_phase")
     if used and isinstance(phases, dict):
         rest = max(0.0, used - sum(phases.values()))

@@ -166,6 +166,7 @@ def _time(trainer: Trainer) -> dict[str, Any]:
         "segments": done.segments,
         "lost_seconds": done.lost_seconds,
         "startup_seconds": done.startup_seconds,
+        "measure_seconds": trainer.measure_seconds,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

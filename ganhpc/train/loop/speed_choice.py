@@ -7,6 +7,7 @@ kind (`tasks.base.precision_of`), and threads hardly matter there: nothing is me
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import statistics
 import time
@@ -27,6 +28,8 @@ _SHARE = 0.02
 """Share of the time budget that all measurements of a run may take."""
 FIRST = 0.75
 """Share of that which the first one may take."""
+_PAYS = 0.1
+"""Share of the training to come that a measurement in its midst may take."""
 _LEAST_SECONDS = 0.3
 """A measurement that may take less than this is not begun."""
 _FEW = 16
@@ -112,8 +115,12 @@ class Speed:
             self._measure(FIRST * self._budget)
             self._compared_with(known)
 
-    def look_again(self) -> None:
-        """Measure again where other processes have begun or ceased to use the cores; costs next to nothing else. One process only."""
+    def look_again(self, left: float = math.inf) -> None:
+        """Measure again where other processes have begun or ceased to use the cores; costs next to nothing else. One process only.
+
+        `left`: the seconds of training to come. A measurement that takes more than a small share of them does not pay, and would end the
+        run behind its time.
+        """
         now = time.monotonic()
         known = self.context.choices.get(SPEED)
         if (
@@ -126,12 +133,13 @@ class Speed:
         self._looked, others = now, self.load.others()
         differs = others is not None and abs(others - known["busy"]) >= _OTHER_LOAD
         self._changed = self._changed + 1 if differs else 0
-        if self._changed < 2 or self._budget - self.spent < _LEAST_SECONDS:
+        allowed = min((self._budget - self.spent) / 2, _PAYS * left)
+        if self._changed < 2 or self._budget - self.spent < _LEAST_SECONDS or _PAYS * left < _LEAST_SECONDS:
             return
         self._changed = 0
         assert others is not None
         self.cores = self.cores._replace(busy=others)
-        self._measure((self._budget - self.spent) / 2)
+        self._measure(allowed)
         self.load = Load()
 
     def _doubtful(self, known: dict[str, Any]) -> bool:

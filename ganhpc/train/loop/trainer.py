@@ -88,6 +88,8 @@ class Trainer:
         self.bound = Watched(run.deadline_json)
         self.choices: dict[str, Any] = {}
         self.data_note = ""
+        self.measure_seconds = 0.0
+        """Of the samples and measures after the training clock has stopped."""
         self.speed: Speed | None = None
         if restored:
             self._restore(restored)
@@ -120,8 +122,7 @@ class Trainer:
             while not self.progress.finished:
                 self._next_stage_when_due()
                 self._evaluate_when_due()
-                self.sampler.take_when_due(self.progress.step)
-                self.snapshots.take_when_due(self.progress.step)
+                self._draw_when_due()
                 self._save_when_due()
                 steps, left = self._decide()
                 if steps:
@@ -132,6 +133,13 @@ class Trainer:
             needed = self.clock.used + self._costs().final
             stages.must_be_trained(self.progress, self.plan.time, needed, self._ends_with_the_job, self._save)
             return self._last_evaluation()
+
+    def _draw_when_due(self) -> None:
+        """Sample images and TensorBoard's distributions."""
+        begun = self.clock.sync()
+        self.sampler.take_when_due(self.progress.step)
+        self.snapshots.take_when_due(self.progress.step)
+        self.estimates.looked(self.clock.sync() - begun)
 
     # -- stages ---------------------------------------------------------------------------------------------------------
 
@@ -216,7 +224,7 @@ class Trainer:
         self.progress.step_seconds += took
         self._check_finite()
         if self.speed:
-            self.speed.look_again()
+            self.speed.look_again(left * (self.estimates.step.seconds or 0.0))
         self._tell()
 
     def _step(self, left: float) -> None:
@@ -336,8 +344,9 @@ class Trainer:
         if stop:
             raise Stopped(reason or "rank 0 stops")
         figures = self._evaluate(final=True)
-        self._log_evaluation(figures)
         self.clock.stop()
+        self._log_evaluation(figures)
+        begun = time.monotonic()
         self.sampler.take(self.progress.step)
         if self.process_group.is_main:
             # Ready a safe time before the end of the job, and before the ranks that wait give up.
@@ -345,6 +354,7 @@ class Trainer:
             with shown_while_long("measures of the trained networks", self.say):
                 figures |= self.task.measures(min(patience, self._job_left() - 2 * STOP_SECONDS))
             self.snapshots.end(self.progress.step, figures)
+        self.measure_seconds = time.monotonic() - begun
         return figures
 
     # -- stopping, saving, telling ----------------------------------------------------------------------------------------------

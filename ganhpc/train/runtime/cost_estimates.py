@@ -11,6 +11,14 @@ FINAL_MARGIN = 1.15
 FIRST_SAVE = 0.05
 """Seconds that a save is taken to cost before there was one."""
 
+MOST_UNEVEN = 2.0
+"""The last evaluation is taken to cost at most so many times what it would at the mean pace, where the pace varies."""
+UNEVEN_MEMORY = 30.0
+"""Seconds in which a change of pace is half forgotten."""
+_UNEVEN_FROM = 0.1
+"""Seconds of a block of steps from which on its pace tells of the machine."""
+_MOST_AT_ONCE = 10.0
+"""Times the mean that one look may count."""
 SAVE_SHARE = 20
 """At the end of an epoch a checkpoint is made when at least this many times its cost has passed since the last."""
 STOP_SECONDS = 5.0
@@ -29,12 +37,20 @@ class Estimate:
     _pieces: float = field(default=0.0, repr=False)
     _warm: bool = field(default=False, repr=False)
 
+    @property
+    def warm(self) -> bool:
+        """True once the first piece no longer counts."""
+        return self._warm
+
     def observe(self, total: float, n: int = 1) -> None:
         """Take in that `n` pieces took `total` seconds."""
         if self.seconds is not None and not self._warm:
             # The first piece paid for warming up (kernels chosen, memory mapped): from the second on it no longer counts.
             self._time = self._pieces = 0.0
             self._warm = True
+        elif self.seconds:
+            # A process that was held for minutes (SIGSTOP, a frozen control group) is not that slow; a pace that lasts is followed all the same.
+            total = min(total, _MOST_AT_ONCE * n * self.seconds)
         fading = math.exp(-total / self.memory)
         self._time = self._time * fading + total
         self._pieces = self._pieces * fading + n
@@ -48,7 +64,7 @@ class Costs:
     step: float
     evaluation: float
     final: float
-    """The last evaluation and the last save."""
+    """The last evaluation, the last save, and what is drawn before them."""
     save: float
 
 
@@ -63,9 +79,14 @@ class CostEstimates:
         """Steps and evaluations cost something else from now on."""
         self.step, self.evaluation = Estimate(), Estimate()
         self._step_then: float | None = None
+        self._uneven = 1.0
+        self._looks = 0.0
 
     def stepped(self, seconds: float, steps: int) -> None:
         """Take in that `steps` training steps took `seconds`."""
+        self._uneven = 1 + (self._uneven - 1) * 0.5 ** (seconds / UNEVEN_MEMORY)
+        if self.step.warm and self.step.seconds and seconds >= _UNEVEN_FROM:
+            self._uneven = min(MOST_UNEVEN, max(self._uneven, seconds / steps / self.step.seconds))
         self.step.observe(seconds, steps)
         self._step_then = self._step_then or self.step.seconds
 
@@ -74,14 +95,21 @@ class CostEstimates:
         self.evaluation.observe(seconds)
         self._step_then = None
 
+    def looked(self, seconds: float) -> None:
+        """Take in that sample images and TensorBoard's distributions took `seconds` between two blocks of steps: they may fall due once more
+        before the last evaluation."""
+        self._looks = max(self._looks, seconds)
+
     def costs(self, final_cost: float) -> Costs:
         """Seconds to reckon with; the last evaluation is `final_cost` others."""
-        evaluation = (self.evaluation.seconds or 0.0) * self._slowdown
+        mean = self.evaluation.seconds or 0.0
+        evaluation = mean * self._slowdown
         save = self.save.seconds or FIRST_SAVE
         return Costs(
             step=self.step.seconds or 0.0,
             evaluation=evaluation,
-            final=FINAL_MARGIN * evaluation * final_cost + save,
+            # On a machine that does other things, too, the last evaluation may meet a busy moment.
+            final=FINAL_MARGIN * max(evaluation, mean * self._uneven) * final_cost + save + self._looks,
             save=save,
         )
 

@@ -178,6 +178,19 @@ def test_while_it_trains_it_looks_again_where_the_load_has_changed_for_good(monk
     assert (choices["speed"]["threads"], here.threads) == (2, 2)
 
 
+def test_it_does_not_look_again_where_too_little_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A measurement in the last seconds would end the run behind its time."""
+    here = Machine(monkeypatch, twice, Cores(2, busy=1.5))
+    chooser = here.run({})
+    for left, measured in ((2.9, False), (30.0, True)):
+        chooser.load = SimpleNamespace(others=lambda: 0.0)  # type: ignore[assignment]
+        here.steps.clear()
+        for _ in range(3):
+            here.now += 5.1
+            chooser.look_again(left)
+        assert bool(here.steps) == measured
+
+
 def test_measuring_leaves_the_random_numbers_and_the_choices_of_the_run_alone() -> None:
     images = registry.load(DataRequest("synthetic", train_images=64))
     threads = Threads(1, 1, "--threads", Cores(1))

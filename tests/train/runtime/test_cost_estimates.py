@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganhpc.train.runtime.cost_estimates import FINAL_MARGIN, FIRST_SAVE, CostEstimates, Costs, Estimate
+from ganhpc.train.runtime.cost_estimates import FINAL_MARGIN, FIRST_SAVE, MOST_UNEVEN, CostEstimates, Costs, Estimate
 
 
 def test_the_pace_forgets_the_first_slow_step_and_follows_a_change() -> None:
@@ -53,3 +53,49 @@ def test_another_stage_begins_without_what_the_last_one_cost() -> None:
     paces.save.observe(0.2)
     paces.forget()
     assert paces.costs(1.0) == Costs(0.0, 0.0, 0.2, 0.2)
+
+
+def test_an_uneven_pace_keeps_more_free_for_the_last_evaluation() -> None:
+    """As on a machine with other programs: a busy moment may fall on the last evaluation."""
+    paces = CostEstimates()
+    paces.evaluated(1.0)
+    paces.stepped(9.9, 10)  # warming up
+    for seconds in (1.0, 1.0, 1.6, 1.0):
+        paces.stepped(seconds, 10)
+    uneven = paces.costs(1.0)
+    assert uneven.final == pytest.approx(1.6 * FINAL_MARGIN + FIRST_SAVE, rel=0.05)
+    assert uneven.evaluation < 1.3, "those in between meet the mean pace"
+    for _ in range(300):
+        paces.stepped(1.0, 10)
+    assert paces.costs(1.0).final == pytest.approx(FINAL_MARGIN + FIRST_SAVE, rel=0.01), "forgotten"
+    paces.stepped(9000.0, 10)
+    assert paces.costs(1.0).final < 12 and paces._uneven == MOST_UNEVEN
+
+
+def test_a_process_that_was_held_for_long_is_not_that_slow_and_a_pace_that_lasts_is_followed() -> None:
+    """Else the seconds of a stopped process would leave no room for another step, and end the run."""
+    pace = Estimate()
+    for total in (1.0, 1.0, 1.0, 9000.0):
+        pace.observe(total, 10)
+    assert pace.seconds is not None and pace.seconds < 0.9
+    for _ in range(20):
+        pace.observe(1.0, 10)
+    assert pace.seconds == pytest.approx(0.1, rel=0.1)
+    for _ in range(4):
+        pace.observe(100.0, 10)
+    assert pace.seconds == pytest.approx(10.0, rel=0.1), "a hundred times slower from now on"
+
+
+def test_single_fast_steps_and_warming_up_are_no_change_of_pace() -> None:
+    paces = CostEstimates()
+    paces.evaluated(1.0)
+    for seconds, steps in ((5.0, 1), (1.0, 10), (1.0, 10), (0.03, 1), (0.09, 1)):
+        paces.stepped(seconds, steps)
+    assert paces._uneven == 1.0
+
+
+def test_what_is_drawn_may_fall_due_before_the_last_evaluation() -> None:
+    paces = CostEstimates()
+    for seconds in (0.0, 0.4, 0.7, 0.0, 0.1):
+        paces.looked(seconds)
+    assert paces.costs(1.0).final == pytest.approx(0.7 + FIRST_SAVE)
