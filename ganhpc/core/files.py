@@ -107,6 +107,24 @@ def open_regular(path: Path | str, most: int | None = None) -> IO[bytes]:
     return file
 
 
+def open_to_write(path: Path, *, append: bool = False) -> IO[bytes]:
+    """The regular file `path`, made where it is missing, open to be written without a buffer. Never waits for a fifo or a device.
+
+    Raises StorageFault for what the file system says, and Damaged for anything else in the file's place.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (os.O_APPEND if append else 0)
+    with storage_errors(path):
+        with suppress(FileNotFoundError):
+            _must_be_regular(path, path.stat().st_mode)
+        file = os.fdopen(os.open(path, flags, 0o644), "wb", buffering=0)
+    try:
+        _must_be_regular(path, os.fstat(file.fileno()).st_mode)
+    except Damaged:
+        file.close()
+        raise
+    return file
+
+
 def _must_be_regular(path: Path | str, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket"))

@@ -8,7 +8,10 @@ import re
 import threading
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
+from ganhpc.core.errors import StorageFault
+from ganhpc.core.files import Damaged, open_to_write
 from ganhpc.core.printable import printable_lines
 
 HEAD_BYTES = 256 * 2**10
@@ -32,19 +35,22 @@ class BoundedLog(threading.Thread):
         """The last error of the file system."""
 
     def run(self) -> None:
-        log = -1
+        log: IO[bytes] | None = None
         while part := self._read():
             self._keep(part)
             try:
-                if log < 0:
-                    log = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
-                _write_all(log, part)
-                if os.fstat(log).st_size > MOST_BYTES:
+                log = log or open_to_write(self._path, append=True)
+                _write_all(log.fileno(), part)
+                if os.fstat(log.fileno()).st_size > MOST_BYTES:
                     cut(self._path)
             except OSError as error:
                 self.error = error
-        if log >= 0:
-            os.close(log)
+            except StorageFault as fault:
+                self.error = OSError(fault.number, str(fault))
+            except Damaged:  # something else lies there: the program runs without a log
+                pass
+        if log:
+            log.close()
 
     def _read(self) -> bytes:
         try:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.streams import pipe_address
 from ganhpc.program import descendants, worker
 from ganhpc.program.bounded_log import BoundedLog
 from ganhpc.program.environment import Place
@@ -96,7 +97,7 @@ class Processes:
                 ranks = {} if torchrun else place.variables(local)
                 told = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: mark}
                 if torchrun:
-                    codes = {worker.CODES: f"/proc/{os.getpid()}/fd/{self._told}"}
+                    codes = {worker.CODES: pipe_address(self._told)}
                     told |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
                 self.children.append(self._start(command, {**env, **ranks, **told}, folder, write))
         except BaseException:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
+from ganhpc.core.files import open_regular
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import say_error
 from ganhpc.core.units import counted
@@ -197,6 +198,8 @@ class Segment:
                 for path in (run.checkpoints, run.tensorboard):
                     path.mkdir(exist_ok=True)
                 (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
+            with suppress(FileNotFoundError), open_regular(run.folder / environment.FIGURES_FILE):
+                pass  # a program would wait for a fifo there until its time is over
             account.open, account.seen = True, self._digest()
             account.write(run)
             self.nodes.begin(account)

@@ -12,10 +12,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from ganhpc.core.streams import open_pipe
 from ganhpc.runs.trainer_protocol import die_with_parent
 
 CODES = "GANHPC_WORKER_CODES"
-"""Variable with the path of the pipe for lines `RANK CODE`: torchrun closes what its children could inherit."""
+"""Variable with the address of the pipe (ganhpc.core.streams) for lines `RANK CODE`: torchrun closes what its children could inherit."""
 RESUMABLE = "GANHPC_RESUMABLE_EXITS"
 """Variable with the exit codes of a program that is to be gone on with, between blanks."""
 STOP = "GANHPC_STOP_FILE"
@@ -55,12 +56,11 @@ def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
 
 
 def _tell(code: int) -> None:
-    with suppress(OSError):
-        handle = os.open(os.environ.get(CODES, ""), os.O_WRONLY | os.O_NONBLOCK)
-        try:
+    handle = open_pipe(os.environ.get(CODES, ""))
+    if handle is not None:
+        with suppress(OSError):
             os.write(handle, f"{os.environ.get('RANK', '0')} {code}\n".encode())
-        finally:
-            os.close(handle)
+        os.close(handle)
 
 
 def _end(code: int) -> None:

@@ -47,7 +47,8 @@ def note(folder: Path, launch: str, step: int, training: str = "", number: int |
         if before["launch"] == launch and before["step"] == step:
             count = int(before["count"]) + (not training or before.get("training") != training)
     with suppress(OSError):
-        handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT, 0o644)
+        # Neither waits for a fifo nor writes where a link leads.
+        handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
             os.pwrite(handle, _bytes(launch, step, count, training, number), 0)
         finally:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import json
 import os
-import stat
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ganhpc.core.files import parse_json
 from ganhpc.core.printable import printable
+from ganhpc.core.streams import open_pipe, pipe_address
 from ganhpc.runs.run_folder import State
 from ganhpc.runs.trainer_protocol import EXIT_FAULT
 
 VARIABLE = "GANHPC_LAST_WORDS"
-"""The pipe's path in /proc, since torchrun closes what its children could inherit, and the pipe's own number behind a blank."""
+"""The pipe's address (ganhpc.core.streams): torchrun closes what its children could inherit."""
 _LONGEST = 3000
 """A line of at most PIPE_BUF bytes is written whole or not at all."""
 TORCHRUN = -1
@@ -59,7 +59,7 @@ class Ear:
 
     def environment(self) -> dict[str, str]:
         """Variables that the trainers' environment needs."""
-        return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._write} {os.fstat(self._write).st_ino}"}
+        return {VARIABLE: pipe_address(self._write)}
 
     def listen(self) -> LastWords | None:
         """Last words until now, see `cause_of`."""
@@ -111,22 +111,14 @@ def _read(tree: Any) -> LastWords | None:
 
 def say(state: State, reason: str, code: int, rank: int | None = None, about: int | None = None) -> bool:
     """Tell whoever listens how this process ends; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
-    path, _, number = os.environ.get(VARIABLE, "").rpartition(" ")
-    if not path:
+    handle = open_pipe(os.environ.get(VARIABLE, ""))
+    if handle is None:
         return False
     words = LastWords(int(os.environ.get("RANK", "0")) if rank is None else rank, state, reason[:_LONGEST], code, about)
     line = json.dumps(asdict(words), default=str)
     if len(line) > _LONGEST:  # escapes of other scripts
         line = json.dumps(asdict(replace(words, reason=reason[: _LONGEST // 12])), default=str)
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Whoever listened may have died, and another process have its number: what it has open is no place for our words.
-        found = os.fstat(handle)
-        if not stat.S_ISFIFO(found.st_mode) or str(found.st_ino) != number:
-            return False
         os.write(handle, line.encode() + b"\n")
     except OSError:
         return False

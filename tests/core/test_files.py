@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 
 import pytest
 
 from ganhpc.core import files
-from ganhpc.core.files import Damaged, open_regular, parse_json, read_bytes, read_json, read_text
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json, read_bytes, read_json, read_text
 
 
 def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -91,3 +93,22 @@ def test_nesting_is_bounded_by_its_depth_and_not_by_its_width() -> None:
 def test_text_that_is_no_utf8_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "stop").write_bytes(b"caf\xe9")
     assert read_text(tmp_path / "stop") == "caf\ufffd"
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_what_is_no_file_is_not_written_and_not_waited_for(tmp_path: Path, append: bool) -> None:
+    path = tmp_path / "log.txt"
+    for make in (
+        os.mkfifo,
+        Path.mkdir,
+        lambda path: path.symlink_to("/dev/full"),
+        lambda path: path.symlink_to(path.name),
+    ):
+        make(path)
+        with pytest.raises(UserError, match=re.escape(str(path))):
+            open_to_write(path, append=append)
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    for _ in range(2):
+        with open_to_write(path, append=append) as file:
+            file.write(b"line\n")
+    assert path.read_bytes() == b"line\n" * (2 if append else 1)

@@ -103,6 +103,22 @@ def test_faults_are_counted_by_launch_and_checkpoint(tmp_path: Path) -> None:
     assert fault_count.note(tmp_path, "b", 6) == 1
 
 
+def test_a_count_of_faults_follows_no_link_and_waits_for_no_fifo(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("my own file")
+    place = tmp_path / "faults.json"
+    for make in (
+        lambda: place.symlink_to(mine),
+        lambda: os.mkfifo(place),
+        place.mkdir,
+        lambda: place.symlink_to("/dev/full"),
+    ):
+        make()
+        assert fault_count.note(tmp_path, "a", 5) == 1
+        place.rmdir() if place.is_dir() else place.unlink()
+    assert mine.read_text() == "my own file"
+
+
 @pytest.mark.usefixtures("quiet_signals")
 def test_any_error_of_the_system_is_a_sentence_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -442,3 +442,19 @@ def test_the_network_is_counted_before_the_first_step(tmp_path: Path) -> None:
     wrong = made(tmp_path, "touch", "begun", measure="net:wrong")
     assert segment(wrong).returncode == 2 and "--measure net:wrong failed" in wrong.run_status().reason
     assert not (tmp_path / "begun").exists()
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/full")])
+def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: Callable[[Path], object]) -> None:
+    """What lies in the log's place is neither waited for nor written; the program ends as it does."""
+    path = tmp_path / "log.txt"
+    place(path)
+    read, write = os.pipe()
+    log = bounded_log.BoundedLog(read, path)
+    log.start()
+    os.write(write, b"its words\n" * 1000)
+    os.close(write)
+    log.join(10)
+    assert not log.is_alive()
+    assert log.last_lines(1) == ["its words"]
+    os.close(read)

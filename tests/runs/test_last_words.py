@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.core.streams import pipe_address
+from ganhpc.program import worker
 from ganhpc.runs import last_words
 from ganhpc.runs.run_folder import State
 
@@ -31,6 +33,25 @@ def test_what_another_process_has_open_under_the_number_of_a_dead_one_is_not_wri
     assert file.read_bytes() == b"weights"
     with pytest.raises(BlockingIOError):
         os.read(read, 1)
+    os.close(read)
+    os.close(write)
+
+
+def test_a_worker_of_torchrun_tells_its_code_to_its_runner_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "checkpoint"
+    file.write_bytes(b"weights")
+    read, write = os.pipe()
+    with file.open("r+b") as opened:
+        for address in (f"/proc/{os.getpid()}/fd/{opened.fileno()} 1", str(file), f"{file} {file.stat().st_ino}", ""):
+            monkeypatch.setenv(worker.CODES, address)
+            worker._tell(3)
+    assert file.read_bytes() == b"weights"
+    monkeypatch.setenv(worker.CODES, pipe_address(write))
+    monkeypatch.setenv("RANK", "5")
+    worker._tell(3)
+    assert os.read(read, 99) == b"5 3\n"
     os.close(read)
     os.close(write)
 

@@ -22,7 +22,7 @@ from ganhpc.cli.launching import opening
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.live_progress import LogTail, ProgressView
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import storage_errors
+from ganhpc.core.files import open_to_write
 from ganhpc.core.printable import shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
@@ -177,7 +177,7 @@ def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerPr
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
     env |= own_experiments.variable()
     env |= trainer_protocol.environment(os.environ, one_machine=True)
-    with storage_errors(run.log), run.log.open("ab") as log:
+    with open_to_write(run.log, append=True) as log:
         tail = LogTail(run.log, log.tell())
         trainer = TrainerProcesses(
             command,
@@ -256,8 +256,8 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     silent = run_status.state is not State.DONE and run_status.status.get("owner") != file_owner.process(os.getpid())
     if words:  # They arrive also where the folder can't be written.
         silent, run_status = False, dataclasses.replace(run_status, state=words.state, reason=words.reason)
-        with suppress(OSError), run.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"{words.sentence}\n")
+        with suppress(OSError, UserError), open_to_write(run.log, append=True) as log:
+            log.write(f"{words.sentence}\n".encode(errors="backslashreplace"))
     if words and code == 3:
         console.print(f"Error: {in_markup(words.reason)}", soft_wrap=True)
     elif code < 0:

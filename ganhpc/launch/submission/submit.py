@@ -12,11 +12,11 @@ import errno
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.files import atomic_open, storage_errors
+from ganhpc.core.files import atomic_open, open_regular, storage_errors
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.settings import state_folder
 from ganhpc.core.storage_errors import fault, remove_leftovers
@@ -172,7 +172,10 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
 
 
 def write_script(job: PreparedJob) -> None:
-    """Write the job's script where its command looks for it."""
+    """Write the job's script where its command looks for it. Raises UserError where something else lies in the
+    place of its log: a job would wait for a fifo until its end."""
+    with suppress(FileNotFoundError), open_regular(job.request.log):
+        pass
     with storage_errors(job.script_path.parent):
         job.script_path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_open(job.script_path) as file:

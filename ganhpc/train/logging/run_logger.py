@@ -10,7 +10,7 @@ from typing import Any, Self
 from torch import Tensor
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import atomic_open, storage_errors
+from ganhpc.core.files import atomic_open, open_to_write, storage_errors
 from ganhpc.runs.progress import Progress, Stopped
 from ganhpc.runs.run_files import metric_lines
 from ganhpc.runs.run_folder import Run, State
@@ -67,8 +67,8 @@ class RunLogger:
         if self._curves is None or (kind == "train" and step <= self._told.get(kind, -1)):
             return  # The second: it was written between the checkpoint and a kill.
         with storage_errors(self._run.metrics_jsonl):
-            with self._run.metrics_jsonl.open("a") as file:
-                file.write(json.dumps({"kind": kind, "step": step, **figures}, default=str) + "\n")
+            with open_to_write(self._run.metrics_jsonl, append=True) as file:
+                file.write((json.dumps({"kind": kind, "step": step, **figures}, default=str) + "\n").encode())
             self._curves.scalars(kind, step, figures)
 
     def series(self, name: str, points: Iterable[tuple[int, float]]) -> None:

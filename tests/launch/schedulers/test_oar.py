@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object)
     monkeypatch.setenv("PWD", str(tmp_path))
     monkeypatch.setenv("LOGNAME", "student")
     return made
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir])
+def test_no_job_is_submitted_that_would_wait_for_its_log(tmp_path: Path, place: Callable[[Path], object]) -> None:
+    asked = request(tmp_path)
+    asked.run.mkdir(parents=True)
+    place(asked.log)
+    with pytest.raises(UserError, match=r"log\.txt is a f"):
+        send(Oar(Settings()), asked)
+    assert Oar(Settings()).queue() == []
 
 
 def test_the_cluster_is_the_same_whatever_oarconffile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
