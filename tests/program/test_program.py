@@ -458,3 +458,11 @@ def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: 
     assert not log.is_alive()
     assert log.last_lines(1) == ["its words"]
     os.close(read)
+
+
+def test_a_program_is_not_started_where_its_figures_would_wait_for_ever(tmp_path: Path) -> None:
+    run = counting(tmp_path, 1)
+    os.mkfifo(run.folder / "figures.jsonl")
+    done = segment(run)
+    assert done.returncode == 2
+    assert "figures.jsonl is a fifo, not a file" in done.stderr
