@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
@@ -13,7 +15,16 @@ from ganhpc.runs.options import option
 class Coding(Experiment):
     """Layers of sparse codes over learned dictionaries."""
 
+    LATER: ClassVar[Mapping[str, Any]] = {"image_width": None}
+
     image_size: int = option(32, "side of the images", unit="pixels", low=8, high=1024)
+    image_width: int | None = option(
+        None,
+        "width of images that are not square, --image-size high (folders and zips)",
+        unit="pixels",
+        low=8,
+        high=1024,
+    )
     atoms: tuple[int, ...] = option((64, 128), "atoms of each layer, the first one in front", low=1, high=4096)
     kernels: tuple[int, ...] = option((8, 4), "side of each layer's atoms, in units of the layer below", low=1, high=64)
     strides: tuple[int, ...] = option((4, 2), "stride of each layer", low=1, high=64)
@@ -43,7 +54,8 @@ class Coding(Experiment):
 
     def check(self) -> None:
         super().check()
-        if self.contrast and (self.contrast % 2 == 0 or self.contrast > self.image_size):
+        least = min(self.image_size, self.image_width or self.image_size)
+        if self.contrast and (self.contrast % 2 == 0 or self.contrast > least):
             raise UserError(
-                f"--contrast {self.contrast} must be odd and at most --image-size {self.image_size}: try 9, or 0 for none."
+                f"--contrast {self.contrast} must be odd and at most as many pixels as the images have, {least}: try 9, or 0 for none."
             )

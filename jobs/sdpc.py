@@ -24,6 +24,7 @@ class Sdpc(Coding):
         "feedback",
         "grey",
         "image_size",
+        "image_width",
         "iterations",
         "kernels",
         "mask",
@@ -80,10 +81,10 @@ PRESETS = {
     "small": Sdpc(preset="small"),
     # The same with independent layers: the built-in baseline.
     "hi-la": Sdpc(preset="hi-la", feedback=0.0),
-    # Published sizes (Boutin et al., 2020), for a GPU. Faces of CFD have 120x171 pixels there; pictures are square here.
-    "cfd": Sdpc(preset="cfd", image_size=120, strides=(3, 1), penalties=(0.5, 1.4), threshold=5e-3, batch_size=10, contrast=11, **_FACES),
+    # Published sizes (Boutin et al., 2020), for a GPU: faces of CFD are 120 pixels high and 171 wide, those of AT&T 112 and 92.
+    "cfd": Sdpc(preset="cfd", image_size=120, image_width=171, strides=(3, 1), penalties=(0.5, 1.4), threshold=5e-3, batch_size=10, contrast=11, **_FACES),
     "att": Sdpc(
-        preset="att", image_size=112, strides=(2, 1), penalties=(0.5, 1.0), threshold=5e-4, batch_size=20, contrast=9, grey=True, **_FACES
+        preset="att", image_size=112, image_width=92, strides=(2, 1), penalties=(0.5, 1.0), threshold=5e-4, batch_size=20, contrast=9, grey=True, **_FACES
     ),
     "stl10": Sdpc(
         preset="stl10",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.whoami import expand
+from ganhpc.datasets.data_path import denoted
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
 from jobs import _sdpc_source
@@ -84,12 +84,13 @@ class SdpcGan(LatentGan):
 
     def replace(self, **values: Any) -> Self:
         """As in `Experiment`; a run's folder is kept as a whole path, and looked into."""
-        if values.get("source"):
-            folder = expand(values["source"])
-            _sdpc_source.arguments_of(folder)
-            values["source"] = str(folder.resolve())
+        typed = values.get("source")
+        if typed:
+            path = Path(denoted(typed, "--from"))
+            # The name of a data set, too, means a folder here.
+            values["source"] = str(path if path.is_absolute() else Path(denoted(f"./{path}", "--from")))
         made = super().replace(**values)
-        if values.get("source"):
+        if typed:
             made.check_source(Path(made.source))
         return made
 

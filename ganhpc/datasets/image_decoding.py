@@ -59,7 +59,7 @@ class Inspection:
     """The contents of a folder or zip. `skipped` and `converted` hold "name: reason"."""
 
     path: str
-    size: int
+    size: int | str
     """Pixels that the pictures were brought to."""
     files: int
     usable: int
@@ -84,8 +84,23 @@ class Skip(Exception):
     """Why a file can't be used."""
 
 
-def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -> Picture | Extent:
-    """The middle square of a picture, scaled to `size` pixels. Raises Skip where it can't be used.
+Size = int | tuple[int, int]
+"""Pixels of the side of a square, or (height, width)."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width)."""
+    return (size, size) if isinstance(size, int) else size
+
+
+def _shown(size: Size) -> int | str:
+    """A square's side, or `171x120`: width and height."""
+    height, width = sides(size)
+    return height if height == width else f"{width}x{height}"
+
+
+def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) -> Picture | Extent:
+    """The middle of a picture, in the shape that is asked for, scaled to `size` pixels. Raises Skip where it can't be used.
 
     `ranges` are those of the whole set. Where it lacks the type of this picture, the answer is the picture's extent; without any set
     (None) the picture decides by itself.
@@ -100,7 +115,9 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
             if min(width, height) < _MIN_SIDE:
                 raise Skip(f"tiny, {width} x {height} pixels")
             pillow_corrections.before_load(image, data[:HEAD])
-            image.draft(image.mode, (2 * size, 2 * size))  # big JPEGs are decoded at a fraction of their size
+            image.draft(
+                image.mode, (2 * max(sides(size)), 2 * max(sides(size)))
+            )  # big JPEGs are decoded at a fraction of their size
             image.load()
             extent = pixel_range.extent_of(image, data[:HEAD])
             if isinstance(extent, Extent):
@@ -109,7 +126,8 @@ def decode(data: bytes, size: int, ranges: Mapping[Type, Range] | None = None) -
                 if extent.type not in ranges:
                     return extent
                 extent = None if extent.type is Type.COLOUR else ranges[extent.type]
-            return _square(image, size, extent, enlarged=min(width, height) < size)
+            high, wide = sides(size)
+            return _fitted(image, size, extent, enlarged=width < wide or height < high)
     except Image.DecompressionBombError:
         raise Skip("huge, too many pixels") from None
     except UnidentifiedImageError:
@@ -138,7 +156,7 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _square(image: Image.Image, size: int, values: Range | None, *, enlarged: bool) -> Picture:
+def _fitted(image: Image.Image, size: Size, values: Range | None, *, enlarged: bool) -> Picture:
     """`values`: what becomes 0..255, for pictures of more than 8 bits."""
     import numpy as np
     from PIL import Image, ImageOps
@@ -159,7 +177,7 @@ def _square(image: Image.Image, size: int, values: Range | None, *, enlarged: bo
             changes.append("transparent, laid on white")
             upright = Image.alpha_composite(Image.new("RGBA", upright.size, "white"), upright)
         upright = upright.convert("RGB")
-    fitted = ImageOps.fit(upright, (size, size), method=Image.Resampling.BICUBIC)
+    fitted = ImageOps.fit(upright, sides(size)[::-1], method=Image.Resampling.BICUBIC)
     pixels = np.asarray(fitted)
     if (pixels[..., :1] == pixels).all():
         changes.append(_COLOURLESS)
@@ -202,7 +220,7 @@ def _first_of(image: Image.Image) -> str:
 
 
 def _decode_all(
-    source: Source, size: int, ranges: Mapping[Type, Range] | None = None
+    source: Source, size: Size, ranges: Mapping[Type, Range] | None = None
 ) -> Iterator[tuple[Item, Picture | Extent | str]]:
     """Each item in order with its picture, its extent where `ranges` lacks its type, or the sentence that says why it is skipped.
 
@@ -221,7 +239,7 @@ def _decode_all(
             yield from zip(part, pool.map(one, part), strict=True)
 
 
-def _decoded(source: Source, item: Item, size: int, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
+def _decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
     try:
         return decode(source.read(item, None), size, ranges)
     except Skip as reason:
@@ -279,7 +297,7 @@ class _Survey:
 
 
 def survey(
-    source: Source, size: int, keep: Callable[[Item, np.ndarray], None], tell: Callable[[str], None] | None = None
+    source: Source, size: Size, keep: Callable[[Item, np.ndarray], None], tell: Callable[[str], None] | None = None
 ) -> Inspection:
     """Decode every picture of `source`, hand the usable ones to `keep` in the order of their names, and sum up.
 
@@ -311,7 +329,7 @@ def survey(
     told = [extent for kind, extent in extents.items() if kind is not Type.COLOUR]
     return Inspection(
         path=printable(source.path),
-        size=size,
+        size=_shown(size),
         files=len(source.items) + len(source.others),
         usable=sums.usable,
         skipped=tuple(sorted(sums.skipped)),
@@ -351,17 +369,17 @@ def too_few(path: str, usable: int, skipped: Sequence[str]) -> UserError:
     )
 
 
-def identity(source: Source, size: int) -> dict[str, str | int]:
+def identity(source: Source, size: Size) -> dict[str, str | int]:
     """The cache's key for the pictures of `source` at `size` pixels: their names and contents, wherever they lie."""
-    return {"pictures": fingerprint_of(source), "size": size, "version": VERSION}
+    return {"pictures": fingerprint_of(source), "size": _shown(size), "version": VERSION}
 
 
-def cache_name(source: Source, size: int) -> str:
+def cache_name(source: Source, size: Size) -> str:
     """First words of the cache's file name."""
-    return f"{slug(source.path.resolve().stem)[:80]}-{size}"
+    return f"{slug(source.path.resolve().stem)[:80]}-{_shown(size)}"
 
 
-def known(source: Source, size: int) -> Inspection | None:
+def known(source: Source, size: Size) -> Inspection | None:
     """The inspection that the cache keeps of these pictures, with the path and the files that are left out as they are now."""
     info = facts(place(cache_name(source, size), identity(source, size)))
     return None if info is None else from_facts(source, info)

@@ -26,6 +26,8 @@ class DataRequest:
     root: Path | None = None
     train_images: int | None = None
     image_size: int | None = None
+    image_width: int | None = None
+    """Of pictures that are not square, whose height is `image_size`."""
     seed: int = 0
     held_out: int | None = None
     class_level: int | None = None

@@ -125,9 +125,10 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures beside one another."""
+    """Pictures beside one another; `wide` ones below one another."""
 
     pictures: Sequence[Picture]
+    wide: bool = False
 
 
 Block = Paragraph | Note | Code | Table | DefinitionList | Plot | Gallery

@@ -197,10 +197,10 @@ def _write_translations(
     from ganhpc.train.runtime import image_files
 
     name, net = there
-    channels, side, _ = cast("tuple[int, int, int]", net.image_shape)
+    channels, height, width = cast("tuple[int, int, int]", net.image_shape)
     if channels != 3:
         raise UserError(f"{run} translates pictures of {channels} channels, and --input reads colour pictures.")
-    found, skipped = pictures(given, side, MOST if to_folder else sheet[0] * sheet[1])
+    found, skipped = pictures(given, (height, width), MOST if to_folder else sheet[0] * sheet[1])
     for line in skipped[:10]:
         say(f"skipped: {printable(line)}")
     sources = torch.stack([torch.tensor(pixels).permute(2, 0, 1) for _, pixels in found]).float() / 127.5 - 1
@@ -213,7 +213,7 @@ def _write_translations(
             word = stem if stem not in taken else f"{stem}-{len(taken)}"
             taken.add(word)
             image_files.save(image_files.plain(image), path / f"{word}.png")
-        say(f"{printable(path)}: {len(found)} translations by {name}, {side}x{side} pixels")
+        say(f"{printable(path)}: {len(found)} translations by {name}, {width}x{height} pixels")
         return
     parts = [image_files.unit(sources), made]
     if back:

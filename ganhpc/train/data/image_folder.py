@@ -1,7 +1,7 @@
 """Any folder or zip of images: `--data PATH`.
 
 Folders inside are looked through, and not taken for classes: there are no labels (`class_folders` reads them). Each picture becomes its middle square, scaled to
-`image_size` (64 where not given). What can't be used is skipped with its name and the reason. The result is kept in the cache
+`image_size` (64 where not given); with `image_width`, its middle of that shape. What can't be used is skipped with its name and the reason. The result is kept in the cache
 (`ganhpc.datasets.image_cache`), so that pictures are decoded once, and the zip is never unpacked.
 
 Held-out images are a share of HELD_OUT of the distinct pictures, from 1 to 1,000, and always the same: pictures are put in the order of a
@@ -40,9 +40,12 @@ def load(request: DataRequest) -> ImageData:
     Raises UserError where it can't be found or has fewer than two different usable pictures, where the cache can't be written, and where
     `train_images` asks for more than there are.
     """
-    path, size = expand(request.name), pictures.SIZE if request.image_size is None else request.image_size
-    if not 8 <= size <= 1024:
-        raise UserError(f"--image-size {size}: pictures can be brought to 8 to 1024 pixels.")
+    path, height = expand(request.name), pictures.SIZE if request.image_size is None else request.image_size
+    width = height if request.image_width is None else request.image_width
+    for flag, side in (("--image-size", height), ("--image-width", width)):
+        if not 8 <= side <= 1024:
+            raise UserError(f"{flag} {side}: pictures can be brought to 8 to 1024 pixels.")
+    size: pictures.Size = height if width == height else (height, width)
     kept, seen, fingerprint = prepare(path, size, request.say)
     images, held_out = kept.tensors["images"], kept.info["held_out"]
     train = first(images[held_out:], request.train_images, path)
@@ -59,8 +62,10 @@ def load(request: DataRequest) -> ImageData:
     )
 
 
-def prepare(path: Path, size: int, say: Callable[[str], None] | None = None) -> tuple[Cached, pictures.Inspection, str]:
-    """(`images` uint8 [N, 3, size, size] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
+def prepare(
+    path: Path, size: pictures.Size, say: Callable[[str], None] | None = None
+) -> tuple[Cached, pictures.Inspection, str]:
+    """(`images` uint8 [N, 3, height, width] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
     fingerprint). `say` gets lines of progress."""
     source = find(path)
     try:
@@ -93,11 +98,11 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
 
 
 def decode(
-    source: Source, size: int, say: Callable[[str], None] | None = None, *, places: bool = False
+    source: Source, size: pictures.Size, say: Callable[[str], None] | None = None, *, places: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(`images` in the order of a hash of their pixels; facts). `say` gets lines of progress; `places`: also `items`, the place of each
     among the source's files."""
-    pixels = np.empty((len(source.items), size, size, 3), dtype=np.uint8)
+    pixels = np.empty((len(source.items), *pictures.sides(size), 3), dtype=np.uint8)
     hashes: list[bytes] = []
     names: list[str] = []
 

@@ -52,6 +52,10 @@ def hold_out(data: ImageData, n: int) -> ImageData:
 
 
 def _load(request: DataRequest) -> ImageData:
+    if request.name in LOADERS and request.image_width not in (None, request.image_size):
+        raise UserError(
+            f"--image-width {request.image_width}: {request.name} has square images; leave the option out, or give --data a folder or zip of pictures."
+        )
     if request.name in LOADERS:
         return LOADERS[request.name](request)
     if "/" in request.name or Path(request.name).exists():

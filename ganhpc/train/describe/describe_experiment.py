@@ -94,14 +94,15 @@ def shape_and_classes(experiment: Experiment) -> tuple[tuple[int, int, int], int
     """
     found = next((each for each in SETS if each.name == experiment.data), None)
     size = getattr(experiment, "image_size", None)
+    across = getattr(experiment, "image_width", None) or size
     if found:
         channels, height, width = found.shape or (3, 0, 0)
         if size or height:
-            return (channels, size or height, size or width), found.classes
+            return (channels, size or height, across or width), found.classes
     elif "/" not in experiment.data:
         raise UserError(f"--data {experiment.data!r} is not a data set: {nearest(experiment.data, names())}.")
     elif size:
-        return (3, size, size), int(getattr(experiment, "classes", None) or 0)
+        return (3, size, across or size), int(getattr(experiment, "classes", None) or 0)
     raise UserError(
         f"the size of the images of --data {printable(experiment.data)} is not known here: give --image-size."
     )

@@ -158,6 +158,7 @@ def request_of(experiment: Experiment, field: str = FIRST) -> DataRequest:
         root=Path(root) if root else None,
         train_images=experiment.train_images,
         image_size=getattr(experiment, "image_size", None),
+        image_width=getattr(experiment, "image_width", None),
         seed=experiment.seed,
         held_out=getattr(experiment, "held_out", None),
         class_level=getattr(experiment, "class_level", None),

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ganhpc.core.errors import UserError
-from ganhpc.train.nets.sdpc_preparation import Preparation
+from ganhpc.train.nets.sdpc_preparation import Preparation, Size, sides
 
 _MOST_POWERS = 50
 _LEAST_POWERS = 5
@@ -48,7 +48,7 @@ class Layer:
 
     stride: int
     padding: int = 0
-    output_padding: int = 0
+    output_padding: int | tuple[int, int] = 0
 
 
 class Inference(NamedTuple):
@@ -184,8 +184,14 @@ def _has_stopped(kept: list[Tensor], threshold: float, bound: float, feedback: f
     return all(abs(a - b) <= threshold * abs(a) for a, b in zip(now, before, strict=True))
 
 
+def _left_over(room: Sequence[int], stride: int) -> int | tuple[int, int]:
+    """Output padding under which D gives maps of the side that its adjoint took."""
+    down, across = (each % stride for each in room)
+    return down if down == across else (down, across)
+
+
 class Sdpc(nn.Module):
-    """Dictionaries W_i of unit atoms, scales v_i, and what prepares images; called, it reconstructs images [B, C, S, S] in [-1, 1].
+    """Dictionaries W_i of unit atoms, scales v_i, and what prepares images; called, it reconstructs images [B, C, H, W] in [-1, 1].
 
     Args:
         atoms, kernels, strides, paddings, penalties: one of each a layer. scale: the initial v_i. preparation: arguments of `Preparation`.
@@ -196,7 +202,7 @@ class Sdpc(nn.Module):
 
     def __init__(
         self,
-        image_size: int = 32,
+        image_size: Size = 32,
         channels: int = 3,
         atoms: Sequence[int] = (64, 128),
         kernels: Sequence[int] = (8, 4),
@@ -210,24 +216,24 @@ class Sdpc(nn.Module):
         preparation: dict[str, object] | None = None,
     ) -> None:
         super().__init__()
-        self.image_shape = (channels, image_size, image_size)
+        self.image_shape = (channels, *sides(image_size))
         self.preparation = Preparation(image_size, channels, **(preparation or {}))  # type: ignore[arg-type]
         self.penalties, self.feedback = tuple(penalties), feedback
         self.iterations, self.threshold = iterations, threshold
         self.layers: list[Layer] = []
         weights, scales = [], []
-        below, side = self.preparation.channels, image_size
+        below, maps = self.preparation.channels, sides(image_size)
         for n, (many, kernel, stride, padding) in enumerate(zip(atoms, kernels, strides, paddings, strict=True), 1):
-            room = side + 2 * padding - kernel
-            if room < 0:
+            room = [side + 2 * padding - kernel for side in maps]
+            if min(room) < 0:
                 raise UserError(
-                    f"--kernels: layer {n} has atoms of {kernel} pixels and maps of {side} under them: type smaller ones, or a larger --image-size."
+                    f"--kernels: layer {n} has atoms of {kernel} pixels and maps of {min(maps)} under them: type smaller ones, or a larger --image-size."
                 )
-            self.layers.append(Layer(stride, padding, room % stride))
+            self.layers.append(Layer(stride, padding, _left_over(room, stride)))
             weights.append(nn.Parameter(unit_atoms(torch.randn(many, below, kernel, kernel))))
             scales.append(nn.Parameter(torch.full((1, many, 1, 1), float(scale))))
-            below, side = many, room // stride + 1
-            vector = torch.randn(1, many, side, side)
+            below, maps = many, (room[0] // stride + 1, room[1] // stride + 1)
+            vector = torch.randn(1, many, *maps)
             self.register_buffer(f"vector_{n}", vector / vector.norm())
         self.weights, self.scales = nn.ParameterList(weights), nn.ParameterList(scales)
         self.register_buffer("eigenvalues", torch.ones(len(weights)))

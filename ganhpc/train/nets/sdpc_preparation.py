@@ -7,6 +7,8 @@ mixes up the axes; here it is the one that they describe. Local contrast normali
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,11 +18,24 @@ WHITENINGS = ("none", "blocked", "invertible")
 _TINY = 1e-6
 
 
-def whitening_filter(side: int, f0: float, n: float, *, invertible: bool = False) -> Tensor:
-    """R [side, side // 2 + 1] in the order of rfft2."""
-    f = torch.hypot(torch.fft.fftfreq(side)[:, None], torch.fft.rfftfreq(side)[None, :])
+Size = int | Sequence[int]
+"""Pixels of the side of a square, or (height, width)."""
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """(height, width)."""
+    if isinstance(size, int):
+        return size, size
+    height, width = size
+    return height, width
+
+
+def whitening_filter(size: Size, f0: float, n: float, *, invertible: bool = False) -> Tensor:
+    """R [height, width // 2 + 1] in the order of rfft2."""
+    height, width = sides(size)
+    f = torch.hypot(torch.fft.fftfreq(height)[:, None], torch.fft.rfftfreq(width)[None, :])
     if invertible:
-        f[0, 0] = 1 / side
+        f[0, 0] = 1 / max(height, width)
     return f * torch.exp(-((f / f0) ** n))
 
 
@@ -44,14 +59,14 @@ def local_contrast(images: Tensor, kernel: int) -> Tensor:
     return centred / torch.maximum(deviation, least)
 
 
-def border(side: int) -> Tensor:
-    """1 - r^10 on [-1, 1]^2, at least 0: [side, side]."""
-    at = torch.linspace(-1, 1, side)
-    return (1 - torch.hypot(at[:, None], at[None, :]) ** 10).clamp(min=0)
+def border(size: Size) -> Tensor:
+    """1 - r^10 on [-1, 1]^2, at least 0: [height, width]."""
+    down, across = (torch.linspace(-1, 1, side) for side in sides(size))
+    return (1 - torch.hypot(down[:, None], across[None, :]) ** 10).clamp(min=0)
 
 
 class Preparation(nn.Module):
-    """Images [B, C, S, S] in [-1, 1] -> what layers see, and back.
+    """Images [B, C, H, W] in [-1, 1] -> what layers see, and back.
 
     Args:
         whitening: one of WHITENINGS. f0, n: of its filter. contrast: side of the window of local contrast normalisation (0: none).
@@ -65,7 +80,7 @@ class Preparation(nn.Module):
 
     def __init__(
         self,
-        image_size: int = 32,
+        image_size: Size = 32,
         channels: int = 3,
         whitening: str = "invertible",
         f0: float = 0.5,
@@ -77,7 +92,7 @@ class Preparation(nn.Module):
     ) -> None:
         super().__init__()
         assert whitening in WHITENINGS, whitening
-        self.side, self.given = image_size, channels
+        self.sides, self.given = sides(image_size), channels
         self.channels = 1 if grey else channels
         self.whitening, self.contrast, self.contrast_first, self.grey = whitening, contrast, contrast_first, grey
         gain = whitening_filter(image_size, f0, n, invertible=whitening == "invertible")
@@ -106,7 +121,7 @@ class Preparation(nn.Module):
         return x
 
     def _filtered(self, images: Tensor, gain: Tensor) -> Tensor:
-        return torch.fft.irfft2(torch.fft.rfft2(images) * gain, s=(self.side, self.side))
+        return torch.fft.irfft2(torch.fft.rfft2(images) * gain, s=self.sides)
 
     def forward(self, images: Tensor) -> Tensor:
         prepared = (self._shaped(images.float()) - self.mean) / self.scale

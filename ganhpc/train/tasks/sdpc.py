@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.sdpc_grid import COLUMNS, SHOWN_ATOMS
 from ganhpc.train.data.batch_loader import BatchLoader
@@ -133,7 +134,7 @@ class SdpcTask(Task):
     def samples(self) -> Tensor:
         """Rows of 16: images, what each layer paints, where each layer's units are active; then atoms of each layer, in pixels."""
         images = self._held_out[torch.arange(COLUMNS) % len(self._held_out)]
-        net, side = self.net, images.shape[-1]
+        net, size = self.net, images.shape[-2:]
         found = net.infer(net.preparation(images))
         shown = [unit(images)]
         for level, codes in enumerate(found.codes):
@@ -141,10 +142,10 @@ class SdpcTask(Task):
         for codes in found.codes:
             activity = codes.sum(1, keepdim=True)
             activity = activity / activity.amax((2, 3), keepdim=True).clamp(min=1e-12)
-            shown.append(F.interpolate(activity, (side, side)).expand_as(images))
+            shown.append(F.interpolate(activity, size).expand_as(images))
         for level in range(len(net.weights)):
             atoms = net.projected(level)[:SHOWN_ATOMS]
-            tiles = _tiles(atoms, side).expand(-1, images.shape[1], -1, -1)
+            tiles = _tiles(atoms, *size).expand(-1, images.shape[1], -1, -1)
             missing = -len(tiles) % COLUMNS
             shown.append(torch.cat([tiles, tiles.new_zeros(missing, *tiles.shape[1:])]))
         return torch.cat([each.to(images.dtype) for each in shown]).cpu()
@@ -160,10 +161,24 @@ class SdpcTask(Task):
         return (torch.zeros(1, *self.context.data.shape, device=self.context.device),)
 
 
-def _tiles(atoms: Tensor, side: int) -> Tensor:
-    """Each atom as large as an image, from -1 (black) to 1 (white) of its largest weight: [K, C, side, side] in [0, 1]."""
+def _tiles(atoms: Tensor, height: int, width: int) -> Tensor:
+    """Each atom as large as fits into an image, from -1 (black) to 1 (white) of its largest weight: [K, C, height, width] in [0, 1]."""
+    side = min(height, width)
     most = atoms.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
-    return F.interpolate((atoms / most + 1) / 2, (side, side))
+    tiles = F.interpolate((atoms / most + 1) / 2, (side, side))
+    top, left = (height - side) // 2, (width - side) // 2
+    return F.pad(tiles, (left, width - side - left, top, height - side - top), value=0.5)
+
+
+def _check_shape(experiment: Any, shape: tuple[int, int, int]) -> None:
+    """Raise UserError where the data set's images are not those that were asked for."""
+    if experiment.image_width in (None, experiment.image_size):
+        side_of(experiment, shape)
+    elif shape[1:] != (experiment.image_size, experiment.image_width):
+        raise UserError(
+            f"--image-size {experiment.image_size} --image-width {experiment.image_width}: the images of --data {experiment.data} have "
+            f"{shape[2]}x{shape[1]} pixels, and can't be had in other sizes; type --image-size {shape[1]} --image-width {shape[2]}."
+        )
 
 
 def networks(
@@ -171,11 +186,11 @@ def networks(
 ) -> dict[str, nn.Module]:
     """The network of `experiment` for images of `shape` (channels, height, width), untrained."""
     del classes, choices
-    side_of(experiment, shape)
+    _check_shape(experiment, shape)
     return {"sdpc": sdpc_learning.fresh(experiment, shape)}
 
 
 def build(experiment: Experiment, context: Context) -> Task:
     """The task, its dictionaries drawn from the seed."""
-    side_of(experiment, context.data.shape)
+    _check_shape(experiment, context.data.shape)
     return SdpcTask(experiment, context, sdpc_learning.fresh(experiment, context.data.shape))

@@ -30,7 +30,7 @@ def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
                 "--kernels, --strides, --paddings and --penalties."
             )
     return {
-        "image_size": shape[1],
+        "image_size": shape[1] if shape[1] == shape[2] else [shape[1], shape[2]],
         "channels": shape[0],
         **each,
         "scale": experiment.scale,

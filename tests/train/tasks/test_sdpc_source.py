@@ -212,6 +212,24 @@ def test_folders_without_a_whole_sdpc_are_refused_in_one_sentence(source: Path) 
         assert "\n" not in str(caught.value)
 
 
+def test_every_name_of_a_source_is_one_run(learned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "lines").symlink_to(learned)
+    (tmp_path / "a").symlink_to(tmp_path / "b")
+    (tmp_path / "b").symlink_to(tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    # A data set is called lines, too.
+    names = (str(learned), str(learned) + "/", "lines", "./lines/", "~/lines")
+    assert {tiny("sdpc-gan", source=name).source for name in names} == {str(learned)}  # type: ignore[attr-defined]
+    for name, sentence in (
+        ("a", "no such folder|can't be followed"),
+        ("./a", "can't be followed"),
+        ("nothing", "no such folder"),
+    ):
+        with pytest.raises(UserError, match=f"--from .*({sentence})"):
+            tiny("sdpc-gan", source=name)
+
+
 def test_an_sdpc_of_colours_paints_no_grey_pictures(learned: Path) -> None:
     from ganhpc.train.tasks import sdpc_gan
 

@@ -25,6 +25,7 @@ from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.sdpc_grid import rows_of
 
 _WIDTH = 900
+"""Pixels: a picture takes the width of the page."""
 _FIGURES = ("error", "active")
 """Figures of each layer."""
 _WHOLE = ("total_cost", "iterations", "ssim")
@@ -56,7 +57,7 @@ def _pictures(each: RunData, words: Translator) -> list[Block]:
         name = f"sdpc-{band.what}-{band.layer}"
         if picture := part(each.grids[-1], band.first / total, band.end / total, _WIDTH, name, caption):
             found.append(picture)
-    return [Gallery(found)] if found else [Note(words("gan.no_samples"))]
+    return [Gallery(found, wide=True)] if found else [Note(words("gan.no_samples"))]
 
 
 # -- one inference --------------------------------------------------------------------------------------------------------------
