@@ -260,7 +260,7 @@ def test_a_big_jpeg_is_decoded_small(monkeypatch):
 
 
 def test_pictures_with_too_many_pixels_are_never_decoded(monkeypatch):
-    monkeypatch.setattr(image_decoding, "_square", None)
+    monkeypatch.setattr(image_decoding, "_fitted", None)
     with pytest.raises(Skip, match="huge, 9000 x 9000"):
         decode(claimed_png(9000, 9000), 32)
 
