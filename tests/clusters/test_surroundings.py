@@ -177,3 +177,21 @@ def test_a_user_without_a_name_is_one_by_number(slurm_bare: slurm.Slurm, checkou
         types(*launch, "cancel", "--all")
         machine.home().chmod(home)
         user.close()
+
+
+def test_an_oarconffile_from_elsewhere_makes_no_second_cluster(oar_user: User, tmp_path: Path) -> None:
+    """OAR's commands overwrite the variable: a run that was submitted with it is known without it, and the other way round."""
+    other = tmp_path / "oar.conf"
+    other.write_text('SERVER_HOSTNAME="elsewhere"\n')
+    tmp_path.chmod(0o755)
+    around = {"OARCONFFILE": str(other)}
+    words = [*SMALL, *ENDLESS, "--segments", "1", "--on", "oar", "--policy", "alone.toml"]
+    first = oar_user.run(*words, env=around)
+    assert first.returncode == 0, first.stderr
+    again = oar_user.run(*words)
+    assert "is submitted already, as job" in again.stdout + again.stderr, again.stdout + again.stderr
+    (run,) = (oar_user.folder / "runs" / "paced").iterdir()
+    (job,) = oar_user.jobs(run)
+    assert "elsewhere" not in str(job["cluster"])
+    taken = oar_user.run("cancel", run.name, env=around)
+    assert f"is cancelled (jobs: {job['job_id']})" in taken.stdout, taken.stdout + taken.stderr
