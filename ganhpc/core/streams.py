@@ -1,4 +1,4 @@
-"""The standard streams of every program of ours: open, and with a replacement for what their encoding can't hold; addresses of pipes."""
+"""The standard streams of every program of ours: open, and with a replacement for what their encoding can't hold; file names in UTF-8; addresses of pipes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import os
 import stat
 import sys
 
+_BEFORE = "GANHPC_UTF8_MODE"
+"""Set for the same program begun anew: the encoding of its streams, and what PYTHONUTF8 was."""
+
 
 def settle() -> None:
-    """Call it first. Closed streams lead to nothing, so that no file takes their number; what can't be written is shown as "?"."""
+    """Call it first. Closed streams lead to nothing, so that no file takes their number; what can't be written is shown as "?".
+
+    In a locale such as fr_FR.ISO-8859-1 the program begins anew with Python's UTF-8 mode: a file's name is then the same text everywhere, in
+    the definition of a run too, which is read on nodes with another locale. The streams keep the locale's encoding.
+    """
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(number)
@@ -18,9 +25,27 @@ def settle() -> None:
                 os.dup2(handle, number)
                 os.close(handle)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    encoding = _names_in_utf8()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(encoding=encoding, errors="replace")
+
+
+def _names_in_utf8() -> str | None:
+    """Begin anew where names of files are not read as UTF-8. Returns the encoding of the streams, None for the one that they have."""
+    if _BEFORE in os.environ:
+        encoding, _, mode = os.environ.pop(_BEFORE).partition(" ")
+        # Programs that this one starts choose for themselves.
+        os.environ.pop("PYTHONUTF8", None)
+        if mode:
+            os.environ["PYTHONUTF8"] = mode
+        return encoding
+    if sys.getfilesystemencoding().lower().replace("-", "") != "utf8":
+        os.environ[_BEFORE] = f"{sys.stdout.encoding} {os.environ.get('PYTHONUTF8', '')}"
+        os.environ["PYTHONUTF8"] = "1"
+        sys.stdout.flush()
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+    return None
 
 
 def pipe_address(handle: int) -> str:

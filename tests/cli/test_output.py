@@ -144,3 +144,42 @@ def test_board_shows_runs_of_any_bytes_in_any_locale(place: Path, locale: str) -
                 board.send_signal(signal.SIGINT)
         assert board.wait(60) in (0, 130), said
     assert b"http://localhost:" in said and b"Traceback" not in said and said.rstrip().endswith(b"ended"), said
+
+
+def test_a_set_is_the_same_in_every_locale(tmp_path: Path) -> None:
+    """The definition of a run has its path, and is read on nodes with another locale."""
+    folder = tmp_path / os.fsdecode("réponses".encode() + b" \xe9")
+    folder.mkdir()
+    noise = np.random.default_rng(0)
+    for k in range(4):
+        Image.fromarray(noise.integers(0, 255, (16, 16, 3), dtype="uint8")).save(folder / f"{k}.png")
+    words = [
+        "dcgan",
+        "--data",
+        folder.name,
+        "--image-size",
+        "32",
+        "--epochs",
+        "1",
+        "--on",
+        "local",
+        "--dry-run",
+        "--json",
+    ]
+    command = [sys.executable, str(ROOT / "launch.py"), *words]
+    env = {**os.environ, "GANHPC_DATA": str(tmp_path / "kept")}
+    seen = set()
+    for locale in (LOCALES["C"], {"PYTHONUTF8": "1"}, {"LC_ALL": "C.UTF-8"}):
+        done = subprocess.run(command, cwd=tmp_path, env={**env, **locale}, capture_output=True, check=True)
+        seen.add(done.stdout)
+    assert len(seen) == 1 and b"r\\u00e9ponses \\udce9" in seen.pop()
+
+
+def test_programs_that_are_started_keep_their_own_mode_of_names() -> None:
+    code = "import os, sys; from ganhpc.core import streams; streams.settle(); print(sys.flags.utf8_mode, os.environ.get('PYTHONUTF8'), sys.stdout.encoding)"
+    for environ, expected in ((LOCALES["French of 1995"], "1 0 iso8859-1"), ({"PYTHONUTF8": "1"}, "1 1 utf-8")):
+        env = {**os.environ, **environ}
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, check=True
+        )
+        assert done.stdout.strip() == expected
