@@ -162,7 +162,8 @@ class Segment:
 
     def _run_beside(self) -> Ending:
         """The part of another node than the first, which keeps the account."""
-        found = self.nodes.wait(lambda: self.run_folder.stop_reason(self.owner))
+        # Until the first node holds the run, a request to its holder is one of before.
+        found = self.nodes.wait(lambda: self.run_folder.stop_reason(self.owner, holds=False))
         if isinstance(found, NodeEnd):
             return Ending(State.DONE if found.code == 0 else State.RESUMABLE, found.reason, found.code)
         if isinstance(found, str):

@@ -385,9 +385,9 @@ class Run:
         """
         stop_requests.ask(self.folder, reason, owner)
 
-    def stop_reason(self, owner: str = "") -> str | None:
-        """Why a trainer of `owner` was asked to stop, or None."""
-        return stop_requests.reason_of(self.folder, owner)
+    def stop_reason(self, owner: str = "", *, holds: bool = True) -> str | None:
+        """Why a trainer of `owner` was asked to stop, or None; where it does not hold the run yet, by requests to its owner alone."""
+        return stop_requests.reason_of(self.folder, owner, holds=holds)
 
 
 def _said(status: Status) -> State | None:

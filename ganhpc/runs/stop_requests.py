@@ -37,9 +37,9 @@ def ask(folder: Path, reason: str, owner: str = "") -> None:
         os.close(handle)
 
 
-def reason_of(folder: Path, owner: str = "") -> str | None:
-    """Why a trainer of `owner` that holds the run was asked to stop, or None."""
-    for name in dict.fromkeys((owner, "")):
+def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | None:
+    """Why a trainer of `owner` was asked to stop, or None. `holds`: it holds the run, so that requests without an owner are for it."""
+    for name in dict.fromkeys((owner, "") if holds else (owner,)):
         path = path_of(folder, name)
         try:
             text = read_text(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import signal
@@ -104,6 +105,40 @@ def test_any_argument_arrives_and_a_killed_program_goes_on(user: User) -> None:
     assert resumed.returncode == 0, resumed.stderr
     seen = user.settles(run, "done")
     assert seen["state"] == "done" and read(run / "result.json")["segments"] == 3
+
+
+BESIDE = """
+import json, os, sys
+names = ("RANK", "GANHPC_RANK", "LOCAL_RANK", "WORLD_SIZE", "GANHPC_SEGMENT")
+told = {name: os.environ.get(name) for name in names}
+json.dump({**told, "words": sys.argv[1:]}, open(f"{os.environ['GANHPC_CHECKPOINTS']}/{told['RANK']}.json", "w"))
+"""
+
+
+def test_a_program_on_two_nodes_in_a_night(user: User) -> None:
+    """Slurm: by torchrun, two processes on each node; OAR: plain, one on each. Its words are any."""
+    if user.where == "oar":  # whole nodes
+        (user.folder / "config.toml").write_text("")
+    tasks, launcher = (2, "torchrun") if user.where == "slurm" else (1, "plain")
+    moments = (dt.datetime.now().astimezone() + dt.timedelta(minutes=m) for m in (-1, 60))
+    begin, until = (f"{moment:%Y-%m-%dT%H:%M:%S%z}" for moment in moments)
+    words = f"night program --nodes 2 --tasks-per-node {tasks} --launcher {launcher} --device cpu --time 4m --yes --json".split()
+    words += ["--from", begin, "--until", until, "--on", user.where, "--policy", "free.toml"]
+    done = user.run(*words, "--", user.python, "-c", BESIDE, *WORDS)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    run = user.folder / "runs" / "program" / str(json.loads(done.stdout)["slots"][0]["run"])
+    user.wait(run, ("done", "crashed"))
+    wanted = [word if word != "{{run}}" else "{run}" for word in WORDS]
+    for rank in range(2 * tasks):
+        told = {
+            "RANK": str(rank),
+            "GANHPC_RANK": str(rank),
+            "LOCAL_RANK": str(rank % tasks),
+            "WORLD_SIZE": str(2 * tasks),
+        }
+        said = read(run / "checkpoints" / f"{rank}.json")
+        assert said == {**told, "GANHPC_SEGMENT": "1", "words": wanted}, (run / "log.txt").read_text()
+    assert read(run / "result.json")["processes"] == 2 * tasks
 
 
 @pytest.mark.slow

@@ -120,6 +120,7 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
     run.checkpoints.mkdir()
     old = Nodes(run, Place(1, 2), "an older job")
     old.begin(Ledger(segments=7))
+    run.ask_to_stop("a request to the job of before")
     Ledger(segments=1, nowhere=1, seconds=5.0).write(run)
     children = two_nodes(run)
     wait_for(lambda: {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 60)
