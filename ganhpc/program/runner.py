@@ -333,7 +333,7 @@ class Segment:
     def _judge(self, processes: Processes, code: int) -> Ending:
         """The ending that the exit code means, by whether the program was told to stop. Closes the account."""
         self._hear_late()
-        if code == 0 and self.reason is None and self.place.nodes > 1:
+        if code == 0 and self.reason is None and self.is_main and self.place.nodes > 1:
             self.nodes.wait_for_the_others(_OTHERS_SECONDS)
         failed = self.failed_beside or self.nodes.failed()
         changed = self._changed()

@@ -133,6 +133,12 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
     assert Ledger.read(run).segments == 2 and run.run_status().state is State.RESUMABLE
 
 
+def test_two_nodes_that_are_done_wait_for_nobody(tmp_path: Path) -> None:
+    run = made(tmp_path, "true")
+    assert [child.wait(25) for child in two_nodes(run)] == [0, 0], "the first waits 30 s for one that does not end"
+    assert run.run_status().state is State.DONE
+
+
 def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: Path) -> None:
     run = made(tmp_path, "python", "-c", FAILS)
     assert [child.wait(60) for child in two_nodes(run)] == [1, 1]
