@@ -69,8 +69,11 @@ class Began(LatentGan):
         }
 
     def _error(self, images: Tensor) -> Tensor:
-        """L of `images`: the mean absolute error of their reconstructions."""
-        return (self.wrapped["discriminator"](images).float() - images.float()).abs().mean()
+        return self.error_of(self.wrapped["discriminator"], images)
+
+    def error_of(self, net: nn.Module, images: Tensor) -> Tensor:
+        """L of `images`: the mean absolute error of their reconstructions by the auto-encoder `net`."""
+        return (net(images).float() - images.float()).abs().mean()
 
     def _update_discriminator(self, images: Tensor, fakes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(L_D, L(x), L(G(z))) before the update, the last two averaged over the ranks."""
@@ -92,8 +95,7 @@ class Began(LatentGan):
 
     def held_out(self, real: Tensor, fakes: Tensor) -> dict[str, float | Tensor]:
         """M of held-out images and generated ones."""
-        net = self.adversary
-        errors = [(net(images).float() - images.float()).abs().mean() for images in (real, fakes)]
+        errors = [self.error_of(self.adversary, images) for images in (real, fakes)]
         return {"convergence": self._balance(*errors)[1]}
 
     def end_epoch(self, figures: Mapping[str, float]) -> None:
@@ -124,10 +126,11 @@ class Began(LatentGan):
         self._measures = list(state["M"])
 
     def arguments(self) -> dict[str, Any]:
-        return _sizes(self.experiment, self.context.data.shape)
+        return generator_arguments(self.experiment, self.context.data.shape)
 
 
-def _sizes(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+def generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Arguments of the generator's class: JSON values."""
     return {
         "image_size": side_of(experiment, shape),
         "channels": shape[0],
@@ -143,7 +146,7 @@ def networks(
 ) -> dict[str, nn.Module]:
     """The generator and the discriminator of `experiment` for images of `shape` (channels, height, width), untrained."""
     del classes, choices
-    made, discriminator = began.build(**_sizes(experiment, shape))
+    made, discriminator = began.build(**generator_arguments(experiment, shape))
     return {"generator": made, "discriminator": discriminator}
 
 

@@ -16,7 +16,7 @@ from ganhpc.train.tasks.task import Context
 _FITTED = 2_048
 """Training images that the preparation's mean and deviation are taken from, at most."""
 _MOMENTUM = 0.9
-_SCALE_RATE = 1e-3
+SCALE_RATE = 1e-3
 
 
 def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class Learning:
         groups = [{"params": [weight], "lr": rate} for weight, rate in zip(net.weights, rates, strict=True)]
         self.optimizers: dict[str, Optimizer] = {
             "dictionaries": SGD(groups, lr=rates[0], momentum=_MOMENTUM),
-            "scales": Adam(list(net.scales), lr=_SCALE_RATE),
+            "scales": Adam(list(net.scales), lr=SCALE_RATE),
         }
         fit(net.preparation, context)
 

@@ -27,6 +27,7 @@ SIZES: dict[str, dict[str, Any]] = {
         "distance_images": 0, "ema_start": 2, "standing": 2,
     },
     "sdpc": {"atoms": (6, 8), "batch_size": 16},
+    "sdpc-began": {"atoms": (6, 8), "base_channels": 4, "batch_size": 16, "lr": 1e-3, "distance_images": 0},
     "sdpc-gan": {"atoms": (6, 8), "base_channels": 4, "batch_size": 16, "lr": 1e-3, "distance_images": 0},
 }  # fmt: skip
 VARIANTS = {
@@ -51,6 +52,7 @@ CODING = {
     "sdpc": ("sdpc", {}),
     "sdpc-gan": ("sdpc-gan", {}),
     "adversarial": ("sdpc-gan", {"dictionary": "adversarial"}),
+    "sdpc-began": ("sdpc-began", {}),
 }
 """The same, of those with sparse codes."""
 
