@@ -33,6 +33,10 @@ _CONSEQUENCE_SECONDS = 1.5
 """Seconds for which a process that failed looks whether it is being ended since another one has failed before it."""
 
 
+_KILLED_SECONDS = 4.0
+"""Seconds that torchrun on another machine may take to tell of a process that was killed there."""
+
+
 def main(argv: list[str]) -> int:
     """Train the run in the folder that `argv` names. Returns the exit code."""
     begun = time.monotonic()
@@ -130,7 +134,8 @@ class Process:
             return error.exit_code
         if self._another_failed():
             return 1
-        if words := failure_notice.found():  # of another machine: this process's error is but the consequence
+        patience = _KILLED_SECONDS if isinstance(error, RuntimeError) else 0.0  # as broken connections are
+        if words := failure_notice.found(patience):  # of another machine: this process's error is but the consequence
             self._finish(words.state, words.reason, words.code)
             return words.code
         traceback.print_exception(error)

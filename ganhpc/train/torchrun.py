@@ -17,10 +17,14 @@ from pathlib import Path
 from ganhpc.core import streams
 from ganhpc.core.printable import say_error
 from ganhpc.runs import file_owner, last_words
+from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
+from ganhpc.train.runtime import failure_notice
 
 _LOOK_SECONDS = 0.5
+_OF_THE_STORE = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
+"""torchrun's variables on the store."""
 
 
 def main(words: list[str]) -> int:
@@ -28,7 +32,8 @@ def main(words: list[str]) -> int:
     if os.environ.get(DIE_WITH_PARENT):
         die_with_parent()
     run_folder = Run(Path(words[-1]))
-    threading.Thread(target=_leave_when_asked, args=(run_folder,), daemon=True).start()
+    variables: dict[str, str] = {}
+    threading.Thread(target=_watch, args=(run_folder, variables), daemon=True).start()
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -41,10 +46,12 @@ def main(words: list[str]) -> int:
         rank, failure = error.get_first_failure()
         code = int(failure.exitcode)
         if code < 0:
-            _say(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
+            told = _say(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
         else:
             reason = f"rank {rank} ended with exit code {code} and did not say why; what it printed is in the log"
-            last_words.say(State.CRASHED, reason, code, last_words.TORCHRUN, about=rank)
+            told = LastWords(last_words.TORCHRUN, State.CRASHED, reason, code, rank)
+            last_words.say(told.state, reason, code, told.rank, told.about)
+        failure_notice.give(told, variables)
         return code
     except SignalException as error:
         return -int(error.sigval)
@@ -66,20 +73,36 @@ def _leave_when_asked(run: Run) -> None:
         time.sleep(_LOOK_SECONDS)
 
 
-def _say(run: Run, reason: str, code: int) -> None:
+def _watch(run: Run, variables: dict[str, str]) -> None:
+    """Hear stop requests until there are workers; then take into `variables` those by which they know the store where nodes have met."""
+    _leave_when_asked(run)
+    while not variables and (workers := _workers()):
+        for pid in workers:
+            with suppress(OSError):
+                pairs = (
+                    each.partition("=") for each in os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+                )
+                found = {name: value for name, _, value in pairs if name in _OF_THE_STORE}
+                if found.keys() == set(_OF_THE_STORE):
+                    variables |= found
+        time.sleep(0.1)
+
+
+def _say(run: Run, reason: str, code: int) -> LastWords:
     """The last words of a training that can be gone on with."""
     saved = run.has_checkpoint()
     state, kept = (State.RESUMABLE, "the last checkpoint is kept") if saved else (State.LOST, "there is no checkpoint")
     last_words.say(state, f"{reason}; {kept}", code, last_words.TORCHRUN)
+    return LastWords(last_words.TORCHRUN, state, f"{reason}; {kept}", code)
 
 
-def _workers() -> bool:
-    """True if this process has children."""
+def _workers() -> list[int]:
+    """The children of this process."""
+    found: list[int] = []
     for task in Path("/proc/self/task").iterdir():
         with suppress(OSError):
-            if (task / "children").read_text().strip():
-                return True
-    return False
+            found += map(int, (task / "children").read_text().split())
+    return found
 
 
 def _end(code: int) -> None:

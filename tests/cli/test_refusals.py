@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.runs import trainer_processes, trainer_protocol
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_processes import Nodes, TrainerProcesses
 from tests.helpers import ROOT, made
 
 pytestmark = pytest.mark.slow
@@ -43,7 +46,6 @@ KILLED = "rank 1 was killed by SIGKILL; there is no checkpoint"
         (PREPARE, "refuse", None, "refused: {}", REFUSED, State.REFUSED, 2),
         (BLOCK, "refuse", "1", "refused: {}", REFUSED, State.REFUSED, 2),
         (BLOCK, "crash", "1", "crashed: {}", "RuntimeError: the hook crashes", State.CRASHED, 1),
-        (BLOCK, "SIGKILL", "1", "killed: {}", KILLED, State.LOST, 1),
         # While the other waits for it to meet, and hears nothing.
         (START, "late,SIGKILL", "1", "killed: {}", KILLED, State.LOST, 1),
         (PREPARE, "late,leave", "1", "crashed: {}", SILENT, State.CRASHED, 5),
@@ -112,3 +114,30 @@ def test_a_polite_stop_of_two_processes_on_a_node_is_no_failure(tmp_path: Path) 
     kept = (f"a checkpoint of step {step:,} is saved", f"the checkpoint of step {step:,} is kept")
     assert failed in [f"stopped: the scheduler sent SIGTERM; {each}\n" for each in kept], f"of torchrun: {failed}"
     assert "segment ended with code 75" in said
+
+
+def test_a_process_that_is_killed_on_another_machine_is_named_on_both(tmp_path: Path) -> None:
+    """Each has its torchrun; the process that is left sees a broken connection only."""
+    run = made(tmp_path)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        meeting = (f"--rdzv-endpoint=127.0.0.1:{free.getsockname()[1]}", "--rdzv-backend=c10d", "--rdzv-id=x")
+    env = {
+        **hooked(tmp_path, BLOCK, "SIGKILL", "1"),
+        **trainer_protocol.environment({}, one_machine=True),
+        "GANHPC_OWNER": "job 1",
+    }
+    nodes, logs = [], [tmp_path / "first", tmp_path / "second"]
+    for number, path in enumerate(logs):
+        with path.open("wb") as log:
+            words = trainer_processes.command(run.folder, 1, Nodes(2, meeting, number))
+            nodes.append(TrainerProcesses(words, env, stdout=log, stderr=log, cwd=ROOT))
+    limit = time.monotonic() + 90
+    while sum(node.run() for node in nodes) and time.monotonic() < limit:
+        time.sleep(0.05)
+    for node in nodes:
+        node.child.kill()
+    assert [node.end() for node in nodes] == [-signal.SIGKILL] * 2
+    assert [node.words and node.words.reason for node in nodes] == [KILLED] * 2
+    assert (run.run_status().state, run.run_status().reason) == (State.LOST, KILLED)
+    assert "Traceback" not in "".join(path.read_text() for path in logs)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,17 +25,23 @@ _ANSWER = timedelta(seconds=2)
 """Longest wait for the store: the machine that keeps it may be gone."""
 
 
-def give(words: LastWords) -> None:
-    """Tell the others of this process's failure, unless another one has told of its own before. No error is raised."""
+def give(words: LastWords, environ: Mapping[str, str] = os.environ) -> None:
+    """Tell the others of this process's failure, unless another one has told of its own before. No error is raised. `environ`: torchrun's
+    variables, which torchrun itself has not."""
     with suppress(Exception):
-        if store := _store(os.environ):
+        if store := _store(environ):
             store.compare_set(_KEY, "", json.dumps(asdict(words)))  # an empty text means: where there is none
 
 
-def found() -> LastWords | None:
-    """The words of the first process that failed; None where none has told of it, or the store does not answer."""
+def found(patience: float = 0.0) -> LastWords | None:
+    """The words of the first process that failed; None where none has told of it, or the store does not answer.
+
+    `patience`: seconds to wait for them on several machines. Of a process that was killed, its torchrun tells a moment later.
+    """
     with suppress(Exception):
-        store = _store(os.environ)
+        store, end = _store(os.environ), time.monotonic() + patience
+        while store and not store.check([_KEY]) and time.monotonic() < end:
+            time.sleep(0.1)
         if store and store.check([_KEY]):
             tree = json.loads(store.get(_KEY))
             return LastWords(int(tree["rank"]), State(tree["state"]), str(tree["reason"]), int(tree["code"]))
