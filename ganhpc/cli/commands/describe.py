@@ -12,6 +12,8 @@ from rich.text import Text
 from ganhpc.cli.common_options import SHAPING, Sections
 from ganhpc.cli.experiment_command import command as training_command
 from ganhpc.cli.output import say, screen
+from ganhpc.core.errors import UserError
+from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import experiment as experiments
 from ganhpc.runs.experiment import Experiment, options
 
@@ -71,6 +73,11 @@ def _command(cls: type[Experiment]) -> click.Command:
 
 def describe(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Print the networks that the typed options stand for."""
+    if cls.KIND is experiments.Kind.PROGRAM:
+        raise UserError(
+            f"{cls.NAME} runs a program, whose network is its own affair: --measure MODULE:FUNCTION counts its parameters and operations "
+            f"on the node, and `{typed_command('results')}` shows them."
+        )
     from ganhpc.train.describe.describe_experiment import build
 
     found = build(experiments.from_typed(cls, values, values["preset"] or "default"), _typed(cls, values))

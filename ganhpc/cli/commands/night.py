@@ -113,7 +113,8 @@ def _check_options(words: Sequence[str], values: dict[str, Any]) -> None:
     flags += ["--"] if values.get("command") and not programs else []
     if flags:
         raise UserError(
-            f"{flags[0]} is for programs, and {words[0]} is none: type `python launch.py night program -- python train.py`, or leave it out."
+            f"{flags[0]} is for programs that are typed behind two dashes, and {words[0]} is none: "
+            "type `python launch.py night program -- python train.py`, or leave it out."
         )
     if programs and not values.get("command"):
         raise UserError(

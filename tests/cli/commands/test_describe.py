@@ -159,3 +159,9 @@ def test_a_folder_of_images_needs_a_size(build, pair):
     assert build(replace(pair, data="some/folder"), []).params
     with pytest.raises(UserError, match="give --image-size"):
         build(replace(pair, data="some/folder", image_size=None), [])
+
+
+@pytest.mark.parametrize("words", [("program",), ("program", "--time", "1m")])
+def test_a_program_is_not_described(words: tuple[str, ...]) -> None:
+    with pytest.raises(UserError, match="--measure MODULE:FUNCTION counts its parameters"):
+        command.main(list(words), standalone_mode=False)

@@ -264,9 +264,15 @@ def test_a_program_in_a_night_of_this_machine_runs_beside_others_and_its_scan(la
     [
         (("program",), "program needs the command of your program, behind two dashes"),
         (("program", "python", "a b"), "night program -- python 'a b'."),
-        (("cifar", "--", "python"), "-- is for programs, and cifar is none"),
-        (("cifar", "--launcher", "torchrun"), "--launcher is for programs, and cifar is none"),
-        (("cifar", "--watch-file", "x"), "--watch-file is for programs, and cifar is none"),
+        (("cifar", "--", "python"), "-- is for programs that are typed behind two dashes, and cifar is none"),
+        (
+            ("cifar", "--launcher", "torchrun"),
+            "--launcher is for programs that are typed behind two dashes, and cifar is none",
+        ),
+        (
+            ("cifar", "--watch-file", "x"),
+            "--watch-file is for programs that are typed behind two dashes, and cifar is none",
+        ),
         (("program", "cifar", "--batch-size", "8", "--", "true"), "--batch-size is no option of program"),
         (("program", "--resumable-exit", "0", "--", "true"), "--resumable-exit"),
     ],
