@@ -108,3 +108,15 @@ def test_values_that_no_field_expects(place: Path, seed: int) -> None:
         check(typed(*words, "--runs", str(place)), well=True)
     for words in one(str(bad.folder)):
         check(typed(*words, "--runs", str(place)))
+
+
+def test_a_report_of_phases_that_are_no_numbers(place: Path, tmp_path: Path) -> None:
+    run = by_seed(1, place)
+    wrong = ("\x1b[2J", None, [], {"a": 1}, True, 10**400, float("nan"), 2.0)
+    curve = [
+        {"epoch": float(k), "step": k, "seconds": value, "seconds_by_phase": {"data": value, "forward": 1.0 * k}}
+        for k, value in enumerate(wrong)
+    ]
+    run.evaluation_json.write_bytes(folders.encoded({"curve": curve}))
+    check(typed("report", str(run.folder), "--out", str(tmp_path / "r.html"), "--runs", str(place)), well=True)
+    assert "forward" in (tmp_path / "r.html").read_text()

@@ -44,8 +44,13 @@ def setup_problem(setup: tuple[str, ...]) -> str:
     """Why bash can't read the setup lines, in its words; empty where it can."""
     if not setup or not shutil.which("bash"):
         return ""
+    last = setup[-1]
+    if (len(last) - len(last.rstrip("\\"))) % 2:
+        return "its last line ends with a backslash, and would take in the next one of the script"
     answer = ask(["bash", "-n", "-c", "\n".join(setup)], SECONDS)
-    return comment(answer.err.strip().partition("\n")[0].removeprefix("bash: -c: ")) if answer.code else ""
+    # A text behind << that nothing ends is a warning only.
+    said = answer.err.strip().partition("\n")[0].removeprefix("bash: -c: ").removeprefix("bash: ")
+    return comment(said or f"exit code {answer.code}") if answer.code or said else ""
 
 
 def python_problem(site: Settings) -> str:

@@ -188,3 +188,24 @@ def test_modules_of_another_python_on_pythonpath_get_a_sentence(tmp_path: Path, 
     assert done.returncode == 2 and "Traceback" not in done.stderr
     assert done.stderr.startswith(f"Error: PYTHONPATH has {tmp_path / 'old'}, with modules that")
     assert "`unset PYTHONPATH`" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (("export A=1 \\",), "ends with a backslash"),
+        (("true", "echo 'a\\\\\\"), "ends with a backslash"),
+        (("cat <<END", "text"), "here-document"),
+        (("export A='1",), "unexpected EOF"),
+        (("if true; then",), "syntax error"),
+    ],
+)
+def test_setup_lines_that_would_take_in_the_rest_of_the_script(lines: tuple[str, ...], said: str) -> None:
+    assert said in readiness.setup_problem(lines)
+
+
+@pytest.mark.parametrize(
+    "lines", [(), ("export A=1 \\", "B=2"), ("echo 'a\\\\'",), ("cat <<END", "text", "END"), ("true # it's",)]
+)
+def test_whole_setup_lines(lines: tuple[str, ...]) -> None:
+    assert readiness.setup_problem(lines) == ""

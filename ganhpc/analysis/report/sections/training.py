@@ -23,6 +23,7 @@ from ganhpc.analysis.report.sections.variants import figure
 from ganhpc.analysis.report.translation import Translator, is_finite
 from ganhpc.runs.experiment import Kind
 from ganhpc.runs.figures import PHASES, is_share
+from ganhpc.runs.run_files import numbers
 
 COURSE_PARAMS, COURSE_SECONDS = 256_000, 3600.0
 
@@ -267,7 +268,8 @@ def _per_epoch(each: RunData) -> list[tuple[float, float]]:
 
 def _phase_bars(each: RunData, words: Translator, most: int = 20) -> Plot | None:
     """Seconds of each epoch by phase, from the sums that the evaluations noted."""
-    noted = [(p["epoch"], p["seconds_by_phase"]) for p in each.curve if isinstance(p.get("seconds_by_phase"), dict)]
+    found = [(p["epoch"], p.get("seconds_by_phase")) for p in each.curve]
+    noted = [(epoch, numbers(phases)) for epoch, phases in found if isinstance(phases, dict)]
     if len(noted) < 2:
         return None
     spans = list(itertools.pairwise(noted))
