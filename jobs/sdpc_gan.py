@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -36,6 +37,8 @@ class SdpcGan(LatentGan):
         "threshold",
     )
 
+    LATER: ClassVar[Mapping[str, Any]] = {"sparsity": 0.0}
+
     data: str = option(
         "lines", "images: a folder or zip of them, celeba, cifar10, or lines (made on the spot)", metavar="PATH|NAME"
     )
@@ -51,6 +54,9 @@ class SdpcGan(LatentGan):
         0.25, "share of the training that learns the dictionaries, before the GAN's", low=0.01, high=0.95
     )
     sdpc_lr: float = option(5e-3, "learning rate of the dictionaries of the SDPC", low=1e-9)
+    sparsity: float = option(
+        0.0, "weight of an L1 penalty on the codes that the generator draws (0: none)", low=0.0, high=1e6
+    )
     image_size: int = option(32, "side of the images: a multiple of 8", unit="pixels", low=8, high=1024)
     latent_dim: int = option(64, "numbers in a latent vector", low=1, high=65_536, after="image_size")
     base_channels: int = option(32, "channels of the discriminator's first layer", low=1, high=1024)
@@ -139,4 +145,6 @@ PRESETS = {
 SCANS = {
     # The arms of docs/fusion.md: the fusion, the baseline, and the controls.
     "fusion": Named({"dictionary": _DICTIONARIES}),
+    # The lightest sparse GAN: the baseline with an L1 penalty on one activation.
+    "fusion-l1": Named({"dictionary": ("adversarial",), "sparsity": (0.0, 0.01, 0.1, 1.0)}),
 }

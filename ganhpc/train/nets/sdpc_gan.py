@@ -57,6 +57,9 @@ class Painter(nn.Module):
             ]
         )
         self.preparation = Preparation(image_size, channels, **(preparation or {}))  # type: ignore[arg-type]
+        self.keeps_codes = False
+        """True to keep gamma_2 of the last call in `drawn`, for a penalty on it."""
+        self.drawn: Tensor | None = None
 
     def codes(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """(gamma_1, gamma_2), never negative."""
@@ -66,7 +69,8 @@ class Painter(nn.Module):
         return (painted / self.scale + self.innovation).relu(), second
 
     def forward(self, z: Tensor) -> Tensor:
-        first, _ = self.codes(z)
+        first, second = self.codes(z)
+        self.drawn = second if self.keeps_codes else None
         # In single precision: Fourier transforms take no other.
         painted = synthesis(first, self.dictionaries[0], LAYERS[0]).float()
         return self.preparation.undo(painted).clamp(-1, 1)

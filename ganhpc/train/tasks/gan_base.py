@@ -158,9 +158,13 @@ class Gan(Task):
         with self.context.phase("backward"):
             (pull,) = torch.autograd.grad(loss, pictures)
             self.optimizers["g"].zero_grad(set_to_none=True)
-            fakes.backward(pull)
+            self.pull(fakes, pull)
         self.descend(self.optimizers["g"], self.parameters(*self.generator_names))
         return loss.detach()
+
+    def pull(self, fakes: Tensor, slope: Tensor) -> None:
+        """Give the generators' parameters their gradients, from the loss's `slope` at the pictures `fakes`."""
+        fakes.backward(slope)
 
     def schedule(self, progress: float) -> dict[str, float]:
         del progress

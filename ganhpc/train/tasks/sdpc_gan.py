@@ -50,6 +50,7 @@ class SdpcGan(Dcgan):
         self.steps_per_epoch = min(_EPOCH_STEPS, self.loader.steps_per_epoch)
         self._learning: sdpc_learning.Learning | None = None
         self._stage = 0
+        self._painter.keeps_codes = bool(experiment.sparsity)
         sdpc_learning.fit(self._painter.preparation, context)
         for weight in self._painter.dictionaries:
             weight.requires_grad_(experiment.dictionary in TRAINED)
@@ -102,6 +103,15 @@ class SdpcGan(Dcgan):
             assert self._learning is not None
             return self._learning.step(batch[0])
         return super().train_step(batch)
+
+    def pull(self, fakes: Tensor, slope: Tensor) -> None:
+        """As in `Gan`, with the penalty sparsity * mean |gamma_2| on the codes that were drawn (Ganz and Elad, 2021)."""
+        drawn = self._painter.drawn
+        if not self.experiment.sparsity or drawn is None:
+            super().pull(fakes, slope)
+            return
+        torch.autograd.backward([fakes, self.experiment.sparsity * drawn.float().mean()], [slope, None])
+        self._painter.drawn = None
 
     def descend(self, optimizer: Any, parameters: Any) -> None:
         super().descend(optimizer, parameters)

@@ -162,6 +162,35 @@ def test_similarity_is_one_of_the_same_and_falls_with_noise() -> None:
     assert ssim(flat, flat / 2, 1.0) == pytest.approx((0.25 + 1e-4) / (0.3125 + 1e-4), rel=1e-9)
 
 
+def test_a_penalty_on_codes_adds_its_own_gradient_and_makes_them_fewer() -> None:
+    tasks = {x: task_of(tiny("sdpc-gan", dictionary="adversarial", sparsity=x)) for x in (0.0, 3.0)}
+    slopes = {}
+    for x, task in tasks.items():
+        task.train_mode()
+        z = task.batch(0, 0)[1]
+        fakes = task.generator(z)
+        drawn = task.generator.drawn
+        assert (drawn is not None) is bool(x)
+        if drawn is not None:
+            (own,) = torch.autograd.grad(drawn.mean(), task.generator.conv.weight, retain_graph=True)
+        task.pull(fakes, torch.ones_like(fakes))
+        slopes[x] = task.generator.conv.weight.grad.clone()
+        task.generator.zero_grad(set_to_none=True)
+    torch.testing.assert_close(slopes[3.0] - slopes[0.0], 3 * own, atol=1e-4, rtol=1e-3)
+    for x in (0.0, 100.0):
+        task = task_of(tiny("sdpc-gan", dictionary="adversarial", sparsity=x, lr=1e-2))
+        steps(task, 10)
+        slopes[x] = task.evaluate()["active_2"]
+    assert slopes[100.0] < 0.5 * slopes[0.0]
+
+
+def test_the_penalty_came_later_and_changes_no_signature() -> None:
+    default: Any = find("sdpc-gan").from_preset("default")
+    assert default.signature == "0cca0b821b" != default.replace(sparsity=0.1).signature
+    tree = default.to_json()
+    assert "sparsity" not in tree and type(default).from_json(tree) == default
+
+
 # -- bad input ---------------------------------------------------------------------------------------------------
 
 
