@@ -15,8 +15,10 @@ from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import find
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan.similarity import ssim
+from ganhpc.train.nets import sdpc as sdpc_net
 from ganhpc.train.nets.sdpc import adjoint
 from ganhpc.train.nets.sdpc_gan import LAYERS, Painter, principal
+from ganhpc.train.tasks.sdpc_learning import Learning
 from tests.helpers import finish, trainer_of
 from tests.train.loop.test_trainer import Killed, kill_at
 from tests.train.tasks.tiny import made, steps, task_of, tiny
@@ -210,6 +212,32 @@ def test_the_penalty_came_later_and_changes_no_signature() -> None:
 def test_definitions_that_cannot_be_are_refused(name: str, values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         find(name).from_preset("default").replace(**values)
+
+
+def test_a_feedback_that_diverges_ends_the_run_in_a_sentence_and_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By steps a hundred times too long, from the third on."""
+    values = {"epochs": 1, "checkpoint_every": 0.001}
+    whole = finish(made(tmp_path / "whole", "sdpc", **values))
+    run = made(tmp_path / "diverges", "sdpc", **values)
+    step, made_steps = Learning.step, []
+
+    def diverging(learning: Learning, images: torch.Tensor) -> Any:
+        made_steps.append(1)
+        if len(made_steps) == 3:
+            monkeypatch.setattr(sdpc_net, "_MARGIN", 0.01)
+        return step(learning, images)
+
+    monkeypatch.setattr(Learning, "step", diverging)
+    with pytest.raises(
+        UserError, match=r"--feedback 1: the inference diverges \(energy .* type a smaller one, such as 0.5"
+    ):
+        trainer_of(run).fit()
+    assert len(made_steps) == 3
+    monkeypatch.undo()
+    assert list(run.checkpoints.glob("step-*")) and not run.result_json.exists()
+    assert finish(run)["weights_sha256"] == whole["weights_sha256"]
 
 
 def test_unequal_layers_are_refused() -> None:
