@@ -82,7 +82,7 @@ def test_signs_are_those_of_the_figures() -> None:
     ]
     said = sdpc._signs(rows, Translator("en"))
     yes, _, no = said.partition("These do not:")
-    assert "error, layer 1, active units, layer 1, iterations" in yes and no.strip().startswith("error, layer 2.")
+    assert "error, layer 1; active units, layer 1; iterations" in yes and no.strip().startswith("error, layer 2.")
 
 
 def test_tensorboard_has_energies_active_units_and_effects(run: Run) -> None:

@@ -144,4 +144,4 @@ def _signs(rows: Sequence[Mapping[str, Any]], words: Translator) -> str:
         if is_finite(first.get(name)) and is_finite(last.get(name)):
             change = (float(last[name]) - float(first[name])) * sign
             (as_published if change > 0 else otherwise).append(words.name("figure", name))
-    return words("sdpc.signs", yes=", ".join(as_published) or words.missing, no=", ".join(otherwise) or words.missing)
+    return words("sdpc.signs", yes="; ".join(as_published) or words.missing, no="; ".join(otherwise) or words.missing)
