@@ -117,8 +117,8 @@ json.dump({**told, "words": sys.argv[1:]}, open(f"{os.environ['GANHPC_CHECKPOINT
 
 def test_a_program_on_two_nodes_in_a_night(user: User) -> None:
     """Slurm: by torchrun, two processes on each node; OAR: plain, one on each. Its words are any."""
-    if user.where == "oar":  # whole nodes
-        (user.folder / "config.toml").write_text("")
+    if user.where == "oar":  # of whole nodes, other tests' jobs may have a core
+        (user.folder / "config.toml").write_text('resources = "/host=2/core=1"\n')
     tasks, launcher = (2, "torchrun") if user.where == "slurm" else (1, "plain")
     moments = (dt.datetime.now().astimezone() + dt.timedelta(minutes=m) for m in (-1, 60))
     begin, until = (f"{moment:%Y-%m-%dT%H:%M:%S%z}" for moment in moments)
