@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -47,10 +48,12 @@ def setup_problem(setup: tuple[str, ...]) -> str:
     last = setup[-1]
     if (len(last) - len(last.rstrip("\\"))) % 2:
         return "its last line ends with a backslash, and would take in the next one of the script"
-    answer = ask(["bash", "-n", "-c", "\n".join(setup)], SECONDS)
-    # A text behind << that nothing ends is a warning only.
-    said = answer.err.strip().partition("\n")[0].removeprefix("bash: -c: ").removeprefix("bash: ")
-    return comment(said or f"exit code {answer.code}") if answer.code or said else ""
+    answer = ask(["bash", "-n", "-c", "\n".join(setup)], SECONDS, {"LC_ALL": "C"})
+    # A text behind << that nothing ends is a warning only. Other lines are about this machine: a locale, a library that is missing.
+    said = re.search(r"^bash: (?:-c: )?(line \d+: .*)", answer.err, re.MULTILINE)
+    if not said and not answer.code:
+        return ""
+    return comment(said[1] if said else answer.last_words or f"exit code {answer.code}")
 
 
 def python_problem(site: Settings) -> str:

@@ -209,3 +209,11 @@ def test_setup_lines_that_would_take_in_the_rest_of_the_script(lines: tuple[str,
 )
 def test_whole_setup_lines(lines: tuple[str, ...]) -> None:
     assert readiness.setup_problem(lines) == ""
+
+
+def test_what_bash_says_of_the_machine_is_no_fault_of_the_setup(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_PRELOAD", "/no/such.so")
+    monkeypatch.setenv("LC_ALL", "nosuch")
+    assert readiness.setup_problem(("true",)) == ""
+    assert "here-document" in readiness.setup_problem(("cat <<END", "text"))
+    assert "syntax error" in readiness.setup_problem(("if true",))
