@@ -132,22 +132,28 @@ class Process:
         if isinstance(error, UserError):
             self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error), error.exit_code)
             return error.exit_code
-        if self._another_failed():
+        broken = isinstance(error, RuntimeError)  # as broken connections are
+        if self._is_being_ended(broken):
             return 1
-        patience = _KILLED_SECONDS if isinstance(error, RuntimeError) else 0.0  # as broken connections are
-        if words := failure_notice.found(patience):  # of another machine: this process's error is but the consequence
+        # Of another machine: this process's error is but the consequence.
+        if words := failure_notice.found(_KILLED_SECONDS if broken else 0.0):
             self._finish(words.state, words.reason, words.code)
             return words.code
         traceback.print_exception(error)
         self._finish(State.CRASHED, _out_of_memory(error) or f"{type(error).__name__}: {error}", 1)
         return 1
 
-    def _another_failed(self) -> bool:
-        """True if another process of this run has failed, of which this one's error is but the consequence: it is then being ended."""
+    def _is_being_ended(self, broken: bool) -> bool:
+        """True if another process of this machine has failed, of which this one's error is but the consequence: it is then being ended.
+
+        `broken`: another machine's may have failed as well, and may have told of it.
+        """
         patience = time.monotonic() + _CONSEQUENCE_SECONDS
         while self.process_group and self.process_group.world_size > 1 and time.monotonic() < patience:
             if self.told:
                 return True
+            if broken and failure_notice.found():
+                return False
             time.sleep(0.05)
         return False
 

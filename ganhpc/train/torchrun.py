@@ -23,6 +23,8 @@ from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_wi
 from ganhpc.train.runtime import failure_notice
 
 _LOOK_SECONDS = 0.5
+_STORE_SECONDS = 3.0
+"""Seconds for which a torchrun that has told the other nodes of a failure stays."""
 _OF_THE_STORE = ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
 """torchrun's variables on the store."""
 
@@ -51,12 +53,17 @@ def main(words: list[str]) -> int:
             reason = f"rank {rank} ended with exit code {code} and did not say why; what it printed is in the log"
             told = LastWords(last_words.TORCHRUN, State.CRASHED, reason, code, rank)
             last_words.say(told.state, reason, code, told.rank, told.about)
-        failure_notice.give(told, variables)
+        if failure_notice.give(told, variables):
+            # Where this torchrun keeps the store, the others can't read it there once this one has ended.
+            time.sleep(_STORE_SECONDS)
         return code
     except SignalException as error:
         return -int(error.sigval)
     except Exception as error:
         line = str(error).partition("\n")[0]
+        if variables:
+            _say(run_folder, f"the node that keeps the meeting point is gone ({type(error).__name__}: {line})", 1)
+            return 1
         sentence = f"the processes of this run did not find one another ({type(error).__name__}: {line}): look at the network between the nodes."
         if not last_words.say(State.CRASHED, sentence, 1, last_words.TORCHRUN):
             say_error(sentence)

@@ -137,7 +137,8 @@ def test_a_process_that_is_killed_on_another_machine_is_named_on_both(tmp_path: 
         time.sleep(0.05)
     for node in nodes:
         node.child.kill()
-    assert [node.end() for node in nodes] == [-signal.SIGKILL] * 2
+    said = "".join(path.read_text() for path in logs)
+    assert [node.end() for node in nodes] == [-signal.SIGKILL] * 2, (said, [node.words for node in nodes])
     assert [node.words and node.words.reason for node in nodes] == [KILLED] * 2
     assert (run.run_status().state, run.run_status().reason) == (State.LOST, KILLED)
-    assert "Traceback" not in "".join(path.read_text() for path in logs)
+    assert "Traceback" not in said

@@ -67,8 +67,8 @@ def test_a_job_for_drained_nodes_names_no_start(slurm_user: User) -> None:
     user = slurm_user
     root(user, "scontrol", "update", "nodename=ALL", "state=drain", "reason=x")
     try:
-        run = user.launch("--time", "10m")
-        # Behind jobs of other tests its reason would be their priority.
+        # Behind jobs of other tests its reason would be a dependency, or their priority.
+        run = user.launch("--time", "10m", policy="free")
         root(user, "scontrol", "update", f"jobid={user.jobs(run)[0]['job_id']}", "priority=1000000000")
         no_start(user, run, why(user, run, "drained, down or reserved"))
     finally:

@@ -25,12 +25,14 @@ _ANSWER = timedelta(seconds=2)
 """Longest wait for the store: the machine that keeps it may be gone."""
 
 
-def give(words: LastWords, environ: Mapping[str, str] = os.environ) -> None:
-    """Tell the others of this process's failure, unless another one has told of its own before. No error is raised. `environ`: torchrun's
-    variables, which torchrun itself has not."""
+def give(words: LastWords, environ: Mapping[str, str] = os.environ) -> bool:
+    """Tell the others of this process's failure, unless another one has told of its own before. Returns whether there is a store on which
+    they can read it. No error is raised. `environ`: torchrun's variables, which torchrun itself has not."""
     with suppress(Exception):
         if store := _store(environ):
             store.compare_set(_KEY, "", json.dumps(asdict(words)))  # an empty text means: where there is none
+            return True
+    return False
 
 
 def found(patience: float = 0.0) -> LastWords | None:
