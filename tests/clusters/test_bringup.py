@@ -66,7 +66,7 @@ def test_slurm_leaves_nothing_behind_and_comes_up_again(slurm_bare: Slurm, folde
     slurm_bare.as_user(["sbatch", "--wrap=setsid sleep 1000 & sleep 1000"], cwd=folder, check=True)
     wait_until(lambda: slurm_bare.as_user(["squeue", "-h", "-t", "R"]).stdout, 20, "a running job")
     slurm_bare.down()
-    assert left_of(slurm_bare) == []
+    assert wait_until(lambda: not left_of(slurm_bare), 20, "the end of all its processes")
     assert not slurm_bare.state.exists()
     assert slurm_bare.nodes[0] not in HOSTS.read_text()
     slurm_bare.down()
@@ -88,7 +88,7 @@ def test_oar_leaves_nothing_behind_and_comes_up_again(oar_cluster: Oar, folder: 
     ours, original = CONF.read_text(), oar_cluster.original.read_text()
     assert ours != original
     oar_cluster.down()
-    assert left_of(oar_cluster) == []
+    assert wait_until(lambda: not left_of(oar_cluster), 20, "the end of all its processes")
     assert CONF.read_text() == original
     assert CONF.stat().st_mode & 0o777 == 0o600
     assert not oar_cluster.state.exists()
