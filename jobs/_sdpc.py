@@ -10,6 +10,29 @@ from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.options import option
 
+TWO_LAYERS = {"kernels": (8, 4), "strides": (4, 2), "paddings": (2, 1)}
+"""Shape of the SDPC in a GAN: atoms of 8x8 pixels, and of 4x4 units of the layer below."""
+
+
+def two_layers(experiment: Any, *, feedback: float, iterations: int, threshold: float) -> dict[str, Any]:
+    """Arguments of the SDPC in a GAN, those of the images left out. Read of the definition: atoms, penalties."""
+    return {
+        "atoms": list(experiment.atoms),
+        **{name: list(values) for name, values in TWO_LAYERS.items()},
+        "penalties": list(experiment.penalties),
+        "feedback": feedback,
+        "iterations": iterations,
+        "threshold": threshold,
+    }
+
+
+def check_two_layers(experiment: Any, network: str) -> None:
+    """Raise UserError unless --atoms and --penalties have a value for each of the two layers of `network`."""
+    for name in ("atoms", "penalties"):
+        if len(values := getattr(experiment, name)) != 2:
+            shown = ",".join(f"{x:g}" for x in values) or "none"
+            raise UserError(f"--{name} {shown}: the {network} has two layers: give two values.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Coding(Experiment):

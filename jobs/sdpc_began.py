@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from ganhpc.core.errors import UserError
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
+from jobs._sdpc import check_two_layers, two_layers
 from jobs.began import Began
 
 ADVERSARIES = ("sdpc", "hi-la", "threshold", "autoencoder")
@@ -48,24 +49,14 @@ class SdpcBegan(Began):
             raise UserError(
                 "--variant sabegan shares the generator with the auto-encoder's decoder, and sdpc-began has none: type --variant began or abegan."
             )
-        for name in ("atoms", "penalties"):
-            if len(getattr(self, name)) != 2:
-                shown = ",".join(f"{x:g}" for x in getattr(self, name)) or "none"
-                raise UserError(f"--{name} {shown}: the auto-encoder has two layers: give two values.")
+        check_two_layers(self, "auto-encoder")
 
     @property
     def coding(self) -> dict[str, Any]:
         """Arguments of the SDPC, those of the images left out."""
-        return {
-            "atoms": list(self.atoms),
-            "kernels": [8, 4],
-            "strides": [4, 2],
-            "paddings": [2, 1],
-            "penalties": list(self.penalties),
-            "feedback": 0.0 if self.adversary == "hi-la" else self.feedback,
-            "iterations": 1 if self.adversary == "threshold" else self.iterations,
-            "threshold": 0.0,
-        }
+        feedback = 0.0 if self.adversary == "hi-la" else self.feedback
+        iterations = 1 if self.adversary == "threshold" else self.iterations
+        return two_layers(self, feedback=feedback, iterations=iterations, threshold=0.0)
 
 
 PRESETS = {

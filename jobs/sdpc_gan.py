@@ -13,6 +13,7 @@ from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
 from jobs import _sdpc_source
 from jobs._gan import LatentGan, check_real_label
+from jobs._sdpc import check_two_layers, two_layers
 
 _DICTIONARIES = ("sdpc", "sdpc-tuned", "adversarial", "random", "pca", "hi-la")
 _LEARNED = ("sdpc", "sdpc-tuned", "hi-la")
@@ -107,24 +108,13 @@ class SdpcGan(LatentGan):
     @property
     def coding(self) -> dict[str, Any]:
         """Arguments of the SDPC that learns the dictionaries, channels left out."""
-        return {
-            "image_size": self.image_size,
-            "atoms": list(self.atoms),
-            "kernels": [8, 4],
-            "strides": [4, 2],
-            "paddings": [2, 1],
-            "penalties": list(self.penalties),
-            "feedback": 0.0 if self.dictionary == "hi-la" else self.feedback,
-            "iterations": self.iterations,
-            "threshold": self.threshold,
-        }
+        feedback = 0.0 if self.dictionary == "hi-la" else self.feedback
+        found = two_layers(self, feedback=feedback, iterations=self.iterations, threshold=self.threshold)
+        return {"image_size": self.image_size, **found}
 
     def check(self) -> None:
         super().check()
-        for name in ("atoms", "penalties"):
-            if len(getattr(self, name)) != 2:
-                shown = ",".join(f"{x:g}" for x in getattr(self, name)) or "none"
-                raise UserError(f"--{name} {shown}: the generator has two layers: give two values.")
+        check_two_layers(self, "generator")
         check_real_label(self.real_label)
         if self.source and self.dictionary not in _LEARNED:
             raise UserError(

@@ -24,6 +24,7 @@ from ganhpc.datasets.image_cache import facts, place
 from ganhpc.datasets.image_folder import Item, Source
 from ganhpc.datasets.picture_kinds import FORMATS, HEAD, kind_of
 from ganhpc.datasets.pixel_range import Extent, Range, Type, Unusable
+from ganhpc.datasets.types import Size, sides
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -84,15 +85,6 @@ class Skip(Exception):
     """Why a file can't be used."""
 
 
-Size = int | tuple[int, int]
-"""Pixels of the side of a square, or (height, width)."""
-
-
-def sides(size: Size) -> tuple[int, int]:
-    """(height, width)."""
-    return (size, size) if isinstance(size, int) else size
-
-
 def _shown(size: Size) -> int | str:
     """A square's side, or `171x120`: width and height."""
     height, width = sides(size)
@@ -115,9 +107,9 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
             if min(width, height) < _MIN_SIDE:
                 raise Skip(f"tiny, {width} x {height} pixels")
             pillow_corrections.before_load(image, data[:HEAD])
-            image.draft(
-                image.mode, (2 * max(sides(size)), 2 * max(sides(size)))
-            )  # big JPEGs are decoded at a fraction of their size
+            high, wide = sides(size)
+            # Big JPEGs are decoded at a fraction of their size.
+            image.draft(image.mode, (2 * max(high, wide), 2 * max(high, wide)))
             image.load()
             extent = pixel_range.extent_of(image, data[:HEAD])
             if isinstance(extent, Extent):
@@ -126,7 +118,6 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
                 if extent.type not in ranges:
                     return extent
                 extent = None if extent.type is Type.COLOUR else ranges[extent.type]
-            high, wide = sides(size)
             return _fitted(image, size, extent, enlarged=width < wide or height < high)
     except Image.DecompressionBombError:
         raise Skip("huge, too many pixels") from None

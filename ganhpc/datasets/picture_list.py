@@ -12,6 +12,7 @@ from ganhpc.core.whoami import expand, other_case
 from ganhpc.datasets import image_decoding
 from ganhpc.datasets.data_path import exists
 from ganhpc.datasets.folder_index import find
+from ganhpc.datasets.types import Size
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 MOST_BYTES = 200_000_000
 
 
-def pictures(word: str, size: image_decoding.Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+def pictures(word: str, size: Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
     """(name and uint8 [height, width, 3] of each picture, `most` at most; why others can't be used).
 
     Raises UserError where `word` is nothing that holds a picture.
@@ -37,7 +38,7 @@ def pictures(word: str, size: image_decoding.Size, most: int) -> tuple[list[tupl
         raise UserError(str(error).replace("--data ", "--input ", 1)) from None
 
 
-def _of_file(path: Path, size: image_decoding.Size) -> list[tuple[str, np.ndarray]]:
+def _of_file(path: Path, size: Size) -> list[tuple[str, np.ndarray]]:
     with open_regular(path, MOST_BYTES) as file:
         data = file.read()
     try:
@@ -48,7 +49,7 @@ def _of_file(path: Path, size: image_decoding.Size) -> list[tuple[str, np.ndarra
     return [(path.name, made.pixels)]
 
 
-def _of_set(path: Path, size: image_decoding.Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+def _of_set(path: Path, size: Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
     source = find(path)
     found: list[tuple[str, np.ndarray]] = []
     skipped = [str(left) for left in source.others]

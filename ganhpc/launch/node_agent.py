@@ -53,7 +53,7 @@ _WARNING_SECONDS = 200.0
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
 ASKED = "the scheduler asked for it"
 _FAULT_SECONDS = 600.0
-"""How long, at most, a job waits at its start for a file system that is full or away; a quarter of its walltime where that is less."""
+"""Longest wait, in seconds, at the start of a job for a file system that is full or away; a quarter of the walltime where that is less."""
 _SAME_SECONDS = 4.0
 """How long another node than the first looks whether the first has failed for the same reason."""
 _PORT = 29_400

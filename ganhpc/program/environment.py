@@ -15,6 +15,7 @@ from typing import Any
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.core.settings import ROOT
+from ganhpc.program.worker import STOP
 from ganhpc.runs import file_owner, job_deadline, last_words
 from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH
@@ -65,7 +66,7 @@ def variables(
         "GANHPC_SEED": str(seed),
         "GANHPC_SECONDS_LEFT": str(int(left)) if math.isfinite(left) else "",
         "GANHPC_TIME_FILE": str(folder / TIME_FILE),
-        "GANHPC_STOP_FILE": str(folder / STOP_FILE),
+        STOP: str(folder / STOP_FILE),
         "GANHPC_RESUMABLE_EXIT": str(EXIT_RESUMABLE),
         "GANHPC_RANK": str(place.node * place.tasks),
         "GANHPC_WORLD_SIZE": str(place.world),

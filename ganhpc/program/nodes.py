@@ -38,7 +38,7 @@ class NodeEnd:
         return self.code not in (0, EXIT_RESUMABLE, EXIT_FAULT)
 
 
-class Nodes:
+class SegmentNodes:
     """The nodes, as this one sees them. Of one node, nothing is written."""
 
     def __init__(self, run: Run, place: Place, owner: str) -> None:

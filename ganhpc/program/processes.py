@@ -73,14 +73,10 @@ class Processes:
         torchrun: bool,
         resumable: frozenset[int],
     ) -> None:
-        """`guardian`: the process that ends them where this one is killed; `torchrun`: the command is torchrun's, one for all ranks; `resumable`: exit codes that mean no failure. Raises UserError where
-        the program can't be started."""
-        self._mark, self._torchrun, self._resumable, self._first_rank = (
-            mark,
-            torchrun,
-            resumable,
-            place.node * place.tasks,
-        )
+        """`guardian`: the process that ends them where this one is killed; `torchrun`: the command is torchrun's, one for all ranks;
+        `resumable`: exit codes that mean no failure. Raises UserError where the program can't be started."""
+        self._mark, self._torchrun, self._resumable = mark, torchrun, resumable
+        self._first_rank = place.node * place.tasks
         self._guardian = frozenset({guardian})
         self._codes, self._told = os.pipe() if torchrun else (-1, -1)
         self._said = b""

@@ -28,7 +28,7 @@ from ganhpc.program import descendants, ending, environment, ledger, outcome, sa
 from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
 from ganhpc.program.environment import Place
-from ganhpc.program.nodes import NodeEnd, Nodes
+from ganhpc.program.nodes import NodeEnd, SegmentNodes
 from ganhpc.program.processes import Processes, command_of, free_port
 from ganhpc.program.stop_plan import Step, StopPlan
 from ganhpc.runs import fault_count, file_owner, last_words, placeholders
@@ -99,7 +99,7 @@ class Segment:
         self.experiment: Any = run.experiment()
         self.owner = file_owner.mine()
         self.bound = Watched(run.deadline_json)
-        self.nodes = Nodes(run, place, self.owner)
+        self.nodes = SegmentNodes(run, place, self.owner)
         self.account = ledger.Ledger.read(run)
         self.said = said_figures.SaidFigures(run.folder / environment.FIGURES_FILE)
         self.time_file = environment.TimeFile(run)

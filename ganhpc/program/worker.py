@@ -1,6 +1,7 @@
 """`python -m ganhpc.program.worker PROGRAM ARGUMENT..`: one of the processes that torchrun starts, around the user's program.
 
-torchrun tells nobody how its workers ended, and ends the others at once where one of them ends otherwise than with 0. So this process sends the exit code to the runner and calls a program that may be gone on with a success.
+torchrun tells nobody how its workers ended, and ends the others at once where one of them ends otherwise than with 0. So this process sends the
+exit code to the runner, and tells torchrun of success where the program can be resumed.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.streams import open_pipe
-from ganhpc.runs.trainer_protocol import die_with_parent
+from ganhpc.runs.trainer_protocol import die_with_parent, end_as
 
 CODES = "GANHPC_WORKER_CODES"
 """Variable with the address of the pipe (ganhpc.core.streams) for lines `RANK CODE`: torchrun closes what its children could inherit."""
@@ -63,14 +64,5 @@ def _tell(code: int) -> None:
         os.close(handle)
 
 
-def _end(code: int) -> None:
-    """Leave with the exit code, or by the signal."""
-    if code < 0:
-        with suppress(OSError, ValueError):  # SIGKILL and SIGSTOP have no handlers
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
-    _end(main(sys.argv[1:]))
+    end_as(main(sys.argv[1:]))

@@ -60,7 +60,7 @@ def find_runs(words: tuple[str, ...], runs: Path) -> list[Run]:
 
 
 def _identity(folder: Path) -> object:
-    """What tells a folder from others, however it is spelled, linked or mounted."""
+    """Device and inode of a folder, which are the same however it is spelled, linked or mounted; its path where it can't be read."""
     try:
         found = folder.stat()
     except OSError:

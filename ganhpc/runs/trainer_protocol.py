@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import NoReturn
 
 EXIT_RESUMABLE = 75
 """The trainer stopped with a checkpoint: the run can be resumed."""
@@ -38,3 +42,12 @@ def die_with_parent() -> None:
     """Ask Linux to kill this process when its parent dies: a trainer doesn't outlive the launcher that watches it."""
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def end_as(code: int) -> NoReturn:
+    """End this process as the one did that it stood for: with the exit code, or by the signal -`code`."""
+    if code < 0:
+        with suppress(OSError, ValueError):  # SIGKILL and SIGSTOP have no handlers
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)
+    sys.exit(code)

@@ -31,8 +31,6 @@ from ganhpc.train.runtime.stop_watch import Arrivals, Doing, Interrupted, StopWa
 
 _CONSEQUENCE_SECONDS = 1.5
 """Seconds for which a process that failed looks whether it is being ended since another one has failed before it."""
-
-
 _KILLED_SECONDS = 4.0
 """Seconds that torchrun on another machine may take to tell of a process that was killed there."""
 
@@ -132,28 +130,24 @@ class Process:
         if isinstance(error, UserError):
             self._finish(State.CRASHED if self._trained() else State.REFUSED, str(error), error.exit_code)
             return error.exit_code
-        broken = isinstance(error, RuntimeError)  # as broken connections are
-        if self._is_being_ended(broken):
+        words = None
+        if isinstance(error, RuntimeError):  # as broken connections are
+            words = failure_notice.found(_KILLED_SECONDS, lambda: self.told)
+        if not words and self._another_failed():
             return 1
-        # Of another machine: this process's error is but the consequence.
-        if words := failure_notice.found(_KILLED_SECONDS if broken else 0.0):
+        if words := words or failure_notice.found():  # of another machine: this process's error is but the consequence
             self._finish(words.state, words.reason, words.code)
             return words.code
         traceback.print_exception(error)
         self._finish(State.CRASHED, _out_of_memory(error) or f"{type(error).__name__}: {error}", 1)
         return 1
 
-    def _is_being_ended(self, broken: bool) -> bool:
-        """True if another process of this machine has failed, of which this one's error is but the consequence: it is then being ended.
-
-        `broken`: another machine's may have failed as well, and may have told of it.
-        """
+    def _another_failed(self) -> bool:
+        """True if another process of this machine has failed, of which this one's error is but the consequence: it is then being ended."""
         patience = time.monotonic() + _CONSEQUENCE_SECONDS
         while self.process_group and self.process_group.world_size > 1 and time.monotonic() < patience:
             if self.told:
                 return True
-            if broken and failure_notice.found():
-                return False
             time.sleep(0.05)
         return False
 

@@ -19,7 +19,7 @@ from ganhpc.core.printable import say_error
 from ganhpc.runs import file_owner, last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
-from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent, end_as
 from ganhpc.train.runtime import failure_notice
 
 _LOOK_SECONDS = 0.5
@@ -112,15 +112,6 @@ def _workers() -> list[int]:
     return found
 
 
-def _end(code: int) -> None:
-    """Leave with the exit code, or by the signal."""
-    if code < 0:
-        with suppress(OSError, ValueError):  # SIGKILL and SIGSTOP have no handlers
-            signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)
-    sys.exit(code)
-
-
 if __name__ == "__main__":
     streams.settle()
-    _end(main(sys.argv[1:]))
+    end_as(main(sys.argv[1:]))

@@ -15,7 +15,7 @@ from ganhpc.core.settings import ROOT
 from ganhpc.program import processes
 from ganhpc.program.environment import Place
 from ganhpc.program.ledger import Ledger
-from ganhpc.program.nodes import NodeEnd, Nodes
+from ganhpc.program.nodes import NodeEnd, SegmentNodes
 from ganhpc.runs import file_owner, job_deadline
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_folder import Run, State
@@ -118,7 +118,7 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
     """The account is open, and one segment from `gets nowhere`: the second node, which does not keep it, draws no conclusion of its own."""
     run = made(tmp_path, "python", "-c", SAVES, "0", stop_signal="USR1", time=600.0)
     run.checkpoints.mkdir()
-    old = Nodes(run, Place(1, 2), "an older job")
+    old = SegmentNodes(run, Place(1, 2), "an older job")
     old.begin(Ledger(segments=7))
     run.ask_to_stop("a request to the job of before")
     Ledger(segments=1, nowhere=1, seconds=5.0).write(run)
@@ -164,7 +164,7 @@ def test_the_second_node_alone_hears_a_stop_request(tmp_path: Path) -> None:
 
 def test_ends_of_an_older_job_say_nothing(tmp_path: Path) -> None:
     run = made(tmp_path, "true")
-    Nodes(run, Place(1, 2, 1), "older").end(1, "it broke")
-    assert Nodes(run, Place(1, 2, 0), "newer").failed() is None
-    Nodes(run, Place(1, 2, 1), "newer").end(1, "it broke again")
-    assert Nodes(run, Place(1, 2, 0), "newer").failed() == NodeEnd(1, 1, "it broke again")
+    SegmentNodes(run, Place(1, 2, 1), "older").end(1, "it broke")
+    assert SegmentNodes(run, Place(1, 2, 0), "newer").failed() is None
+    SegmentNodes(run, Place(1, 2, 1), "newer").end(1, "it broke again")
+    assert SegmentNodes(run, Place(1, 2, 0), "newer").failed() == NodeEnd(1, 1, "it broke again")

@@ -77,7 +77,7 @@ def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment
 
 
 def _typed_for(cls: type[Experiment], values: dict[str, Any]) -> dict[str, Any]:
-    """What was typed of the definition of `cls`. An option of the night itself is none of an experiment's that is called alike."""
+    """The typed values that belong to the definition of `cls`; options of the night itself with the same names do not."""
     names = {o.name for o in options(Experiment)}
     names |= {o.name for o in PROGRAM_OPTIONS} if issubclass(cls, Program) else set()
     names |= {"command", "folder", "watch_files"} if cls.TAKES_COMMAND else set()
@@ -96,21 +96,21 @@ def _check_options(words: Sequence[str], values: dict[str, Any]) -> None:
                 f"python launch.py night {classes[-1].NAME} -- {shlex.join(words[len(classes) :])}."
             )
         classes.append(find(name))
-    typed = [o for o in (*options(Experiment), *PROGRAM_OPTIONS) if values.get(o.name) is not None]
     for cls in classes:
         known = {o.name for o in options(cls)}
-        if odd := next((o for o in typed if o not in PROGRAM_OPTIONS and o.name not in known), None):
+        if odd := next(
+            (o for o in options(Experiment) if values.get(o.name) is not None and o.name not in known), None
+        ):
             raise UserError(
                 f"{odd.flag} is no option of {cls.NAME}: leave it out, or plan {cls.NAME} by a `night` of its own."
             )
     programs = [cls for cls in classes if cls.TAKES_COMMAND]
-    flags = [] if any(issubclass(cls, Program) for cls in classes) else [o.flag for o in typed if o in PROGRAM_OPTIONS]
-    flags += (
-        []
-        if programs
-        else [flag for name, flag in (("folder", "--folder"), ("watch_files", "--watch-file")) if values.get(name)]
-    )
-    flags += ["--"] if values.get("command") and not programs else []
+    flags = []
+    if not any(issubclass(cls, Program) for cls in classes):
+        flags += [o.flag for o in PROGRAM_OPTIONS if values.get(o.name) is not None]
+    if not programs:
+        needless = (("folder", "--folder"), ("watch_files", "--watch-file"), ("command", "--"))
+        flags += [flag for name, flag in needless if values.get(name)]
     if flags:
         raise UserError(
             f"{flags[0]} is for programs that are typed behind two dashes, and {words[0]} is none: "

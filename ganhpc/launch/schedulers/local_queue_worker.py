@@ -30,7 +30,7 @@ _KEPT_SECONDS = 7 * 86_400
 _GRACE_SECONDS = 30.0
 """Between the polite signal at the end of a job's time, or at its cancelling, and the other one."""
 PATIENCE_SECONDS = 12 * 3600.0
-"""How long a fault of the file system that may pass, or another process that holds the queue, is waited for: a night."""
+"""Longest wait, in seconds, for a fault of the file system that may pass, or for another process that holds the queue: a night."""
 _NOT_BEGUN = 97
 """Exit code of a job whose process could not note that it begins (`local_queue_jobs.WRAPPER`)."""
 

@@ -96,7 +96,7 @@ class RunView:
         return typed_command(*(shown(self.run.folder) if word == "{run}" else word for word in words))
 
     def way_on(self, typed: str = "") -> str:
-        """What to do next, as a clause; empty where that is the verb `typed` again."""
+        """The next step as a clause; empty where that is the verb `typed` again."""
         if self.hindrance:
             return f"to go on: {self.hindrance}"
         return "" if self._next.split()[0] == typed else f"next: {self.next_command}"

@@ -28,7 +28,7 @@ from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import Cached, cached
 from ganhpc.datasets.image_folder import Item, Source
-from ganhpc.datasets.types import DataRequest, ImageData
+from ganhpc.datasets.types import DataRequest, ImageData, Size, sides
 
 HELD_OUT = 0.05
 MOST_HELD_OUT = 1_000
@@ -45,7 +45,7 @@ def load(request: DataRequest) -> ImageData:
     for flag, side in (("--image-size", height), ("--image-width", width)):
         if not 8 <= side <= 1024:
             raise UserError(f"{flag} {side}: pictures can be brought to 8 to 1024 pixels.")
-    size: pictures.Size = height if width == height else (height, width)
+    size: Size = height if width == height else (height, width)
     kept, seen, fingerprint = prepare(path, size, request.say)
     images, held_out = kept.tensors["images"], kept.info["held_out"]
     train = first(images[held_out:], request.train_images, path)
@@ -63,7 +63,7 @@ def load(request: DataRequest) -> ImageData:
 
 
 def prepare(
-    path: Path, size: pictures.Size, say: Callable[[str], None] | None = None
+    path: Path, size: Size, say: Callable[[str], None] | None = None
 ) -> tuple[Cached, pictures.Inspection, str]:
     """(`images` uint8 [N, 3, height, width] of a folder or zip, held-out ones first, from the cache or decoded now; what is in it; its
     fingerprint). `say` gets lines of progress."""
@@ -98,11 +98,11 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
 
 
 def decode(
-    source: Source, size: pictures.Size, say: Callable[[str], None] | None = None, *, places: bool = False
+    source: Source, size: Size, say: Callable[[str], None] | None = None, *, places: bool = False
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """(`images` in the order of a hash of their pixels; facts). `say` gets lines of progress; `places`: also `items`, the place of each
     among the source's files."""
-    pixels = np.empty((len(source.items), *pictures.sides(size), 3), dtype=np.uint8)
+    pixels = np.empty((len(source.items), *sides(size), 3), dtype=np.uint8)
     hashes: list[bytes] = []
     names: list[str] = []
 

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ganhpc.core.errors import UserError
-from ganhpc.train.nets.sdpc_preparation import Preparation, Size, sides
+from ganhpc.datasets.types import Size, sides
+from ganhpc.train.nets.sdpc_preparation import Preparation
 
 _MOST_POWERS = 50
 _LEAST_POWERS = 5

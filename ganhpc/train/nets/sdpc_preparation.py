@@ -7,27 +7,15 @@ mixes up the axes; here it is the one that they describe. Local contrast normali
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ganhpc.datasets.types import Size, sides
+
 WHITENINGS = ("none", "blocked", "invertible")
 """invertible: f = 0 gets the gain of the lowest other frequency, so that an image can be had back from nothing else."""
 _TINY = 1e-6
-
-
-Size = int | Sequence[int]
-"""Pixels of the side of a square, or (height, width)."""
-
-
-def sides(size: Size) -> tuple[int, int]:
-    """(height, width)."""
-    if isinstance(size, int):
-        return size, size
-    height, width = size
-    return height, width
 
 
 def whitening_filter(size: Size, f0: float, n: float, *, invertible: bool = False) -> Tensor:

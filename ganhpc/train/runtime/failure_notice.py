@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import timedelta
@@ -35,15 +35,15 @@ def give(words: LastWords, environ: Mapping[str, str] = os.environ) -> bool:
     return False
 
 
-def found(patience: float = 0.0) -> LastWords | None:
+def found(patience: float = 0.0, given_up: Callable[[], bool] = lambda: False) -> LastWords | None:
     """The words of the first process that failed; None where none has told of it, or the store does not answer.
 
-    `patience`: seconds to wait for them on several machines. Of a process that was killed, its torchrun tells a moment later.
+    `patience`: seconds to wait for them on several machines, unless `given_up`. Of a process that was killed, its torchrun tells a moment later.
     """
     with suppress(Exception):
         store, end = _store(os.environ), time.monotonic() + patience
-        while store and not store.check([_KEY]) and time.monotonic() < end:
-            time.sleep(0.1)
+        while store and not store.check([_KEY]) and time.monotonic() < end and not given_up():
+            time.sleep(0.05)
         if store and store.check([_KEY]):
             tree = json.loads(store.get(_KEY))
             return LastWords(int(tree["rank"]), State(tree["state"]), str(tree["reason"]), int(tree["code"]))

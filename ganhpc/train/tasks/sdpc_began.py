@@ -101,9 +101,6 @@ class SdpcBegan(Began):
             del found["iterations"]
         return found
 
-    def arguments(self) -> dict[str, Any]:
-        return generator_arguments(self.experiment, self.context.data.shape)
-
 
 def _relative(wanted: Tensor, made: Tensor) -> Tensor:
     """|wanted - made| / |wanted| of each image, averaged; 1 where there is nothing to make."""

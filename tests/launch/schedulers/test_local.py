@@ -155,7 +155,7 @@ def test_a_foreign_file_with_the_last_number_takes_no_job(state: Path) -> None:
 
 @pytest.mark.parametrize("place", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
 def test_a_foreign_note_of_a_start_stops_no_other_job(state: Path, place: Callable[[Path], object]) -> None:
-    """What lies where the process of an attempt notes that it begins: nobody can begin that attempt."""
+    """A foreign file where the process of an attempt notes that it begins keeps anybody from beginning that attempt."""
     job = local_queue_jobs.begin(waiting_job(state, "echo once"))
     assert job is not None
     place(job.claim)

@@ -109,7 +109,7 @@ def _rows(tree: Any) -> list[list[float]]:
 
 
 def _effects(each: RunData, words: Translator) -> list[Block]:
-    """The table of measures for each strength of feedback, and which of the published signs it shows."""
+    """The table of measures for each strength of feedback, and a sentence on the published signs."""
     tree = each.evaluation.get("feedback_effect")
     found = tree.get("rows") if isinstance(tree, Mapping) else None
     rows = [row for row in found if isinstance(row, Mapping) and is_finite(row.get("feedback"))] if isinstance(found, list) else []  # fmt: skip
@@ -135,7 +135,7 @@ def _cell(value: Any, name: str, words: Translator) -> Cell:
 
 
 def _signs(rows: Sequence[Mapping[str, Any]], words: Translator) -> str:
-    """Which figures move from the weakest to the strongest feedback as published, and which do not."""
+    """A sentence with the figures that change from the weakest to the strongest feedback as published, and those that do not."""
     ordered = sorted(rows, key=lambda row: float(row["feedback"]))
     first, last = ordered[0], ordered[-1]
     as_published: list[str] = []
