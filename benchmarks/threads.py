@@ -36,7 +36,7 @@ def measure(way: str, steps: int, batch_size: int) -> dict[str, float]:
     import torch
 
     from ganhpc.datasets.types import DataRequest
-    from ganhpc.train.bench.training_steps import steps_of
+    from ganhpc.train.bench.training_steps import Subject, steps_of
     from ganhpc.train.data import registry
     from ganhpc.train.loop.build import keep_freed_memory
     from ganhpc.train.runtime.distributed import Distributed
@@ -46,7 +46,8 @@ def measure(way: str, steps: int, batch_size: int) -> dict[str, float]:
     process_group = Distributed(0, 1, torch.device("cpu"))
     torch.set_num_threads(found.now if found else 1 if way == "one" else len(os.sched_getaffinity(0)))
     images = registry.load(DataRequest("synthetic", train_images=2 * batch_size))
-    step = steps_of(Cifar().replace(net="compact", batch_size=batch_size, precision="fp32"), images, process_group)
+    compact = Cifar().replace(net="compact", batch_size=batch_size)
+    step = steps_of(Subject("compact", compact, images, precision="fp32"), process_group)
     step()
     took = []
     for _ in range(steps):

@@ -28,7 +28,7 @@ from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.train.bench import input_path
 from ganhpc.train.bench.hardware_peaks import synchronizer
 from ganhpc.train.bench.timing import in_turn, ratios, seconds_each
-from ganhpc.train.bench.training_steps import steps_of
+from ganhpc.train.bench.training_steps import Subject, steps_of
 from ganhpc.train.data import registry
 from ganhpc.train.loop.build import keep_freed_memory
 from ganhpc.train.runtime.distributed import Distributed
@@ -120,7 +120,7 @@ def main(repeats: int, steps: int, batch_size: int, images: int, net: str, devic
     pictures = registry.load(DataRequest("synthetic", train_images=images))
     member = next(m for m in network_choice.FAMILY if m.name == net)
     experiment = Cifar().replace(net=member.net, batch_size=batch_size, **member.fields)
-    ours = steps_of(experiment, pictures, process_group, compile=compiled)
+    ours = steps_of(Subject(net, experiment, pictures), process_group, compile=compiled)
     same = copy.deepcopy(ours.task.modules["net"]).to(memory_format=torch.contiguous_format)
     workers = best_workers(pictures, process_group.device, batch_size)
     loops = {

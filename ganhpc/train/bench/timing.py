@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import TypeVar
 
 from ganhpc.core.statistics import Spread
 
+_Key = TypeVar("_Key", bound=Hashable)
 
-def in_turn(pieces: Mapping[str, Callable[[], float]], repeats: int, warmups: int = 1) -> dict[str, list[float]]:
+
+def in_turn(pieces: Mapping[_Key, Callable[[], float]], repeats: int, warmups: int = 1) -> dict[_Key, list[float]]:
     """Values that each piece returned, in `repeats` rounds that call every piece once; `warmups` rounds before them don't count.
 
     In turn, so that whatever else the machine does meets all of them alike: the ratio of two pieces is best taken round by round.
     """
-    found: dict[str, list[float]] = {name: [] for name in pieces}
+    found: dict[_Key, list[float]] = {name: [] for name in pieces}
     for number in range(warmups + repeats):
         for name, piece in pieces.items():
             value = piece()

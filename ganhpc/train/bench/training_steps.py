@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -38,11 +38,23 @@ class Steps:
         return self.train_step(self.task.batch(epoch, index))
 
 
-def steps_of(experiment: Experiment, data: ImageData, process_group: Distributed, *, compile: bool = False) -> Steps:
-    """The steps of `experiment` on `data`, on the device of `process_group`; compiled where asked, and replayed where the loop would."""
+@dataclass(frozen=True)
+class Subject:
+    """A definition to measure, under a name, on `data`; `more` has the images of its other data fields, `precision` the arithmetic."""
+
+    name: str
+    experiment: Experiment
+    data: ImageData
+    more: dict[str, ImageData] = field(default_factory=dict)
+    precision: str = "auto"
+
+
+def steps_of(subject: Subject, process_group: Distributed, *, compile: bool = False) -> Steps:
+    """The steps of `subject` on the device of `process_group`; compiled where asked, and replayed where the loop would."""
+    experiment = subject.experiment.replace(precision=subject.precision)
     torch.manual_seed(experiment.seed)
     clock = Clock(synchronizer(process_group.device))
-    context = base.Context(data, process_group, phase=clock.phase, say=lambda _: None)
+    context = base.Context(subject.data, process_group, phase=clock.phase, say=lambda _: None, more=subject.more)
     task = base.module_of(experiment).build(experiment, context)
     task.wrap(compiling.compiled if compile and task.compilable else process_group.wrap)
     train_step = cuda_graph.begin(experiment, task, process_group, clock)
@@ -52,32 +64,23 @@ def steps_of(experiment: Experiment, data: ImageData, process_group: Distributed
     return steps
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A definition to measure, under a name."""
-
-    name: str
-    experiment: Experiment
-
-
-def affordable(experiment: Experiment, data: ImageData, process_group: Distributed, seconds: float) -> Experiment:
-    """`experiment` with its batches halved until a step takes about `seconds` at most. Always as it is on a GPU."""
-    size = min(experiment.batch_size, len(data.images))
-    if process_group.device.type == "cuda" or size <= 8:
-        return experiment.replace(batch_size=size)
-    trial = steps_of(experiment.replace(batch_size=8), data, process_group)
-    trial()
-    each = seconds_each(trial, 1) / 8
-    while size > 8 and size * each > seconds:
-        size //= 2
-    return experiment.replace(batch_size=size)
+def affordable(subject: Subject, process_group: Distributed, seconds: float) -> Subject:
+    """`subject` with its batches halved until a step takes about `seconds` at most. Always as it is on a GPU."""
+    experiment = subject.experiment
+    size = min(experiment.batch_size, len(subject.data.images))
+    if process_group.device.type == "cpu" and size > 8:
+        trial = steps_of(replace(subject, experiment=experiment.replace(batch_size=8)), process_group)
+        trial()
+        each = seconds_each(trial, 1) / 8
+        while size > 8 and size * each > seconds:
+            size //= 2
+    return replace(subject, experiment=experiment.replace(batch_size=size))
 
 
 def measure(
     subjects: list[Subject],
-    data: ImageData,
     process_group: Distributed,
-    peaks: Peaks,
+    peaks: Mapping[str, Peaks],
     *,
     repeats: int,
     seconds: float,
@@ -85,22 +88,29 @@ def measure(
     compile: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[dict[str, Any]]:
-    """A row for each subject: speed in blocks of about `seconds`, `repeats` of them in turn, beside what the ceilings would allow.
+    """A row for each subject, in the faster of the precisions that `peaks` has the ceilings of: speed in blocks of about `seconds`, `repeats`
+    of them in turn, beside what the ceilings would allow.
 
     On CPU, batches are halved until a step takes `longest` seconds at most.
     """
     synchronize, made, calls = synchronizer(process_group.device), {}, {}
     for subject in subjects:
         say(f"steps of {subject.name}")
-        experiment = affordable(subject.experiment, data, process_group, longest)
-        made[subject.name] = steps_of(experiment, data, process_group, compile=compile)
-        calls[subject.name] = calls_for(seconds, made[subject.name], synchronize)
+        fitting = affordable(subject, process_group, longest)
+        for precision in peaks:
+            key = subject.name, precision
+            made[key] = steps_of(replace(fitting, precision=precision), process_group, compile=compile)
+            calls[key] = calls_for(seconds, made[key], synchronize)
     say("all of them in turn")
-    pieces = {
-        name: lambda steps=steps, n=calls[name]: seconds_each(steps, n, synchronize) for name, steps in made.items()
-    }
+    pieces = {key: lambda steps=steps, n=calls[key]: seconds_each(steps, n, synchronize) for key, steps in made.items()}
     found = in_turn(pieces, repeats, warmups=0)
-    return [_row(subject, made[subject.name], found[subject.name], peaks) for subject in subjects]
+    rows = []
+    for subject in subjects:
+        fastest = min(peaks, key=lambda precision: sum(found[subject.name, precision]))
+        row = _row(subject, made[subject.name, fastest], found[subject.name, fastest], peaks[fastest])
+        others = {precision: Spread.of(found[subject.name, precision]).to_json() for precision in peaks}
+        rows.append({**row, "step_seconds_by_precision": others})
+    return rows
 
 
 def _row(subject: Subject, steps: Steps, seconds: list[float], peaks: Peaks) -> dict[str, Any]:
@@ -115,7 +125,9 @@ def _row(subject: Subject, steps: Steps, seconds: list[float], peaks: Peaks) -> 
     params, frozen = count_parameters(nn.ModuleDict(task.modules))
     return {
         "name": subject.name,
+        "experiment": subject.experiment.NAME,
         "preset": subject.experiment.preset,
+        "precision": peaks.precision,
         "params": params,
         "frozen_params": frozen,
         "batch_size": task.batch_size,

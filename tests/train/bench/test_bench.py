@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ganhpc.cli.commands.bench import show
 from ganhpc.core.statistics import Spread
-from ganhpc.datasets.types import DataRequest
+from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.train.bench import hardware_peaks, input_path, training_steps
 from ganhpc.train.bench.__main__ import chosen, seconds_to_90, subjects
 from ganhpc.train.data.synthetic import load
@@ -27,20 +27,29 @@ PEERS = Distributed.start("cpu")
 
 @pytest.mark.slow  # 11 s of processor time: processes of its own
 def test_bench_measures_without_data(launch: Launch) -> None:
-    done = launch("bench", "--quick", "--json", "--device", "cpu", "--on", "local", OMP_NUM_THREADS="1")
+    done = launch(
+        "bench", "--quick", "--json", "--device", "cpu", "--networks", "cifar", "--on", "local", OMP_NUM_THREADS="1"
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
-    names = [row["name"] for row in found["rows"]]
+    names = {row["name"]: row["experiment"] for row in found["rows"]}
     assert {member.name for member in network_choice.FAMILY} | {"course", "tutorial"} == set(names)
+    assert set(names.values()) == {"cifar"}
     assert found["device_type"] == "cpu" and found["torch"] == torch.__version__
-    peak = found["peaks"]["matmul_ops_per_second"]
-    assert peak["n"] > 1 and peak["mean"] > 0 and peak["std"] >= 0
+    for peaks in found["peaks"].values():
+        peak = peaks["matmul_ops_per_second"]
+        assert peak["n"] > 1 and peak["mean"] > 0 and peak["std"] >= 0
     for row in found["rows"]:
+        peaks = found["peaks"][row["precision"]]
+        peak = peaks["matmul_ops_per_second"]
+        by_precision = {word: seconds["mean"] for word, seconds in row["step_seconds_by_precision"].items()}
+        assert set(by_precision) == set(found["peaks"]) and min(by_precision.values()) == by_precision[row["precision"]]
+        assert by_precision[row["precision"]] == row["step_seconds"]["mean"]
         assert row["images_per_second"]["n"] > 1
         # The mean of rates is never below the rate of the mean time, and on a busy machine far above it.
         assert row["ops_per_second"]["mean"] >= row["step_ops"] / row["step_seconds"]["mean"] * (1 - 1e-9)
         assert row["share_of_peak"] == pytest.approx(row["step_ops"] / row["step_seconds"]["mean"] / peak["mean"])
-        bounds = row["step_ops"] / peak["mean"], row["step_bytes"] / found["peaks"]["bytes_per_second"]["mean"]
+        bounds = row["step_ops"] / peak["mean"], row["step_bytes"] / peaks["bytes_per_second"]["mean"]
         assert row["bound_seconds"] == pytest.approx(max(bounds))
         assert row["bound_by"] == ("operations" if bounds[0] >= bounds[1] else "bytes")
         assert row["times_bound"] == pytest.approx(row["step_seconds"]["mean"] / row["bound_seconds"])
@@ -58,11 +67,16 @@ def test_cuda_where_there_is_none_is_a_sentence(launch: Launch) -> None:
     assert "Error: --device cuda: this machine shows no GPU" in done.stderr and "Traceback" not in done.stderr
 
 
+def subject(experiment: Cifar, data: ImageData) -> training_steps.Subject:
+    return training_steps.Subject("course", experiment, data)
+
+
 def made(name: str, speed: float) -> dict[str, Any]:
     value = Spread.of([speed, speed * 1.1, speed * 0.9]).to_json()
     return {
-        "name": name, "images_per_second": value, "ops_per_second": value, "share_of_peak": 0.31, "bound_by": "operations",
-        "times_bound": 3.2, "epochs_an_hour": speed * 0.072, "params": 246_282, "batch_size": 256,
+        "name": name, "experiment": "cifar", "precision": "bf16", "images_per_second": value, "ops_per_second": {**value, "mean": speed * 1e9}, "share_of_peak": 0.31, "bound_by": "operations",
+        "times_bound": 3.2, "epochs_an_hour": speed * 0.072, "params": 246_282, "batch_size": 256, "step_seconds": {"mean": 256 / speed},
+        "step_seconds_by_precision": {"fp32": {"mean": 512 / speed}, "bf16": {"mean": 256 / speed}},
     }  # fmt: skip
 
 
@@ -86,7 +100,11 @@ def test_time_to_90_is_epochs_at_the_measured_speed(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("width", [80, 120])
 def test_the_table_fits(width: int) -> None:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    rows = [made("record", 123_456.0), made("tutorial", 12.3)]
+    rows = [
+        made("record", 123_456.0),
+        made("tutorial", 12.3),
+        {**made("cyclegan default", 12_345.0), "experiment": "cyclegan"},
+    ]
     names = {input_path.OURS: rows[0]["images_per_second"]}
     show(
         {
@@ -94,8 +112,11 @@ def test_the_table_fits(width: int) -> None:
             "torch": "2.15.0", "python": "3.11.2", "ganhpc": "1", "commit": "abc", "precision": "bf16", "compiled": False, "quick": True,
             "seconds": 9.1, "chosen": {"1h": "record", "5m": "large"},
             "peaks": {
-                "matmul_side": 8192, "matmul_ops_per_second": {"mean": 7e14, "std": 1e12, "n": 3},
-                "bytes_per_second": {"mean": 2.9e12, "std": 1e10, "n": 3},
+                precision: {
+                    "matmul_side": 8192, "matmul_ops_per_second": {"mean": rate, "std": 1e12, "n": 3},
+                    "bytes_per_second": {"mean": 2.9e12, "std": 1e10, "n": 3},
+                }
+                for precision, rate in (("fp32", 4e14), ("bf16", 7e14))
             },
             "input": {"images_per_second": names, "ratio": {"mean": 30.0, "std": 1.5, "n": 3}},
         },
@@ -104,7 +125,17 @@ def test_the_table_fits(width: int) -> None:
     text = console.export_text()
     assert all(len(line) <= width for line in text.splitlines())
     assert "…" not in text
-    for word in ("123,456 ± 10%", "ops", "3.2", "1h23m", "700,000 ± 1,000 GFLOP/s", "2,900 ± 10 GB/s"):
+    for word in (
+        "123,456 ± 10%",
+        "ops",
+        "3.2",
+        "1h23m",
+        "700,000 ± 1,000",
+        "400,000 ± 1,000",
+        "2,900 ± 10 GB/s",
+        "2.00x",
+        "173,602",
+    ):
         assert word in text
 
 
@@ -125,7 +156,7 @@ def test_bytes_are_those_that_operators_read_and_write() -> None:
 
 def test_steps_go_on_from_epoch_to_epoch_and_train() -> None:
     data = load(DataRequest("synthetic", train_images=40))
-    made_steps = training_steps.steps_of(Cifar.from_preset("course").replace(batch_size=20), data, PEERS)
+    made_steps = training_steps.steps_of(subject(Cifar.from_preset("course").replace(batch_size=20), data), PEERS)
     before = [p.clone() for p in made_steps.task.modules["net"].parameters()]
     for _ in range(3):
         figures = made_steps()
@@ -136,13 +167,38 @@ def test_steps_go_on_from_epoch_to_epoch_and_train() -> None:
 def test_batches_shrink_on_a_slow_cpu_only_where_a_step_takes_too_long() -> None:
     data = load(DataRequest("synthetic", train_images=600))
     course = Cifar.from_preset("course")
-    assert training_steps.affordable(course, data, PEERS, seconds=100.0).batch_size == 20
-    assert training_steps.affordable(course.replace(batch_size=256), data, PEERS, seconds=1e-9).batch_size == 8
-    assert training_steps.affordable(course.replace(batch_size=4), data, PEERS, seconds=1e-9).batch_size == 4
+    assert training_steps.affordable(subject(course, data), PEERS, seconds=100.0).experiment.batch_size == 20
+    assert (
+        training_steps.affordable(
+            subject(course.replace(batch_size=256), data), PEERS, seconds=1e-9
+        ).experiment.batch_size
+        == 8
+    )
+    assert (
+        training_steps.affordable(
+            subject(course.replace(batch_size=4), data), PEERS, seconds=1e-9
+        ).experiment.batch_size
+        == 4
+    )
 
 
 def test_every_network_of_auto_is_measured() -> None:
-    assert [s.name for s in subjects()][:-2] == [member.name for member in reversed(network_choice.FAMILY)]
+    names = [each.name for each in subjects("cifar", 40)]
+    assert names[:-2] == [member.name for member in reversed(network_choice.FAMILY)]
+
+
+def test_every_gan_is_measured() -> None:
+    names = {each.experiment.NAME for each in subjects("all", 64)}
+    assert names == {"cifar", "dcgan", "began", "wgan-gp", "cyclegan", "biggan", "sdpc", "sdpc-gan"}
+
+
+@pytest.mark.parametrize("name", ["cyclegan", "biggan", "sdpc-gan"])
+def test_gans_are_measured_on_sets_of_their_own(name: str) -> None:
+    """Two sets for a translation, labels for a conditional GAN; a step of each trains."""
+    (found,) = [each for each in subjects("gans", 64) if name == each.experiment.NAME]
+    assert set(found.more) == ({"data_b"} if name == "cyclegan" else set())
+    small = dataclasses.replace(found, experiment=found.experiment.replace(batch_size=8), precision="bf16")
+    assert all(torch.isfinite(value) for value in training_steps.steps_of(small, PEERS)().values())
 
 
 def test_the_dataloader_gives_what_the_trainer_gets() -> None:
