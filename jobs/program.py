@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import open_regular
 from ganhpc.core.printable import slug
 from ganhpc.core.whoami import expand
 from ganhpc.runs import placeholders
@@ -225,7 +226,7 @@ def _watched(name: str, folder: Path, what: str = "--watch-file") -> tuple[str, 
             raise UserError(f"{what} {name!r} is not a file in {folder}: name one that is there, such as train.py.")
         if path.stat().st_size > _LARGEST:
             raise UserError(f"{what} {name!r} is larger than 1 GiB: watch the program's own files, and not its data.")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return name, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(

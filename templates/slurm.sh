@@ -3,9 +3,6 @@
 # It can be read, and submitted by hand: sbatch THIS_FILE
 @{directives}
 
-# All that follows is said in the log of the run.
-exec >>@{log} 2>&1
-
 @{setup}
 # Since Slurm 22.05 srun doesn't take this from sbatch.
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"

@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
@@ -82,7 +83,7 @@ class Damaged(UserError):
     """A file that is there and can't be used: not readable, not a regular file, too large, or not what it should hold."""
 
 
-def open_regular(path: Path | str, most: int | None = None) -> IO[bytes]:
+def open_regular(path: Path | str, most: int | None = None) -> BufferedReader:
     """The regular file `path`, open to read bytes. Never waits: a fifo, a device or a socket in its place is Damaged.
 
     Raises FileNotFoundError where there is none, and Damaged for anything else, for one a file of more than `most` bytes.
@@ -156,6 +157,34 @@ def read_bytes(path: Path | str, most: int = SMALL) -> bytes:
         raise Damaged(f"{path} can't be read ({error.strerror}).") from None
     if len(data) > most:  # it grows, or it is of a file system that tells no sizes (/proc)
         raise Damaged(f"{path} is too large for what it should hold (more than {most:,} bytes).")
+    return data
+
+
+def first_bytes(path: Path | str, most: int) -> bytes:
+    """The first bytes of the regular file `path`, `most` or all that there are. Raises FileNotFoundError and Damaged."""
+    try:
+        with open_regular(path) as file:
+            return file.read(most)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise Damaged(f"{path} can't be read ({error.strerror}).") from None
+
+
+def read_gzip(path: Path, most: int = LARGE) -> bytes:
+    """What the gzipped file `path` holds, `most` bytes at most. Raises FileNotFoundError and Damaged, also for one that is broken or unpacks to more."""
+    import gzip
+    import zlib
+
+    try:
+        with open_regular(path, most) as packed, gzip.GzipFile(fileobj=packed) as file:
+            data = file.read(most + 1)
+    except FileNotFoundError:
+        raise
+    except (OSError, EOFError, zlib.error) as error:
+        raise Damaged(f"{path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    if len(data) > most:
+        raise Damaged(f"{path} is too large for what it should hold (more than {most:,} bytes unpacked).")
     return data
 
 

@@ -23,13 +23,22 @@ from pathlib import Path, PurePath
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import atomic_open
+from ganhpc.core.files import Damaged, atomic_open, parse_json, read_gzip
 from ganhpc.core.printable import printable
 from ganhpc.datasets.image_cache import cache_folder
 from ganhpc.datasets.image_folder import Item, Left, Source, list_files
 from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, NO_IMAGE, kind_of, other_kind
 
-READ_ERRORS = (OSError, RuntimeError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
+READ_ERRORS = (
+    OSError,
+    Damaged,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    ValueError,
+)
 """Errors of reading a file, or a damaged or encrypted member of a zip."""
 _FORMAT = 1
 _THREADS = 4
@@ -159,12 +168,11 @@ def _place(path: Path) -> Path:
 
 def _recalled(place: Path) -> _Known:
     try:
-        with gzip.open(place) as file:
-            tree = json.load(file)
+        tree = parse_json(read_gzip(place))
         if tree["format"] != _FORMAT:
             return {}
         return {name: (row[0], row[1], row[2]) for name, row in tree["files"].items()}
-    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError, IndexError):
+    except (OSError, Damaged, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
 
 

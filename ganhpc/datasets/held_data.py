@@ -13,13 +13,12 @@ import collections
 import functools
 import json
 import time
-import zlib
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.files import Damaged, atomic_open, read_json, write_json
+from ganhpc.core.files import Damaged, atomic_open, parse_json, read_gzip, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.core.units import counted
 from ganhpc.core.weight_files import definition_of, digest_of
@@ -352,12 +351,9 @@ def _write(run: Path, field: str, path: str, contents: Contents, definition: dic
 def _before(run: Path, field: str) -> Contents:
     """The pictures that the run began with; empty where the list is lost."""
     try:
-        import gzip
-
-        with gzip.open(_files(run, field)) as file:
-            tree = json.load(file)
+        tree = parse_json(read_gzip(_files(run, field)))
         return tree if isinstance(tree, dict) else {}
-    except (OSError, EOFError, zlib.error, ValueError):
+    except (OSError, Damaged, ValueError):
         return {}
 
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import StorageFault
-from ganhpc.core.files import sync_folder
+from ganhpc.core.files import Damaged, open_regular, read_bytes, sync_folder
 from ganhpc.core.storage_errors import fault
 from ganhpc.core.whoami import expand
 
@@ -74,8 +74,8 @@ def sidecar(path: Path) -> Path:
 def facts(path: Path) -> dict[str, Any] | None:
     """The `info` beside `path`, without a look at the tensors; None where it can't be read."""
     try:
-        info = json.loads(sidecar(path).read_bytes())["info"]
-    except (OSError, ValueError, KeyError, TypeError):
+        info = json.loads(read_bytes(sidecar(path)))["info"]
+    except (OSError, Damaged, ValueError, KeyError, TypeError, RecursionError):
         return None
     return info if isinstance(info, dict) else None
 
@@ -104,10 +104,10 @@ def ensure(name: str, identity: Mapping[str, Any], make: Make, folder: Path | No
 def check(path: Path, identity: Mapping[str, Any], *, checksum: bool = True) -> tuple[bool, str]:
     """True if `path` holds the whole of `identity`, and what is wrong with it ("" where nothing is, or nothing is kept)."""
     try:
-        beside = json.loads(sidecar(path).read_bytes())
+        beside = json.loads(read_bytes(sidecar(path)))
         if (beside["format"], beside["identity"]) != (_FORMAT, json.loads(json.dumps(dict(identity)))):
             return False, "the file beside it speaks of other images"
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size != beside["bytes"]:
                 return False, "its length is wrong"
             if checksum and hashlib.file_digest(file, "sha256").hexdigest() != beside["sha256"]:
@@ -117,7 +117,9 @@ def check(path: Path, identity: Mapping[str, Any], *, checksum: bool = True) -> 
         return False, "" if Path(error.filename) == sidecar(path) else "it is gone, but the file beside it is not"
     except OSError as error:
         return False, f"it can't be read: {error.strerror}"
-    except (ValueError, KeyError, TypeError):
+    except Damaged as error:
+        return False, str(error).rstrip(".")
+    except (ValueError, KeyError, TypeError, RecursionError):
         return False, "the file beside it can't be read"
 
 

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, first_bytes, open_regular
 from ganhpc.core.printable import printable
 from ganhpc.core.whoami import expand, other_case
 from ganhpc.datasets import zip_links
@@ -231,7 +232,7 @@ def _folder(path: Path) -> Source:
     walk.whole()
 
     def read(item: Item, limit: int | None) -> bytes:
-        with (path / item.name).open("rb") as file:
+        with open_regular(path / item.name) as file:  # another file may be there by now than the one that was listed
             return file.read() if limit is None else file.read(limit)
 
     return _source(path, walk.found.values(), walk.left, read)
@@ -322,8 +323,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
     """The zip, open. Raises UserError with what is wrong with the file."""
     shown = printable(path)
     try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
+        head = first_bytes(path, HEAD)
         if zipfile.is_zipfile(path):
             archive = zipfile.ZipFile(path)
         elif head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
@@ -334,7 +334,7 @@ def _opened(path: Path) -> zipfile.ZipFile:
             raise UserError(f"--data {shown}: that file is empty; copy or download it again.")
         else:
             raise UserError(f"--data {shown}: {_no_zip(head)}")
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, Damaged, NotImplementedError, ValueError) as error:
         raise UserError(
             f"--data {shown}: a damaged zip: the zip can't be read ({error}); copy or download it again."
         ) from None

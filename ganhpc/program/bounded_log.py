@@ -77,7 +77,7 @@ def _write_all(handle: int, data: bytes) -> None:
 
 def cut(path: Path) -> None:
     """Take the middle out of the log, in the same file, since others append to it. What was taken out before is counted with it."""
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         size = os.fstat(handle).st_size
         head = os.pread(handle, HEAD_BYTES + 100, 0)

@@ -20,7 +20,7 @@ from typing import Any
 
 from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import open_regular
+from ganhpc.core.files import open_regular, open_to_write
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import say_error
 from ganhpc.core.units import counted
@@ -269,8 +269,8 @@ class Segment:
         """Send the signal of a step; returns the processes that were asked to stop."""
         before, self.step = self.step, due
         if before is Step.RUN:
-            with suppress(OSError):
-                (self.run_folder.folder / environment.STOP_FILE).write_text(f"{self.reason}\n")
+            with suppress(UserError), open_to_write(self.run_folder.folder / environment.STOP_FILE) as file:
+                file.write(f"{self.reason}\n".encode())
         number = getattr(signal, f"SIG{self.experiment.stop_signal}")
         if due is Step.KILL:
             print("the program does not stop: it is killed", flush=True)

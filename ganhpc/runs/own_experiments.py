@@ -22,6 +22,7 @@ from pathlib import Path
 from ganhpc.core import settings
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, read_bytes
 from ganhpc.core.printable import printable
 from ganhpc.core.whoami import expand
 
@@ -110,8 +111,8 @@ def summary(file: OwnFile) -> str:
 
     try:
         with warnings.catch_warnings(action="ignore"):  # a file's own warnings are for whoever runs it
-            doc = ast.get_docstring(ast.parse(file.path.read_bytes())) or file.name
-    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            doc = ast.get_docstring(ast.parse(read_bytes(file.path))) or file.name
+    except (OSError, Damaged, SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return f"broken: {_said(error, file.path)}."
     return printable(doc.strip().partition("\n")[0], 200)
 

@@ -14,7 +14,7 @@ import pytest
 from tests.clusters.chain import Chain
 from tests.clusters.early import Again, Held, Hung, edge, plan
 from tests.clusters.machine import ClusterError, wait_until
-from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, gone, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, fifo_for_log, gone, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("oar_chain", "oar_hung", "oar_again", "oar_held")]
 
@@ -136,11 +136,12 @@ def test_a_job_of_unknown_length_is_sent_again_by_oar_itself(oar_again: Again) -
     started = facts(user, job)["startTime"]
     wait_until(lambda: time.time() - started > 75, 120, "more than a minute of the job", pause=1)
     assert "resumed at step" not in (run / "log.txt").read_text()
+    fifo_for_log(run)
     ask(user, "oardel", "-c", job)
 
     def resumed() -> bool:
         user.cluster.nudge()  # type: ignore[union-attr]
-        return "resumed at step" in (run / "log.txt").read_text()
+        return (run / "log.txt").is_file() and "resumed at step" in (run / "log.txt").read_text()
 
     try:
         wait_until(resumed, 600, "the job that OAR sent again", pause=1)

@@ -13,7 +13,7 @@ from tests.clusters import machine, slurm
 from tests.clusters.chain import Chain
 from tests.clusters.early import Hung
 from tests.clusters.machine import wait_until
-from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, gone, read
+from tests.clusters.user import CIFAR, ENDLESS, SMALL, User, fifo_for_log, gone, read
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("slurm_chain", "slurm_hung")]
 
@@ -73,10 +73,11 @@ def test_a_requeued_job_goes_on_from_its_checkpoint(user: User) -> None:
     run = user.launch(*ENDLESS, policy="free")
     step = user.trains(run)["step"]
     (job,) = user.jobs(run)
+    fifo_for_log(run)
     ask(user, "scontrol", "requeue", job["job_id"])
 
     def resumed() -> bool:
-        return "resumed at step" in (run / "log.txt").read_text()
+        return (run / "log.txt").is_file() and "resumed at step" in (run / "log.txt").read_text()
 
     wait_until(resumed, 420, "the resumed training", pause=1)
     assert user.trains(run)["step"] >= step

@@ -143,3 +143,10 @@ def read(path: Path) -> dict[str, Any]:
         return dict(json.loads(path.read_text()))
     except FileNotFoundError:
         return {}
+
+
+def fifo_for_log(run: Path) -> None:
+    """Put a fifo in the place of a run's log while its job waits, or runs: whoever opens it to write would wait for a reader."""
+    (run / "log.txt").unlink()
+    os.mkfifo(run / "log.txt")
+    machine.give(run / "log.txt")

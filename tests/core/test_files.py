@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import gzip
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from ganhpc.core import files
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json, read_bytes, read_json, read_text
+from ganhpc.core.settings import ROOT
 
 
 def test_what_is_no_regular_file_is_named_and_never_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,3 +116,96 @@ def test_what_is_no_file_is_not_written_and_not_waited_for(tmp_path: Path, appen
         with open_to_write(path, append=append) as file:
             file.write(b"line\n")
     assert path.read_bytes() == b"line\n" * (2 if append else 1)
+
+
+# -- one reader ---------------------------------------------------------------------------------------------------------
+
+BARE = {
+    "ganhpc/core/files.py": "the readers themselves",
+    "ganhpc/core/locks.py": "opens files of locks, with O_NONBLOCK",
+    "ganhpc/core/streams.py": "the listener's pipe and /dev/null, with O_NONBLOCK",
+    "ganhpc/runs/fault_count.py": "writes with O_NONBLOCK and O_NOFOLLOW, or makes a new file",
+    "ganhpc/runs/stop_requests.py": "makes a new file",
+    "ganhpc/train/logging/event_writer.py": "writes with O_NONBLOCK, to a name of its own",
+    "ganhpc/train/logging/event_file_trim.py": "opens a folder",
+    "ganhpc/program/__init__.py": "a file that may be copied, with O_NONBLOCK",
+    "ganhpc/program/bounded_log.py": "with O_NONBLOCK",
+    "ganhpc/program/descendants.py": "/proc and /dev/null",
+    "ganhpc/train/torchrun.py": "/proc",
+    "ganhpc/train/loop/speed_choice.py": "/proc",
+    "ganhpc/runs/result_fields.py": "/proc",
+    "ganhpc/runs/cores.py": "/proc and /sys",
+    "ganhpc/runs/file_owner.py": "/proc and /etc/machine-id",
+    "ganhpc/launch/schedulers/local_queue_jobs.py": "/proc",
+    "ganhpc/launch/doctor/check_machine.py": "/etc/timezone",
+    "ganhpc/launch/schedulers/base.py": "/etc/localtime",
+    "ganhpc/cli/main.py": "/dev/null",
+    "ganhpc/cli/commands/new.py": "the program's own templates; makes new files",
+    "ganhpc/launch/policy/calendar.py": "the program's own holidays",
+    "ganhpc/launch/schedulers/script_text.py": "the program's own templates",
+    "ganhpc/analysis/report/translation.py": "the program's own texts",
+    "ganhpc/analysis/report/render_html.py": "the program's own pages",
+    "ganhpc/runs/experiment.py": "the program's own experiments",
+    "ganhpc/datasets/image_cache.py": "a temporary file with a name of its own",
+    "ganhpc/datasets/cifar10/download.py": "a file in a new folder of its own",
+    "ganhpc/datasets/cifar10/npm.py": "a file in a new folder of its own",
+    "ganhpc/cli/commands/board.py": "TensorBoard's output in a new folder of its own",
+    "ganhpc/analysis/tensorboard_server.py": "files in a new folder of its own",
+}
+"""Modules that open files by other ways than core.files, and why nothing from outside is waited for there, or read without bounds."""
+OPENERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
+ELSEWHERE = {"Run", "Image", "tarfile", "archive", "webbrowser"}
+"""What else has a method `open`: a run's folder, bytes or a file that is open already."""
+
+
+def _bare(path: Path) -> list[str]:
+    """Calls in a module that open a file by its name."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        name = (
+            call.func.id
+            if isinstance(call.func, ast.Name)
+            else call.func.attr
+            if isinstance(call.func, ast.Attribute)
+            else ""
+        )
+        owner = (
+            call.func.value.id if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name) else ""
+        )
+        if name in OPENERS and owner not in ELSEWHERE and not (isinstance(call.func, ast.Name) and name != "open"):
+            found.append(f"{path.relative_to(ROOT)}:{call.lineno}")
+    return found
+
+
+def test_every_file_from_outside_is_opened_by_one_reader() -> None:
+    """It refuses what is no regular file without waiting, and knows its bounds."""
+    modules = [path for top in ("ganhpc", "jobs") for path in sorted((ROOT / top).rglob("*.py"))]
+    found = {str(path.relative_to(ROOT)): calls for path in modules if (calls := _bare(path))}
+    assert {name: calls for name, calls in found.items() if name not in BARE} == {}
+    assert sorted(BARE.keys() - found.keys()) == [], "no longer needed"
+
+
+@pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_first_bytes_and_gzip_wait_for_nothing(tmp_path: Path, place: Callable[[Path], object]) -> None:
+    path = tmp_path / "x.gz"
+    place(path)
+    for read in (lambda: files.first_bytes(path, 10), lambda: files.read_gzip(path)):
+        with pytest.raises(files.Damaged):
+            read()
+
+
+def test_a_gzipped_file_is_unpacked_within_bounds(tmp_path: Path) -> None:
+    path = tmp_path / "x.gz"
+    path.write_bytes(gzip.compress(b"0" * 10_001))
+    assert files.read_gzip(path, 10_001) == b"0" * 10_001
+    with pytest.raises(files.Damaged, match="unpacked"):
+        files.read_gzip(path, 10_000)
+    for damaged in (b"", path.read_bytes()[:-9], b"no gzip", b"\x1f\x8b\x08" + b"\xff" * 40):
+        path.write_bytes(damaged)
+        if damaged:
+            with pytest.raises(files.Damaged):
+                files.read_gzip(path)
+    path.write_bytes(b"0123456789")
+    assert files.first_bytes(path, 4) == b"0123"
+    with pytest.raises(FileNotFoundError):
+        files.first_bytes(tmp_path / "none", 4)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.datasets import folder_index, held_data
+from ganhpc.datasets import folder_index, held_data, image_folder
 from ganhpc.datasets.data_path import denoted
 from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.runs.run_folder import Run
@@ -239,13 +239,13 @@ def test_what_is_known_is_not_read_again(here, monkeypatch):
     folder = faces(here / "few", n=30)
     time.sleep(0.15)
     first = find(folder)
-    real, read = Path.open, []
+    real, read = image_folder.open_regular, []
 
     def opened(path, *rest, **named):
         read.append(str(path))
         return real(path, *rest, **named)
 
-    monkeypatch.setattr(Path, "open", opened)
+    monkeypatch.setattr(image_folder, "open_regular", opened)
     again = find(folder)
     assert fingerprint_of(again) == fingerprint_of(first)
     assert not [path for path in read if path.endswith(".png")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -175,3 +176,26 @@ def test_the_login_half_can_use_it_without_torch():
     program = "import sys, ganhpc.datasets.image_cache, ganhpc.datasets.image_decoding; print({'torch', 'numpy', 'PIL'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "set()"
+
+
+@pytest.mark.parametrize("which", ["tensors", "sidecar", "lock"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "deep", "giant", "folder"])
+def test_what_is_no_cache_is_neither_waited_for_nor_read(which, kind):
+    make = Maker()
+    path = get(make).path
+    place = {"tensors": path, "sidecar": path.with_suffix(".json"), "lock": path.with_suffix(".lock")}[which]
+    place.unlink(missing_ok=True)
+    if kind == "giant":
+        with place.open("wb") as file:
+            file.truncate(2**40)
+    else:
+        ways = {"fifo": os.mkfifo, "device": lambda p: p.symlink_to("/dev/zero"), "folder": Path.mkdir}
+        ways.get(kind, lambda p: p.write_text('{"info":' * 100_000))(place)
+    if kind == "folder" and which != "lock":
+        with pytest.raises(UserError, match=re.escape(str(path))):
+            get(make)
+    else:
+        again = get(make)
+        assert torch.equal(again.tensors["images"], torch.arange(12, dtype=torch.uint8).view(3, 4))
+        assert again.info == {"skipped": ["a: b"]}
+        assert make.calls == (1 if which == "lock" else 2)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, open_regular
 from ganhpc.datasets.cifar10.spec import CLASSES, Arrays, Spec, Unavailable
 from ganhpc.datasets.image_cache import storage
 from ganhpc.datasets.tar_members import BadArchive, members
@@ -115,7 +116,7 @@ def read_tarball(path: Path, spec: Spec) -> Arrays:
     images, arrays = {}, {}
     pictures = {f"{name}.png" for name, _ in (*spec.train_files, spec.test_file)}
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             _verify(stream, spec.integrity)
             for name, data in members(stream, {f"package/{name}": _LONGEST for name in (*pictures, *_LABELS)}):
                 file = name.rpartition("/")[2]
@@ -125,8 +126,8 @@ def read_tarball(path: Path, spec: Spec) -> Arrays:
                     arrays[_LABELS[file]] = _labels(file, data)
     except OSError as error:
         raise Unavailable(f"it can't be read: {error.strerror or error}") from error
-    except BadArchive as error:
-        raise Unavailable(str(error)) from error
+    except (BadArchive, Damaged) as error:
+        raise Unavailable(str(error).rstrip(".")) from error
     train = np.concatenate([images[name] for name, _ in spec.train_files])
     return {"train_images": train, "test_images": images[spec.test_file[0]], **arrays}
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganhpc.core.files import Damaged, first_bytes, open_regular
 from ganhpc.datasets.cifar10.spec import CLASSES, SHAPE, Arrays, Spec, Unavailable
 from ganhpc.datasets.tar_members import BadArchive, members
 
@@ -27,10 +28,11 @@ def read_folder(folder: Path, spec: Spec) -> Arrays:
 
     def file(name: str) -> bytes:
         try:
-            with (folder / name).open("rb") as stream:
-                return stream.read(_LONGEST)
+            return first_bytes(folder / name, _LONGEST)
         except OSError as error:
             raise Unavailable(f"{name}: {error.strerror}") from error
+        except Damaged as error:
+            raise Unavailable(str(error).rstrip(".")) from error
 
     return assemble(((name, file(name)) for name, _ in (*spec.train_files, spec.test_file)), spec)
 
@@ -39,15 +41,15 @@ def read_archive(path: Path, spec: Spec) -> Arrays:
     """The images in the author's archive, which is not unpacked. Raises Unavailable as above."""
     wanted = {f"{spec.folder}/{name}": _LONGEST for name, _ in (*spec.train_files, spec.test_file)}
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             if hashlib.file_digest(stream, _md5).hexdigest() != spec.archive_md5:
                 raise Unavailable("its checksum is wrong (a download that broke off?)")
             stream.seek(0)
             return assemble(((name.rpartition("/")[2], data) for name, data in members(stream, wanted)), spec)
     except OSError as error:
         raise Unavailable(f"it can't be read: {error.strerror}") from error
-    except BadArchive as error:
-        raise Unavailable(str(error)) from error
+    except (BadArchive, Damaged) as error:
+        raise Unavailable(str(error).rstrip(".")) from error
 
 
 def assemble(files: Iterable[tuple[str, bytes]], spec: Spec) -> Arrays:

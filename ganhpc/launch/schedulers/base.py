@@ -360,8 +360,9 @@ def system_zone() -> dt.tzinfo:
 
 
 def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptText:
-    """The script's lines before the command: the settings' own, any of which ends the job where it fails; then what the node needs."""
+    """The script's lines before the command: the log; the settings' own, any of which ends the job where it fails; then what the node needs."""
     root = script_text.word(ROOT)
+    log = script_text.part("log.sh", log=script_text.word(request.log))
     exports = {
         "GANHPC_SCHEDULER": scheduler,
         "GANHPC_LAUNCH": request.launch,
@@ -371,7 +372,7 @@ def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptTe
     }
     own = [_of_the_settings(site, request)] if site.setup_lines else []
     sets = [script_text.export(key, value) for key, value in exports.items()]
-    return script_text.lines([*own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
+    return script_text.lines([log, *own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
 
 
 def _handed_on() -> list[ScriptText]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ganhpc.core import locks
-from ganhpc.core.files import storage_errors
+from ganhpc.core.files import open_to_write
 from ganhpc.core.settings import ROOT, state_folder
 from ganhpc.launch.planner.capabilities import QUEUE
 from ganhpc.launch.schedulers import local_queue_jobs, script_text
@@ -53,7 +53,6 @@ class Local(Scheduler):
             "local.sh",
             segment=script_text.number(request.segment),
             run=script_text.comment(request.run.name),
-            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
@@ -108,7 +107,7 @@ def queue_folder() -> Path:
 
 def _start_runner() -> None:
     """Start the process that runs the queue, away from this one; where it lives already, the new one ends at once."""
-    with storage_errors(queue_folder()), (queue_folder() / "runner.log").open("ab") as log:
+    with open_to_write(queue_folder() / "runner.log", append=True) as log:
         subprocess.Popen(
             [sys.executable, "-m", "ganhpc.launch.schedulers.local_queue_worker", str(queue_folder())],
             cwd=ROOT,

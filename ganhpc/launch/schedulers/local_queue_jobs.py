@@ -31,8 +31,9 @@ _LARGEST = 10**9 - 1
 """The largest number that `_NAME` takes."""
 
 # The first argument is the file that the process makes: with noclobber, only where nobody has made it.
-WRAPPER = 'set -C; read -ra stat < /proc/$$/stat; echo "$$ ${stat[21]}" > "$0" || exit 97; exec bash "$1"'
-"""Begins a job: first its own note that it has begun, with its process and when that was born, then the script."""
+WRAPPER = 'set -C; read -ra stat < /proc/$$/stat; echo "$$ ${stat[21]}" > "$0" || exit 97; [ -f "$1" ] || exit 126; exec bash "$1"'
+"""Begins a job: first its own note that it has begun, with its process and when that was born, then the script; a fifo in its place would
+be waited for."""
 
 
 @dataclass(frozen=True)

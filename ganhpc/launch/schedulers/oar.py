@@ -132,7 +132,6 @@ class Oar(Scheduler):
             "oar.sh",
             segment=script_text.number(request.segment),
             run=script_text.comment(request.run.name),
-            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
@@ -145,9 +144,8 @@ class Oar(Scheduler):
         # OAR goes into this folder on the node, by itself in a line of Perl: a name with an apostrophe, or one that the node does not
         # have, ends the job, and may put the node out of service. Without -d it takes the folder in which oarsub is typed.
         yield from ("-d", "/")
-        # What OAR itself says goes into the log, where OAR takes its name; the script writes to the log whatever its name is.
-        log = str(request.log) if script_text.plain(request.log, " ") else "/dev/null"
-        yield from ("-O", log, "-E", log)
+        # The script opens the log. OAR would wait for whatever has taken the log's place since the job was submitted.
+        yield from ("-O", "/dev/null", "-E", "/dev/null")
         if request.seconds > 2 * _CHECKPOINT_SECONDS:
             yield from ("--checkpoint", str(_CHECKPOINT_SECONDS))
         if request.again:

@@ -46,11 +46,13 @@ def _octal(text: str, keep: str = r" !#$%&()*+,\-./:;<=>?@\[\]^_`{|}~") -> str:
 def in_any_shell(path: Path) -> ScriptText:
     """A command that runs the script at `path`, for a line that the user's login shell reads, whichever that is.
 
-    Plain names stand as they are. Other bytes are spelled out, since a scheduler keeps the line in a database of its own encoding.
+    Plain names stand as they are. Other bytes are spelled out, since a scheduler keeps the line in a database of its own encoding. Nothing but a
+    regular file is run: bash would wait for a fifo in its place, and execve refuses one by itself.
     """
     if plain(path, " "):
         return ScriptText(shlex.quote(str(path)))
-    return ScriptText(f"""exec bash -c 'exec bash "$(printf "{_octal(str(path), "_./-")}")"'""")
+    opened = f'script="$(printf "{_octal(str(path), "_./-")}")"; [ -f "$script" ] && exec bash "$script"'
+    return ScriptText(f"exec bash -c '{opened}'")
 
 
 def plain(path: Path, also: str = "") -> bool:

@@ -12,7 +12,6 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
@@ -142,7 +141,6 @@ class Slurm(Scheduler):
             segment=script_text.number(request.segment),
             run=script_text.comment(request.run.name),
             directives=script_text.lines(self._directives(request)),
-            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
@@ -165,8 +163,8 @@ class Slurm(Scheduler):
         yield "job-name", JOB_NAME
         yield "comment", f"{_MARK}{request.tag}"
         yield "time", f"{minutes // 60}:{minutes % 60:02d}:00"
-        yield "output", _output(request.log)
-        yield "open-mode", "append"
+        # The script opens the log. Slurm would wait for whatever has taken the log's place since the job was submitted.
+        yield "output", "/dev/null"
         # Every node has it; the folder in which the command was typed may be one that no node has.
         yield "chdir", "/"
         # A requeued job starts over on its own; the run folder makes it go on.
@@ -413,17 +411,6 @@ def _why(answer: Answer) -> str:
 def _local(moment: dt.datetime) -> str:
     """`moment` on this machine's clock, as sbatch reads it."""
     return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _output(log: Path) -> str:
-    """The file for what Slurm itself says: the log, where Slurm takes its name. The script writes to the log whatever its name is.
-
-    % begins one of Slurm's patterns, and a backslash keeps it from reading any; a line of directives has no line break.
-    """
-    text = str(log)
-    if not (text.isascii() and text.isprintable()) or "\\" in text:
-        return "/dev/null"
-    return text.replace("%", "%%")
 
 
 # -- on the node (ganhpc.launch.schedulers.base.NodeSide) -----------------------------------------------------------------

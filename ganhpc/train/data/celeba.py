@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import Damaged, first_bytes, open_regular
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.image_cache import VARIABLE, cache_folder, cached
 from ganhpc.datasets.image_folder import Item, Source
@@ -24,6 +25,15 @@ from ganhpc.datasets.types import DataRequest, ImageData
 
 _BASE = "celeba"
 _LIST, _IMAGES = "list_eval_partition.txt", "img_align_celeba"
+_LISTS = (
+    _LIST,
+    "identity_CelebA.txt",
+    "list_attr_celeba.txt",
+    "list_bbox_celeba.txt",
+    "list_landmarks_align_celeba.txt",
+)
+_LONGEST_LIST = 2**26
+"""Bytes of a text file of the set; the longest published one has 27 million."""
 
 
 def load(request: DataRequest) -> ImageData:
@@ -82,8 +92,11 @@ def _part(root: Path, split: str, size: int, say: Callable[[str], None] | None) 
     from torchvision.datasets import CelebA
 
     try:
+        for name in _LISTS:  # torchvision itself would wait for a fifo, and read whatever there is
+            with open_regular(root / _BASE / name, _LONGEST_LIST):
+                pass
         names = CelebA(root, split=split, download=False).filename
-    except RuntimeError:
+    except (RuntimeError, OSError, Damaged):
         raise UserError(
             f"--data celeba: the text files in {root / _BASE} are not all there or not the published ones; copy them again, or give "
             f"the folder of images by its path: --data {root / _BASE / _IMAGES}."
@@ -99,7 +112,9 @@ def _part(root: Path, split: str, size: int, say: Callable[[str], None] | None) 
         pixels[number] = picture
         number += 1
 
-    source = Source(folder, items, (), lambda item, limit: (folder / item.name).read_bytes()[:limit])
+    source = Source(
+        folder, items, (), lambda item, limit: first_bytes(folder / item.name, -1 if limit is None else limit)
+    )
     seen = pictures.survey(source, size, keep, say)
     if not number:
         raise UserError(

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import open_regular
 
 _LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _INCEPTION_FILE, _INCEPTION_SHA256 = "weights-inception-2015-12-05-6726825d.pth", "6726825d"
@@ -145,7 +146,7 @@ def _require(*packages: str) -> None:
 
 def _weights(path: Path, sha256: str, way_on: str) -> dict[str, Tensor]:
     """The tensors in `path`, if its SHA-256 begins with `sha256`; no code in it is run."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if not found.startswith(sha256):
         raise UserError(f"{path} has the SHA-256 {found[:12]}... where {sha256[:12]}... is expected: {way_on}.")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import atomic_open
+from ganhpc.core.files import SMALL, atomic_open, open_regular
 from ganhpc.core.printable import printable
 from ganhpc.core.statistics import Spread
 from ganhpc.runs.definition_fields import experiment_of
@@ -41,7 +41,10 @@ def _animate(grids: Sequence[Path], path: Path) -> None:
         if last >= _MOST_FRAMES
         else range(last + 1)
     )
-    frames = [Image.open(grids[k]).convert("RGB") for k in chosen]
+    frames = []
+    for k in chosen:
+        with open_regular(grids[k], SMALL) as picture:
+            frames.append(Image.open(picture, formats=["PNG"]).convert("RGB"))
     durations = [max(60, min(500, 6000 // len(frames)))] * (len(frames) - 1) + [int(1000 * _LAST_FRAME_SECONDS)]
     with atomic_open(path, durable=False) as file:
         frames[0].save(file, format="GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)

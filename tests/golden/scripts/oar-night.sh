@@ -54,9 +54,9 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" oarsub -n ganhpc:beefcafe-1-00ff -l /nodes=1,walltime=1:00:00 -d / -O /dev/null -E /dev/null --checkpoint 120 -t 'postpone=2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'"'"'')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" oarsub -a "$job1" -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O /dev/null -E /dev/null --checkpoint 120 -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"'')
 # Left over: 60 s of began-1: no more fits.

@@ -1,9 +1,11 @@
 #!/bin/bash
 # A job of ganhpc for OAR: segment 2 of default-256k-0123456789.
 # It can be read, and submitted by hand: see the command beside it.
-# All that follows is said in the log of the run.
-exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
-
+# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing: it makes way.
+log='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
+if { [ -e "$log" ] || [ -L "$log" ]; } && [ ! -f "$log" ]; then command mv -f -- "$log" "$log.moved-$$"; fi
+if [ -f "$log" ] || [ ! -e "$log" ]; then exec >>"$log" 2>&1; fi
+unset log
 setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
     [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
     echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2
@@ -24,4 +26,4 @@ cd /checkout || exit 1
 # Only the job's first process hears OAR's signals, so the shell makes way for it.
 exec /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --last
 
-$ oarsub -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O '/home/student/my runs/cifar/default-256k-0123456789/log.txt' -E '/home/student/my runs/cifar/default-256k-0123456789/log.txt' --checkpoint 120 -r '2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"''
+$ oarsub -n ganhpc:beefcafe-2-00ff -l /nodes=1,walltime=1:00:00 -d / -O /dev/null -E /dev/null --checkpoint 120 -r '2026-11-23 19:01:00' -q default --project gan -p 'gpu_model = '"'"'GTX 1080 Ti'"'"'' ''"'"'/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh'"'"''

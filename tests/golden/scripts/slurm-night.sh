@@ -60,9 +60,9 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
 
 # 1. Mon 23 Nov 19:01:00 - 20:01:00: segment 1 of default-256k-0123456789 (begin)
 #    It starts at 19:01 because.
-job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
+job1=$(submit beefcafe-1-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "" sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 --output=/dev/null --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh')
 
 # 2. Mon 23 Nov 20:01:00 - 21:01:00: segment 2 of default-256k-0123456789 (chain)
 #    It starts at 20:01 because.
-job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
+job2=$(submit beefcafe-2-00ff '/home/student/my runs/cifar/default-256k-0123456789' 0 "$job1" sbatch --dependency=singleton,afterany:"$job1" --job-name=ganhpc --comment=ganhpc:beefcafe-2-00ff --time=1:00:00 --output=/dev/null --chdir=/ --requeue --signal=USR2@120 '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-2-00ff.sh')
 # Left over: 60 s of began-1: no more fits.

@@ -4,8 +4,7 @@
 #SBATCH --job-name=ganhpc
 #SBATCH --comment=ganhpc:beefcafe-1-00ff
 #SBATCH --time=1:00:00
-#SBATCH --output='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
-#SBATCH --open-mode=append
+#SBATCH --output=/dev/null
 #SBATCH --chdir=/
 #SBATCH --requeue
 #SBATCH --signal=USR2@120
@@ -20,9 +19,11 @@
 #SBATCH --account='a team'
 #SBATCH --qos=normal
 
-# All that follows is said in the log of the run.
-exec >>'/home/student/my runs/cifar/default-256k-0123456789/log.txt' 2>&1
-
+# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing: it makes way.
+log='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
+if { [ -e "$log" ] || [ -L "$log" ]; } && [ ! -f "$log" ]; then command mv -f -- "$log" "$log.moved-$$"; fi
+if [ -f "$log" ] || [ ! -e "$log" ]; then exec >>"$log" 2>&1; fi
+unset log
 setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
     [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
     echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2
@@ -46,4 +47,4 @@ cd /checkout || exit 1
 # The task has this script's variables, whatever --export says of the job's.
 exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 /opt/python3 -m ganhpc.node '/home/student/my runs/cifar/default-256k-0123456789' --walltime=3600 --tasks=1 --until=2026-11-24T08:59:00+01:00 --most=3600 --last
 
-$ sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 '--output=/home/student/my runs/cifar/default-256k-0123456789/log.txt' --open-mode=append --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --deadline=2026-11-24T08:59:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'
+$ sbatch --job-name=ganhpc --comment=ganhpc:beefcafe-1-00ff --time=1:00:00 --output=/dev/null --chdir=/ --requeue --signal=USR2@120 --begin=2026-11-23T19:01:00 --deadline=2026-11-24T08:59:00 --dependency=singleton '/home/student/my runs/cifar/default-256k-0123456789/jobs/beefcafe-1-00ff.sh'

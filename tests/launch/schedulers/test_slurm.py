@@ -145,11 +145,6 @@ def test_minutes_are_rounded_down_for_slurm_rounds_up(tmp_path: Path, seconds: i
     assert f"#SBATCH --time={limit}\n" in Slurm(Settings()).prepare(request(tmp_path, seconds=seconds)).script
 
 
-def test_a_percent_sign_in_a_folder_is_not_a_pattern(tmp_path: Path) -> None:
-    script = Slurm(Settings()).prepare(request(tmp_path, run=tmp_path / "100%j")).script
-    assert "100%%j/log.txt" in script
-
-
 def test_one_at_a_time_is_a_singleton_of_one_name(tmp_path: Path) -> None:
     alone = Slurm(Settings()).prepare(request(tmp_path, alone=True, after=("5",))).script
     assert "#SBATCH --job-name=ganhpc\n" in alone

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -49,6 +52,29 @@ def test_a_damaged_picture_is_skipped_by_name(root):
     data = load(DataRequest("celeba", root=root, image_size=16))
     assert (len(data.images), len(data.test_images)) == (6, 2)
     assert [line.split(": ")[0] for line in data.skipped] == ["000003.jpg", "000012.jpg"]
+
+
+@pytest.mark.parametrize("name", ["list_attr_celeba.txt", "identity_CelebA.txt", "list_landmarks_align_celeba.txt"])
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "giant", "gone"])
+def test_a_list_that_is_something_else_is_neither_waited_for_nor_read(root, name, kind):
+    path = root / "celeba" / name
+    path.unlink()
+    if kind == "giant":
+        with path.open("wb") as file:
+            file.truncate(2**40)
+    elif kind != "gone":
+        {"fifo": os.mkfifo, "device": lambda p: p.symlink_to("/dev/zero"), "folder": Path.mkdir}[kind](path)
+    with pytest.raises(UserError, match="not all there or not the published ones"):
+        load(DataRequest("celeba", root=root, image_size=16))
+
+
+def test_a_picture_that_is_a_fifo_is_skipped_by_name(root):
+    path = root / "celeba/img_align_celeba/000003.jpg"
+    path.unlink()
+    os.mkfifo(path)
+    assert [line.split(": ")[0] for line in load(DataRequest("celeba", root=root, image_size=16)).skipped] == [
+        "000003.jpg"
+    ]
 
 
 def test_fewer_images_are_the_first_of_a_fixed_shuffle(root):

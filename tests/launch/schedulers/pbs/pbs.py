@@ -65,7 +65,6 @@ class Pbs(Scheduler):
             "pbs.sh",
             segment=script_text.number(request.segment),
             run=script_text.comment(request.run.name),
-            log=script_text.word(request.log),
             setup=setup_lines(self.site, self.name, request),
             command=node_command(self.site, request),
         )
