@@ -12,7 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import IO, Any
 
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.storage_errors import fault, remove_leftovers_once, temporary_name
 
 SMALL = 4 * 2**20
@@ -83,6 +83,15 @@ class Damaged(UserError):
     """A file that is there and can't be used: not readable, not a regular file, too large, or not what it should hold."""
 
 
+class Unreadable(Damaged, StorageFault):
+    """A file that the file system does not give: damaged for a table of runs, and for work that needs it a fault, which may pass."""
+
+
+def _unreadable(path: Path | str, error: OSError) -> Unreadable:
+    said = fault(error, path, doing="read")
+    return Unreadable(f"{path} can't be read ({error.strerror}).", number=said.number, passing=said.passing)
+
+
 def open_regular(path: Path | str, most: int | None = None) -> BufferedReader:
     """The regular file `path`, open to read bytes. Never waits: a fifo, a device or a socket in its place is Damaged.
 
@@ -96,8 +105,10 @@ def open_regular(path: Path | str, most: int | None = None) -> BufferedReader:
         found = os.fstat(handle)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from None
-    except (OSError, ValueError) as error:  # ValueError: a null character in the name
-        raise Damaged(f"{path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    except ValueError as error:  # a null character in the name
+        raise Damaged(f"{path} can't be read ({error}).") from None
     try:
         _must_be_regular(path, found.st_mode)
         if most is not None and found.st_size > most:
@@ -154,7 +165,7 @@ def read_bytes(path: Path | str, most: int = SMALL) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise Damaged(f"{path} can't be read ({error.strerror}).") from None
+        raise _unreadable(path, error) from None
     if len(data) > most:  # it grows, or it is of a file system that tells no sizes (/proc)
         raise Damaged(f"{path} is too large for what it should hold (more than {most:,} bytes).")
     return data
@@ -168,7 +179,7 @@ def first_bytes(path: Path | str, most: int) -> bytes:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise Damaged(f"{path} can't be read ({error.strerror}).") from None
+        raise _unreadable(path, error) from None
 
 
 def read_gzip(path: Path, most: int = LARGE) -> bytes:
@@ -181,8 +192,10 @@ def read_gzip(path: Path, most: int = LARGE) -> bytes:
             data = file.read(most + 1)
     except FileNotFoundError:
         raise
-    except (OSError, EOFError, zlib.error) as error:
-        raise Damaged(f"{path} can't be read ({getattr(error, 'strerror', None) or error}).") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise Damaged(f"{path} can't be read ({error}).") from None
+    except OSError as error:
+        raise _unreadable(path, error) from None
     if len(data) > most:
         raise Damaged(f"{path} is too large for what it should hold (more than {most:,} bytes unpacked).")
     return data

@@ -171,7 +171,8 @@ def _recalled(place: Path) -> _Known:
         tree = parse_json(read_gzip(place))
         if tree["format"] != _FORMAT:
             return {}
-        return {name: (row[0], row[1], row[2]) for name, row in tree["files"].items()}
+        rows = {name: (row[0], row[1], row[2]) for name, row in tree["files"].items()}
+        return {name: row for name, row in rows.items() if all(isinstance(part, str) for part in row)}
     except (OSError, Damaged, ValueError, KeyError, TypeError, AttributeError, IndexError):
         return {}
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.files import Damaged, atomic_open, parse_json, read_gzip, read_json, write_json
+from ganhpc.core.files import Damaged, Unreadable, atomic_open, parse_json, read_gzip, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.core.units import counted
 from ganhpc.core.weight_files import definition_of, digest_of
@@ -101,7 +101,8 @@ def difference(before: Contents, now: Contents) -> _Difference:
 
 
 def _stem(name: str) -> str:
-    return str(PurePath(name).with_suffix(""))
+    path = PurePath(name)
+    return str(path.parent / path.stem)
 
 
 # -- the record of a run ------------------------------------------------------------------------------------------------
@@ -119,10 +120,36 @@ def _files(run: Path, field: str) -> Path:
 def record_of(run: Path, field: str = FIRST) -> dict[str, Any] | None:
     """Contents of data.json in the folder `run`, or that of another data field; None where there is none that can be read."""
     try:
-        tree = read_json(_record_file(run, field))
-    except (UserError, OSError):
+        return _record(run, field)
+    except UserError:
         return None
-    return tree if tree and tree.get("format") == _FORMAT else None
+
+
+def _record(run: Path, field: str) -> dict[str, Any] | None:
+    """As `record_of`, for a run that is to be held to it: Raises UserError for a record that is there and can't be read."""
+    path = _record_file(run, field)
+    try:
+        tree = read_json(path)
+    except Unreadable:
+        raise
+    except Damaged:
+        tree = {}
+    words = ("path", "fingerprint", "shape")
+    if tree is None or (
+        tree.get("format") == _FORMAT
+        and all(isinstance(tree.get(word), str) for word in words)
+        and type(tree.get(f"{_noun(field)}s")) is int
+    ):
+        return tree
+    raise UserError(
+        f"{printable(path)} is damaged, or of another version: it says which {_noun(field)}s this run began with. Put it back from a copy; or "
+        f"remove it, and the run is held to the {_noun(field)}s that are there now; or begin a run with --new."
+    )
+
+
+def recorded(run: Path, field: str) -> bool:
+    """True if there is a record in the folder `run`, whether it can be read or not."""
+    return _record_file(run, field).exists()
 
 
 def place(run: Path, word: str, field: str = FIRST) -> str:
@@ -150,7 +177,7 @@ def hold(
 
 
 def _hold(run: Path, definition: dict[str, Any], field: str, finished: bool, seen: dict[str, Contents]) -> str:
-    record, typed = record_of(run, field), definition[field]
+    record, typed = _record(run, field), definition[field]
     if record is None:
         path = place_of(typed, run)
         if not is_path(path):
@@ -230,13 +257,13 @@ def _require(word: str, seen: dict[str, Contents]) -> None:
 
 def compare(run: Path, definition: dict[str, Any], *, finished: bool = False) -> None:
     """As `hold`, of a run that has a record, and without a word where all is well."""
-    if any(record_of(run, field) for field in held_fields(definition)):
+    if any(_record(run, field) for field in held_fields(definition)):
         hold(run, definition, finished=finished)
 
 
 def check(run: Path, path: str, found: str, field: str = FIRST) -> None:
     """Raise DataChanged where the pictures with the fingerprint `found`, read from `path`, are not those of the record."""
-    record = record_of(run, field)
+    record = _record(run, field)
     if record and found and found != record["fingerprint"]:
         raise DataChanged(_sentence(run, field, record, path, _contents(field, path, {})))
 
@@ -352,7 +379,7 @@ def _before(run: Path, field: str) -> Contents:
     """The pictures that the run began with; empty where the list is lost."""
     try:
         tree = parse_json(read_gzip(_files(run, field)))
-        return tree if isinstance(tree, dict) else {}
+        return {name: hash for name, hash in tree.items() if isinstance(hash, str)} if isinstance(tree, dict) else {}
     except (OSError, Damaged, ValueError):
         return {}
 

@@ -79,7 +79,7 @@ def _of_a_cluster(name: str) -> dict[str, ScriptText]:
     clock = script_text.shell("unset TZ") if zone is None else script_text.export("TZ", zone)
     return {
         "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), clock=clock, **choice),
-        "submit": script_text.part("night_submit.sh", check=script_text.command(words)),
+        "submit": script_text.part("night_submit.sh", root=script_text.word(ROOT), check=script_text.command(words)),
     }
 
 

@@ -135,7 +135,7 @@ def _held_places(
     began with."""
     definition = experiment.definition
     places = {field: held_data.place(run.folder, definition[field], field) for field in held_fields(definition)}
-    if process_group.is_main or any(held_data.record_of(run.folder, field) for field in places):
+    if process_group.is_main or any(held_data.recorded(run.folder, field) for field in places):
         line = held_data.hold(run.folder, {**definition, **places})
         if line:
             say(f"data: {line}")

@@ -47,8 +47,9 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
     id=$("$@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
     # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
+    # From the program's own folder: a path with a colon is two in PYTHONPATH.
     # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
-    env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind >&2 || return 1
+    (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind) >&2 || return 1
     echo "$id"
 }
 
