@@ -204,16 +204,18 @@ def test_launchers_at_the_same_instant_submit_one_after_the_other(
     assert [job.after for job in others] == [(first.id,)] * (len(set(seeds)) - 1), "one job a run, behind one another"
 
 
-@pytest.mark.slow  # 20 s of processor time: it computes
 def test_a_second_launcher_waits_and_then_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert sending.PATIENCE_SECONDS == 60, "as the sentence says"
+    monkeypatch.setattr(sending, "PATIENCE_SECONDS", 0.2)
+    begun = time.monotonic()
     with (
         sending.one_launcher("oar"),
         pytest.raises(UserError, match="another launcher of yours"),
         sending.one_launcher("oar"),
     ):
         pass
+    assert time.monotonic() - begun >= 0.2
 
 
 @pytest.mark.slow  # a second of processor time: processes of its own

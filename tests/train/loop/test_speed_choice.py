@@ -210,11 +210,11 @@ def test_measuring_leaves_the_random_numbers_and_the_choices_of_the_run_alone() 
 def test_a_run_goes_on_where_the_processor_has_no_bf16(tmp_path: Path, experiment: str) -> None:
     """Two segments of one run: as on a machine with bf16 units, then as on one without (oneDNN is told to use none)."""
     if experiment == "cifar":
-        run = made(tmp_path, net="compact", time=40.0, epochs=None, train_images=2000, batch_size=100)
+        run = made(tmp_path, net="compact", time=25.0, epochs=None, train_images=2000, batch_size=100)
     else:
         from jobs.dcgan import PRESETS
 
-        small = {"image_size": 32, "base_channels": 8, "batch_size": 16, "time": 40.0, "train_images": 200}
+        small = {"image_size": 32, "base_channels": 8, "batch_size": 16, "time": 25.0, "train_images": 200}
         run = Run.open(tmp_path / "runs", PRESETS["default"].replace(data="lines", device="cpu", **small))
     # The first segment ends with its job, some seconds after the choice.
     job = job_deadline.environment("the test", job_deadline.Bound(time.time() + 20, last=False))
