@@ -57,9 +57,13 @@ class _Program(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+        if not args or args[0].startswith("-"):
+            return super().resolve_command(ctx, args)
+        # Click's own method would make the command, with all its options, once more.
+        command = self.get_command(ctx, args[0])
+        if command is None:
             raise UserError(f"there is no experiment or verb {args[0]!r}: {nearest(args[0], self.list_commands(ctx))}.")
-        return super().resolve_command(ctx, args)
+        return args[0], command, args[1:]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import json
 import re
@@ -162,6 +163,11 @@ class Experiment:
 
         The options of a group lie beside the others, so that an option may move into a group without a change of signatures.
         """
+        return dict(self._definition)
+
+    @functools.cached_property
+    def _definition(self) -> dict[str, Any]:
+        """`definition`, made once: a launch asks for it several times."""
         tree = _plain(dataclasses.asdict(self))
         del tree["resources"]
         for name in _groups(type(self)):
@@ -176,7 +182,7 @@ class Experiment:
     def _is_as_before(self, name: str, value: Any) -> bool:
         return name in self.LATER and bool(value == _plain(self.LATER[name]))
 
-    @property
+    @functools.cached_property
     def signature(self) -> str:
         """Ten hexadecimal digits that stand for the definition."""
         return _digest(self.definition)
@@ -396,10 +402,15 @@ def is_known(name: str) -> bool:
 
 def find(name: str) -> type[Experiment]:
     """The definition of the experiment called `name`. Raises UserError with the nearest names."""
-    if name in _packaged():
-        module = importlib.import_module(f"jobs.{name.replace('-', '_')}")
-        (cls,) = [c for c in _classes(module) if getattr(c, "NAME", None) == name]
-        return cls
+    if path := _packaged().get(name):
+        try:
+            module = importlib.import_module(f"jobs.{path.stem}")
+        except (Exception, SystemExit) as error:  # users write files in jobs/ too
+            raise own_experiments.broken(path, error) from error
+        found = [c for c in _classes(module) if getattr(c, "NAME", None) == name]
+        if len(found) != 1:
+            raise UserError(f"{printable(path)}: {len(found)} classes have the NAME {name!r}: give it to one.")
+        return found[0]
     files, problems = own_experiments.listed(taken())
     for file in files:
         if file.name == name:

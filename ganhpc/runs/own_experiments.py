@@ -187,13 +187,16 @@ def _import(folder: Path, name: str) -> types.ModuleType:
             made = importlib.import_module(full)
     except (Exception, SystemExit) as error:
         sys.modules.pop(full, None)
-        raise UserError(
-            f"{where(path, error)}: {_said(error, path)}: fix it; the other experiments are not touched."
-        ) from error
+        raise broken(path, error) from error
     if lines := printed.getvalue().strip().splitlines():
         note = f"warning: {printable(path)} prints when it is imported ({printable(lines[0], 80)}): put that into a function."
         print(note, file=sys.stderr, flush=True)
     return made
+
+
+def broken(path: Path, error: BaseException) -> UserError:
+    """The refusal of a file whose import ended with `error`."""
+    return UserError(f"{where(path, error)}: {_said(error, path)}: fix it; the other experiments are not touched.")
 
 
 def _said(error: BaseException, path: Path) -> str:

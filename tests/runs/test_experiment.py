@@ -18,6 +18,7 @@ from ganhpc.runs import experiment
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.options import Option
 from jobs.cifar import Cifar, CourseOptions
+from tests.golden import signatures
 
 
 @pytest.mark.parametrize("name", experiment.names())
@@ -31,6 +32,16 @@ def test_every_preset_is_sound_and_survives_json(name: str) -> None:
         again = Experiment.from_json(json.loads(json.dumps(definition.to_json())))
         assert again == definition
         assert again.signature == definition.signature
+
+
+def test_signatures_and_folder_names_of_all_presets_are_those_of_before() -> None:
+    assert signatures.signatures() == json.loads(signatures.FILE.read_text())
+
+
+def test_the_definition_that_is_handed_out_is_a_copy() -> None:
+    made = Cifar()
+    made.definition["seed"] = 7
+    assert made.definition["seed"] == 0 and made.signature == Cifar().signature == made.replace(seed=0).signature
 
 
 def test_the_signature_covers_every_field_but_resources() -> None:

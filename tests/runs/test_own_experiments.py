@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+import jobs
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT, Settings
@@ -97,6 +98,18 @@ def test_a_broken_file_is_one_sentence_and_hides_nothing(
     assert {"mine", "cifar"} <= set(experiment.names())
     assert help_of("mine") == "One of mine." and help_of("other")
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_broken_file_in_jobs_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str) -> None:
+    text, sentence = BROKEN[case]
+    (tmp_path / "other.py").write_text(text)
+    monkeypatch.setattr(jobs, "__path__", [*jobs.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "jobs.other", raising=False)
+    expected = "0 classes have the NAME 'other': give it to one" if "class" in sentence else sentence
+    with pytest.raises(UserError, match=expected) as told:
+        experiment.find("other")
+    assert "\n" not in str(told.value) and str(tmp_path) in str(told.value)
 
 
 WRONG = {
