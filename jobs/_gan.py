@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 from ganhpc.core import units
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import Experiment, Kind
+from ganhpc.runs.experiment import Experiment, Kind, options
 from ganhpc.runs.options import option
 
 
@@ -36,7 +35,10 @@ class Gan(Experiment):
     sample_rows: int = option(8, "rows of a picture of samples", low=1, high=64)
     sample_columns: int = option(8, "columns of a picture of samples", low=1, high=64)
     sample_every: str = option(
-        "epoch", "how often samples are drawn: epoch, a number of steps (500), or a time (2m)", metavar="N|TIME"
+        "epoch",
+        "how often samples are drawn: epoch, a number of steps (500), or a time (2m)",
+        kind="cadence",
+        metavar="N|TIME",
     )
     stop_on_collapse: bool = option(False, "end the run where the generator collapses or the discriminator saturates")
     distance_images: int = option(
@@ -74,18 +76,12 @@ class Gan(Experiment):
 
         Raises UserError where --sample-every says none of these.
         """
-        word = self.sample_every.strip().lower()
-        if word == "epoch":
-            return None, None
-        with suppress(UserError):
-            if (steps := units.parse_whole(word)) > 0:
-                return steps, None
         try:
-            return None, units.parse_duration(word)
+            every = units.parse_cadence(self.sample_every)
         except UserError:
-            raise UserError(
-                f"--sample-every {self.sample_every!r} is neither `epoch`, nor a number of steps such as 500, nor a time such as 2m."
-            ) from None
+            known = {each.name: each for each in options(type(self))}
+            raise known["sample_every"].refusal(self.sample_every) from None
+        return (every, None) if isinstance(every, int) else (None, every)
 
 
 @dataclass(frozen=True, kw_only=True)

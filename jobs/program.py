@@ -219,19 +219,26 @@ def _folder(typed: str | None) -> Path:
     return folder
 
 
-def _watched(name: str, folder: Path, what: str = "--watch-file") -> tuple[str, str]:
-    path = folder / expand(name)
+def _watched(typed: str, folder: Path, what: str = "--watch-file") -> tuple[str, str]:
+    path = folder / expand(typed)
+    name = _inside(path, folder)
     try:
         if not path.is_file():
-            raise UserError(f"{what} {name!r} is not a file in {folder}: name one that is there, such as train.py.")
+            raise UserError(f"{what} {typed!r} is not a file in {folder}: name one that is there, such as train.py.")
         if path.stat().st_size > _LARGEST:
-            raise UserError(f"{what} {name!r} is larger than 1 GiB: watch the program's own files, and not its data.")
+            raise UserError(f"{what} {typed!r} is larger than 1 GiB: watch the program's own files, and not its data.")
         with open_regular(path) as file:
             return name, hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(
-            f"{what} {name!r} can't be read ({error.strerror}): make it readable, or leave it out."
+            f"{what} {typed!r} can't be read ({error.strerror}): make it readable, or leave it out."
         ) from None
+
+
+def _inside(path: Path, folder: Path) -> str:
+    """The one name of a file, however it was typed: train.py, ./train.py, lib/../train.py, its whole path. Links keep their own names."""
+    whole = Path(os.path.normpath(path))
+    return str(whole.relative_to(folder) if whole.is_relative_to(folder) else whole)
 
 
 # A program that does nothing: what is typed takes its place, and no command at all is refused.

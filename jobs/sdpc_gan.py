@@ -83,7 +83,10 @@ class SdpcGan(LatentGan):
     )
     flip: str = option("random", "mirroring of training images", choices=("none", "random", "alternate"))
     sample_every: str = option(
-        "1m", "how often samples are drawn: epoch, a number of steps (500), or a time (2m)", metavar="N|TIME"
+        "1m",
+        "how often samples are drawn: epoch, a number of steps (500), or a time (2m)",
+        kind="cadence",
+        metavar="N|TIME",
     )
     distance_images: int = option(
         500, "at the end, Frechet and kernel distances of this many images (0: none)", low=0, high=100_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import unicodedata
@@ -178,6 +179,23 @@ def format_duration(seconds: float) -> str:
     if milli:
         return text + f"{secs}.{milli:03d}".rstrip("0") + "s"
     return text + (f"{secs}s" if secs or not text else "")
+
+
+def parse_cadence(text: str) -> int | float | None:
+    """How often something is done: None for `epoch`, a whole number of steps for 500, seconds (a float) for 2m. Raises UserError."""
+    if text.strip().lower() == "epoch":
+        return None
+    with contextlib.suppress(UserError):
+        if (steps := parse_whole(text)) > 0:
+            return steps
+    return parse_duration(text)
+
+
+def format_cadence(every: float | None) -> str:
+    """The one spelling of a cadence: `epoch`, 500, 2m; of a time under a millisecond, 0.001s."""
+    if every is None:
+        return "epoch"
+    return str(every) if isinstance(every, int) else format_duration(max(every, 0.001))
 
 
 def parse_count(text: str) -> int:

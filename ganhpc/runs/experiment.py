@@ -20,7 +20,6 @@ from ganhpc.core import settings
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import printable, slug
-from ganhpc.datasets.data_path import denoted, is_data_field
 from ganhpc.runs import own_experiments
 from ganhpc.runs.options import Option, kind_of, option
 
@@ -233,7 +232,7 @@ class Experiment:
         for name, value in values.items():
             if name not in known:
                 raise UserError(f"{self.NAME} has no option {name!r}: {nearest(name, known)}.")
-            value = denoted(value) if is_data_field(name) else value
+            value = known[name].canonical(value)
             known[name].check(value)
             first, *rest = known[name].path
             if rest:

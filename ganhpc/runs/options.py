@@ -29,7 +29,7 @@ def option(
 ) -> Any:
     """A field of a definition that becomes an option of the command line.
 
-    `kind`: "duration" or "count" where the text has a unit of its own, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
+    `kind`: "duration" or "count" where the text has a unit of its own, "cadence" for a text such as epoch, 500 or 2m, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
     typed, where that is not the field's name; `after`: the field behind which it stands, of a class above.
     """
     meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
@@ -76,9 +76,10 @@ class Option:
         try:
             value = self._convert(text.strip())
         except (ValueError, units.NotANumberError):
-            raise UserError(f"{self.flag} takes {self.expected}, not {text!r}.") from None
+            raise self.refusal(text) from None
         except UserError as error:
             raise UserError(f"{self.flag}: {error}") from None
+        value = self.canonical(value)
         self.check(value)
         return value
 
@@ -102,6 +103,21 @@ class Option:
             return _number(self.type, text)
         return self.type(text)
 
+    def canonical(self, value: Any) -> Any:
+        """`value` in the one spelling that the definition has: several for one thing would make several runs of it. Raises UserError."""
+        if is_data_field(self.name):
+            return denoted(value)
+        if self.kind != "cadence":
+            return value
+        try:
+            return units.format_cadence(units.parse_cadence(value))
+        except UserError:
+            raise self.refusal(value) from None
+
+    def refusal(self, value: Any) -> UserError:
+        """The error for a value that the option does not take."""
+        return UserError(f"{self.flag} takes {self.expected}, not {value!r}.")
+
     def check_type(self, value: Any) -> None:
         """Raise UserError where `value`, read from a file, is of another type than the option's."""
         if value is None and self.optional:
@@ -111,7 +127,7 @@ class Option:
         allowed = (int, float) if item is float else (item,)
         if (self.type is tuple and not isinstance(value, tuple)) or any(type(each) not in allowed for each in items):
             raise UserError(f"{self.flag} {value!r} is not allowed: it takes {self.expected}.")
-        if self.kind and not 0 < value < 1e15:
+        if self.kind in ("duration", "count", "auto") and not 0 < value < 1e15:
             raise UserError(f"{self.flag} {value!r} is out of range: it takes {self.expected}.")
 
     def check(self, value: Any) -> None:
@@ -129,7 +145,11 @@ class Option:
     @property
     def expected(self) -> str:
         """Values that the option takes, in words."""
-        forms = {"duration": f"a time such as {units.DURATION_FORMS}", "count": f"a count such as {units.COUNT_FORMS}"}
+        forms = {
+            "duration": f"a time such as {units.DURATION_FORMS}",
+            "count": f"a count such as {units.COUNT_FORMS}",
+            "cadence": "epoch, a number of steps such as 500, or a time such as 2m",
+        }
         if self.kind in forms:
             return forms[self.kind]
         if self.choices:

@@ -24,7 +24,9 @@ def measured() -> tuple[nn.Module, Tensor]:
     return network(32), torch.zeros(1, 2)
 
 
-def train(out: Path, *, steps: int, width: int, lr: float, seed: int, stop: Callable[[], bool] = lambda: False) -> float | None:
+def train(
+    out: Path, *, steps: int, width: int, lr: float, seed: int, stop: Callable[[], bool] = lambda: False
+) -> float | None:
     """The last loss; None where it was stopped before its end, with all of it saved in `out`."""
     torch.manual_seed(seed)
     net = network(width)
@@ -74,7 +76,9 @@ def main() -> int:
     words.out.mkdir(parents=True, exist_ok=True)
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
-    loss = train(words.out, steps=words.steps, width=words.width, lr=words.lr, seed=words.seed, stop=lambda: bool(asked))
+    loss = train(
+        words.out, steps=words.steps, width=words.width, lr=words.lr, seed=words.seed, stop=lambda: bool(asked)
+    )
     print("stopped: saved" if loss is None else f"loss {loss:.4f}", flush=True)
     return 75 if loss is None else 0
 
