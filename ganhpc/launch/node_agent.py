@@ -137,6 +137,8 @@ class Segment:
         """True if a warning of the scheduler was passed on to the trainer."""
         self.told_to_end = False
         """True if a signal asked for the end of the job."""
+        self.unwritten = False
+        """True while the trainer has yet to hear of a stop request that could not be written."""
         if follower:
             rank, nodes, first = follower.split(":", 2)
             self.rank, self.nodes, self.first = int(rank), int(nodes), first
@@ -279,6 +281,9 @@ class Segment:
             if self.rank == 0 and (self.warned or time.monotonic() - asked > _REREAD_SECONDS):
                 asked = time.monotonic()
                 self._read_again()
+            if self.unwritten:
+                self.unwritten = False
+                trainer.interrupt()
         code = trainer.end()
         for child in others:
             with suppress(subprocess.TimeoutExpired):
@@ -293,7 +298,7 @@ class Segment:
         known = self._write_deadline()
         if warned and (not known or self.hard_end - time.time() > _WARNING_SECONDS):
             self.passed_on = True
-            self.run.ask_to_stop(ASKED, self.owner)
+            self._ask(ASKED)
 
     def _hear_signals(self) -> None:
         """Signals may repeat. Warnings are looked at in `_wait`; the others ask the trainer to save and stop."""
@@ -301,7 +306,7 @@ class Segment:
         def ask(number: int, frame: object) -> None:
             del frame
             self.told_to_end = True
-            self.run.ask_to_stop(f"the scheduler sent {signal.Signals(number).name}", self.owner)
+            self._ask(f"the scheduler sent {signal.Signals(number).name}")
 
         def warn(number: int, frame: object) -> None:
             del number, frame
@@ -311,6 +316,11 @@ class Segment:
             signal.signal(getattr(signal, name), ask)
         for number in _WARNINGS:
             signal.signal(number, warn)
+
+    def _ask(self, reason: str) -> None:
+        """Ask this job's trainers to stop: by a file, else by a signal (`_wait`)."""
+        if not self.run.ask_to_stop(reason, self.owner):
+            self.unwritten = True
 
     def _command(self) -> list[str]:
         """The trainer itself where it is alone, else torchrun: one on each node."""

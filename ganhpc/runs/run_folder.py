@@ -15,6 +15,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -368,22 +369,39 @@ class Run:
         )
 
     def ask_holder_to_stop(self, reason: str) -> bool:
-        """Ask the trainer that holds the run to save and stop; returns whether there is one.
+        """Ask the trainer that holds the run to save and stop; returns whether there is one. Raises UserError where it can't be told.
 
         Under the lock under which a trainer takes the run and forgets older requests: this one is neither lost nor left to the next.
         """
         with folder_lock(self.folder):
             held = self.is_held()
-            if held:
-                self.ask_to_stop(reason)
+            if held and not self.ask_to_stop(reason):
+                self._send_stop()
         return held
 
-    def ask_to_stop(self, reason: str, owner: str = "") -> None:
+    def _send_stop(self) -> None:
+        """Send the holder, on this machine, a signal where no request can be written. Raises UserError."""
+        status = self.status()
+        stop_requests.forget(self.folder, "")
+        pid, host = status.get("pid"), status.get("host")
+        if isinstance(pid, int) and host and file_owner.is_here(host, status.get("machine")):
+            with suppress(OSError):
+                # The status may be of a trainer before this one, whose number another process has by now.
+                if os.fsencode(self.folder.name) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, signal.SIGTERM)
+                    return
+        raise UserError(
+            f"{self} can't be told to stop: nothing can be written into {printable(self.folder)}, and no process of it is known on this machine; "
+            "free some space there, and type the same again."
+        )
+
+    def ask_to_stop(self, reason: str, owner: str = "") -> bool:
         """Ask the trainers of `owner`, or the one that holds the run, to save and stop at the next step.
 
-        A request to an owner's trainers counts even before they hold the run. Safe in a signal handler, and when repeated.
+        A request to an owner's trainers counts even before they hold the run. Returns False where it can't be written, and this process alone
+        hears it. Safe in a signal handler, and when repeated.
         """
-        stop_requests.ask(self.folder, reason, owner)
+        return stop_requests.ask(self.folder, reason, owner)
 
     def stop_reason(self, owner: str = "", *, holds: bool = True) -> str | None:
         """Why a trainer of `owner` was asked to stop, or None; where it does not hold the run yet, by requests to its owner alone."""

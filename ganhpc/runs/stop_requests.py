@@ -2,6 +2,9 @@
 
 Each owner's requests have a file of their own, with the owner in its first line: none keeps another from being written, or is removed
 with it. A request to the holder is made and forgotten under the run folder's lock (Run.hold, Run.ask_holder_to_stop).
+
+A full disk, or a folder that is away, may refuse the file: the process that asks then knows of the request all the same, and passes it on to
+others as a signal, which makes each ask itself.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from ganhpc.core.files import read_text
 from ganhpc.runs.file_owner import is_over
 
 FILE = "stop"
+_UNWRITTEN: dict[str, str] = {}
+"""Requests of this process that no file could be made for: the reason by the path of the file."""
 
 
 def path_of(folder: Path, owner: str = "") -> Path:
@@ -23,24 +28,30 @@ def path_of(folder: Path, owner: str = "") -> Path:
     return folder / (f"{FILE}-{short_digest(owner, 12)}" if owner else FILE)
 
 
-def ask(folder: Path, reason: str, owner: str = "") -> None:
-    """Write a request; one that is there keeps its reason. Safe in a signal handler, and when repeated."""
+def ask(folder: Path, reason: str, owner: str = "") -> bool:
+    """Write a request; one that is there keeps its reason. Returns False where it can't be written: this process alone knows of it then, and
+    others need a signal. Safe in a signal handler, and when repeated."""
+    path = path_of(folder, owner)
     try:
-        handle = os.open(path_of(folder, owner), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-    except OSError:
-        return
-    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+    except OSError as error:
+        if isinstance(error, FileExistsError) and not path.is_dir():
+            return True
+        _UNWRITTEN.setdefault(str(path), reason)
+        return False
+    with suppress(OSError):  # The file's existence is the message; the words are for people.
         os.write(handle, (f"{owner}\n{reason}" if owner else reason).encode())
-    except OSError:
-        pass  # The file's existence is the message; the words are for people.
-    finally:
+    with suppress(OSError):
         os.close(handle)
+    return True
 
 
 def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | None:
     """Why a trainer of `owner` was asked to stop, or None. `holds`: it holds the run, so that requests without an owner are for it."""
     for name in dict.fromkeys((owner, "") if holds else (owner,)):
         path = path_of(folder, name)
+        if (told := _UNWRITTEN.get(str(path))) is not None:
+            return told
         try:
             text = read_text(path)
         except FileNotFoundError:
@@ -55,8 +66,10 @@ def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | Non
 
 def forget(folder: Path, owner: str) -> None:
     """Remove a request to the trainers of `owner`, all of which have ended."""
+    path = path_of(folder, owner)
+    _UNWRITTEN.pop(str(path), None)
     with suppress(OSError):
-        path_of(folder, owner).unlink()
+        path.unlink()
 
 
 def forget_old(folder: Path) -> None:

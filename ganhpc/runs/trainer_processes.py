@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +24,7 @@ _GONE_SECONDS = 10.0
 """Seconds that a process which was killed may take to let go of the run: its memory is given back first."""
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
+_TORCHRUN = "ganhpc.train.torchrun"
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
 """Keys of status.json that its writer sets."""
 
@@ -55,7 +58,17 @@ def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = "
     if nodes.number * tasks == 1:
         return [sys.executable, *trainer]
     sizes = [f"--nnodes={nodes.number}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
-    return [sys.executable, "-m", "ganhpc.train.torchrun", *nodes.meeting, *sizes, *trainer]
+    return [sys.executable, "-m", _TORCHRUN, *nodes.meeting, *sizes, *trainer]
+
+
+def children(pid: int | str) -> list[int]:
+    """The child processes of a process."""
+    found: list[int] = []
+    with suppress(OSError):
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            with suppress(OSError):
+                found += map(int, (task / "children").read_text().split())
+    return found
 
 
 class TrainerProcesses:
@@ -63,6 +76,7 @@ class TrainerProcesses:
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], **how: Any) -> None:
         """`env`: the environment; `how`: as for subprocess.Popen."""
+        self._torchrun = _TORCHRUN in command
         self._ear = last_words.Ear()
         self.child = subprocess.Popen(command, env={**env, **self._ear.environment()}, **how)
         self._failed_at: float | None = None
@@ -79,6 +93,14 @@ class TrainerProcesses:
             if time.monotonic() - self._failed_at > _ENDING_SECONDS:
                 self.child.kill()  # those that torchrun has started die with it
         return True
+
+    def interrupt(self) -> None:
+        """Tell each process by a signal to save and stop: a request could not be written. torchrun, which would end them, gets none while it
+        has any."""
+        started = children(self.child.pid) if self._torchrun else []
+        for pid in started or [self.child.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
     def end(self) -> int:
         """The exit code of those that have ended, the cause's where several did: negative for a signal, as subprocess gives it."""

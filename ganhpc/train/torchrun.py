@@ -19,6 +19,7 @@ from ganhpc.core.printable import say_error
 from ganhpc.runs import file_owner, last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.trainer_processes import children
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, die_with_parent, end_as
 from ganhpc.train.runtime import failure_notice
 
@@ -73,7 +74,7 @@ def main(words: list[str]) -> int:
 def _leave_when_asked(run: Run) -> None:
     """End where a stop is asked for before there are workers, who hear it themselves: nodes may wait for one another for long."""
     owner = file_owner.mine()
-    while not _workers():
+    while not children("self"):
         if (reason := run.stop_reason(owner)) is not None:
             _say(run, reason, EXIT_RESUMABLE)
             os._exit(EXIT_RESUMABLE)
@@ -83,7 +84,7 @@ def _leave_when_asked(run: Run) -> None:
 def _watch(run: Run, variables: dict[str, str]) -> None:
     """Hear stop requests until there are workers; then take into `variables` those by which they know the store where nodes have met."""
     _leave_when_asked(run)
-    while not variables and (workers := _workers()):
+    while not variables and (workers := children("self")):
         for pid in workers:
             with suppress(OSError):
                 pairs = (
@@ -101,15 +102,6 @@ def _say(run: Run, reason: str, code: int) -> LastWords:
     state, kept = (State.RESUMABLE, "the last checkpoint is kept") if saved else (State.LOST, "there is no checkpoint")
     last_words.say(state, f"{reason}; {kept}", code, last_words.TORCHRUN)
     return LastWords(last_words.TORCHRUN, state, f"{reason}; {kept}", code)
-
-
-def _workers() -> list[int]:
-    """The children of this process."""
-    found: list[int] = []
-    for task in Path("/proc/self/task").iterdir():
-        with suppress(OSError):
-            found += map(int, (task / "children").read_text().split())
-    return found
 
 
 if __name__ == "__main__":

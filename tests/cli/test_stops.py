@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import Run, State
 from tests.helpers import ROOT, finish, small
 from tests.train.tasks import tiny
@@ -153,6 +155,20 @@ def test_a_stop_of_two_processes_of_which_one_hears_nothing(
     hook: dict[str, Any] = {"HOOK_AT": at, "HOOK_DO": "wait", "HOOK_RANK": rank, "HOOK_AFTER": str(after)}
     code, said = stopped(run, tmp_path, signal.SIGTERM, hook)
     check(run, "plain", kept, signal.SIGTERM, code, said)
+
+
+def test_a_stop_whose_file_is_refused_is_heard_at_once(tmp_path: Path) -> None:
+    """As on a full disk: here a folder is where the file would be."""
+    run = Run.open(tmp_path / "runs", small(epochs=10_000))
+    words = [sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]
+    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    stop_requests.path_of(run.folder, file_owner.process(child.pid)).mkdir()
+    while child.poll() is None and not run.status().get("step"):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    said, _ = child.communicate(timeout=60)  # it was 75 s
+    assert child.returncode == 130 and said.count("stopped (signal SIGTERM; a checkpoint of step") == 1, said
+    assert run.run_status().state is State.RESUMABLE and run.run_status().status["cause"] == StopCause.ASKED
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

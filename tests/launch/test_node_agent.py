@@ -19,7 +19,7 @@ from ganhpc.core import storage_errors
 from ganhpc.core.files import read_json, write_json
 from ganhpc.launch.node_agent import ASKED, Segment, main
 from ganhpc.program.runner import main as run_program
-from ganhpc.runs import fault_count, job_claim, submission_record
+from ganhpc.runs import fault_count, job_claim, stop_requests, submission_record
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from ganhpc.runs.trainer_protocol import EXIT_FAULT
@@ -157,6 +157,21 @@ def test_the_last_words_give_the_code_of_a_segment(run: Run, words: str, ends: s
     begun = time.monotonic()
     assert segment(run)._wait(trainer, []) == code
     assert time.monotonic() - begun < 50, "those that wait for one that has failed are ended"
+
+
+def test_a_stop_that_no_file_can_be_made_for_goes_to_the_trainer_as_a_signal(run: Run) -> None:
+    part = segment(run)
+    stop_requests.path_of(run.folder, part.owner).mkdir()  # as a full disk refuses it
+    part.scheduler = says(None)  # type: ignore[assignment]
+    part.warned = True
+    part._read_again()
+    trap = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print(flush=True); time.sleep(60)"
+    trainer = TrainerProcesses([sys.executable, "-c", trap], os.environ, stdout=subprocess.PIPE)
+    assert trainer.child.stdout
+    trainer.child.stdout.readline()
+    begun = time.monotonic()
+    assert part._wait(trainer, []) == 75 and time.monotonic() - begun < 30
+    stop_requests.forget(run.folder, part.owner)
 
 
 @pytest.mark.slow  # 6 s of processor time: processes of its own

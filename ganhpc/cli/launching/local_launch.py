@@ -140,7 +140,7 @@ def train(
         with ProgressView(run, console) as view:
             while trainer.run():
                 view.update(tail.lines())
-                heard.escalate(trainer.child.pid)
+                heard.escalate(trainer)
                 time.sleep(0.1)
                 if job and time.monotonic() - asked > _REREAD_SECONDS:
                     asked, bound = time.monotonic(), _tell(run, job, bound)
@@ -200,6 +200,8 @@ class _Heard:
         self._owner = file_owner.process(os.getpid())
         self._first = self._last = math.inf
         self._sent: list[int] = []
+        self._unwritten = False
+        """True while the trainer has yet to hear of a request for which there was no file."""
 
     def take(self, number: int, frame: object) -> None:
         """A signal handler: the first asks the trainer to save and stop."""
@@ -212,16 +214,20 @@ class _Heard:
         if now - self._last > 0.5:  # a person's; a terminal and a program may both send the first
             self._last = now
             self._first = min(self._first, now - _POLITE_SECONDS)
-        self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
+        written = self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
+        self._unwritten = self._unwritten or not written
 
-    def escalate(self, group: int) -> None:
+    def escalate(self, trainer: TrainerProcesses) -> None:
         """Send SIGTERM, then SIGKILL to all processes of the trainer where it has not ended in time."""
+        if self._unwritten:
+            self._unwritten = False
+            trainer.interrupt()
         late = time.monotonic() - self._first - _POLITE_SECONDS
         for number, after in ((signal.SIGTERM, 0.0), (signal.SIGKILL, _TERM_SECONDS)):
             if late >= after and number not in self._sent:
                 self._sent.append(number)
                 with suppress(ProcessLookupError):
-                    os.killpg(group, number)
+                    os.killpg(trainer.child.pid, number)
 
 
 def _end_group(group: int) -> None:
