@@ -5,9 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import itertools
-import json
 import shutil
-import sys
 import time
 import zlib
 from collections.abc import Callable
@@ -15,60 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from ganhpc.cli import main as cli
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
 from ganhpc.runs import submission_record
-from ganhpc.runs.run_folder import Run, State
-from tests.clusters.fake_oar import FakeOar
+from ganhpc.runs.run_folder import State
 from tests.faults import campaign, folders
 from tests.faults.campaign import Fault, Outcome
 from tests.faults.hook.sitecustomize import LOOK
-from tests.helpers import small
+from tests.faults.trainings import a_new, a_new_run, agent, on_a_finished_run, resumable, trained, trainer
+from tests.faults.world import World, typed
 from tests.run_folders import stopped
 
 COMMON = ("--data", "synthetic", "--train-images", "200", "--device", "cpu")
-
-
-class World:
-    """A place with everything that a command may touch, below `world`, and a fake OAR beside it that no fault reaches."""
-
-    def __init__(self, place: Path) -> None:
-        self.place, self.home = place, place / "world"
-        self.home.mkdir(parents=True)
-        self.runs = self.home / "runs"
-        self.oar = FakeOar(place / "oar")
-        (self.home / "free.toml").write_text('base = "student"\nedges = []\n')
-        self.environ = {
-            "XDG_STATE_HOME": str(self.home / "state"), "XDG_CACHE_HOME": str(self.home / "cache"), "XDG_CONFIG_HOME": str(self.home / "conf"),
-            "GANHPC_CONFIG": "/dev/null", "GANHPC_RUNS": str(self.runs), "LOGNAME": "student", "COLUMNS": "150", "PWD": str(self.home),
-            **self.oar.env,
-        }  # fmt: skip
-
-    def run(self, command: Callable[[World], object], fault: Fault | None = None) -> Outcome:
-        return campaign.run(self.place, lambda: command(self), fault, self.environ)
-
-    def all(self) -> list[Run]:
-        return list(Run.all(self.runs)) if self.runs.is_dir() else []
-
-    def queued(self) -> dict[str, str]:
-        """The jobs of the fake OAR that wait or run: number -> name."""
-        jobs = json.loads((self.place / "oar" / "state.json").read_text())["jobs"]
-        alive = ("Waiting", "Running", "Hold", "toLaunch", "Launching", "Resuming", "Suspended")
-        return {number: job["name"] for number, job in jobs.items() if job["state"] in alive}
-
-
-def typed(*words: str) -> Callable[[World], object]:
-    """`python launch.py WORDS`, in the world's folder; this machine's queue takes jobs and nobody runs them."""
-
-    def command(world: World) -> object:
-        import os
-
-        os.chdir(world.home)
-        sys.argv = ["launch.py", *words]
-        with mock.patch.object(local, "_start_runner"):
-            return cli.main()
-
-    return command
 
 
 @dataclass(frozen=True)
@@ -85,7 +40,7 @@ class Scenario:
     code: int = 0
     """The exit code of the command when all is well."""
     weight: int = 4
-    """How many faults of it continuous integration tries."""
+    """How many faults of it continuous integration tries; 0: only `python -m tests.faults` knows it."""
     program: str = ""
     """The program of ours that meets the fault, where it is one that the command starts; empty: the command itself."""
 
@@ -265,66 +220,6 @@ def reads(name: str, *words: str) -> Scenario:
     return Scenario(name, prepare, typed(*words), holds, weight=2)
 
 
-# -- trainings ----------------------------------------------------------------------------------------------------------------
-
-
-def a_new_run(world: World) -> None:
-    Run.open(world.runs, small(epochs=3))
-
-
-def trainer(world: World) -> object:
-    from ganhpc.train.__main__ import main
-
-    (run,) = world.all()
-    return main([str(run.folder)])
-
-
-def agent(world: World) -> object:
-    from ganhpc.launch import node_agent
-
-    (run,) = world.all()
-    sys.argv = ["ganhpc.node", str(run.folder), "--walltime=600", "--last"]
-    return node_agent.main()
-
-
-REFERENCE: dict[str, object] = {}
-"""What the training comes to without a fault, once one has been made."""
-
-
-def outcome_of(run: Run) -> dict[str, object]:
-    """All of a finished training that does not depend on time."""
-    result = json.loads(run.result_json.read_text())
-    lines = [json.loads(line) for line in run.metrics_jsonl.read_text().splitlines()]
-    epochs = [
-        (line["step"], line["epoch"], line.get("lr"), line.get("test_accuracy"))
-        for line in lines
-        if line["kind"] == "epoch"
-    ]
-    return {"weights": result["weights_sha256"], "epochs": epochs, "accuracy": result["test_accuracy"]}
-
-
-def trained(world: World) -> None:
-    """Done, bit-identical with a training that nothing disturbed; every epoch's line is there once, with its learning rate."""
-    (run,) = world.all()
-    assert run.run_status().state is State.DONE
-    found = outcome_of(run)
-    epochs = found["epochs"]
-    assert isinstance(epochs, list) and all(lr is not None for step, _, lr, _ in epochs if step)
-    assert len({step for step, *_ in epochs}) == len(epochs)
-    assert found == REFERENCE.setdefault("small", found)
-
-
-def resumable(world: World, outcome: Outcome) -> None:
-    """Behind a fault a run is done, or can be gone on with."""
-    (run,) = world.all()
-    state = run.run_status().state
-    passing = outcome.killed or not any(word in outcome.said for word in ("permission is denied",))
-    wanted = {State.DONE, State.RESUMABLE, State.LOST, State.NEW} | (
-        set() if passing else {State.CRASHED, State.REFUSED}
-    )
-    assert state in wanted, f"{state}: {outcome.said}"
-
-
 def local_launch(world: World) -> object:
     return typed("cifar", "--preset", "course", "--epochs", "1", *COMMON, "--on", "local")(world)
 
@@ -348,6 +243,9 @@ SCENARIOS = {
         reads("results-json", "results", "--json"),
         Scenario("report", runs_of_every_state, typed("report", "runs/cifar", "--out", "report.html"), lambda _: None, weight=2),
         Scenario("trainer", a_new_run, trainer, trained, resumable, weight=5),
+        Scenario("trainer-sdpc-gan", a_new("sdpc-gan", sdpc_share=0.5), trainer, trained, resumable, weight=0),
+        Scenario("trainer-sdpc-gan-from", on_a_finished_run, trainer, trained, resumable, weight=1),
+        Scenario("trainer-sdpc-began", a_new("sdpc-began"), trainer, trained, resumable, weight=0),
         Scenario("agent", a_new_run, agent, trained, weight=1),
         Scenario("local-launch", nothing, local_launch, one_is_done, weight=1),
         Scenario("trainer-of-launch", nothing, local_launch, one_is_done, weight=1, program="-m ganhpc.train"),
@@ -363,7 +261,7 @@ def enough(number: int) -> int:
 def campaign_of(name: str, place: Path, number: int | None, say: Callable[[str], object]) -> tuple[int, int]:
     """Try `number` faults of a scenario, or all: (how many were met, how many went wrong), each of those said."""
     scenario = SCENARIOS[name]
-    if name == "trainer":
+    if name.startswith("trainer"):
         import ganhpc.train.loop.trainer  # noqa: F401 (loaded once: each try is a fork)
     writing, all_of_them = scenario.counted(place / "whole")
     met = wrong = 0
