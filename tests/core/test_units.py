@@ -221,3 +221,66 @@ def test_counted(n: float, noun: str, text: str) -> None:
 
 def test_counted_by_a_form() -> None:
     assert counted(0.96, "epoch", ".1f") == "1.0 epoch" and counted(2.0, "epoch", ".0f") == "2 epochs"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("9" * 61, f"{'9' * 20!r} and so on is no number of at most 60 characters."),
+        ("x", "'x' is not a number: write it as 0.25, 1e-4 or 1000000."),
+        ("-", "'-' is not a number: write it as 0.25, 1e-4 or 1000000."),
+        ("1,234", "'1,234' may be 1234 or 1.234: write the one that is meant."),
+        ("1e400", "'1e400' is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000."),
+    ],
+)
+def test_what_is_said_of_a_number_that_is_none(text: str, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_float(text)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("x", "'x' is not a whole number: write it as 1000000."),
+        ("1.5", "'1.5' is not a whole number: write it as 1000000."),
+        ("1.234", "'1.234' may be 1234 or 1: write the one that is meant, without a point."),
+        ("-1.234", "'-1.234' may be 1234 or 1: write the one that is meant, without a point."),
+    ],
+)
+def test_what_is_said_of_a_whole_number_that_is_none(text: str, sentence: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_whole(text)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,234", 1234), ("1,234,567", 1_234_567), ("1\u2019000", 1000), ("-1,234", -1234), ("+7", 7), ("1.000.000", 10**6), ("1.5e1", 15),
+        ("1.0", 1), ("0.000", 0), ("2,0", 2), ("1.234e3", 1234), ("-12", -12),
+    ],
+)  # fmt: skip
+def test_whole_numbers_as_people_write_them(text: str, value: int) -> None:
+    assert parse_whole(text) == value
+
+
+@pytest.mark.parametrize(("text", "value"), [("1.5e3", 1500.0), ("1,5E3", 1500.0), ("1 000e2", 1e5), ("1.25", 1.25), ("+1,5", 1.5), ("-1,5", -1.5), ("1.234.567,5", 1234567.5)])  # fmt: skip
+def test_exponents_and_signs_beside_marks(text: str, value: float) -> None:
+    assert parse_float(text) == value
+
+
+@pytest.mark.parametrize("text", ["0,5", "1.000,5", "10.000,25", "1,05", "2,007"])
+def test_lists_that_may_be_decimals(text: str) -> None:
+    with pytest.raises(UserError, match="may be a list or decimals"):
+        refuse_split_decimal(text.split(","), text)
+
+
+@pytest.mark.parametrize("text", ["1,5", "10,20,30", "1.5,2", "1.0000,5", "01.000,5", "0.5,1", "1e-3,1"])
+def test_lists_that_are_lists(text: str) -> None:
+    refuse_split_decimal(text.split(","), text)
+
+
+def test_milliseconds_and_thousands_for_reading() -> None:
+    assert (format_duration(1.5), format_duration(61.02), format_duration(0.125)) == ("1.5s", "1m1.02s", "0.125s")
+    assert [human_number(value) for value in (1e3, 1e6, 1e9, 1e12)] == ["1.00 k", "1.00 M", "1.00 G", "1.00 T"]

@@ -188,7 +188,8 @@ class _Filler:
                 return
             rest: FreeInterval | None = span
             while rest is not None and self.queue and not self.stopped:
-                rest = self._fill_span(rest)
+                begun, rest = rest.start, self._fill_span(rest)
+                assert rest is None or rest.start > begun, "time goes on"
 
     def _fill_span(self, span: FreeInterval) -> FreeInterval | None:
         """Slots one behind another; the first is pinned to the span's start, the others follow it by the gap.

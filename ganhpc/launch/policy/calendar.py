@@ -128,7 +128,7 @@ class Calendar:
         """The edges in [start, end] that a job submitted at `now` may not cross, in order."""
         if not self.policy.edges:
             return
-        date, last = self.local(start).date() - ONE_DAY, self.local(end).date() + ONE_DAY
+        date, last = self.local(start).date(), self.local(end).date()
         while date <= last:
             for edge in self._edges_of(date):
                 if start <= edge.instant <= end and self._stands(edge, now):
@@ -184,6 +184,7 @@ class Calendar:
         """The periods that [start, end) touches, in order."""
         while start < end:
             period = self.period(start)
+            assert period.end > start, "time goes on"
             yield period
             start = period.end
 
@@ -218,8 +219,7 @@ def parse_instant(
         word = f"{french[1]}:{french[2] or '00'}"
     if now is not None and word == "now":
         return now.astimezone(tz)
-    wall = _wall_time(word) if now is not None else None
-    if now is not None and wall is not None:
+    if now is not None and (wall := _wall_time(word)) is not None:
         first = now.timestamp()
         if this_minute and word.count(":") == 1:
             first -= first % 60
@@ -268,4 +268,4 @@ def _next_time(wall: dt.time, tz: dt.tzinfo, first: float, later: bool, option: 
 def _exists(moment: dt.datetime) -> bool:
     """True if a zone-aware wall-clock time is not skipped: it survives the way through UTC."""
     back = moment.astimezone(dt.UTC).astimezone(moment.tzinfo)
-    return back.replace(tzinfo=None, fold=0) == moment.replace(tzinfo=None, fold=0)
+    return back.replace(tzinfo=None) == moment.replace(tzinfo=None)

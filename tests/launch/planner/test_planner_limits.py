@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
+from ganhpc.launch.planner import planner
 from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.planner.planner import Margins, Overhead, Plan, Work, plan
 from ganhpc.launch.planner.planning_window import LOOKED_AHEAD, Window, from_now, tonight
@@ -336,3 +337,42 @@ def test_the_gap_holds_across_an_edge_without_time_around_it() -> None:
 def test_a_scheduler_that_holds_jobs_back_without_reservations_is_not_bound_by_their_number() -> None:
     made = laid(STUDENT, "2026-11-23T17:30", "2026-11-26T09:00", scheduler=Oar.able)
     assert made.slots[-1].end == paris("2026-11-26T08:59")
+
+
+# --- what the planner hands on ---
+
+
+def test_jobs_of_the_type_night_are_laid_into_nights_only() -> None:
+    made = laid(dataclasses.replace(GRID, max_reservations=0), "2026-11-23T12:00", "2026-11-24T12:00", [Work("run", 3 * HOUR)], scheduler=Slurm.able._replace(hours="night"))  # fmt: skip
+    assert [(slot.start, slot.end) for slot in made.slots] == [(paris("2026-11-23T19:01"), paris("2026-11-23T22:01"))]
+    made = laid(BARE, "2026-11-24T20:00", "2026-11-25T12:00", [Work("run", HOUR)], scheduler=Slurm.able._replace(hours="day"))  # fmt: skip
+    assert [slot.start for slot in made.slots] == [paris("2026-11-25T09:00")]
+
+
+def test_the_quota_counts_the_cores_of_each_run() -> None:
+    """Two hours of ten cores: a run on five has four hours, and what it takes is gone for the next."""
+    policy = Policy("quota", day_quota=2 * HOUR, cores=10)
+    five = Work("five", 3 * HOUR, cores=5)
+    made = laid(policy, "2026-11-24T09:00", "2026-11-24T19:00", [five, Work("ten", 3 * HOUR, cores=10)])
+    assert [(slot.run, slot.seconds) for slot in made.slots] == [("five", 3 * HOUR), ("ten", HOUR // 2)]
+    made = laid(policy, "2026-11-24T09:00", "2026-11-24T19:00", [dataclasses.replace(five, seconds=5 * HOUR)])
+    assert seconds(made) == [4 * HOUR]
+
+
+def test_why_the_first_slot_starts_where_it_does() -> None:
+    now = paris("2026-11-23T20:00")
+    for start, word in ((now, "at once"), (now + dt.timedelta(seconds=1), "in the evening")):
+        window = Window(start, start + dt.timedelta(hours=1), "in the evening", "then", "at once")
+        (slot,) = plan([Work("run", 10**6)], BARE, [], now, PARIS, window, Slurm.able).slots
+        assert slot.reason == f"It starts {word} and ends then."
+
+
+def test_the_least_that_is_kept_in_hand_is_the_shortest_job_and_the_latest_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind a slot that is shorter nothing is fixed (`choose_modes`)."""
+    seen = []
+    real = planner.choose_modes
+    monkeypatch.setattr(planner, "choose_modes", lambda *asked: seen.append(asked[3]) or real(*asked))
+    laid(BARE, "2026-11-23T20:00", "2026-11-23T21:00", margins=Margins(shortest=60, late=240))
+    assert seen == [300]

@@ -285,3 +285,23 @@ def test_the_first_and_the_last_year_are_moments() -> None:
     assert parse_instant("2200-12-31", PARIS).year == 2200
     abroad = parse_instant("2026-11-23T17:30-05:00", PARIS)
     assert (abroad.isoformat(), abroad.tzinfo) == ("2026-11-23T23:30:00+01:00", PARIS)
+
+
+def test_kept_holidays_ask_no_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "holidays", None)  # an import of it fails
+    calendar = Calendar(load_policy("student"), PARIS)
+    assert calendar.holiday(dt.date(2026, 7, 14)) and calendar.holiday(dt.date(2026, 7, 15)) == ""
+    with pytest.raises(ImportError):
+        calendar.holiday(dt.date(2053, 7, 14))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Paris", "Pacific/Kiritimati", "Pacific/Pago_Pago", "UTC"])
+def test_the_edges_of_two_moments_are_those_between_them_to_the_second(zone: str) -> None:
+    tz = ZoneInfo(zone)
+    calendar = Calendar(dataclasses.replace(WEEK, edges=(dt.time(0), dt.time(23, 59, 59)), edge_days="every"), tz)
+    first = calendar.at(dt.date(2026, 11, 24), dt.time(0))
+    last = calendar.at(dt.date(2026, 11, 25), dt.time(23, 59, 59))
+    every = [first, first + 86_399, first + 86_400, last]
+    assert [edge.instant for edge in calendar.edges(first, last, 0)] == every
+    assert [edge.instant for edge in calendar.edges(first + 1, last - 1, 0)] == every[1:3]
+    assert [edge.instant for edge in calendar.edges(last, last, 0)] == [last]

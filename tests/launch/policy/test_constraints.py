@@ -431,3 +431,28 @@ def test_free_time_and_blocks_make_up_the_whole(jobs: list[tuple[int, int]], mos
         is_free = any(a <= probe < b for a, b in spans)
         inside = any(a <= probe < b for a, b in blocks)
         assert is_free != inside
+
+
+def test_jobs_of_a_type_that_runs_at_night_or_by_day_only() -> None:
+    """OAR's types `night` and `day`: what is not theirs is blocked, from its first second to its last."""
+    day, night = (at("24T09:00"), at("24T19:00")), (at("24T19:00"), at("25T09:00"))
+    of = {hours: Constraints(STUDENT, PARIS, paris("2026-11-24T08:00"), (), hours) for hours in ("night", "day")}
+    (blocked,) = (block for block in of["night"].blocks(day[0] + 1, day[1] - 1) if block.rule == "type")
+    assert blocked[:2] == day
+    assert blocked.opens == "after the day of Tue 24 Nov, in which no job of type night runs"
+    assert blocked.closes == "before the day of Tue 24 Nov, in which no job of type night runs"
+    (blocked,) = (block for block in of["day"].blocks(night[0] + 1, night[1] - 1) if block.rule == "type")
+    assert blocked[:2] == night
+    assert blocked.opens == "after the night of Tue 24 Nov, in which no job of type day runs"
+    assert [block.rule for block in of["night"].blocks(night[0] + 60, night[1] - 61)] == ["edge"]
+    plain = Constraints(STUDENT, PARIS, paris("2026-11-24T08:00"), ())
+    assert "type" not in {block.rule for block in plain.blocks(day[0], night[1])}
+
+
+def test_blocks_are_those_that_touch_the_time_in_their_order_and_free_time_begins_now() -> None:
+    of = constraints(dataclasses.replace(TWO_EDGES, max_jobs=1, gap=0), "24T00:00", job("24T01:00", "24T02:00"), job("24T12:00", "24T13:00"), job("24T22:00", "24T23:00"))  # fmt: skip
+    blocks = list(of.blocks(at("24T08:00"), at("24T20:00")))
+    assert [block.rule for block in blocks] == ["edge", "max_jobs", "edge"]
+    assert [block.start for block in of.blocks(at("24T13:00"), at("24T22:00"))][::2] == [at("24T12:00"), at("24T22:00")]
+    assert [span.opens for span in of.spans(at("24T03:00"), at("24T04:00"))] == ["now"]
+    assert [span.closes for span in of.spans(at("24T03:00"), at("24T04:00"))] == ["when the window closes"]

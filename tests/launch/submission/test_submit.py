@@ -453,3 +453,36 @@ def test_a_home_that_cannot_be_written_is_told_with_the_way_on(tmp_path: Path, m
         sending.one_launcher("x"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("kind", "held_to"), [("now", False), ("queue", False), ("chain", False), ("begin", True), ("reservation", True)]
+)
+def test_a_job_is_read_back_and_held_against_all_that_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, held_to: bool
+) -> None:
+    """Its tag, its length, the moment before which it may not start where it has one, and the jobs before it."""
+    seen = []
+    monkeypatch.setattr(sending.granted, "check", lambda _, *read_back: seen.append(read_back))
+    w = wanted(tmp_path)
+    slot, request = job(w, 7200, kind, after=("17",), alone=False)
+    send(submission(Fake(), (slot, request)), [w], "student")
+    assert seen == [("1", sending.Asked(request.tag, HOUR, request.start if held_to else None, ("17",)), POLICY)]
+    assert request.start is not None
+
+
+def test_the_gpu_of_the_refused_job_counts_and_no_other(tmp_path: Path) -> None:
+    w = wanted(tmp_path)
+    for gpus in ((1, 0), (0, 1)):
+        fake = Fake(Refused("no such thing", 9))
+        fake.codes_of_resources = frozenset({9})
+        jobs = [job(w, k * HOUR, "now", gpus_per_node=gpus[k]) for k in range(2)]
+        with pytest.raises(UserError) as error:
+            send(submission(fake, *jobs), [w], "student")
+        assert ("--device cpu" in str(error.value)) == bool(gpus[0])
+
+
+def test_what_is_submitted_elsewhere_names_the_command_that_is_typed_there(tmp_path: Path) -> None:
+    w = sent_jobs(tmp_path, True)
+    _, (sentence,) = survey([w], [], Origin("slurm", "beta", os.getuid(), "me"))
+    assert f"Type `python launch.py status {w.run.name} --runs {tmp_path}/runs` there" in sentence

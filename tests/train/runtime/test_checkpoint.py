@@ -281,3 +281,24 @@ def test_an_older_checkpoint_that_vanishes_before_it_is_removed_is_no_fault(
     for step in (2, 3, 4):
         checkpoint.save(tmp_path, step, {"step": step})
     assert [path.stem for path in listed(tmp_path)] == ["step-0000000004", "step-0000000003"]
+
+
+def test_no_variable_of_the_environment_lets_a_checkpoint_run_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch has one that turns weights_only off where a program does not say it."""
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(tmp_path / "evil"),)
+
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    checkpoint.save(tmp_path, 1, {**tree(1), "evil": Evil()})
+    assert checkpoint.load(tmp_path, CPU)[0] is None
+    assert not (tmp_path / "evil").exists()
+
+
+def test_a_checkpoint_is_loaded_onto_the_device_that_is_named(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path, 1, tree(1))
+    found, _ = checkpoint.load(tmp_path, torch.device("meta"))
+    assert found is not None and found["weights"].device.type == "meta"
