@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import say_error
 from ganhpc.datasets import held_data
 from ganhpc.runs.run_folder import Run, State
 from tests.faults.campaign import Outcome
@@ -57,16 +59,27 @@ def train_main(words: list[str]) -> int:
 def trainer(world: World) -> object:
     from ganhpc.train.__main__ import main
 
-    (run,) = world.all()
-    return main([str(run.folder)])
+    return _of_the_run(world, lambda folder: main([folder]))
 
 
 def agent(world: World) -> object:
     from ganhpc.launch import node_agent
 
-    (run,) = world.all()
-    sys.argv = ["ganhpc.node", str(run.folder), "--walltime=600", "--last"]
-    return node_agent.main()
+    def main(folder: str) -> object:
+        sys.argv = ["ganhpc.node", folder, "--walltime=600", "--last"]
+        return node_agent.main()
+
+    return _of_the_run(world, main)
+
+
+def _of_the_run(world: World, main: Callable[[str], object]) -> object:
+    """Call `main` with the folder of the one run; to look for it may meet the fault too."""
+    try:
+        (run,) = world.all()
+    except UserError as error:
+        say_error(error)
+        return 2
+    return main(str(run.folder))
 
 
 REFERENCE: dict[str, object] = {}
