@@ -21,9 +21,15 @@ def fitting(word: str, named: Mapping[str, Sequence[str]]) -> list[str]:
     return []
 
 
-def _is_run(folder: Path | str) -> bool:
-    """True if a folder is a run's: it has a definition. Whatever else is wrong with it is for its reader to say."""
-    return os.path.lexists(os.path.join(folder, "experiment.json"))
+def is_run(folder: Path | str) -> bool:
+    """True if a folder is a run's: it has a definition, or may not be looked into. Whatever else is wrong with it is for its reader to say."""
+    try:
+        os.lstat(os.path.join(folder, "experiment.json"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError:
+        return os.path.isdir(folder)  # noqa: PTH112
+    return True
 
 
 def find_run(word: str, runs: Path) -> Run:
@@ -32,9 +38,9 @@ def find_run(word: str, runs: Path) -> Run:
     Only folders that are runs are meant. Raises UserError where it means none or several.
     """
     for path in (Path(word), runs / word):
-        if word.strip("/") and _is_run(path):
+        if word.strip("/") and is_run(path):
             return Run(path)
-    every = {str(run.folder.relative_to(runs)): run for run in Run.all(runs) if _is_run(run.folder)}
+    every = {str(run.folder.relative_to(runs)): run for run in Run.all(runs) if is_run(run.folder)}
     found = fitting(word.rstrip("/"), {name: (name, Path(name).name) for name in every})
     if len(found) == 1:
         return every[found[0]]
@@ -55,7 +61,7 @@ def find_run(word: str, runs: Path) -> Run:
 def find_runs(words: tuple[str, ...], runs: Path) -> list[Run]:
     """The runs that the words mean, each once; all runs below `runs` where there is no word."""
     if not words:
-        return [run for run in Run.all(runs) if _is_run(run.folder)]
+        return [run for run in Run.all(runs) if is_run(run.folder)]
     return list({_identity(run.folder): run for run in (find_run(word, runs) for word in words)}.values())
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ganhpc.core.files import subfolders
 from ganhpc.runs.definition_fields import experiment_of
-from ganhpc.runs.find_run import find_run
+from ganhpc.runs.find_run import find_run, is_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans.scan_record import Scan, exact
 
@@ -59,11 +61,11 @@ def _experiment(word: str, runs: Path) -> list[Run]:
     """All runs of the experiment that `word` names, by its name or its folder; [] where it names none."""
     for folder in (runs / word, Path(word)):
         if folder.is_dir() and not _is_run(folder):
-            found = [Run(each) for each in sorted(folder.iterdir()) if _is_run(each)]
+            found = [Run(Path(each)) for each in subfolders(folder) if _is_run(Path(each))]
             if found:
                 return found
     return []
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / f"{name}.json").is_file() for name in ("experiment", "result"))
+    return is_run(folder) or os.path.lexists(folder / "result.json")

@@ -92,7 +92,7 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
 
 def finder(words: tuple[str, ...], runs: Path) -> Callable[[], list[Run]]:
     """A function that lists the runs that the words mean at that moment. Raises UserError where a word means none."""
-    kinds = [word for word in words if (runs / word).is_dir() and not (runs / word / "experiment.json").exists()]
+    kinds = [word for word in words if (runs / word).is_dir() and not find_run.is_run(runs / word)]
     scans = [word for word in words if word not in kinds and scan_record.exact(word, runs)]
     rest = tuple(word for word in words if word not in (*kinds, *scans))
     chosen = find_run.find_runs(rest, runs) if rest else []
