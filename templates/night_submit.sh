@@ -14,11 +14,14 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
         echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
         return 1
     fi
+    # Jobs that have come since the plan may have taken this one's place: the queue is asked, as the launcher does. From the program's own
+    # folder: a path with a colon is two in PYTHONPATH.
+    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    (cd @{root} && @{place} "$run" "$tag" "$latest" $behind) >&2 || return 1
     id=$("$@@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
     # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
-    # From the program's own folder: a path with a colon is two in PYTHONPATH.
-    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    # shellcheck disable=SC2086
     (cd @{root} && @{check} "$run" "$tag" "$id" $behind) >&2 || return 1
     echo "$id"
 }

@@ -22,6 +22,8 @@ KEPT = (
     "PBS_DEFAULT",
 )
 """They say where the cluster is and who may speak to it. OAR's such (OARCONFFILE, OARDIR) have no underscore behind OAR."""
+OF_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "PYTHONINSPECT")
+"""They send a Python to the library of another one, where it ends before its first line, or keep it from its end."""
 TAKEN = (
     "SBATCH_",
     "SALLOC_",
@@ -61,7 +63,7 @@ TAKEN = (
     "GANHPC_DIE_WITH_PARENT",
     "SHELLOPTS",
     "BASHOPTS",
-    "PYTHONINSPECT",
+    *OF_ANOTHER_PYTHON,
 )
 """Beginnings of names: requests to schedulers, parts of a job, and modes of a shell or a Python in which no script comes to its end."""
 _OF_A_JOB = (

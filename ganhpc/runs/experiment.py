@@ -56,6 +56,8 @@ class Resources:
 
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     nodes: int = option(1, "machines", low=1, high=1024)
+    nodes_typed: bool = False
+    """True if --nodes was typed, and goes before the settings: 1 is also the value where nothing was."""
     gpus_per_node: int | None = option(
         None, "GPUs on each machine (unset: one where the device has any)", low=0, high=64
     )
@@ -355,7 +357,10 @@ def from_typed(
     if ("epochs" in typed or "epochs" in scanned) and "time" not in typed and "time" not in scanned:
         typed["time"] = None
     base = dataclasses.replace(cls.from_preset(preset), **cls.typed(values))
-    return base.replace(**typed)
+    made = base.replace(**typed)
+    if "nodes" in typed:
+        made = dataclasses.replace(made, resources=dataclasses.replace(made.resources, nodes_typed=True))
+    return made
 
 
 # -- look-up ----------------------------------------------------------------------------------------------------------

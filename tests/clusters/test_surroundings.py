@@ -82,6 +82,26 @@ def test_the_script_of_a_night_knows_jobs_that_the_site_renamed(user: User) -> N
     assert "is cancelled" in user.run("cancel", str(run)).stdout
 
 
+def test_the_script_of_a_night_looks_for_jobs_that_came_since(user: User) -> None:
+    """A job submitted behind the plan keeps its place; without it, the same script submits the night, and PYTHONHOME ends none of it."""
+    words = ("night", *SMALL, "--time", "2m", "--on", user.where, "--policy", "minutes.toml")
+    assert user.run(*words, "--from", "2000-01-01T00:00:00").returncode == 0
+    (script,) = user.folder.glob("night-*.sh")
+    other = of_others(user, "mine")
+    try:
+        told = user.cluster.as_user(["bash", script], cwd=user.folder)
+        assert told.returncode != 0 and "would make more than 1 at a time (policy minutes)" in told.stderr, told.stderr
+        assert f"job {other}" in told.stderr and "python launch.py night" in told.stderr, told.stderr
+        (run,) = (user.folder / "runs" / "paced").iterdir()
+        assert not user.see(run)["jobs"]
+    finally:
+        take_back(user, other)
+    odd = {"PYTHONHOME": "/nowhere", "PYTHONSTARTUP": "/nowhere", "PYTHONINSPECT": "1", "PYTHONPATH": "/nowhere"}
+    there = lambda: user.cluster.as_user(["bash", script], cwd=user.folder, env=odd).returncode == 0  # noqa: E731
+    machine.wait_until(there, 60, "the place of the job that was taken back", pause=0.5)
+    assert user.wait(run, ["running", "done"])["state"] in ("running", "done")
+
+
 def test_the_script_of_a_night_takes_a_job_back_that_does_not_wait(slurm_bare: slurm.Slurm, checkout: Path) -> None:
     user = User("slurm", slurm_bare, checkout, "around night")
     try:

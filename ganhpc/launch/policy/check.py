@@ -46,14 +46,14 @@ def check(
 ) -> list[_Violation]:
     """Every rule that `request`, submitted at `now` beside the jobs in `busy`, breaks; empty: it may be submitted."""
     constraints = Constraints(policy, tz, now, busy)
-    broken = list(_broken(request, constraints))
+    broken = list(rules_broken(request, constraints))
     if not broken:
         return []
     best = _nearest_request(request, constraints)
     return [_Violation(rule, sentence, best) for rule, sentence in broken]
 
 
-def _broken(request: Request, constraints: Constraints) -> Iterator[tuple[str, str]]:
+def rules_broken(request: Request, constraints: Constraints) -> Iterator[tuple[str, str]]:
     """The broken rules and a sentence on each, without its full stop."""
     policy, say = constraints.policy, constraints.calendar.say
     start, length = seconds_of(request.start), say_seconds(request.seconds)
@@ -118,7 +118,7 @@ def _nearest_request(request: Request, constraints: Constraints) -> Request | No
             request, start=constraints.calendar.local(begin), seconds=-length, reservation=reservation
         )
         # How many jobs there are does not hang on the request.
-        if all(rule == "max_submitted" for rule, _ in _broken(near, constraints)):
+        if all(rule == "max_submitted" for rule, _ in rules_broken(near, constraints)):
             return near
     return None
 

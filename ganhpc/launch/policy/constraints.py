@@ -108,6 +108,10 @@ class Constraints:
             self._use(job.begins, min(self.end_of(job), self.now + FORESEEN), job.cores)
         self._busy_blocks = list(self._blocks_of_jobs())
 
+    def with_jobs(self, busy: Iterable[ExistingJob]) -> Constraints:
+        """The same rules at the same moment beside other jobs."""
+        return Constraints(self.policy, self.calendar.tz, self.calendar.local(self.now), busy, self.hours)
+
     def end_of(self, job: ExistingJob) -> int:
         """When a job has ended for certain: where unknown, one longest job from now on, or never."""
         if job.end is not None:

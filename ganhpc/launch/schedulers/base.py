@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
+from ganhpc.core.scheduler_environment import OF_ANOTHER_PYTHON
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import Answer
 from ganhpc.core.whoami import expand
@@ -360,7 +361,8 @@ def system_zone() -> dt.tzinfo:
 
 
 def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptText:
-    """The script's lines before the command: the log; the settings' own, any of which ends the job where it fails; then what the node needs."""
+    """The script's lines before the command: the log; the environment without another Python's words; the settings' own lines, any of which
+    ends the job where it fails; then what the node needs."""
     root = script_text.word(ROOT)
     log = script_text.part("log.sh", log=script_text.word(request.log))
     exports = {
@@ -372,7 +374,9 @@ def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptTe
     }
     own = [_of_the_settings(site, request)] if site.setup_lines else []
     sets = [script_text.export(key, value) for key, value in exports.items()]
-    return script_text.lines([log, *own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
+    # A login shell of the node may have set them; lines of the settings may do so again, for a Python of their own.
+    python = script_text.shell("unset -v {}", script_text.command(OF_ANOTHER_PYTHON))
+    return script_text.lines([log, python, *own, *_handed_on(), *sets, script_text.shell("cd {} || exit 1", root)])
 
 
 def _handed_on() -> list[ScriptText]:

@@ -19,7 +19,8 @@ from ganhpc.core.settings import load as load_settings
 from ganhpc.launch.policy.policy import Policy, say_seconds
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import Job, Refused, Scheduler
-from ganhpc.launch.submission import policy_choice
+from ganhpc.launch.submission import policy_choice, recent_jobs
+from ganhpc.launch.submission.recent_jobs import Submitted
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run
 
@@ -140,6 +141,8 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
             f"{scheduler.title}, job {job}: {refused}. Type the command of the night again to plan it anew."
         ) from None
     submission_record.note_id(run, tag, job, here=scheduler.origin)
+    begins = start.timestamp() if start else time.time()
+    recent_jobs.add(scheduler.name, Submitted(job, begins, float(entry["seconds"]), scheduler.origin.cluster, tag))
     return said
 
 

@@ -15,7 +15,7 @@ from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import JobRequest, PreparedJob
 from ganhpc.launch.schedulers.script_text import ScriptText
-from ganhpc.launch.submission import granted
+from ganhpc.launch.submission import granted, place_left
 from ganhpc.launch.submission import submit as sending
 from ganhpc.launch.submission.prepare import Submission, Wanted
 from ganhpc.launch.submission.submit import SubmittedJob
@@ -72,14 +72,18 @@ def text(submission: Submission, day: dt.date, sent: Sequence[SubmittedJob] = ()
 
 def _of_a_cluster(name: str) -> dict[str, ScriptText]:
     """The parts that the scripts of all clusters share."""
-    words = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", granted.__name__]
+    python = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m"]
+    checks = {
+        "place": script_text.command([*python, place_left.__name__]),
+        "check": script_text.command([*python, granted.__name__]),
+    }
     names = {"taken": scheduler_environment.shell_pattern(), "kept": "|".join(scheduler_environment.KEPT)}
     choice = {key: script_text.word(text) for key, text in names.items()}
     zone = os.environ.get("TZ")
     clock = script_text.shell("unset TZ") if zone is None else script_text.export("TZ", zone)
     return {
         "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), clock=clock, **choice),
-        "submit": script_text.part("night_submit.sh", root=script_text.word(ROOT), check=script_text.command(words)),
+        "submit": script_text.part("night_submit.sh", root=script_text.word(ROOT), **checks),
     }
 
 

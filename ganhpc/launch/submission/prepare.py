@@ -263,7 +263,7 @@ class _Requests(NamedTuple):
             nodes=resources.nodes,
             gpus_per_node=gpus,
             tasks_per_node=tasks,
-            typed_nodes=resources.nodes if resources.nodes > 1 else None,
+            typed_nodes=resources.nodes if resources.nodes_typed is True or resources.nodes > 1 else None,
             typed_gpus=resources.gpus_per_node,
             threads=resources.threads or 1,
             folder=_typed_in(),

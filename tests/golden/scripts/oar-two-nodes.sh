@@ -6,6 +6,7 @@ log='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
 if { [ -e "$log" ] || [ -L "$log" ]; } && [ ! -f "$log" ]; then command mv -f -- "$log" "$log.moved-$$"; fi
 if [ -f "$log" ] || [ ! -e "$log" ]; then exec >>"$log" 2>&1; fi
 unset log
+unset -v PYTHONHOME PYTHONPLATLIBDIR PYTHONSTARTUP PYTHONINSPECT
 setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.
     [ "${#BASH_SOURCE[*]}" -le 2 ] || return 0
     echo "Error: a line of" 'setup in the settings' "ended with exit code $1, so the job stops:" "$(sed -n "${BASH_LINENO[0]}p" "$0")" >&2

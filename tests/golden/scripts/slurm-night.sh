@@ -13,7 +13,7 @@ fi
 exec 9>>"$state/$lock"
 flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
-for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT|SHELLOPTS|BASHOPTS|PYTHONINSPECT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do export -n "${name?}"; done
+for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT|SHELLOPTS|BASHOPTS|PYTHONHOME|PYTHONPLATLIBDIR|PYTHONSTARTUP|PYTHONINSPECT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do export -n "${name?}"; done
 # The times below are those of the clock by which the night was planned.
 export TZ=Europe/Paris
 USER=$(id -un 2>/dev/null) || USER=$(id -u) # in a container, a user may have no name
@@ -50,11 +50,14 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
         echo "this plan is of the past: from now on, this job would end after the time that the rules leave it. Nothing more is submitted; plan anew with \`python launch.py night\`" >&2
         return 1
     fi
+    # Jobs that have come since the plan may have taken this one's place: the queue is asked, as the launcher does. From the program's own
+    # folder: a path with a colon is two in PYTHONPATH.
+    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.place_left "$run" "$tag" "$latest" $behind) >&2 || return 1
     id=$("$@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
     # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
-    # From the program's own folder: a path with a colon is two in PYTHONPATH.
-    # shellcheck disable=SC2086 # numbers of jobs, each a word of its own
+    # shellcheck disable=SC2086
     (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind) >&2 || return 1
     echo "$id"
 }

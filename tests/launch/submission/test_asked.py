@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import json
+import shlex
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -66,6 +68,39 @@ def test_a_job_asks_for_one_gpu_unless_told_otherwise(
     assert resources(job) == oar
     gpus = int(oar.rpartition("gpu=")[2]) if "gpu=" in oar else 1
     assert job.request.tasks_per_node == gpus, "one process a GPU"
+
+
+@pytest.mark.parametrize(
+    ("own", "words", "asked"),
+    [
+        ("/nodes=2", ("--nodes", "1"), "/nodes=1"),
+        ("/nodes=2", (), "/nodes=2"),
+        ("/host=2/gpu=2", ("--nodes=1", "--gpus-per-node=1"), "/host=1/gpu=1"),
+        ("{gpu_model='x'}/core=4", ("--nodes", "1"), "{gpu_model='x'}/nodes=1/core=4"),
+    ],
+)
+def test_a_typed_one_goes_before_the_settings(
+    tmp_path: Path, launch: Launch, own: str, words: Sequence[str], asked: str
+) -> None:
+    """One is also the number where nothing is typed."""
+    (tmp_path / "config.toml").write_text(f'resources = "{own}"\n')
+    usual = (
+        "cifar",
+        "--preset",
+        "course",
+        "--data",
+        "synthetic",
+        "--time",
+        "10m",
+        "--on",
+        "oar",
+        "--dry-run",
+        "--json",
+    )
+    done = launch(*usual, *words, GANHPC_CONFIG=str(tmp_path / "config.toml"))
+    assert done.returncode == 0, done.stderr
+    words_of_oarsub = shlex.split(json.loads(done.stdout)["jobs"][0]["command"])
+    assert words_of_oarsub[words_of_oarsub.index("-l") + 1].rpartition(",")[0] == asked
 
 
 CONTRADICTIONS = [
