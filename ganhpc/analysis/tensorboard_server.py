@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shlex
 import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json
+from ganhpc.core.printable import printable
 from ganhpc.core.whoami import user_name
 from ganhpc.runs import tensorboard_hparams
 from ganhpc.runs.definition_fields import differing, fields_of, options_of
@@ -21,6 +24,10 @@ from ganhpc.runs.figures import ShownIn, keys_of, named_in
 from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_protocol import die_with_parent
 
+_LONGEST_NAME = 240
+"""Bytes of a part of a title: a file system takes 255, and a number may come behind it."""
+_MOST_FILES, _DEEPEST = 10_000, 4
+"""Files of a folder, and folders below it, that TensorBoard is given."""
 TRIES = 20
 """Ports that are looked at from the first one on."""
 _LOCAL_PORT = 10_000
@@ -37,6 +44,7 @@ _GATE = "access.grid5000.fr"
 class Shown:
     """A folder of links to the event files of runs, named experiment/run, and the columns of the HParams page.
 
+    TensorBoard opens whatever it finds, and would wait for a fifo: it finds links to regular files only, the same ones that the runs have.
     TensorBoard reads the columns from one place only: runs of several experiments, and only what differs, can't be told by a run.
     """
 
@@ -47,16 +55,19 @@ class Shown:
     def update(self, runs: Iterable[Run]) -> int:
         """Link the runs that have begun and are not linked yet. Returns how many are linked."""
         for run in runs:
-            if run.folder in self._linked.values() or not run.tensorboard.is_dir():
+            if run.folder.absolute() in self._linked.values() or not run.tensorboard.is_dir():
                 continue
             # Copies, and runs that were moved or renamed, may have one title.
-            same = sum(name == run.title or name.startswith(f"{run.title} (") for name in self._linked)
-            name = f"{run.title} ({same + 1})" if same else run.title
+            title = "/".join(
+                printable(p).encode()[:_LONGEST_NAME].decode(errors="ignore") for p in run.title.split("/")
+            )
+            same = sum(name == title or name.startswith(f"{title} (") for name in self._linked)
+            name = f"{title} ({same + 1})" if same else title
             if name not in self._linked:
-                link = self.folder / name
-                link.parent.mkdir(exist_ok=True)
-                link.symlink_to(run.tensorboard.resolve())
-                self._linked[name] = run.folder
+                (self.folder / name).mkdir(parents=True, exist_ok=True)
+                self._linked[name] = run.folder.absolute()
+        for name, folder in self._linked.items():
+            _link_files(Run(folder).tensorboard, self.folder / name)
         columns = columns_of(list(self._linked.values()))
         if columns != self._columns:
             self._write(columns)
@@ -73,6 +84,27 @@ class Shown:
             writer = RecordWriter(file)
             for event in (Event(file_version="brain.Event:2"), Event(summary=tensorboard_hparams.columns(*columns))):
                 writer.write(event.SerializeToString())
+
+
+def _link_files(source: Path, links: Path, depth: int = _DEEPEST) -> None:
+    """Link the regular files in `source` and the folders below it that are not linked yet; links to what is gone are removed."""
+    with suppress(OSError):
+        for link in links.iterdir():
+            if link.is_symlink() and not link.is_file():
+                link.unlink()
+    try:
+        with os.scandir(source) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)[:_MOST_FILES]
+    except OSError:  # not to be read: it is shown without curves
+        return
+    for entry in found:
+        link = links / entry.name
+        with suppress(OSError):
+            if entry.is_dir(follow_symlinks=False) and depth:
+                link.mkdir(exist_ok=True)
+                _link_files(Path(entry.path), link, depth - 1)
+            elif entry.is_file() and not link.is_symlink():
+                link.symlink_to(Path(entry.path).absolute())
 
 
 def columns_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], list[str]]:

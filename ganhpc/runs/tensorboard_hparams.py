@@ -31,11 +31,11 @@ def session_start(options: Mapping[str, Any], begun: float | None = None) -> Any
     info = plugin_data_pb2.SessionStartInfo(start_time_secs=begun or time.time())
     for name, value in options.items():
         if isinstance(value, bool):
-            info.hparams[name].bool_value = value
+            info.hparams[printable(name)].bool_value = value
         elif isinstance(value, int | float):
-            info.hparams[name].number_value = value
+            info.hparams[printable(name)].number_value = value
         elif value is not None:
-            info.hparams[name].string_value = word(value)
+            info.hparams[printable(name)].string_value = word(value)
     return _summary(metadata.SESSION_START_INFO_TAG, plugin_data_pb2.HParamsPluginData(session_start_info=info))
 
 
@@ -55,7 +55,8 @@ def columns(options: Mapping[str, Iterable[Any]], metrics: Iterable[str]) -> Any
         time_created_secs=time.time(),
         hparam_infos=[_option(api_pb2, name, [v for v in values if v is not None]) for name, values in options.items()],
         metric_infos=[
-            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag.partition("/")[2]) for tag in metrics
+            api_pb2.MetricInfo(name=api_pb2.MetricName(tag=tag), display_name=tag.partition("/")[2])
+            for tag in map(printable, metrics)
         ],
     )
     return _summary(metadata.EXPERIMENT_TAG, plugin_data_pb2.HParamsPluginData(experiment=experiment))
@@ -63,12 +64,12 @@ def columns(options: Mapping[str, Iterable[Any]], metrics: Iterable[str]) -> Any
 
 def word(value: Any) -> str:
     """A list as it would be typed: 6,16. A path may hold bytes that are no text, which the files of TensorBoard don't take."""
-    return (",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else printable(value)
+    return printable(",".join(map(str, value)) or "none") if isinstance(value, list | tuple) else printable(value)
 
 
 def _option(api_pb2: Any, name: str, values: list[Any]) -> Any:
     """A column: numbers have an interval, words and truth values a list, by which the page filters."""
-    info = api_pb2.HParamInfo(name=name, differs=len({word(value) for value in values}) > 1)
+    info = api_pb2.HParamInfo(name=printable(name), differs=len({word(value) for value in values}) > 1)
     if values and all(isinstance(value, bool) for value in values):
         info.type = api_pb2.DATA_TYPE_BOOL
         info.domain_discrete.extend(sorted(set(values)))

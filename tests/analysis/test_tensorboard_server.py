@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +29,7 @@ from ganhpc.scans import scan_record
 from ganhpc.scans.scan_record import Field, Scan
 from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
 from tests.conftest import ROOT
+from tests.faults import folders
 from tests.run_folders import done, stopped
 
 
@@ -204,5 +207,61 @@ def test_runs_that_were_moved_or_renamed_are_shown_each_by_its_title(
     monkeypatch.chdir(places[0])
     moved = [Run(Path()), *map(Run, places[1:])]
     assert shown.update(moved) == shown.update(moved) == 3
-    links = {path.name: path.resolve().parent for path in (tmp_path / "links" / "cifar").iterdir()}
+    links = {path.name: next(path.iterdir()).resolve().parents[1] for path in (tmp_path / "links" / "cifar").iterdir()}
     assert links == dict(zip(("best", "best (2)", "best (3)"), places, strict=True))
+
+
+# -- hostile folders ----------------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_is_given_regular_files_only_new_ones_too(runs: Path, tmp_path: Path) -> None:
+    """It would wait for a fifo, and read a device for ever."""
+    run = next(run for run in Run.all(runs) if run.tensorboard.is_dir())
+    os.mkfifo(run.tensorboard / "events.out.tfevents.1.fifo")
+    (run.tensorboard / "events.out.tfevents.1.zero").symlink_to("/dev/zero")
+    (run.tensorboard / "events.out.tfevents.1.loop").symlink_to("events.out.tfevents.1.loop")
+    (run.tensorboard / "up").symlink_to("..")
+    (run.tensorboard / "plugins" / "profile").mkdir(parents=True)
+    (run.tensorboard / "plugins" / "profile" / "x.pb").touch()
+    (tmp_path / "links").mkdir()
+    shown = tensorboard_server.Shown(tmp_path / "links")
+    shown.update([run])
+    links = tmp_path / "links" / run.title
+    found = {str(path.relative_to(links)) for path in links.rglob("*") if not path.is_dir()}
+    whole = {path.name for path in run.tensorboard.iterdir() if path.is_file()}
+    assert found == {*whole, "plugins/profile/x.pb"} and whole
+    (run.tensorboard / "events.out.tfevents.2.new").touch()
+    old = run.tensorboard / sorted(whole)[0]
+    old.unlink()
+    os.mkfifo(old)
+    shown.update([run])
+    assert (links / "events.out.tfevents.2.new").is_file()
+    assert not (links / old.name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 255, "\x1b]0;x\x07", "a\nb", "\udcff\udcfe" * 60, "\u202eabc", "e" * 250 + "\u00e9", "=cmd|x"],
+    ids=ascii,
+)
+def test_folders_of_any_name_are_shown_twice_too(runs: Path, tmp_path: Path, name: str) -> None:
+    run = next(run for run in Run.all(runs) if run.tensorboard.is_dir())
+    first = run.folder.rename(run.folder.with_name(name))
+    second = Path(shutil.copytree(first, tmp_path / "elsewhere" / "cifar" / name))
+    (tmp_path / "links").mkdir()
+    assert tensorboard_server.Shown(tmp_path / "links").update([Run(first), Run(second)]) == 2
+    names = [path.name for path in (tmp_path / "links" / "cifar").iterdir()]
+    assert len(names) == 2 and all(each.isprintable() for each in names)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_options_of_any_value_become_columns(runs: Path, tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    (tmp_path / "links").mkdir()
+    shown = tensorboard_server.Shown(tmp_path / "links")
+    for run in Run.all(runs):
+        tree = json.loads(run.experiment_json.read_bytes())
+        for _ in range(3):
+            tree = folders.mutated(tree, chance)
+        run.experiment_json.write_bytes(folders.encoded(tree))
+    assert shown.update(finder((), runs)()) == 3
