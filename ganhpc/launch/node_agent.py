@@ -41,6 +41,7 @@ from ganhpc.runs.trainer_protocol import (
     EXIT_FAULT,
     EXIT_RESUMABLE,
     LAUNCH,
+    TAG,
     die_with_parent,
 )
 
@@ -247,7 +248,7 @@ class Segment:
     def _is_written_off(self) -> bool:
         """True if a person at another place has given this job up, and perhaps submitted the run there."""
         with suppress(Damaged):
-            tag = os.environ.get("GANHPC_TAG")
+            tag = os.environ.get(TAG)
             return any(
                 job["tag"] == tag and job.get("ended") == JobState.CANCELLED.value
                 for job in submission_record.read(self.run)["jobs"]

@@ -1,23 +1,28 @@
 """Processes below a program: all of them are found, told and ended, daemons too.
 
 The runner adopts orphans (PR_SET_CHILD_SUBREAPER), and every process carries a mark in its environment. A guardian, a process in a session
-of its own, ends the marked ones where the runner itself is killed.
+of its own, ends the marked ones, and those that it has seen below the runner, where the runner itself is killed.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from ganhpc.runs.trainer_processes import children
 
 MARK = "GANHPC_MARK"
 """Variable with a random text, by which the processes of one program are known."""
 _PR_SET_CHILD_SUBREAPER = 36
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox"}
 _PATIENCE_SECONDS = 10.0
+_LOOK_SECONDS = 0.5
 
 
 def adopt_orphans() -> None:
@@ -126,9 +131,10 @@ class Guardian:
 
     def __init__(self, mark: str) -> None:
         read, self._write = os.pipe()
+        root = os.getpid()
         self.pid = os.fork()
         if self.pid == 0:
-            _guard(read, mark)
+            _guard(read, mark, root)
         os.close(read)
 
     def dismiss(self) -> None:
@@ -138,7 +144,7 @@ class Guardian:
             os.waitpid(self.pid, 0)
 
 
-def _guard(read: int, mark: str) -> None:
+def _guard(read: int, mark: str, root: int) -> None:
     try:
         os.setsid()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
@@ -149,8 +155,53 @@ def _guard(read: int, mark: str) -> None:
         os.closerange(3, read)
         os.closerange(read + 1, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") < 2**16 else 2**16)
         os.chdir("/")
-        while os.read(read, 1):
-            pass
+        _end_known(*_known_at_the_end(read, root))
         end_all(mark)
     finally:
         os._exit(0)
+
+
+def _known_at_the_end(read: int, root: int) -> tuple[set[Process], int]:
+    """Wait until the pipe's other end is closed; returns the processes that were below `root` at the last looks, and its session: some may
+    have emptied their environment, and with it the mark."""
+    known: set[Process] = set()
+    before = Process.of(root)
+    while not select.select([read], [], [], _LOOK_SECONDS)[0]:
+        known = {each for each in known if Process.of(each.pid) == each}
+        known |= {found for pid in children_below(root) if pid != os.getpid() and (found := Process.of(pid))}
+    return known, before.session if before else 0
+
+
+def _end_known(known: set[Process], but: int) -> None:
+    """End those that still live, whatever is below them, and the rest of their sessions; not those of the session `but`."""
+    sessions = {each.session for each in known} - {but, 0}
+    for pid in _parents():
+        now = Process.of(pid)
+        if now and pid != os.getpid() and (now in known or now.session in sessions):
+            send([*children_below(pid), pid], signal.SIGKILL)
+
+
+class Process(NamedTuple):
+    """A process, told apart from a later one with its number."""
+
+    pid: int
+    begun: int
+    session: int
+
+    @classmethod
+    def of(cls, pid: int) -> Process | None:
+        """The living process with that number."""
+        with suppress(OSError, IndexError, ValueError):
+            words = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+            if words[0] not in (b"Z", b"X"):
+                return cls(pid, int(words[19]), int(words[3]))
+        return None
+
+
+def children_below(root: int) -> list[int]:
+    """The processes below `root`, by the kernel's lists of children: a look at these alone, not at all of the machine."""
+    found, todo = [], children(root)
+    while todo:
+        found.append(todo.pop())
+        todo += children(found[-1])
+    return found

@@ -89,6 +89,8 @@ class Status(TypedDict, total=False):
     launch: str
     owner: str
     """Whoever started the trainer that says it (ganhpc.runs.file_owner)."""
+    tag: str
+    """Of the job that it is of (Entry); empty outside jobs."""
     step: int
     epoch: float
     epochs_planned: float
@@ -148,10 +150,16 @@ class Request(TypedDict, total=False):
     jobs: list[Entry]
 
 
+def _last_over(request: Request) -> Entry | None:
+    """The last job that is over."""
+    over = (job for job in reversed(request.get("jobs", [])) if job.get("ended") or job.get("forgotten"))
+    return next(over, None)
+
+
 def _last_end(request: Request) -> str:
     """A scheduler's word on the last job that is over; empty where none is, or where nobody knows."""
-    over = (job for job in reversed(request.get("jobs", [])) if job.get("ended") or job.get("forgotten"))
-    return next((job.get("ended") or "" for job in over), "")
+    job = _last_over(request)
+    return (job.get("ended") or "") if job else ""
 
 
 _ENDS = {
@@ -168,9 +176,11 @@ def end_in_words(request: Request, unknown: str = "killed") -> str:
     return _ENDS.get(_last_end(request), unknown)
 
 
-def job_failed(request: Request) -> bool:
-    """True if the last job that is over failed."""
-    return _last_end(request) == "failed"
+def job_failed(status: Status, request: Request) -> bool:
+    """True if the last job that is over failed for a reason that its log alone tells: a trainer that has said something in it, and has
+    saved, was killed, or has told why it stopped."""
+    job = _last_over(request)
+    return _last_end(request) == "failed" and not (job and job["tag"] and job["tag"] == status.get("tag"))
 
 
 def stop_reason(status: Status, request: Request) -> str:
@@ -178,7 +188,7 @@ def stop_reason(status: Status, request: Request) -> str:
     reason, end = status.get("reason", ""), _last_end(request)
     if end == "preempted" and status.get("cause") != StopCause.OUT_OF_TIME:
         return f"{_ENDS[end]}; the last checkpoint is whole"
-    if end in ("preempted", "failed"):
+    if end == "preempted" or job_failed(status, request):
         return f"{reason}; then {_ENDS[end]}" if reason else _ENDS[end]
     return reason
 
@@ -247,6 +257,7 @@ _STATUS: Mapping[str, Check] = {
     "time": is_moment,
     "launch": is_text,
     "owner": is_text,
+    "tag": is_text,
     "step": is_count,
     "epoch": is_amount,
     "epochs_planned": is_amount,

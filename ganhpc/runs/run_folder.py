@@ -273,16 +273,17 @@ class Run:
         if said is None and saved:
             return RunStatus(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
-            return RunStatus(*_before_training(asked), status, job_failed=job_failed(asked))
+            return RunStatus(*_before_training(asked), status, job_failed=job_failed(status, asked))
         if said not in (State.RUNNING, State.DONE):
             stopped = said is State.RESUMABLE
             reason = stop_reason(status, asked) if stopped else status.get("reason", "")
-            return RunStatus(said, reason, status, job_failed=stopped and job_failed(asked))
+            return RunStatus(said, reason, status, job_failed=stopped and job_failed(status, asked))
         # It says running and nobody holds the lock: the trainer was killed, or its machine went down.
         how = end_in_words(asked) if said is State.RUNNING else "its result is lost"
-        failed = job_failed(asked)
         if saved:
+            failed = job_failed(status, asked)
             return RunStatus(State.RESUMABLE, f"{how}; the last checkpoint is whole", status, job_failed=failed)
+        failed = job_failed({}, asked)
         return RunStatus(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
 
     def _by_a_fault(self, status: Status, *, saved: bool) -> RunStatus | None:

@@ -9,7 +9,7 @@ from typing import Any
 from ganhpc.core.files import write_json
 from ganhpc.runs import file_owner
 from ganhpc.runs.run_folder import Run, State
-from ganhpc.runs.trainer_protocol import LAUNCH
+from ganhpc.runs.trainer_protocol import LAUNCH, TAG
 
 
 def write_status(run: Run, state: State, owner: str | None = None, **figures: Any) -> None:
@@ -22,6 +22,7 @@ def write_status(run: Run, state: State, owner: str | None = None, **figures: An
         "time": time.time(),
         "launch": os.environ.get(LAUNCH, ""),
         "owner": owner or file_owner.mine(),
+        "tag": os.environ.get(TAG, ""),
     }
     # Not durable: it is written every second, and after a power cut the checkpoint tells the truth.
     write_json(run.status_json, {"state": state.value, **figures, **who}, durable=False)

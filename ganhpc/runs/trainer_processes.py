@@ -25,7 +25,7 @@ _GONE_SECONDS = 10.0
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
 _TORCHRUN = "ganhpc.train.torchrun"
-_OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner")
+_OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner", "tag")
 """Keys of status.json that its writer sets."""
 
 

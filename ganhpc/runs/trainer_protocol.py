@@ -18,6 +18,8 @@ DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"
 """Set where the trainer is to end with the process that started it."""
 LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
+TAG = "GANHPC_TAG"
+"""Names the job that this trainer belongs to, as its entry in request.json does."""
 OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
 """OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
 

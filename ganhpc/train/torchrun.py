@@ -41,11 +41,16 @@ def main(words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    for name in ("torch.distributed.elastic", *logging.root.manager.loggerDict):
+        if name.startswith("torch.distributed.elastic"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         run.run(run.parse_args(words))
         return 0
     except ChildFailedError as error:
+        # srun ends the other tasks of a job once one has failed: what is left to do here is short.
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
         rank, failure = error.get_first_failure()
         code = int(failure.exitcode)
         if code < 0:

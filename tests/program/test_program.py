@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, figures, ledger
+from ganhpc.program import bounded_log, descendants, figures, ledger
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
@@ -208,9 +208,8 @@ import os, sys, time
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        for name in list(os.environ): del os.environ[name]
         open(sys.argv[1], "w").write(str(os.getpid()))
-        time.sleep(60)
+        os.execve(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)"], {})
     os._exit(0)
 while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read(): time.sleep(0.02)
 if len(sys.argv) > 2: time.sleep(60)
@@ -234,6 +233,8 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, victim: str) -> None:
     (run.checkpoints / "kept").write_text("x")
     tree = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
     program = next(int(pid) for pid in tree if b"-c" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    wait_for(lambda: not Path(f"/proc/{daemon}/environ").read_bytes())  # nothing marks it any more
+    time.sleep(4 * descendants._LOOK_SECONDS if victim == "runner" else 0)  # it has been seen
     os.kill(runner.pid if victim == "runner" else program, signal.SIGKILL)
     code = runner.wait(20)
     wait_for(lambda: not lives(daemon) and not lives(program))

@@ -25,6 +25,7 @@ from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.runs import own_experiments
 from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import Entry
+from ganhpc.runs.trainer_protocol import TAG
 
 HANDED_ON = ("GANHPC_CONFIG", "GANHPC_DATA")
 """Variables of the launcher, each with a path, that the node side reads too."""
@@ -368,7 +369,7 @@ def setup_lines(site: Settings, scheduler: str, request: JobRequest) -> ScriptTe
     exports = {
         "GANHPC_SCHEDULER": scheduler,
         "GANHPC_LAUNCH": request.launch,
-        "GANHPC_TAG": request.tag,
+        TAG: request.tag,
         "PYTHONPATH": str(ROOT),
         "PYTHONUNBUFFERED": "1",
     }

@@ -11,12 +11,13 @@ import pytest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers.base import Scheduler
+from ganhpc.launch.schedulers.base import JobState, Scheduler
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission.job_status import RunView
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
 from jobs.dcgan import Dcgan
 from tests.clusters.fake_oar import FakeOar
 from tests.launch.schedulers.test_oar import install, request, send
@@ -112,6 +113,27 @@ def test_a_cancelled_run_stays_cancelled_until_it_is_launched_again(tmp_path: Pa
     assert look(run).run_status.state is State.CANCELLED
     submission_record.note_intent(run, [], {}, about_to=True)
     assert look(run).run_status.state is State.WAITING
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("said", [State.RUNNING, State.RESUMABLE])
+@pytest.mark.parametrize("of", ["the job that failed", "a job before it"])
+def test_a_trainer_that_was_killed_is_gone_on_with_and_a_job_that_never_began_one_is_looked_into(
+    tmp_path: Path, said: State, of: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its node agent killed by kill -9, or one of several trainers: the job failed, its log tells nothing, and the run can be resumed."""
+    run = submitted(tmp_path)
+    run.checkpoints.mkdir(exist_ok=True)
+    (run.checkpoints / "step-0000000005.json").write_text("{}")
+    (entry,) = submission_record.read(run)["jobs"]
+    submission_record.note_ended(run, {entry["tag"]: JobState.FAILED.value})
+    monkeypatch.setenv("GANHPC_TAG", entry["tag"] if of == "the job that failed" else "another")
+    write_status(run, said, reason="rank 1 was killed by SIGKILL")
+    view = look(run)
+    assert view.run_status.state is State.RESUMABLE
+    assert view.next_command.split()[2] == ("resume" if of == "the job that failed" else "logs")
+    if said is State.RESUMABLE:
+        assert ("then its job failed" in view.run_status.reason) == (of == "a job before it")
 
 
 def test_every_state_has_a_next_command() -> None:
