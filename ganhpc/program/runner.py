@@ -24,7 +24,7 @@ from ganhpc.core.files import open_regular, open_to_write
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import say_error
 from ganhpc.core.units import counted
-from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures
+from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures, tensorboard_figures
 from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
 from ganhpc.program.environment import Place
@@ -419,13 +419,13 @@ class Segment:
         if not self.is_main or (self.said.last and (typed is None or typed in self.said.last)):
             return
         try:
-            points = said_figures.from_tensorboard(
-                [self.run_folder.tensorboard, self.run_folder.checkpoints], [typed] if typed else []
-            )
+            found = tensorboard_figures.read([self.run_folder.tensorboard, self.run_folder.checkpoints], typed)
         except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
             print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
             return
-        for point in points:
+        for sentence in found.sentences:
+            print(sentence, flush=True)
+        for point in found.points:
             self.said.add(point)
 
     def _measure(self) -> None:

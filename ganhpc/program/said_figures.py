@@ -1,13 +1,11 @@
-"""Figures that a program has said: JSON lines in a file, or scalars of TensorBoard below its run folder."""
+"""Figures that a program has said as JSON lines in a file."""
 
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, open_regular, parse_json
 from ganhpc.runs import figures
 from ganhpc.runs.run_files import is_number
@@ -76,26 +74,6 @@ class SaidFigures:
     def headline(self, typed: str | None) -> str:
         """The figure that the program is judged by: as typed, else the first one of the catalogue that it has; empty where there is none."""
         return typed or next((f.key for f in figures.judges() if f.key in self.last), "")
-
-
-def from_tensorboard(folders: list[Path], names: list[str]) -> list[dict[str, float]]:
-    """The scalars `names` (none: all) in the event files below the folders, one point for each step; none where they can't be read."""
-    places = {str(path.parent) for folder in folders for path in folder.rglob("events.out.tfevents.*")}
-    if not places:
-        return []
-    from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
-
-    points: dict[int, dict[str, float]] = {}
-    for place in sorted(places):
-        with suppress(OSError, UserError, ValueError, KeyError, RuntimeError):
-            events = EventAccumulator(place, size_guidance={SCALARS: _MOST_POINTS})
-            events.Reload()
-            for tag in events.Tags()[SCALARS][:_MOST_NAMES]:
-                if not names or tag in names:
-                    for event in events.Scalars(tag):
-                        if is_number(event.value):
-                            points.setdefault(int(event.step), {})[str(tag)[:100]] = float(event.value)
-    return [{"step": float(step), **values} for step, values in sorted(points.items())]
 
 
 def without_step(point: dict[str, float]) -> dict[str, Any]:

@@ -7,12 +7,13 @@ import math
 import time
 from pathlib import Path
 
+import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from ganhpc.analysis.results.rows import row
-from ganhpc.program import said_figures
+from ganhpc.program import tensorboard_figures
 from tests.program.test_program import made, segment
 
 
@@ -59,12 +60,71 @@ def test_the_headline_is_the_newest_value_of_all_segments(tmp_path: Path) -> Non
 
 def test_a_curve_has_each_step_once_and_damaged_files_say_nothing(tmp_path: Path) -> None:
     write(tmp_path / "a", {"loss": {1: 1.0, 2: math.nan, 3: 3.0}, "other": {2: 5.0}})
-    points = said_figures.from_tensorboard([tmp_path], [])
+    points = tensorboard_figures.read([tmp_path]).points
     assert points == [{"step": 1, "loss": 1.0}, {"step": 2, "other": 5.0}, {"step": 3, "loss": 3.0}]
-    assert said_figures.from_tensorboard([tmp_path], ["other"]) == [{"step": 2, "other": 5.0}]
+    assert tensorboard_figures.read([tmp_path], "other").points == [{"step": 2, "other": 5.0}]
     (events,) = (tmp_path / "a").iterdir()
     whole = events.read_bytes()
     for damaged in (b"", b"\xff" * 100, whole[:-7], whole[:60] + b"\0" * 20 + whole[80:]):
         events.write_bytes(damaged)
-        assert all(set(point) <= {"step", "loss", "other"} for point in said_figures.from_tensorboard([tmp_path], []))
-    assert said_figures.from_tensorboard([tmp_path / "nothing"], []) == []
+        assert all(set(point) <= {"step", "loss", "other"} for point in tensorboard_figures.read([tmp_path]).points)
+    assert tensorboard_figures.read([tmp_path / "nothing"]) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("folders", "meant", "named"),
+    [
+        ({"train": 0.1, "val": 0.2}, 0.2, {"train/loss": 0.1, "val/loss": 0.2}),
+        ({"logs/20261129-163737/train": 0.1, "logs/20261129-163737/validation": 0.2}, 0.2, {"train/loss": 0.1, "validation/loss": 0.2}),
+        ({".": 0.1, "val": 0.2}, 0.1, {"val/loss": 0.2}),
+        ({"x/train/s": 0.1, "x/test/s": 0.2}, 0.2, {"train/loss": 0.1, "test/loss": 0.2}),
+        ({"fold1": 0.1, "fold2": 0.2}, 0.1, {"fold1/loss": 0.1, "fold2/loss": 0.2}),
+        ({"val": 0.1, "test": 0.2}, 0.1, {"val/loss": 0.1, "test/loss": 0.2}),
+    ],
+)  # fmt: skip
+def test_a_tag_in_several_folders_has_a_name_for_each_and_what_it_means_alone_is_said(
+    tmp_path: Path, folders: dict[str, float], meant: float, named: dict[str, float]
+) -> None:
+    for folder, value in folders.items():
+        write(tmp_path / folder, {"loss": {1: value}, f"only in {folder}": {1: 7.0}})
+    found = tensorboard_figures.read([tmp_path])
+    (point,) = found.points
+    told = {name: value for name, value in point.items() if "loss" in name}
+    assert told == pytest.approx({"loss": meant, **named})
+    (sentence,) = found.sentences
+    assert all(name in sentence for name in named)
+    for name, value in {"loss": meant, **named}.items():
+        (point,), said = tensorboard_figures.read([tmp_path], name)
+        assert point == pytest.approx({"step": 1, name: value})
+        assert said == ([sentence] if name == "loss" else []), "a headline with its folder leaves nothing to be said"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("lightning_logs/version_9", "lightning_logs/version_10"),
+        ("runs/Nov30_23-59-00_node-1", "runs/Dec01_00-10-00_node-2"),
+        ("2026-11-30T23:59:00", "2026-12-01T00:10:00"),
+    ],
+)
+def test_folders_of_several_starts_are_one_curve(tmp_path: Path, names: tuple[str, str]) -> None:
+    for second, (name, values) in enumerate(zip(names, ({1: 0.9, 2: 0.8}, {2: 0.5, 3: 0.4}), strict=True)):
+        write(tmp_path / name / "val", {"loss": values})
+        (events,) = (tmp_path / name / "val").iterdir()
+        events.rename(events.with_name(f"events.out.tfevents.{1700000000 + second}.host"))
+    points, said = tensorboard_figures.read([tmp_path])
+    assert said == [] and [point["loss"] for point in points] == pytest.approx([0.9, 0.5, 0.4])
+    (last,) = [point for point in tensorboard_figures.read([tmp_path], "val/loss").points if point["step"] == 3]
+    assert last == pytest.approx({"step": 3, "val/loss": 0.4})
+
+
+def test_a_program_whose_tag_is_in_two_folders_says_which_is_meant(tmp_path: Path) -> None:
+    script = WRITES.replace('/ "val", {"loss/val"', '/ "val", {"loss"').replace("sys.exit(75 if first else 0)", "")
+    script += 'write(Path(os.environ["GANHPC_TENSORBOARD"]) / "train", {"loss": {1: 0.05}})\n'
+    run = made(tmp_path, "python", "-c", script, headline="val/loss", better="lower")
+    assert segment(run).returncode == 0, run.log.read_text()
+    assert run.status()["last"] == pytest.approx({"val/loss": 0.7}) and row(run)["val/loss"] == pytest.approx(0.7)
+    run = made(tmp_path, "python", "-c", script, headline="loss", better="lower")
+    assert segment(run).returncode == 0
+    assert "loss is in 2 folders: val/loss is taken; --headline train/loss names another" in run.log.read_text()
+    assert run.status()["last"] == pytest.approx({"loss": 0.7})
