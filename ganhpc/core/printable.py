@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,8 @@ def in_csv(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = printable(value, 100_000)
-    return f"'{text}" if text[:1] in "=+-@" and text[:1] else text
+    begin = unicodedata.normalize("NFKC", text).lstrip()[:1]  # a spreadsheet may leave out spaces, and read wide signs
+    return f"'{text}" if begin and begin in "=+-@" else text
 
 
 def printable_lines(text: str) -> list[str]:

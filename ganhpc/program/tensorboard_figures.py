@@ -84,13 +84,15 @@ def _scalars(place: Path) -> dict[str, dict[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
     found: dict[str, dict[int, float]] = {}
-    with suppress(OSError, UserError, ValueError, KeyError, RuntimeError):
-        events = EventAccumulator(str(place), size_guidance={SCALARS: _MOST_POINTS})
-        events.Reload()
-        for tag in events.Tags()[SCALARS][:_MOST_NAMES]:
-            values = {int(event.step): float(event.value) for event in events.Scalars(tag) if is_number(event.value)}
-            if values:
-                found[str(tag)] = values
+    # One after the other: given the folder, TensorBoard's reader would wait for a fifo among the files.
+    for file in sorted(path for path in place.glob(f"{_PREFIX}*") if path.is_file()):
+        with suppress(OSError, UserError, ValueError, KeyError, RuntimeError):
+            events = EventAccumulator(str(file), size_guidance={SCALARS: _MOST_POINTS})
+            events.Reload()
+            for tag in events.Tags()[SCALARS][:_MOST_NAMES]:
+                values = {int(each.step): float(each.value) for each in events.Scalars(tag) if is_number(each.value)}
+                if values:
+                    found.setdefault(str(tag), {}).update(values)
     return found
 
 

@@ -12,6 +12,8 @@ import pytest
 import torch  # noqa: F401 (before any command is bounded in time)
 
 from ganhpc.core.files import write_json
+from ganhpc.core.printable import in_csv
+from tests.faults.folders import encoded
 from tests.faults.test_damaged import OVER_ALL, by_seed, check, one, place, whole  # noqa: F401 (fixtures)
 from tests.faults.typed import typed
 
@@ -80,3 +82,27 @@ def test_a_table_in_markdown_has_no_html_and_one_in_csv_no_formula(place: Path) 
     rows = list(csv.DictReader(io.StringIO(typed("results", "--csv", "--runs", str(place)).out)))
     row = next(row for row in rows if row["variant"] == "<b>x|y")
     assert (row["device"], row["group"]) == ("'=HYPERLINK(1)", "'@a\\e[2J")
+
+
+TYPED = ("[red]x[/red][/]", "=cmd|' /C calc'!A0", "\uff1d1", " \t@x", "\x1b]0;x\x07", "\u202e\u2066abc", "$\\frac{", "<script>alert(1)</script>", "[x](javascript:x)", "\ud800", "{{7}}%s")  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TYPED, ids=ascii)
+def test_figures_of_any_name_that_are_asked_for_by_name(place: Path, text: str) -> None:  # noqa: F811
+    """In the heads of tables, to sort and to filter by, in every form that `results` has."""
+    run = by_seed(1, place)
+    result = json.loads(run.result_json.read_bytes())
+    run.result_json.write_bytes(encoded({**result, text: 1.5, "variant": text, "device": text}))
+    for words in (("--sort", text), ("--filter", f"{text}>1"), ("--sort", f"-{text}", "--each")):
+        for form in ((), ("--md",), ("--csv",), ("--json",)):
+            check(typed("results", *words, *form, "--runs", str(place)))
+    check(typed("results", "--compare", str(run.folder), by_seed(2, place).name, "--runs", str(place)))
+
+
+@pytest.mark.parametrize(
+    "text", ["=1", " =1", "\u00a0=1", "\uff1d1", "\uff0b1", "\uff0d1", "\uff20x", "-1+2", "\t=1", "@x", "=1\n2"]
+)
+def test_no_cell_is_a_formula_in_any_spreadsheet(text: str) -> None:
+    cell = in_csv(text)
+    assert isinstance(cell, str) and cell.startswith(("'", "\\"))  # or shown as an escape
+    assert in_csv("a=1") == "a=1" and in_csv("") == "" and in_csv(-1) == -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
 import time
 from pathlib import Path
 
@@ -128,3 +129,10 @@ def test_a_program_whose_tag_is_in_two_folders_says_which_is_meant(tmp_path: Pat
     assert segment(run).returncode == 0
     assert "loss is in 2 folders: val/loss is taken; --headline train/loss names another" in run.log.read_text()
     assert run.status()["last"] == pytest.approx({"loss": 0.7})
+
+
+def test_a_fifo_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, {"loss": {1: 0.5}})
+    os.mkfifo(tmp_path / "events.out.tfevents.1.fifo")
+    (tmp_path / "events.out.tfevents.2.zero").symlink_to("/dev/zero")
+    assert tensorboard_figures.read([tmp_path]).points == [{"step": 1.0, "loss": 0.5}]

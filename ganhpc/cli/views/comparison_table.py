@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc.cli.output import screen
+from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.results_table import plain
 from ganhpc.runs.tensorboard_hparams import word
 
@@ -56,7 +56,7 @@ def _share(value: float | None) -> str:
 def _table(titles: list[str], lines: list[list[str]]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for k, title in enumerate(titles):
-        table.add_column(title, justify="right" if k and titles[0] == "measure" else "left", overflow="fold")
+        table.add_column(in_markup(title), justify="right" if k and titles[0] == "measure" else "left", overflow="fold")
     for cells in lines:
         table.add_row(*map(Text, cells))
     return table

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ganhpc.analysis.results.ranking import best, mean
 from ganhpc.analysis.results.rows import Row, is_number
-from ganhpc.cli.output import screen
+from ganhpc.cli.output import in_markup, screen
 from ganhpc.core.files import Damaged, read_json
 from ganhpc.core.printable import in_markdown, printable
 from ganhpc.core.units import counted, format_duration, human_number
@@ -235,7 +235,7 @@ def _asked_for(fields: list[str]) -> list[_ResultColumn]:
 
 def _whole_lines(shown: list[Row], columns: list[_ResultColumn]) -> tuple[list[str], list[list[str]]]:
     """Titles, and the cells of each row."""
-    titles = ["experiment", "variant", "seed", "state", *(column.title for column in columns), "device"]
+    titles = ["experiment", "variant", "seed", "state", *(printable(column.title) for column in columns), "device"]
     lines = [
         [*_names(row), _seed(row), _state(row), *(column.cell(row) for column in columns), plain(row.get("device"))]
         for row in shown
@@ -248,7 +248,7 @@ def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table
     left = ("experiment", "variant", "state", "device")
     for title, width in zip(titles, widths, strict=True):
         # The width is known: left to itself, the table would measure every cell several times.
-        table.add_column(title, width=width, no_wrap=True, justify="left" if title in left else "right")
+        table.add_column(in_markup(title), width=width, no_wrap=True, justify="left" if title in left else "right")
     for cells in lines:
         table.add_row(*(Text(cell, STATE_COLOURS.get(cell, "") if k == 3 else "") for k, cell in enumerate(cells)))
     return table
@@ -257,7 +257,7 @@ def _wide(titles: list[str], lines: list[list[str]], widths: list[int]) -> Table
 def _print_narrow(console: Console, shown: list[Row], columns: list[_ResultColumn]) -> None:
     """Two lines a row: all that has no fixed width above, figures in columns below."""
     below = [column for column in columns if not column.beside_name]
-    titles = ["state", *(column.title for column in below)]
+    titles = ["state", *(printable(column.title) for column in below)]
     lines = [[_state(row), *(column.cell(row) for column in below)] for row in shown]
     widths = [max(map(cell_len, column)) for column in zip(titles, *lines, strict=True)]
     gap = "  " if sum(widths) + 2 * (len(widths) - 1) <= console.width else " "

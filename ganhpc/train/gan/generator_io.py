@@ -46,6 +46,8 @@ def kinds() -> Mapping[str, type[nn.Module]]:
     return MappingProxyType(found)
 
 
+MOST_ITERATIONS = 10_000
+"""Iterations of an inference in a foreign file, as many as an option takes."""
 MOST_ARGUMENT, MOST_NUMBERS, MOST_PIXELS = 65_536, 2**30, 2**26
 """Bounds of a generator of a foreign file: any number in its definition, its parameters, the values of one of its images."""
 
@@ -103,8 +105,12 @@ def _check_size(net: str, arguments: Any) -> None:
     for name, value in arguments.items():
         if isinstance(value, int | float) and not -MOST_ARGUMENT <= value <= MOST_ARGUMENT:
             raise ValueError(f"{name} is {value!r}")
+    if isinstance(steps := arguments.get("iterations", 1), int | float) and steps > MOST_ITERATIONS:
+        raise ValueError(f"iterations is {steps!r}")
+    # Shapes are those of one iteration; without values, an inference never ends early.
+    once = {**arguments, "iterations": 1} if "iterations" in arguments else arguments
     with torch.device("meta"):
-        made = kinds()[net](**arguments).eval()
+        made = kinds()[net](**once).eval()
         tensors = [*made.parameters(), *made.buffers()]
         images = made(example(made))
     if (numbers := sum(each.numel() for each in tensors)) > MOST_NUMBERS or images.numel() > MOST_PIXELS:
@@ -166,6 +172,7 @@ def load(run: Run, name: str | None = None) -> tuple[nn.Module, str]:
         net = build(about, described)
         try:
             net.load_state_dict(found.tree["modules"][name])
+            _try(net)
         except Exception:  # not the weights of this network: the one before may be
             unusable.append(found.name)
             continue
@@ -189,9 +196,26 @@ def load_file_of(path: Path) -> nn.Module:
             if shapes != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
                 raise ValueError("its weights are those of another network")
         net.load_state_dict(load_file(path))
-    except (SafetensorError, KeyError, ValueError, RuntimeError, OSError, MemoryError) as error:
+        _try(net)
+    except (
+        SafetensorError,
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        ArithmeticError,
+        RuntimeError,
+        OSError,
+        MemoryError,
+    ) as error:
         raise UserError(f"{path} is not a whole exported generator ({_short(error)}): copy it again.") from None
     return net.eval()
+
+
+def _try(net: nn.Module) -> None:
+    """Draw one image: arguments of a wrong type may show then only."""
+    draw(net, example(net), y=torch.zeros(1, dtype=torch.long) if getattr(net, "classes", 0) else None)
 
 
 # -- latent vectors -----------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from ganhpc.runs.find_run import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.gan import generator_io
 from ganhpc.train.nets import wgan_gp
+from ganhpc.train.nets.sdpc import Sdpc
 from ganhpc.train.runtime import checkpoint
 from tests.conftest import Launch
 from tests.golden import generators
@@ -318,3 +319,17 @@ def test_onnx_of_classes_and_of_translators(tmp_path: Path, case: str, inputs: l
             (found,) = session.run(None, {key: value.numpy() for key, value in zip(inputs, given, strict=True)})
             with torch.no_grad():
                 torch.testing.assert_close(torch.from_numpy(found), net(*given), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("arguments", [{"threshold": "x"}, {"threshold": [1]}, {"iterations": 10**5}, {"iterations": "4"}, {"feedback": "1"}, {"penalties": ["a", "b"]}, {"preparation": {"contrast": "x"}}], ids=str)  # fmt: skip
+def test_arguments_that_show_only_when_an_image_is_drawn(arguments: dict[str, object], tmp_path: Path) -> None:
+    """An inference whose bounds are no numbers, or that would go on for hours."""
+    small: dict[str, object] = {"image_size": 16, "atoms": [6, 8]}
+    weights = {name: value.contiguous() for name, value in Sdpc(**small).state_dict().items()}  # type: ignore[arg-type]
+    about = generator_io.definition("sdpc", small)
+    path = tmp_path / "sdpc.safetensors"
+    path.write_bytes(save(weights, metadata={"definition": json.dumps(about)}))
+    assert isinstance(generator_io.load_file_of(path), Sdpc)
+    path.write_bytes(save(weights, metadata={"definition": json.dumps({**about, "arguments": {**small, **arguments}})}))
+    with pytest.raises(UserError, match=r"sdpc\.safetensors (is not a whole|does not describe)"):
+        generator_io.load_file_of(path)
