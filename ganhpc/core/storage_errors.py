@@ -88,6 +88,20 @@ def fault(
     )
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of a full disk, and of a quota that is used up."""
+_FULL_BYTES = 2**20
+"""A file system with less room than this is taken for full."""
+
+
+def is_full(folder: Path) -> bool:
+    """True if the file system of `folder` has no room; nothing is known of a quota."""
+    with suppress(OSError):
+        room = os.statvfs(folder)
+        return room.f_bavail * room.f_frsize < _FULL_BYTES
+    return False
+
+
 def patiently(work: Callable[[], T], seconds: float, say: Callable[[UserError], object]) -> T:
     """Do `work`; where a fault that may pass keeps it from its end (a full disk, or something that another process holds), `say` that and
     do it again after a pause, which doubles up to a minute.

@@ -6,7 +6,6 @@ import errno
 import math
 import os
 import signal
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,6 @@ from ganhpc.runs.trainer_protocol import EXIT_RESUMABLE
 
 LINES = 10
 """Lines of the end of a program's log that its status keeps."""
-_FULL_BYTES = 2**20
-"""A file system with less room than this is taken for full."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +70,9 @@ def full_disk(folder: Path, error: OSError | None, lines: list[str]) -> StorageF
 
     `error`: the last one of its log; `lines`: the last ones that it wrote, since a program may remove the file that it could not write.
     """
-    numbers = (errno.ENOSPC, errno.EDQUOT)
-    said = next((number for number in numbers if any(os.strerror(number) in line for line in lines)), None)
-    if error is not None and error.errno in numbers:
+    said = next((number for number in storage_errors.FULL if any(os.strerror(number) in line for line in lines)), None)
+    if error is not None and error.errno in storage_errors.FULL:
         said = error.errno
-    with suppress(OSError):
-        room = os.statvfs(folder)
-        if said is None and room.f_bavail * room.f_frsize < _FULL_BYTES:
-            said = errno.ENOSPC
+    if said is None and storage_errors.is_full(folder):
+        said = errno.ENOSPC
     return storage_errors.fault(OSError(said, os.strerror(said)), folder) if said is not None else None

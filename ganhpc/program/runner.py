@@ -491,8 +491,12 @@ class Segment:
         }
         if self.experiment.budget.time is not None:
             figures["budget_seconds"] = self.experiment.budget.time
-        with suppress(UserError, OSError):
+        try:
             write_status(self.run_folder, state, reason=reason, **figures, **more)
+        except (UserError, OSError) as error:
+            number = error.number if isinstance(error, StorageFault) else getattr(error, "errno", None)
+            if number in storage_errors.FULL and state is State.RUNNING:
+                fault_count.met(self.run_folder.folder, number)
 
 
 if __name__ == "__main__":

@@ -46,14 +46,28 @@ def note(folder: Path, launch: str, step: int, training: str = "", number: int |
         before = parse_json(read_bytes(_path(folder), _SIZE))
         if before["launch"] == launch and before["step"] == step:
             count = int(before["count"]) + (not training or before.get("training") != training)
+    _write(folder, _bytes(launch, step, count, training, number))
+    return count
+
+
+def met(folder: Path, number: int) -> None:
+    """Note a fault that keeps status.json from being written while the program goes on: should it be killed now, this is why. It does not count."""
+    launch, step, count, training = "", 0, 0, ""
+    with suppress(OSError, UserError, ValueError, KeyError, TypeError):
+        before = parse_json(read_bytes(_path(folder), _SIZE))
+        launch, step, count = str(before["launch"]), int(before["step"]), int(before["count"])
+        training = str(before.get("training", ""))
+    _write(folder, _bytes(launch, step, count, training, number))
+
+
+def _write(folder: Path, data: bytes) -> None:
     with suppress(OSError):
         # Neither waits for a fifo nor writes where a link leads.
         handle = os.open(_path(folder), os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
         try:
-            os.pwrite(handle, _bytes(launch, step, count, training, number), 0)
+            os.pwrite(handle, data, 0)
         finally:
             os.close(handle)
-    return count
 
 
 def state_and_code(run: Run, error: UserError, *, count: bool) -> tuple[State, int]:

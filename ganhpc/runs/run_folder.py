@@ -14,6 +14,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -29,6 +30,7 @@ from ganhpc.core.files import Damaged, is_regular, read_json, storage_errors, wr
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
 from ganhpc.core.storage_errors import fault as storage_fault
+from ganhpc.core.storage_errors import is_full
 from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.definition_fields import experiment_of
@@ -36,6 +38,7 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
     UNTRAINED,
+    Fault,
     RefusalSource,
     Request,
     Status,
@@ -287,10 +290,13 @@ class Run:
         return RunStatus(State.LOST, f"{how} before its first checkpoint", status, job_failed=failed)
 
     def _by_a_fault(self, status: Status, *, saved: bool) -> RunStatus | None:
-        """The state where a fault of the file system, such as a full disk, has ended the trainer and kept it from writing its status."""
+        """The state where a fault of the file system, such as a full disk, has ended the trainer, or kept it from writing its status until it was
+        killed."""
         fault = read_fault(self.folder)
         if fault is None or fault.time < status.get("time", 0.0):
-            return None
+            if not is_full(self.folder):
+                return None
+            fault = Fault(errno.ENOSPC, 0.0, given_up=False)
         state = State.CRASHED if fault.given_up else State.RESUMABLE if saved else State.LOST
         return RunStatus(
             state, str(storage_fault(OSError(fault.number, os.strerror(fault.number)), self.folder)), status

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from ganhpc.core.settings import ROOT
 from ganhpc.program import ending
 from ganhpc.program.ledger import Ledger
-from ganhpc.runs import fault_count
+from ganhpc.runs import fault_count, run_files, run_folder
 from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
 from tests.conftest import Launch
 from tests.program.test_program import made
 
@@ -98,3 +100,33 @@ def test_only_a_full_disk_is_taken_for_one(tmp_path: Path) -> None:
     assert ending.full_disk(tmp_path, OSError(5, "x"), []) is None
     found = ending.full_disk(tmp_path, None, ["cp: error writing 'x': Disk quota exceeded"])
     assert found and "disk quota is used up" in str(found)
+
+
+@pytest.mark.parametrize("room", ["it is still full", "there is room again"])
+def test_a_program_killed_while_the_disk_is_full_reads_as_the_full_disk(
+    tmp_path: Path, room: str, launch: Launch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed by kill -9 with its runner, which could write its status no more."""
+    run = made(tmp_path, "sh", "-c", "sleep 2; echo x > $GANHPC_CHECKPOINTS/full; sleep 60")
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "GANHPC_LAUNCH": "a"}
+    runner = subprocess.Popen([sys.executable, "-c", DRIVER, str(run.folder), "no room"], env=env)
+    met = run_files.read_fault
+    limit = time.monotonic() + 30
+    while met(run.folder) is None and time.monotonic() < limit:
+        time.sleep(0.05)
+    runner.kill()
+    runner.wait()
+    while run.is_held() and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert run.status()["state"] == "running"
+    if room == "it is still full":
+        (run.folder / run_files.FAULTS).unlink()
+        monkeypatch.setattr(run_folder, "is_full", lambda _: True)
+    seen = run.run_status()
+    assert seen.state is State.RESUMABLE and "the disk is full: free some space" in seen.reason
+    monkeypatch.undo()
+    if room == "there is room again":
+        assert "the disk is full" in " ".join(launch("status", run.name).stdout.split())
+        assert fault_count.note(run.folder, "a", 0) == 1, "it did not count as a fault"
+        write_status(run, State.RUNNING)
+        assert "killed" in run.run_status().reason, "what was written after it says more"
