@@ -149,7 +149,7 @@ class Processes:
             ]
             return min(ended, key=lambda each: each[0] in self._resumable, default=None)
         with suppress(BlockingIOError):
-            while part := os.read(self._codes, 65_536):
+            while self._codes >= 0 and (part := os.read(self._codes, 65_536)):
                 self._said += part
         lines = [line.split() for line in self._said.splitlines(keepends=True) if line.endswith(b"\n")]
         return next(((int(code), int(rank)) for rank, code in lines if int(code)), None)
@@ -169,9 +169,10 @@ class Processes:
         first = self.first
         own = next((child.returncode for child in self.children if child.returncode), 0)
         self._end_all()
-        for handle in (self._codes, self._told):
-            with suppress(OSError):
-                os.close(handle)
+        if self._torchrun:
+            os.close(self._codes)
+            os.close(self._told)
+            self._codes = self._told = -1
         self.log.join(_LOG_SECONDS)
         with suppress(OSError):
             os.close(self._read)

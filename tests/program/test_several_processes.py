@@ -168,3 +168,15 @@ def test_ends_of_an_older_job_say_nothing(tmp_path: Path) -> None:
     assert SegmentNodes(run, Place(1, 2, 0), "newer").failed() is None
     SegmentNodes(run, Place(1, 2, 1), "newer").end(1, "it broke again")
     assert SegmentNodes(run, Place(1, 2, 0), "newer").failed() == NodeEnd(1, 1, "it broke again")
+
+
+def test_a_torchrun_that_fails_before_its_workers_is_told_as_what_it_wrote(tmp_path: Path) -> None:
+    """As where its port is taken: no worker tells an exit code, and the pipe for them is closed by then."""
+    fake = tmp_path / "python"
+    fake.write_text("#!/bin/sh\necho 'address already in use' >&2\nexit 3\n")
+    fake.chmod(0o755)
+    run = made(tmp_path, str(fake), "train.py", launcher="torchrun")
+    assert runner(run, "--tasks=2").wait(60) == 1
+    found = run.run_status()
+    assert found.state is State.CRASHED
+    assert found.reason == "the program ended with exit code 3; it wrote last: address already in use"
