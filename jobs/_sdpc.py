@@ -10,7 +10,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.options import option
 
-TWO_LAYERS = {"kernels": (8, 4), "strides": (4, 2), "paddings": (2, 1)}
+_TWO_LAYERS = {"kernels": (8, 4), "strides": (4, 2), "paddings": (2, 1)}
 """Shape of the SDPC in a GAN: atoms of 8x8 pixels, and of 4x4 units of the layer below."""
 
 
@@ -18,7 +18,7 @@ def two_layers(experiment: Any, *, feedback: float, iterations: int, threshold: 
     """Arguments of the SDPC in a GAN, those of the images left out. Read of the definition: atoms, penalties."""
     return {
         "atoms": list(experiment.atoms),
-        **{name: list(values) for name, values in TWO_LAYERS.items()},
+        **{name: list(values) for name, values in _TWO_LAYERS.items()},
         "penalties": list(experiment.penalties),
         "feedback": feedback,
         "iterations": iterations,

@@ -23,7 +23,7 @@ _PREPARED = (
 _GIVE = "give a run of `sdpc --preset small`"
 
 
-def arguments_of(folder: Path) -> dict[str, Any]:
+def _arguments_of(folder: Path) -> dict[str, Any]:
     """The arguments of the SDPC in the folder of a finished run. Raises UserError where there is none."""
     place = printable(folder)
     if not folder.is_dir():
@@ -49,7 +49,7 @@ def check(folder: Path, wanted: dict[str, Any], whitening: str) -> None:
 
     The penalties and bounds of its inferences may be others: only its dictionaries and scales are used.
     """
-    found, place = arguments_of(folder), printable(folder)
+    found, place = _arguments_of(folder), printable(folder)
     same = ("image_size", "atoms", "kernels", "strides", "paddings")
     if any(found.get(name) != wanted[name] for name in same):
         has, asked = _size(found), _size(wanted)

@@ -11,7 +11,7 @@ from ganhpc.scans.named import Named
 from jobs._sdpc import check_two_layers, two_layers
 from jobs.began import Began
 
-ADVERSARIES = ("sdpc", "hi-la", "threshold", "autoencoder")
+_ADVERSARIES = ("sdpc", "hi-la", "threshold", "autoencoder")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class SdpcBegan(Began):
     adversary: str = option(
         "sdpc",
         "the auto-encoder: an SDPC; the same without feedback (hi-la), or with one iteration (threshold); or BEGAN's own of as many parameters",
-        choices=ADVERSARIES,
+        choices=_ADVERSARIES,
     )
     base_channels: int = option(32, "channels of the generator", low=1, high=1024)
     atoms: tuple[int, ...] = option(
@@ -66,5 +66,5 @@ PRESETS = {
 
 SCANS = {
     # Design B and its controls, at as many parameters of the discriminator.
-    "fusion-b": Named({"adversary": ADVERSARIES}),
+    "fusion-b": Named({"adversary": _ADVERSARIES}),
 }

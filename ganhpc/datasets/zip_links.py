@@ -6,13 +6,13 @@ import posixpath
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-MOST_LINKS = 40
+_MOST_LINKS = 40
 """Links behind one another that are followed, as the system does."""
 LONGEST = 4096
 """Bytes of a link's target that are read."""
 
 
-class Broken(Exception):
+class _Broken(Exception):
     """A link that leads to no member; its text says why."""
 
 
@@ -40,7 +40,7 @@ class Links:
             link, member = waiting.pop(0)
             try:
                 found = self._resolved(member)
-            except Broken as error:
+            except _Broken as error:
                 yield link, "", str(error)
                 continue
             if found in self.files:
@@ -75,18 +75,18 @@ class Links:
         )
 
     def _resolved(self, name: str) -> str:
-        """The file or folder that the link `name` leads to, through further links. Raises Broken."""
+        """The file or folder that the link `name` leads to, through further links. Raises _Broken."""
         path, followed = name, 0
         while True:
             link = next((each for each in (*_above(path), path) if each in self.targets), None)
             if link is None:
                 break
             followed += 1
-            if followed > MOST_LINKS:
-                raise Broken("a link that leads in a circle")
+            if followed > _MOST_LINKS:
+                raise _Broken("a link that leads in a circle")
             path = _joined(posixpath.dirname(link), self.targets[link] + path[len(link) :])
         if path and path not in self.files and path not in self._all:
-            raise Broken("a link to nothing in the zip")
+            raise _Broken("a link to nothing in the zip")
         return path
 
 
@@ -97,10 +97,10 @@ def _above(name: str) -> Iterable[str]:
 
 
 def _joined(folder: str, target: str) -> str:
-    """The path of `target` seen from `folder`. Raises Broken where it leads out of the zip."""
+    """The path of `target` seen from `folder`. Raises _Broken where it leads out of the zip."""
     path = posixpath.normpath(posixpath.join(folder, target))
     if path == ".." or path.startswith(("../", "/")):
-        raise Broken("a link that leads out of the zip")
+        raise _Broken("a link that leads out of the zip")
     return "" if path == "." else path
 
 

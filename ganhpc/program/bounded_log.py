@@ -14,8 +14,8 @@ from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import Damaged, open_to_write
 from ganhpc.core.printable import printable_lines
 
-HEAD_BYTES = 256 * 2**10
-TAIL_BYTES = 2**20
+_HEAD_BYTES = 256 * 2**10
+_TAIL_BYTES = 2**20
 MOST_BYTES = 4 * 2**20
 """The log is cut where it is longer."""
 _CUT = re.compile(rb"\n\[(\d+) bytes are left out here\]\n")
@@ -42,7 +42,7 @@ class BoundedLog(threading.Thread):
                 log = log or open_to_write(self._path, append=True)
                 _write_all(log.fileno(), part)
                 if os.fstat(log.fileno()).st_size > MOST_BYTES:
-                    cut(self._path)
+                    _cut(self._path)
             except OSError as error:
                 self.error = error
             except StorageFault as fault:
@@ -75,15 +75,15 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def cut(path: Path) -> None:
+def _cut(path: Path) -> None:
     """Take the middle out of the log, in the same file, since others append to it. What was taken out before is counted with it."""
     handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         size = os.fstat(handle).st_size
-        head = os.pread(handle, HEAD_BYTES + 100, 0)
+        head = os.pread(handle, _HEAD_BYTES + 100, 0)
         before = _CUT.search(head)
-        end = before.start() if before else max(head.rfind(b"\n", 0, HEAD_BYTES), 0)
-        tail = os.pread(handle, TAIL_BYTES, max(size - TAIL_BYTES, end))
+        end = before.start() if before else max(head.rfind(b"\n", 0, _HEAD_BYTES), 0)
+        tail = os.pread(handle, _TAIL_BYTES, max(size - _TAIL_BYTES, end))
         tail = tail[tail.find(b"\n") + 1 :]
         left_out = size - end - len(tail)
         if before:

@@ -58,7 +58,7 @@ def below(root: int) -> dict[int, list[int]]:
     return found
 
 
-def marked(mark: str) -> list[int]:
+def _marked(mark: str) -> list[int]:
     """The living processes whose environment has the mark."""
     wanted, found = f"{MARK}={mark}".encode(), []
     for pid, (_, state) in _parents().items():
@@ -115,7 +115,7 @@ def end_all(mark: str, but: frozenset[int] = frozenset()) -> int:
     ended: set[int] = set()
     patience = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < patience:
-        living = {pid for pid in below(os.getpid()) if pid != os.getpid()} | set(marked(mark))
+        living = {pid for pid in below(os.getpid()) if pid != os.getpid()} | set(_marked(mark))
         living -= but
         if not living:
             break
@@ -168,7 +168,7 @@ def _known_at_the_end(read: int, root: int) -> tuple[set[Process], int]:
     before = Process.of(root)
     while not select.select([read], [], [], _LOOK_SECONDS)[0]:
         known = {each for each in known if Process.of(each.pid) == each}
-        known |= {found for pid in children_below(root) if pid != os.getpid() and (found := Process.of(pid))}
+        known |= {found for pid in _children_below(root) if pid != os.getpid() and (found := Process.of(pid))}
     return known, before.session if before else 0
 
 
@@ -178,7 +178,7 @@ def _end_known(known: set[Process], but: int) -> None:
     for pid in _parents():
         now = Process.of(pid)
         if now and pid != os.getpid() and (now in known or now.session in sessions):
-            send([*children_below(pid), pid], signal.SIGKILL)
+            send([*_children_below(pid), pid], signal.SIGKILL)
 
 
 class Process(NamedTuple):
@@ -198,7 +198,7 @@ class Process(NamedTuple):
         return None
 
 
-def children_below(root: int) -> list[int]:
+def _children_below(root: int) -> list[int]:
     """The processes below `root`, by the kernel's lists of children: a look at these alone, not at all of the machine."""
     found, todo = [], children(root)
     while todo:

@@ -22,7 +22,7 @@ from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH
 
 FIGURES_FILE = "figures.jsonl"
 STOP_FILE = "program-stop"
-TIME_FILE = "time-left.json"
+_TIME_FILE = "time-left.json"
 _OURS = (DIE_WITH_PARENT, LAUNCH, last_words.VARIABLE, file_owner.OWNER, job_deadline.BOUND)
 """Variables between the launcher and its trainers, which are nothing to a program: one that starts `launch.py` itself would mistake them."""
 
@@ -65,7 +65,7 @@ def variables(
         "GANHPC_SEGMENT": str(segment),
         "GANHPC_SEED": str(seed),
         "GANHPC_SECONDS_LEFT": str(int(left)) if math.isfinite(left) else "",
-        "GANHPC_TIME_FILE": str(folder / TIME_FILE),
+        "GANHPC_TIME_FILE": str(folder / _TIME_FILE),
         STOP: str(folder / STOP_FILE),
         "GANHPC_RESUMABLE_EXIT": str(EXIT_RESUMABLE),
         "GANHPC_RANK": str(place.node * place.tasks),
@@ -95,7 +95,7 @@ class TimeFile:
         tree: dict[str, Any] = {"seconds_left": _finite(left), "budget_seconds_left": _finite(budget)}
         tree |= {"job_seconds_left": _finite(job), "stops_at": _finite(stop_at), "written": time.time()}
         with suppress(UserError, OSError):  # a full disk: the program has the first bound from its environment
-            write_json(self.run.folder / TIME_FILE, tree, durable=False)
+            write_json(self.run.folder / _TIME_FILE, tree, durable=False)
 
 
 def _finite(value: float) -> float | None:

@@ -33,7 +33,7 @@ def write(
         "data": None,
         "headline": headline,
         "better": getattr(experiment, "better", "higher"),
-        **measured(run),
+        **_measured(run),
         "budget_params": experiment.budget.budget_params,
         "train_seconds": ledger.seconds,
         "budget_seconds": experiment.budget.time,
@@ -52,7 +52,7 @@ def write(
     return result
 
 
-def measured(run: Run) -> dict[str, Any]:
+def _measured(run: Run) -> dict[str, Any]:
     """Parameters, MACs and operations, where they were measured."""
     with suppress(Damaged):
         tree = read_json(run.folder / MEASURED) or {}

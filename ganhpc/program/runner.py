@@ -65,7 +65,7 @@ def main(argv: list[str]) -> int:
                 stack.enter_context(run.hold())
                 storage_errors.remove_leftovers(run.folder)
                 fault_count.reserve(run.folder)
-            return Segment(run, place, mark, guardian.pid).run()
+            return _Segment(run, place, mark, guardian.pid).run()
     except OSError as error:
         return _not_begun(Run(words.folder), storage_errors.fault(error, doing="read or write"), place)
     except UserError as error:
@@ -91,7 +91,7 @@ def _words(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-class Segment:
+class _Segment:
     """One segment of a program, from the first look at its run to the last words."""
 
     def __init__(self, run: Run, place: Place, mark: str, guardian: int) -> None:

@@ -145,7 +145,7 @@ def _of_cifar(row: dict[str, Any]) -> tuple[str, str]:
     return figure(row["epochs_an_hour"]), "-" if to_90 is None else rounded(to_90)
 
 
-def bf16_gain(row: dict[str, Any]) -> str:
+def _bf16_gain(row: dict[str, Any]) -> str:
     """Speed in bf16 over that in fp32; - where only one of them was measured."""
     seconds = row["step_seconds_by_precision"]
     return f"{seconds['fp32']['mean'] / seconds['bf16']['mean']:.2f}x" if len(seconds) > 1 else "-"
@@ -162,7 +162,7 @@ def _notes(found: dict[str, Any]) -> Iterator[str]:
         "copies; times: how many times longer the step takes."
     )
     if len(found["peaks"]) > 1:
-        gains = ", ".join(f"{row['name']} {bf16_gain(row)}" for row in found["rows"])
+        gains = ", ".join(f"{row['name']} {_bf16_gain(row)}" for row in found["rows"])
         yield f"in: the faster of fp32 and bf16, to whose matrix rate the step is compared. Speed in bf16 over that in fp32: {gains}."
     if found["chosen"]:
         yield "to 90%: training alone, by the epochs that docs/record.md reckons with; - where it has none, or 90 % is out of reach."

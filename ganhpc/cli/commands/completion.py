@@ -41,12 +41,12 @@ def command(shell: str | None, answer: bool) -> None:
     if answer:
         # A mistake in the words typed so far leaves nothing to propose; a sentence would land in the line being typed.
         with contextlib.suppress(UserError, click.ClickException):
-            click.echo(completions(shell))
+            click.echo(_completions(shell))
     else:
         click.echo(script(shell), nl=False)
 
 
-def completions(shell: str) -> str:
+def _completions(shell: str) -> str:
     """Candidates at the cursor, as the shell's variables COMP_WORDS and COMP_CWORD tell it, in the form of Click's script."""
     return _click(shell).complete()
 

@@ -79,7 +79,7 @@ def definitions(words: Sequence[str], values: dict[str, Any]) -> list[Experiment
 def _typed_for(cls: type[Experiment], values: dict[str, Any]) -> dict[str, Any]:
     """The typed values that belong to the definition of `cls`; options of the night itself with the same names do not."""
     names = {o.name for o in options(Experiment)}
-    names |= {o.name for o in PROGRAM_OPTIONS} if issubclass(cls, Program) else set()
+    names |= {o.name for o in _PROGRAM_OPTIONS} if issubclass(cls, Program) else set()
     names |= {"command", "folder", "watch_files"} if cls.TAKES_COMMAND else set()
     return {name: value for name, value in values.items() if name in names}
 
@@ -107,7 +107,7 @@ def _check_options(words: Sequence[str], values: dict[str, Any]) -> None:
     programs = [cls for cls in classes if cls.TAKES_COMMAND]
     flags = []
     if not any(issubclass(cls, Program) for cls in classes):
-        flags += [o.flag for o in PROGRAM_OPTIONS if values.get(o.name) is not None]
+        flags += [o.flag for o in _PROGRAM_OPTIONS if values.get(o.name) is not None]
     if not programs:
         needless = (("folder", "--folder"), ("watch_files", "--watch-file"), ("command", "--"))
         flags += [flag for name, flag in needless if values.get(name)]
@@ -266,7 +266,7 @@ class _Night(Sections):
         return left
 
 
-PROGRAM_OPTIONS = tuple(o for o in options(Program) if o not in options(Experiment))
+_PROGRAM_OPTIONS = tuple(o for o in options(Program) if o not in options(Experiment))
 """The options that programs have beside those of every experiment."""
 command = _Night(
     "night",
@@ -303,4 +303,4 @@ command.add(
 command.add("On a cluster", *PLACE())
 command.add("Scan", *scan_options(None))
 command.add("Of every experiment", *(_option(o) for o in options(Experiment)))
-command.add("Of a program", *command_options(), *(_option(o) for o in PROGRAM_OPTIONS))
+command.add("Of a program", *command_options(), *(_option(o) for o in _PROGRAM_OPTIONS))

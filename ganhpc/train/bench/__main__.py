@@ -26,7 +26,7 @@ from jobs.cifar import PRESETS
 _TIMES = {"1h": 3600.0, "5m": 300.0}
 """Times for which the choice of `auto` is told."""
 
-NETWORKS = ("all", "cifar", "gans")
+_NETWORKS = ("all", "cifar", "gans")
 """What `--networks` takes."""
 
 _GANS = {
@@ -45,7 +45,7 @@ _GANS = {
 @click.option("--device", default="auto")
 @click.option("--quick", is_flag=True)
 @click.option("--compile", "compiled", is_flag=True)
-@click.option("--networks", type=click.Choice(NETWORKS), default="all")
+@click.option("--networks", type=click.Choice(_NETWORKS), default="all")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
 def main(device: str, quick: bool, compiled: bool, networks: str, precision: str) -> None:
     """Measure and print."""

@@ -20,7 +20,7 @@ from ganhpc.runs.run_folder import State
 def main(word: str, file: Path, most: int) -> int:
     """Count and write; with `most` above 0 no more parameters are allowed. Returns the exit code."""
     try:
-        write_json(file, measured(word, most))
+        write_json(file, _measured(word, most))
         return 0
     except UserError as error:
         if not last_words.say(State.REFUSED, str(error), 2, 0):
@@ -28,7 +28,7 @@ def main(word: str, file: Path, most: int) -> int:
         return 2
 
 
-def measured(word: str, most: int) -> dict[str, Any]:
+def _measured(word: str, most: int) -> dict[str, Any]:
     """Parameters, MACs and operations of the network. Raises UserError where it can't be had, or is over its budget."""
     import torch
 

@@ -48,7 +48,7 @@ def convolution_backward(call: Call) -> Operations:
 
 
 @rule("native_batch_norm_backward", "cudnn_batch_norm_backward", "miopen_batch_norm_backward", "batch_norm_backward")
-def batch_norm_backward(call: Call) -> Operations:
+def _batch_norm_backward(call: Call) -> Operations:
     return _normalised_backward(call.elements)
 
 

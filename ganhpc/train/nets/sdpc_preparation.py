@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ganhpc.datasets.types import Size, sides
 
-WHITENINGS = ("none", "blocked", "invertible")
+_WHITENINGS = ("none", "blocked", "invertible")
 """invertible: f = 0 gets the gain of the lowest other frequency, so that an image can be had back from nothing else."""
 _TINY = 1e-6
 
@@ -79,7 +79,7 @@ class Preparation(nn.Module):
         grey: bool = False,
     ) -> None:
         super().__init__()
-        assert whitening in WHITENINGS, whitening
+        assert whitening in _WHITENINGS, whitening
         self.sides, self.given = sides(image_size), channels
         self.channels = 1 if grey else channels
         self.whitening, self.contrast, self.contrast_first, self.grey = whitening, contrast, contrast_first, grey

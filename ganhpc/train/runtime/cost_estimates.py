@@ -13,7 +13,7 @@ FIRST_SAVE = 0.05
 
 MOST_UNEVEN = 2.0
 """The last evaluation is taken to cost at most so many times what it would at the mean pace, where the pace varies."""
-UNEVEN_MEMORY = 30.0
+_UNEVEN_MEMORY = 30.0
 """Seconds in which a change of pace is half forgotten."""
 _UNEVEN_FROM = 0.1
 """Seconds of a block of steps from which on its pace tells of the machine."""
@@ -84,7 +84,7 @@ class CostEstimates:
 
     def stepped(self, seconds: float, steps: int) -> None:
         """Take in that `steps` training steps took `seconds`."""
-        self._uneven = 1 + (self._uneven - 1) * 0.5 ** (seconds / UNEVEN_MEMORY)
+        self._uneven = 1 + (self._uneven - 1) * 0.5 ** (seconds / _UNEVEN_MEMORY)
         if self.step.warm and self.step.seconds and seconds >= _UNEVEN_FROM:
             self._uneven = min(MOST_UNEVEN, max(self._uneven, seconds / steps / self.step.seconds))
         self.step.observe(seconds, steps)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 FIRST_SECONDS = 10.0
-MOST_SECONDS = 60.0
+_MOST_SECONDS = 60.0
 
 
 @contextmanager
@@ -22,7 +22,7 @@ def shown_while_long(what: str, say: Callable[[str], None]) -> Iterator[None]:
         while not over.wait(pause):
             seconds = time.monotonic() - begun
             say(f"{what}: {seconds:.0f} s so far")
-            pause = min(seconds, MOST_SECONDS)
+            pause = min(seconds, _MOST_SECONDS)
 
     thread = threading.Thread(target=tell, name="long phase", daemon=True)
     thread.start()

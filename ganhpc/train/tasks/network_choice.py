@@ -58,7 +58,7 @@ FAMILIES: dict[str, tuple[type[nn.Module], dict[str, str]]] = {
 
 
 @dataclass(frozen=True)
-class Member:
+class _Member:
     """A network that `auto` may choose: its kind and shape, and the epochs that it needs to be worth its operations."""
 
     name: str
@@ -73,7 +73,7 @@ class Member:
 
 FAMILY = (
     # 210 M multiply-accumulates: filters used three times. Parameters are its limit, not time: for GPUs (docs/record.md).
-    Member(
+    _Member(
         "record",
         {"widths": (48, 64, 80), "blocks": (1, 1, 1), "iterations": (3, 3, 3), "stem": 32},
         100.0,
@@ -81,14 +81,14 @@ FAMILY = (
         net="recurrent",
     ),
     # 32.5 M multiply-accumulates an image: full resolution, four stages. For an hour on CPU, and for GPUs.
-    Member(
+    _Member(
         "large",
         {"channels": (32, 48, 64, 80), "depths": (2, 2, 2, 2), "stem": 24, "stem_kernel": 2, "stem_stride": 1},
         10.0,
         32.5,
     ),
     # 8.6 M: the best that five minutes of two CPU cores can train (docs/record.md); worth it from four epochs on.
-    Member(
+    _Member(
         "base",
         {"channels": (32, 64, 104), "depths": (1, 2, 2), "stem": 32, "stem_kernel": 3, "stem_stride": 2},
         4.0,
@@ -127,7 +127,7 @@ def _built(net: str, fields: Mapping[str, Any], shape: tuple[int, int, int], cla
     return made(**values, input_shape=shape, classes=classes)
 
 
-def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[tuple[Member, int]]:
+def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[tuple[_Member, int]]:
     """(member, trainable parameters) of the networks that fit the budget of parameters, the heaviest first.
 
     Raises UserError where not even the narrowest fits.
@@ -144,7 +144,7 @@ def within(experiment: Any, shape: tuple[int, int, int], classes: int) -> list[t
     return fitting
 
 
-def _candidates() -> list[Member]:
+def _candidates() -> list[_Member]:
     """All networks that `auto` may stand for, the heaviest first."""
     return [*FAMILY[:-1], *(_narrowed(FAMILY[-1], width) for width in _WIDTHS)]
 
@@ -156,7 +156,7 @@ def _sizes(shape: tuple[int, int, int], classes: int) -> list[int]:
         return [count_parameters(_built(member.net, member.fields, shape, classes))[0] for member in _candidates()]
 
 
-def _narrowed(member: Member, width: float) -> Member:
+def _narrowed(member: _Member, width: float) -> _Member:
     channels = tuple(max(8, round(c * width / 8) * 8) for c in member.fields["channels"])
     return dataclasses.replace(member, fields={**member.fields, "channels": channels})
 
@@ -187,7 +187,7 @@ def _by_parameters(experiment: Any, shape: tuple[int, int, int], classes: int, c
     _choose(experiment, member, params, choices, "")
 
 
-def _choose(experiment: Any, member: Member, params: int, choices: dict[str, Any], reason: str) -> None:
+def _choose(experiment: Any, member: _Member, params: int, choices: dict[str, Any], reason: str) -> None:
     budget = experiment.budget.budget_params
     if budget is not None and budget <= STRICTEST:
         limit = f"of {budget:,}"
@@ -198,14 +198,14 @@ def _choose(experiment: Any, member: Member, params: int, choices: dict[str, Any
     choices |= {"net": member.net, **fields, "network": name, "why": f"{params:,} trainable parameters {limit}{reason}"}
 
 
-def _by_time(experiment: Any, context: Context, members: list[Member]) -> tuple[int, str]:
+def _by_time(experiment: Any, context: Context, members: list[_Member]) -> tuple[int, str]:
     """(index of the heaviest that sees the images often enough in the time, the reason in words). Measures this device."""
     assert context.seconds_left is not None
     # A teacher takes its share first.
     left = context.seconds_left * (1 - distillation.share(experiment))
     last = next((k for k, member in enumerate(members) if member.name == FAMILY[-1].name), 0)
 
-    def epochs(member: Member, few: float | None) -> float:
+    def epochs(member: _Member, few: float | None) -> float:
         net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
         speed = images_per_second(net, context, _affordable(experiment, context, few))
         return _epochs_that_fit(left, speed, experiment, context)
@@ -232,7 +232,7 @@ def _epochs_that_fit(seconds: float, speed: float, experiment: Any, context: Con
 
 
 def _heaviest(
-    members: list[Member], epochs: Callable[[Member, float | None], float], context: Context, experiment: Any
+    members: list[_Member], epochs: Callable[[_Member, float | None], float], context: Context, experiment: Any
 ) -> tuple[int, float]:
     """(index of the heaviest member that sees the images often enough, the epochs that fit); the last one where none does."""
     last = len(members) - 1
@@ -265,7 +265,7 @@ _MEASURED = 0.002
 """Share of the time that one pass of a fair measurement may take."""
 
 
-def _speed_of_few(member: Member, context: Context, experiment: Any) -> float:
+def _speed_of_few(member: _Member, context: Context, experiment: Any) -> float:
     """Images a second of a few images: they tell how many a fair measurement may take."""
     net = _built(member.net, member.fields, context.data.shape, len(context.data.classes))
     few = experiment.replace(batch_size=_FEW * context.process_group.world_size)

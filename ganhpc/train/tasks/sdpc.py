@@ -28,7 +28,7 @@ from ganhpc.train.tasks.gan_base import side_of
 from ganhpc.train.tasks.task import Context, Export, Task
 
 _HELD_OUT = 64
-FEEDBACKS = (0.0, 1.0, 2.0, 3.0, 4.0)
+_FEEDBACKS = (0.0, 1.0, 2.0, 3.0, 4.0)
 NOISE = 1.0
 """Deviation of the noise on prepared images, whose own deviation is 1."""
 
@@ -110,12 +110,12 @@ class SdpcTask(Task):
         return dict(found)
 
     def measures(self, seconds: float) -> dict[str, Any]:
-        """`feedback_effect`: the figures of each of FEEDBACKS on the same dictionaries, n images, and the similarity of images painted from noisy ones."""
+        """`feedback_effect`: the figures of each of `_FEEDBACKS` on the same dictionaries, n images, and the similarity of images painted from noisy ones."""
         end, rows, spent = time.monotonic() + seconds, [], 0.0
         clean = self.net.preparation(self._held_out)
         noise = NOISE * torch.randn(clean.shape, generator=generator_of("noise", self.experiment.seed)).to(clean.device)
         levels = float(clean.max() - clean.min())
-        for feedback in FEEDBACKS:
+        for feedback in _FEEDBACKS:
             begun = time.monotonic()
             if begun + spent > end:
                 self.context.say(

@@ -108,7 +108,7 @@ def _relative(wanted: Tensor, made: Tensor) -> Tensor:
     return ((lost + _TINY) / (whole + _TINY)).mean()
 
 
-def twin_channels(wanted: int, **sizes: Any) -> int:
+def _twin_channels(wanted: int, **sizes: Any) -> int:
     """The width of BEGAN's auto-encoder whose number of parameters comes nearest to `wanted`."""
 
     def many(width: int) -> int:
@@ -134,7 +134,7 @@ def networks(
         return {"generator": generator, "discriminator": coder}
     wanted = sum(parameter.numel() for parameter in coder.parameters())
     sizes = {name: value for name, value in given.items() if name != "base_channels"}
-    width = twin_channels(wanted, **sizes)
+    width = _twin_channels(wanted, **sizes)
     return {"generator": generator, "discriminator": began.Discriminator(base_channels=width, **sizes)}
 
 

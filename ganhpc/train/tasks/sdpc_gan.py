@@ -30,9 +30,9 @@ from ganhpc.train.tasks.stage import Stage
 from ganhpc.train.tasks.task import Context, Task
 
 _SDPC = "sdpc"
-LEARNED = ("sdpc", "sdpc-tuned", "hi-la")
+_LEARNED = ("sdpc", "sdpc-tuned", "hi-la")
 """Dictionaries that an SDPC learns."""
-TRAINED = ("sdpc-tuned", "adversarial")
+_TRAINED = ("sdpc-tuned", "adversarial")
 """Dictionaries that the adversary trains."""
 _CODED = 64
 _EPOCH_STEPS = 50
@@ -53,7 +53,7 @@ class SdpcGan(Dcgan):
         self._painter.keeps_codes = bool(experiment.sparsity)
         sdpc_learning.fit(self._painter.preparation, context)
         for weight in self._painter.dictionaries:
-            weight.requires_grad_(experiment.dictionary in TRAINED)
+            weight.requires_grad_(experiment.dictionary in _TRAINED)
         if _SDPC in self.modules:
             net = self.modules[_SDPC]
             assert isinstance(net, Sdpc)
@@ -201,7 +201,7 @@ def networks(
     made["discriminator"] = dcgan.TutorialDiscriminator(
         image_size=side_of(experiment, shape), channels=shape[0], base_channels=experiment.base_channels
     )
-    if experiment.dictionary in LEARNED and not experiment.source:
+    if experiment.dictionary in _LEARNED and not experiment.source:
         made[_SDPC] = Sdpc(**_sdpc_arguments(experiment, shape))
     return made
 
