@@ -183,6 +183,11 @@ def job_failed(status: Status, request: Request) -> bool:
     return _last_end(request) == "failed" and not (job and job["tag"] and job["tag"] == status.get("tag"))
 
 
+def ended_untrained(request: Request) -> bool:
+    """True if the last job that is over failed, or ended by itself, where it should have trained and has said nothing of that."""
+    return _last_end(request) in ("failed", "ended")
+
+
 def stop_reason(status: Status, request: Request) -> str:
     """Why a trainer has stopped with a checkpoint: its own word, with what became of its job where that says more."""
     reason, end = status.get("reason", ""), _last_end(request)

@@ -43,6 +43,7 @@ from ganhpc.runs.run_files import (
     Request,
     Status,
     end_in_words,
+    ended_untrained,
     is_untrained,
     job_failed,
     read_fault,
@@ -276,7 +277,7 @@ class Run:
         if said is None and saved:
             return RunStatus(State.RESUMABLE, "its status is lost or damaged; the last checkpoint is whole", status)
         if said is None:
-            return RunStatus(*_before_training(asked), status, job_failed=job_failed(status, asked))
+            return RunStatus(*_before_training(asked), status, job_failed=ended_untrained(asked))
         if said not in (State.RUNNING, State.DONE):
             stopped = said is State.RESUMABLE
             reason = stop_reason(status, asked) if stopped else status.get("reason", "")
@@ -433,10 +434,8 @@ def _before_training(asked: Request) -> tuple[State, str]:
     if not jobs:
         return State.NEW, "not started"
     if all(job.get("ended") or job.get("forgotten") for job in jobs):
-        return (
-            State.LOST,
-            f"its job ended ({end_in_words({'jobs': jobs[-1:]}, 'why is not known')}) before the training began",
-        )
+        unknown = "by itself" if ended_untrained({"jobs": jobs[-1:]}) else "why is not known"
+        return State.LOST, f"its job ended ({end_in_words({'jobs': jobs[-1:]}, unknown)}) before the training began"
     return State.WAITING, "submitted"
 
 

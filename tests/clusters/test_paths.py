@@ -75,7 +75,7 @@ def trains(user: User) -> None:
 
 
 def a_night_is_submitted_by_hand(user: User) -> None:
-    """The script of a night, run in such a folder."""
+    """The script of a night, run twice in such a folder."""
     words = (*SMALL, "--epochs", "1", "--on", user.where, "--policy", "free.toml")
     # A night that has begun: by day the next one would be waited for.
     done = user.run("night", *words, "--from", "2000-01-01T00:00:00")
@@ -83,6 +83,8 @@ def a_night_is_submitted_by_hand(user: User) -> None:
     (script,) = user.folder.glob("night-*.sh")
     done = user.cluster.as_user(["bash", script], cwd=user.folder)
     assert done.returncode == 0, done.stderr
+    again = user.cluster.as_user(["bash", script], cwd=user.folder)
+    assert re.search(r"^submitted already, as job \d+: not submitted again$", again.stderr, re.MULTILINE), again.stderr
     (run,) = (user.folder / "runs" / "paced").iterdir()
     user.wait(run, ("done",))
 

@@ -21,7 +21,7 @@ from ganhpc.launch.policy.constraints import Constraints, ExistingJob
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import Job, JobState
 from ganhpc.launch.submission import policy_choice, prepare, recent_jobs
-from ganhpc.runs import job_origin, submission_record
+from ganhpc.runs import submission_record
 from ganhpc.runs.run_files import Entry
 from ganhpc.runs.run_folder import Run
 
@@ -101,8 +101,11 @@ def check(run: Run, tag: str, latest: int, behind: Sequence[str]) -> None:
         )
     scheduler = registry.named(str(record.get("scheduler")), load_settings())
     if not scheduler.origin.may_ask(entry):
+        server = f", server {entry['servers'][0]}" if entry.get("servers") else ""
+        where = registry.place(entry.get("scheduler", ""), entry.get("cluster", ""))
         raise UserError(
-            f"this night was planned as {job_origin.said([entry], registry.place)}: run the script there, or plan anew with `python launch.py night`."
+            f"this night was planned by {entry.get('user') or 'somebody else'} for {where}{server}, and this is another place or user: run the "
+            "script as that user there, or plan anew with `python launch.py night`."
         )
     policy = policy_choice.load(str(record.get("policy"))).policy
     tz = prepare.zone(scheduler.site, policy)

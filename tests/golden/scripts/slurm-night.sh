@@ -3,7 +3,7 @@
 # Read it, then run it on the frontend: bash THIS_FILE
 set -euo pipefail
 # A function of the user's own with the name of a command would run instead of it.
-unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed tee touch
+unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed tee touch tr
 # Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-slurm.lock
 if ! mkdir -p "$state" || ! touch "$state/$lock"; then
@@ -24,10 +24,11 @@ there() { # the id of the job with this tag, whether it waits, runs or has ended
     local of=(-u "$USER")
     [[ $USER == *[!0-9]* ]] || of=() # squeue takes no user without a name
     {
-        squeue -h ${of[@]+"${of[@]}"} -t all -o '%i|%o|%k' || exit 1
+        # A folder's name may hold a line break, and so may another job's comment: each record begins with a character of its own.
+        squeue -h ${of[@]+"${of[@]}"} -t all -o $'\036%i|%k|%o' | tr '\n\036' ' \n' || exit 1
         # Jobs that have ended a while ago, where the cluster keeps accounts.
         sacct -X -n -P -S now-7days -o JobIDRaw,SubmitLine 2>/dev/null || true
-    } | sed -n "s:^\([0-9][0-9]*\)[^|]*|.*/$1\.sh.*:\1:p; s:^\([0-9][0-9]*\)[^|]*|.*|ganhpc\:$1$:\1:p" | sed -n '1p' # scripts are named after their tags
+    } | sed -n "s:^\([0-9][0-9]*\)[^|]*|.*/$1\.sh.*:\1:p; s:^\([0-9][0-9]*\)[^|]*|.*ganhpc\:$1\([| ].*\)\{0,1\}$:\1:p" | sed -n '1p' # scripts are named after their tags
 }
 
 taken_as() { # the number of the job, in what sbatch or a wrapper of it prints

@@ -85,6 +85,16 @@ def test_what_was_said_of_an_ended_job_is_kept_when_the_scheduler_forgets(fake: 
     assert look(run).run_status.state is State.LOST, "nobody is asked again"
 
 
+def test_a_job_that_ends_by_itself_before_it_trains_has_its_log_read(fake: FakeOar, tmp_path: Path) -> None:
+    """A setup line with an `exit 0`, for instance: the same again would end alike."""
+    run = submitted(tmp_path)
+    fake.advance(5)
+    fake.finish(1, exit_code=0)
+    view = look(run)
+    assert view.run_status.reason == "its job ended (by itself) before the training began"
+    assert view.next_command == f"python launch.py logs {run}"
+
+
 def test_a_scheduler_that_does_not_answer_is_a_sentence_and_nothing_is_forgotten(fake: FakeOar, tmp_path: Path) -> None:
     run = submitted(tmp_path)
     fake.trouble("oarstat", "down")
