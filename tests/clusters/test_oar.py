@@ -96,7 +96,7 @@ def test_reservations_around_an_edge_are_accepted_and_a_third_is_not(user: User)
 
 
 def test_a_taken_slot_is_told_with_the_moment_that_is_offered(user: User) -> None:
-    # One core, which no other job is foreseen to need: around the edge, where the plan has reservations.
+    # One core, which no other job is expected to need: around the edge, where the plan has reservations.
     (user.folder / "config.toml").write_text('properties = "core = 8"\nresources = "/core=1"\n')
     policy = edge(user, 10, job="5m")
     after = dt.datetime.now().replace(second=0, microsecond=0) + dt.timedelta(minutes=8)

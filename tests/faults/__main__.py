@@ -17,7 +17,7 @@ def main() -> int:
     """Returns 1 where any fault went wrong; the worlds of those stay."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*SCENARIOS, []], metavar="NAME", help=", ".join(SCENARIOS))
-    parser.add_argument("--all", action="store_true", help="every operation, in the place of a sample")
+    parser.add_argument("--all", action="store_true", help="every operation instead of a sample")
     parser.add_argument("--number", type=int, default=20, help="faults of each command  [default: 20]")
     typed = parser.parse_args()
     place = Path(tempfile.mkdtemp(prefix="ganhpc-faults."))

@@ -15,7 +15,7 @@ from ganhpc.launch.policy.policy import Policy, say_seconds
 
 NEVER = 2**53
 """The instant after all others."""
-FORESEEN = 31 * 86_400
+UNKNOWN_END_SECONDS = 31 * 86_400
 """Seconds for which a job of unknown end is taken to use the day quota."""
 
 
@@ -105,7 +105,7 @@ class Constraints:
         self.busy = sorted(busy, key=lambda job: (job.begins, job.job))
         self._used: dict[dt.date, int] = defaultdict(int)
         for job in self.busy if policy.day_quota else ():
-            self._use(job.begins, min(self.end_of(job), self.now + FORESEEN), job.cores)
+            self._use(job.begins, min(self.end_of(job), self.now + UNKNOWN_END_SECONDS), job.cores)
         self._busy_blocks = list(self._blocks_of_jobs())
 
     def with_jobs(self, busy: Iterable[ExistingJob]) -> Constraints:

@@ -78,7 +78,7 @@ class Job:
     after: tuple[str, ...] = ()
     """Jobs that must have ended before it starts."""
     named_start: float | None = None
-    """The start that the scheduler itself names for one that waits; None where it names none, whatever is foreseen in `start`."""
+    """The start that the scheduler itself names for one that waits; None where it names none, whatever is expected in `start`."""
     why: str = ""
     """Why it waits or stands still, in plain words."""
     not_before: float | None = None
@@ -415,7 +415,7 @@ def node_command(site: Settings, request: JobRequest) -> ScriptText:
     return script_text.command(words)
 
 
-def foreseen(jobs: Sequence[Job], now: float) -> list[Job]:
+def with_expected_times(jobs: Sequence[Job], now: float) -> list[Job]:
     """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for.
 
     The likely start may be missed in both directions. Where the jobs before it end early it takes their place, so it needs one of its own

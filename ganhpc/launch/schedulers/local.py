@@ -24,9 +24,9 @@ from ganhpc.launch.schedulers.base import (
     JobState,
     PreparedJob,
     Scheduler,
-    foreseen,
     node_command,
     setup_lines,
+    with_expected_times,
 )
 from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob
 
@@ -80,7 +80,7 @@ class Local(Scheduler):
             if job.state.alive:
                 jobs.append(job)
                 before = (job.id,)
-        return foreseen(jobs, time.time())
+        return with_expected_times(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         known = {str(number): job for number, job in local_queue_jobs.jobs(queue_folder()).items()}

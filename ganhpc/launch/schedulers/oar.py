@@ -28,9 +28,9 @@ from ganhpc.launch.schedulers.base import (
     PreparedJob,
     Refused,
     Scheduler,
-    foreseen,
     node_command,
     setup_lines,
+    with_expected_times,
 )
 from ganhpc.launch.schedulers.oar_output import job_of, local, refusal, trees
 from ganhpc.launch.schedulers.script_text import ScriptText
@@ -209,7 +209,7 @@ class Oar(Scheduler):
             jobs = [job for tree in trees(answer.out) if (job := job_of(tree)).state.alive]
         except ValueError as why:
             raise UserError(f"OAR's queue can't be read ({why}): try again, or look at `oarstat` yourself.") from None
-        return foreseen(jobs, time.time())
+        return with_expected_times(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -223,7 +223,7 @@ class Oar(Scheduler):
         return found
 
     def ended_since(self, moment: float) -> list[Job]:
-        # --gantt would tell of the whole site, and for a moment the foreseen end of a job that has just ended.
+        # --gantt would tell of the whole site, and for a moment the expected end of a job that has just ended.
         condition = f"job_user = '{user_name()}' AND stop_time >= {int(moment)}"
         answer = ask(["oarstat", "-f", "-J", "--sql", condition], SECONDS)
         try:

@@ -27,9 +27,9 @@ from ganhpc.launch.schedulers.base import (
     PreparedJob,
     Scheduler,
     Stated,
-    foreseen,
     node_command,
     setup_lines,
+    with_expected_times,
 )
 from ganhpc.launch.schedulers.script_text import ScriptText
 
@@ -240,7 +240,7 @@ class Slurm(Scheduler):
         answer = self._of_this_user()
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
-        return foreseen([job for job in _jobs(answer.out) if job.state.alive], time.time())
+        return with_expected_times([job for job in _jobs(answer.out) if job.state.alive], time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}

@@ -290,7 +290,7 @@ class _Requests(NamedTuple):
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:
         """The jobs, none of this plan, that must have ended first. Where one runs at a time, the plan's first job that has no fixed
-        time waits for every job foreseen before it, not for the last of them alone: what is foreseen may be late."""
+        time waits for every job expected before it, not for the last of them alone: an expected end may be late."""
         after = [slot.after] if slot.after else []
         first = next(s for s in self.plan.slots if s.run == slot.run)
         after += (
@@ -341,8 +341,8 @@ def _walltime(slot: planner.Slot) -> int:
 
 
 def busy_of(job: Job, now: dt.datetime) -> ExistingJob:
-    """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was foreseen; and it may start
-    earlier than foreseen, which is why nothing is planned into a gap before it."""
+    """A job of the queue as the planner takes it. One that waits has all of its time before it, whatever was expected; and it may start
+    earlier than expected, which is why nothing is planned into a gap before it."""
     start, end = job.start or now.timestamp(), job.end
     if job.state is JobState.WAITING and start < now.timestamp():
         start, end = now.timestamp(), now.timestamp() + job.walltime if job.walltime else None

@@ -17,8 +17,8 @@ from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant, seconds_of
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.constraints import (
-    FORESEEN,
     NEVER,
+    UNKNOWN_END_SECONDS,
     BlockedInterval,
     Constraints,
     ExistingJob,
@@ -205,7 +205,7 @@ def test_a_job_of_unknown_end_has_ended_after_one_longest_job_from_now_or_from_i
 def test_a_job_of_unknown_end_uses_the_quota_of_a_month() -> None:
     quota = Policy("quota", day_quota=2 * HOUR)
     of = constraints(quota, "24T10:00", job("24T09:00", None, "7"))
-    last = at("24T10:00") + FORESEEN  # 10:00 on 25 December, a Friday, and this policy knows no holidays
+    last = at("24T10:00") + UNKNOWN_END_SECONDS  # 10:00 on 25 December, a Friday, and this policy knows no holidays
     for day in (at("24T12:00"), at("26T12:00"), last - DAY):
         found = of.allowed(day, day + HOUR, None)
         assert found and found.end == day, "nothing is left"

@@ -220,7 +220,7 @@ def test_a_malformed_request_has_a_job_number_and_is_refused_all_the_same(tmp_pa
 
 
 @pytest.mark.slow  # a second of processor time: processes of its own
-def test_a_chain_waits_and_is_foreseen(fake: FakeOar, tmp_path: Path) -> None:
+def test_a_chain_waits_and_has_expected_times(fake: FakeOar, tmp_path: Path) -> None:
     scheduler = Oar(Settings())
     first = send(scheduler, request(tmp_path))
     second = send(scheduler, request(tmp_path, "chain", tag="cafe-2-00", after=(first,)))

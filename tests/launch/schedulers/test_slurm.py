@@ -51,7 +51,7 @@ def send(scheduler: Slurm, asked: JobRequest) -> str:
     return scheduler.submit(prepared)
 
 
-def test_the_queue_with_what_is_foreseen(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_queue_with_expected_times(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm.time, "time", lambda: 1795259400.0)
     squeue(bin, LINES, before="*** maintenance on Thursday ***\n")
     jobs = {job.id: job for job in Slurm(Settings()).queue()}

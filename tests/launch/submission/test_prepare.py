@@ -14,7 +14,7 @@ from ganhpc.core.files import write_json
 from ganhpc.core.settings import Settings
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.policy.policy import Policy, load_policy
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, foreseen
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Refused, with_expected_times
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -146,7 +146,7 @@ def test_a_request_that_the_policy_cannot_grant_is_refused_with_what_would_pass(
 
 
 def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
-    """What is foreseen may be late: the last job to end by the plan need not be the last in truth."""
+    """An expected end may be late: the last job to end by the plan need not be the last in truth."""
     now = EVENING.timestamp()
     busy = [
         Job(id, JobState.RUNNING, start=now - 60, end=now + end) for id, end in (("7", 600), ("8", 1200), ("9", 300))
@@ -168,7 +168,7 @@ def test_nothing_is_planned_into_the_gap_before_a_job_that_may_start_earlier(tmp
     likely = {"start": now + 1800.0, "walltime": 600.0, "end": now + 2400.0}
 
     def first_slot(job: Job) -> tuple[float, tuple[str, ...]]:
-        queue = foreseen([running, job], now)
+        queue = with_expected_times([running, job], now)
         made = submit.prepare([wanted(tmp_path, time=0.25 * HOUR)], Oar(Settings()), PLAIN, EVENING, queue)
         return made.plan.slots[0].start.timestamp() - now, made.jobs[0].request.after
 

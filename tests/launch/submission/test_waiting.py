@@ -18,7 +18,7 @@ from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import Policy, explain
 from ganhpc.launch.schedulers import slurm_reasons
-from ganhpc.launch.schedulers.base import Job, JobState, foreseen
+from ganhpc.launch.schedulers.base import Job, JobState, with_expected_times
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.oar_output import job_of
 from ganhpc.launch.schedulers.slurm import SEPARATOR, STATES, Slurm, _job
@@ -45,10 +45,10 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
 
 
 def line(state: str, start: str, reason: str) -> Job:
-    """A line of squeue, as a job with what is foreseen."""
+    """A line of squeue, as a job with its expected times."""
     found = _job(SEPARATOR.join(("7", state, start, "N/A", "10:00", "(null)", reason, "ganhpc", "ganhpc:cafe-1-00")))
     assert found
-    return foreseen([found], time.time())[0]
+    return with_expected_times([found], time.time())[0]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_start_that_slurm_names_is_said_and_one_that_is_past_is_not() -> None:
     ],
 )
 def test_oars_states_in_words(tree: dict[str, object], start: bool, words: str) -> None:
-    job = foreseen([job_of({"id": 7, "walltime": 600, **tree})], time.time())[0]
+    job = with_expected_times([job_of({"id": 7, "walltime": 600, **tree})], time.time())[0]
     assert (job_status.KnownJob({}, job).start is not None) == start
     assert words in job.why
     assert (job.end is None) == (tree["state"] == "Suspended"), "the end of one that stands still moves with the clock"

@@ -26,9 +26,9 @@ from ganhpc.launch.schedulers.base import (
     Refused,
     Scheduler,
     Stated,
-    foreseen,
     node_command,
     setup_lines,
+    with_expected_times,
 )
 from ganhpc.launch.schedulers.script_text import ScriptText
 
@@ -104,7 +104,9 @@ class Pbs(Scheduler):
         mine = {
             id: tree for id, tree in _trees(answer.out).items() if tree["Job_Owner"].partition("@")[0] == user_name()
         }
-        return foreseen([job for id, tree in mine.items() if (job := _job(id, tree)).state.alive], time.time())
+        return with_expected_times(
+            [job for id, tree in mine.items() if (job := _job(id, tree)).state.alive], time.time()
+        )
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         answer = ask(["qstat", "-x", "-f", "-F", "json", *ids], SECONDS) if ids else None
