@@ -204,7 +204,7 @@ class Oar(Scheduler):
     def queue(self) -> list[Job]:
         answer = ask(["oarstat", "-u", user_name(), "-f", "-J"], SECONDS)
         try:
-            if answer.code != 0:
+            if answer.code != 0 or _lost_its_database(answer):
                 raise ValueError(_why(answer))
             jobs = [job for tree in trees(answer.out) if (job := job_of(tree)).state.alive]
         except ValueError as why:
@@ -227,8 +227,7 @@ class Oar(Scheduler):
         condition = f"job_user = '{user_name()}' AND stop_time >= {int(moment)}"
         answer = ask(["oarstat", "-f", "-J", "--sql", condition], SECONDS)
         try:
-            # Where the database fails, oarstat says so and ends with 0; without any job it prints nothing.
-            if answer.code != 0 or re.search(r"\bDB[DI]\b", answer.err):
+            if answer.code != 0 or _lost_its_database(answer):
                 raise ValueError(_why(answer))
             jobs = [job_of(tree) for tree in trees(answer.out)]
         except ValueError as why:
@@ -271,6 +270,11 @@ def _settings() -> Path:
     command = shutil.which("oarsub")
     own = command is not None and bool(Path(command).stat().st_mode & stat.S_ISUID)
     return _SETTINGS if own else Path(os.environ.get("OARCONFFILE") or _SETTINGS)
+
+
+def _lost_its_database(answer: Answer) -> bool:
+    """Where the database fails, oarstat says so and ends with 0; without any job it prints nothing."""
+    return re.search(r"\bDB[DI]\b", answer.err) is not None
 
 
 def _why(answer: Answer) -> str:

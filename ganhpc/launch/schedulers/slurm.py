@@ -286,7 +286,7 @@ class Slurm(Scheduler):
         name = user_name()
         if not name.isdigit():
             return self._squeue(*words, "-u", name)
-        answer = ask(["squeue", "-h", *words, "-o", "%U %A"], SECONDS)
+        answer = _whole(ask(["squeue", "-h", *words, "-o", "%U %A"], SECONDS))
         own = sorted({line.split()[1] for line in answer.out.splitlines() if line.split()[:1] == [name]})
         return self._squeue(*words, "-j", ",".join(own)) if own else Answer(answer.code, "", answer.err)
 
@@ -294,7 +294,7 @@ class Slurm(Scheduler):
         # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        return ask(["squeue", "-h", *words, "-o", _FIELDS], SECONDS, env)
+        return _whole(ask(["squeue", "-h", *words, "-o", _FIELDS], SECONDS, env))
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -402,6 +402,16 @@ def _seconds(text: str) -> float | None:
         return float(text)
     except ValueError:
         return None  # N/A, Unknown, None
+
+
+def _whole(answer: Answer) -> Answer:
+    """squeue's answer; failed where it ended with 0 and has told of a fault, or stopped within a line: an empty queue says neither."""
+    told = re.search(r"^(?:squeue|slurm\w*)\b.*\berror\b.*$", answer.err, re.I | re.MULTILINE)
+    if answer.code == 0 and not answer.out.strip() and told:
+        return Answer(1, "", told[0])
+    if answer.code == 0 and answer.out and not answer.out.endswith("\n"):
+        return Answer(1, "", "its answer is cut short")
+    return answer
 
 
 def _why(answer: Answer) -> str:

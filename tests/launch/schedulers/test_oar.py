@@ -253,6 +253,14 @@ def test_a_job_of_an_unknown_length_is_sent_again_only_where_it_need_not_be_alon
     assert "--again" not in alone.script
 
 
+def test_a_database_that_fails_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oarstat says so and ends with 0."""
+    said = Answer(0, "", "DBI connect('database=oar') failed: could not connect to server")
+    monkeypatch.setattr("ganhpc.launch.schedulers.oar.ask", lambda *_: said)
+    with pytest.raises(UserError, match=r"OAR's queue can't be read .*could not connect to server"):
+        Oar(Settings()).queue()
+
+
 # -- versions, noise, trouble -------------------------------------------------------------------------------------------
 
 

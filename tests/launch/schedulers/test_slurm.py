@@ -177,6 +177,15 @@ def test_a_queue_that_is_refused_or_all_noise_is_told_from_an_empty_one(bin: Pat
         Slurm(Settings()).queue()
     program(bin / "squeue", "echo '*** maintenance on Thursday ***'")
     assert Slurm(Settings()).queue() == []
+    program(bin / "squeue", "echo 'ERROR: ld.so: object x cannot be preloaded: ignored.' >&2")
+    assert Slurm(Settings()).queue() == []
+    # Both end with 0: an empty queue in their place would have the run submitted twice.
+    program(bin / "squeue", "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2")
+    with pytest.raises(UserError, match=r"Slurm's queue can't be read \(slurm_load_jobs error: Unable to contact"):
+        Slurm(Settings()).queue()
+    program(bin / "squeue", "printf '44\\037PEND'")
+    with pytest.raises(UserError, match=r"Slurm's queue can't be read \(its answer is cut short\)"):
+        Slurm(Settings()).queue()
 
 
 @pytest.mark.parametrize(
