@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.clusters import machine
-from tests.clusters.user import User, read
+from tests.clusters.user import RESOURCES, SETTINGS, User, read
 
 SOURCES = Path(__file__).parents[1] / "program" / "programs"
 NAMES = ("loop", "fit_lightning", "finetune")
@@ -51,9 +52,14 @@ class Programs:
         machine.give(user.folder)
         self.runs = {name: self._submit(name, "python", f"{name}.py", *_OPTIONS) for name in NAMES}
         self.runs["run"] = self._submit("run", "bash", "run.sh", "2000")
+        if user.where == "oar":  # a core on each, beside the others
+            (user.folder / "config.toml").write_text(SETTINGS + 'resources = "/host=2/core=1"\n')
+        self.runs["pair"] = self._submit("pair", "bash", "-c", PAIR, options=("--nodes", "2"))
+        (user.folder / "config.toml").write_text(SETTINGS + RESOURCES[user.where])
 
-    def _submit(self, name: str, *words: str) -> Path:
+    def _submit(self, name: str, *words: str, options: Sequence[str] = ()) -> Path:
         options = (
+            *options,
             "--time",
             "7m",
             "--name",
@@ -82,8 +88,28 @@ class Programs:
             ours = torch.load(self.runs[name] / "checkpoints" / "end.pt", weights_only=True)
             theirs = torch.load(whole.end(name), weights_only=True)
             assert all(torch.equal(ours[key], theirs[key]) for key in theirs), log
+        self._check_pair()
         seen = self.user.wait(self.runs["run"], ("crashed",), PATIENCE)
         assert "gets nowhere: 2 segments in a row" in seen["reason"]
 
+    def _check_pair(self) -> None:
+        """A chain of segments on two nodes: each goes on, on both, where the one before was told to stop."""
+        run = self.runs["pair"]
+        self.user.wait(run, ("done",), PATIENCE)
+        result, log = read(run / "result.json"), (run / "log.txt").read_text()
+        assert result["segments"] >= 2 and result["processes"] == 2 and result["ended_by"] == "program", log
+        for rank in "01":
+            assert (run / "checkpoints" / rank).read_text().split() == [str(PAIR_SECONDS)], log
+            begins = [int(line.split()[-1]) for line in log.splitlines() if line.startswith(f"rank {rank} begins")]
+            saves = [int(line.split()[-1]) for line in log.splitlines() if line.startswith(f"rank {rank} saved")]
+            assert begins == [0, *saves] and len(begins) == result["segments"], log
 
+
+PAIR_SECONDS = 70
+PAIR = """
+at=$GANHPC_CHECKPOINTS/$RANK; n=$(cat $at 2>/dev/null || echo 0); echo "rank $RANK begins at $n"
+trap 'echo $n > $at; echo "rank $RANK saved $n"; exit 75' TERM
+while [ $n -lt PAIR_SECONDS ]; do sleep 1; n=$((n + 1)); done; echo $n > $at
+""".replace("PAIR_SECONDS", str(PAIR_SECONDS))
+"""Longer than a job of a minute."""
 _OPTIONS = ("--out", "{checkpoints}", "--steps", str(STEPS), "--pause", str(PAUSE))

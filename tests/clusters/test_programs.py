@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import itertools
 import json
 import os
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ganhpc.program import descendants
 from tests.clusters import machine
 from tests.clusters.conftest import slow_tests
 from tests.clusters.machine import wait_until
@@ -48,6 +52,28 @@ def oar_programs(request: pytest.FixtureRequest) -> Iterator[Programs | None]:
     yield from _submitted(request, "oar")
 
 
+_SECONDS = itertools.count(424_200 + 100 * (os.getpid() % 1000))
+"""Words by which a sleep is known."""
+
+
+def _running(words: str) -> list[int]:
+    """The processes with that command line."""
+    line = b"".join(word.encode() + b"\0" for word in words.split())
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if path.read_bytes() == line:
+                found.append(int(path.parent.name))
+    return found
+
+
+def _parent(pid: int) -> int:
+    """The process that has started the runner: the node agent."""
+    parent = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert b"ganhpc.node" in Path(f"/proc/{parent}/cmdline").read_bytes()
+    return parent
+
+
 ENDLESS = 'trap \'echo $n > "$1/n"; exit 0\' TERM; n=$(cat "$1/n" 2>/dev/null || echo 0); echo from $n; [ $n -gt 0 ] && exit 0; while :; do n=$((n + 1)); sleep 0.2; done'
 WORDS = ("two words", "it's", '"', "$HOME", "`id`", "one\ntwo", "é漢", "", "*", "\\", "{{run}}")
 
@@ -61,9 +87,10 @@ def user(request: pytest.FixtureRequest, checkout: Path) -> Iterator[User]:
 
 
 def test_any_argument_arrives_and_a_killed_program_goes_on(user: User) -> None:
-    """Submitted, its arguments as typed, killed by kill -9, submitted again by the same words, cancelled, resumed, done."""
+    """Submitted, its arguments as typed, its node agent killed by kill -9, submitted again by the same words, cancelled, resumed, done."""
     script = 'import json, sys; json.dump(sys.argv[2:], open(sys.argv[1] + "/said.json", "w"))'
-    whole = f'"$0" -c "$1" "$2" "${{@:3}}"; set -- "$2"; {ENDLESS}'
+    daemon = f"sleep {next(_SECONDS)}"
+    whole = f'setsid env -i {daemon} & "$0" -c "$1" "$2" "${{@:3}}"; set -- "$2"; {ENDLESS}'
     words = ("bash", "-c", whole, user.python, script, "{checkpoints}", *WORDS)
     options = (
         "--time",
@@ -94,8 +121,12 @@ def test_any_argument_arrives_and_a_killed_program_goes_on(user: User) -> None:
     pid = wait_until(running, 120, "the program runs", pause=0.5)
     assert json.loads(said.read_text()) == [word if word != "{{run}}" else "{run}" for word in WORDS]
     assert isinstance(pid, int)
-    os.kill(pid, signal.SIGKILL)
-    user.settles(run, "resumable")
+    assert len(_running(daemon)) == 1
+    time.sleep(4 * descendants._LOOK_SECONDS)  # as a program has run when its node agent is killed
+    os.kill(_parent(pid), signal.SIGKILL)
+    seen = user.settles(run, "resumable")
+    assert "resume" in seen["next_command"] and seen["reason"].endswith("the last checkpoint is whole"), seen
+    wait_until(lambda: not _running(daemon), 10, "nothing of the program survives its job")
     assert launch() == run
     wait_until(lambda: (run / "log.txt").read_text().count("from 0") == 2 and running(), 120, "it goes on", pause=0.5)
     assert user.run("cancel", run.name).returncode == 0
@@ -116,10 +147,10 @@ json.dump({**told, "words": sys.argv[1:]}, open(f"{os.environ['GANHPC_CHECKPOINT
 
 
 def test_a_program_on_two_nodes_in_a_night(user: User) -> None:
-    """Slurm: by torchrun, two processes on each node; OAR: plain, one on each. Its words are any."""
+    """Slurm: plain, two processes on each node; OAR: by torchrun, one on each. Its words are any."""
     if user.where == "oar":  # of whole nodes, other tests' jobs may have a core
         (user.folder / "config.toml").write_text('resources = "/host=2/core=1"\n')
-    tasks, launcher = (2, "torchrun") if user.where == "slurm" else (1, "plain")
+    tasks, launcher = (2, "plain") if user.where == "slurm" else (1, "torchrun")
     moments = (dt.datetime.now().astimezone() + dt.timedelta(minutes=m) for m in (-1, 60))
     begin, until = (f"{moment:%Y-%m-%dT%H:%M:%S%z}" for moment in moments)
     words = f"night program --nodes 2 --tasks-per-node {tasks} --launcher {launcher} --device cpu --time 4m --yes --json".split()

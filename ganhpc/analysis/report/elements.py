@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+from ganhpc.core.digests import short_digest
 
 
 @dataclass(frozen=True)
@@ -156,3 +159,9 @@ class Document:
     made: str = ""
     words: Any = field(default=None, compare=False)
     """The language's `Words`, for the few words that a form of output adds itself."""
+
+
+def safe_word(name: str) -> str:
+    """A plot's or picture's name, which may have a figure's in it that a program has given, as a word of files and of ids in pages."""
+    word = re.sub(r"[^A-Za-z0-9._-]", "-", name)
+    return word if word == name else f"{word[:80]}-{short_digest(name, 6)}"

@@ -6,7 +6,7 @@ import io
 import re
 from typing import Any
 
-from ganhpc.analysis.report.elements import Plot
+from ganhpc.analysis.report.elements import Plot, safe_word
 from ganhpc.analysis.report.translation import Translator
 
 _COLOURS = ("#1d5fa6", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be185d", "#475569")
@@ -50,7 +50,7 @@ def svg(plot: Plot, words: Translator) -> str:
     for number, colour in enumerate(_COLOURS):
         text = text.replace(colour, f"var(--c{number})")
     # Ids are the plot's own: a page holds several.
-    text = re.sub(r'(id="|url\(#|href="#)', rf"\1{plot.name}-", text)
+    text = re.sub(r'(id="|url\(#|href="#)', rf"\1{safe_word(plot.name)}-", text)
     text = re.sub(r"font:\s*([\d.]+px)[^;\"]*", r"font-size: \1", text)
     return text.replace(INK, "var(--ink)").replace(GRID, "var(--grid)").replace("<svg", '<svg aria-hidden="true"', 1)
 

@@ -20,6 +20,7 @@ from ganhpc.analysis.report.elements import (
     Plot,
     Section,
     Table,
+    safe_word,
 )
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, storage_errors
@@ -82,8 +83,7 @@ def _block(block: Block, folder: Path, doc: Document) -> Iterator[str]:
 
 
 def _picture(picture: Picture, folder: Path) -> str:
-    safe = re.sub(r"[^A-Za-z0-9._-]", "-", picture.name)
-    name = f"{safe}.{'jpg' if picture.mime == 'image/jpeg' else 'png'}"
+    name = f"{safe_word(picture.name)}.{'jpg' if picture.mime == 'image/jpeg' else 'png'}"
     with atomic_open(folder / name, durable=False) as file:
         file.write(picture.data)
     there = "".join(

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from ganhpc.analysis.report import plots
-from ganhpc.analysis.report.elements import Line, Plot
+from ganhpc.analysis.report.elements import Line, Plot, safe_word
 from ganhpc.analysis.report.translation import Translator
 
 WORDS = Translator("fr")
@@ -67,3 +67,20 @@ def test_the_lines_beyond_the_colours_have_another_stroke(monkeypatch: pytest.Mo
 def test_epochs_are_written_without_zeros_behind_them(epoch: float, en: str, fr: str) -> None:
     assert (Translator("en").epoch(epoch), Translator("fr").epoch(epoch)) == (en, fr)
     assert not re.search(r"[.,]0+$", Translator("fr").epoch(epoch))
+
+
+HOSTILE = ("na\x1b[31mme\n", 'a" onload="alert(1)', "\\e\\1", "<script>", "a/b", "a-b", "../../x", "é" * 100)
+
+
+def test_any_name_of_a_figure_is_a_word_of_ids_and_files() -> None:
+    """A program names its figures; a page and a folder hold them."""
+    words = [safe_word(f"program-{name}") for name in HOSTILE]
+    assert len(set(words)) == len(words) and all(re.fullmatch(r"[A-Za-z0-9._-]{1,90}", word) for word in words)
+    assert safe_word("gan-loss_g.1") == "gan-loss_g.1"
+    for name, word in zip(HOSTILE, words, strict=True):
+        text = plots.svg(
+            Plot(f"program-{name}", "caption", "alt", lines=[Line("one", [(0.0, 1.0), (1.0, 2.0)])]), WORDS
+        )
+        ids = re.findall(r'id="([^"]*)"', text)
+        assert ids and all(each.startswith(f"{word}-") for each in ids)
+        assert "onload" not in text.replace(word, "") and "<script" not in text
