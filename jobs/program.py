@@ -139,6 +139,19 @@ class Program(Experiment):
                 "--budget-params needs --measure MODULE:FUNCTION: without it nothing tells the parameters of your program's network."
             )
 
+    def check_watched(self) -> None:
+        """Raise UserError where a watched file is not as it was when the run began: what goes on with it would be another run."""
+        for name, digest in self.watched:
+            try:
+                same = _watched(name, Path(self.folder))[1] == digest
+            except UserError:
+                same = False
+            if not same:
+                raise UserError(
+                    f"the watched file {name!r} in {self.folder} is not as it was when this run began: put it back to go on; "
+                    "or type the command that began the run again, which begins another one with the file as it is."
+                )
+
     def check_processes(self, processes: int) -> None:
         """Any number will do: the program shares its work itself."""
         del processes

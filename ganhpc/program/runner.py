@@ -155,6 +155,7 @@ class _Segment:
             return found
         if self._budget_left() <= 1.0:
             return self._done("time")
+        self.experiment.check_watched()
         self._measure()
         if (reason := self.run_folder.stop_reason(self.owner)) is not None:
             return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)

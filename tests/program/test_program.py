@@ -146,6 +146,30 @@ def test_the_same_words_are_the_same_run_and_other_contents_of_a_watched_file_an
     assert json.loads(launch(*words).stdout)[0]["run"] != rows[0]["run"]
 
 
+@pytest.mark.parametrize("change", ["edited", "a folder"])
+def test_a_watched_file_that_changes_between_two_segments_stops_the_run(tmp_path: Path, change: str) -> None:
+    own = tmp_path / "own.sh"
+    own.write_text("echo $GANHPC_SEGMENT > $GANHPC_CHECKPOINTS/n; [ $GANHPC_SEGMENT = 2 ] || exit 75\n")
+    text = own.read_text()
+    run = made(tmp_path, "sh", "own.sh", watch_files=("own.sh",))
+    assert segment(run).returncode == 75 and run.run_status().state is State.RESUMABLE
+    own.unlink()
+    if change == "edited":
+        own.write_text(text + "# better\n")
+    elif change == "a folder":
+        own.mkdir()
+    assert segment(run).returncode == 2
+    found = run.run_status()
+    assert (
+        found.state is State.REFUSED and "the watched file 'own.sh'" in found.reason and "put it back" in found.reason
+    )
+    assert (run.checkpoints / "n").read_text() == "1\n", "the program was not started"
+    if change == "a folder":
+        own.rmdir()
+    own.write_text(text)
+    assert segment(run).returncode == 0 and run.run_status().state is State.DONE
+
+
 def test_a_crash_shows_the_last_lines_in_status(launch: Launch) -> None:
     script = "import sys; print('first'); print('second é'); sys.exit(7)"
     done = launch("program", "--on", "local", "--time", "30s", "--name", "bad", "--", "python", "-c", script)
