@@ -158,9 +158,9 @@ def temporary_name(name: str) -> str:
 
 
 def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
-    if time.time() - Path(path).stat().st_mtime > _LEFTOVER_SECONDS:
-        return True
-    return host == _host() and not Path(f"/proc/{pid}").exists()
+    if host == _host():  # whatever the clock of the file server says
+        return not Path(f"/proc/{pid}").exists()
+    return time.time() - Path(path).stat().st_mtime > _LEFTOVER_SECONDS
 
 
 def _host() -> str:

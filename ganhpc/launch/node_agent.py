@@ -136,6 +136,8 @@ class Segment:
         self.warned = False
         self.passed_on = False
         """True if a warning of the scheduler was passed on to the trainer."""
+        self.over_since = math.inf
+        """When the policy's end of the job was first seen to have passed, by the machine's own clock."""
         self.told_to_end = False
         """True if a signal asked for the end of the job."""
         self.unwritten = False
@@ -275,7 +277,7 @@ class Segment:
         while trainer.run():
             time.sleep(0.2)
             # A walltime that was made longer makes no rule laxer; a job that goes on after it was suspended may save.
-            if time.time() > self.until + _GRACE_SECONDS:
+            if self._is_overdue():
                 trainer.child.kill()
             if self.rank == 0:
                 self.claim.beat()
@@ -291,6 +293,15 @@ class Segment:
                 child.wait(30)
             child.kill()
         return code if code >= 0 else 128 - code
+
+    def _is_overdue(self) -> bool:
+        """True if the policy's end of the job is seen to have passed since a while. Counted from when it was first seen: a clock that
+        jumps, or a suspension, leaves the trainer time to see so itself, and to save."""
+        if time.time() <= self.until:
+            self.over_since = math.inf
+            return False
+        self.over_since = min(self.over_since, time.monotonic())
+        return time.monotonic() - self.over_since > _GRACE_SECONDS
 
     def _read_again(self) -> None:
         """Ask the scheduler for the end of the job. A warning that comes when the end is near is no news to the trainer, who uses

@@ -72,7 +72,8 @@ def _may_live(entry: Entry, record: Request) -> bool:
         return False
     if entry["job_id"]:
         return True
-    return time.time() - record.get("submitted", 0.0) < _INTENT_SECONDS
+    # Of a clock of another host, which may be ahead or behind: no moment lasts longer for it.
+    return abs(time.time() - record.get("submitted", 0.0)) < _INTENT_SECONDS
 
 
 def elsewhere(record: Request, here: Origin) -> list[Entry]:

@@ -193,3 +193,14 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(StorageFault, match="input/output error"), atomic_open(tmp_path / "a") as file:
         file.write(b"x")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("skew", [-400_000, 400_000])
+def test_a_living_writers_file_stays_whatever_the_file_servers_clock_says(tmp_path: Path, skew: int) -> None:
+    living = tmp_path / temporary_name("status.json")
+    dead = tmp_path / temporary_name("request.json").replace(f".{os.getpid()}.", f".{dead_process()}.")
+    for path in (living, dead):
+        path.write_text("half")
+        os.utime(path, (time.time() + skew,) * 2)
+    assert remove_leftovers(tmp_path) == 1
+    assert living.exists()

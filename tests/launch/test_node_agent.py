@@ -287,3 +287,23 @@ def test_a_start_that_fails_again_and_again_is_not_repeated_for_ever(run: Run) -
     error = storage_errors.fault(OSError(errno.ENOSPC, "full"), run.lock)
     ends = [fault_count.state_and_code(run, error, count=True) for _ in range(fault_count.MOST + 1)]
     assert ends == [(State.LOST, EXIT_FAULT)] * fault_count.MOST + [(State.REFUSED, 2)]
+
+
+@pytest.mark.parametrize("jump", [61.0, 3600.0, 10.0**7])
+def test_a_clock_that_jumps_or_a_suspension_leaves_the_trainer_time_to_save(
+    run: Run, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    """It is killed a minute after its end was seen to have passed, and not a minute after its end."""
+    wall, own = 1e9, 50.0
+    monkeypatch.setattr("ganhpc.launch.node_agent.time.time", lambda: wall)
+    monkeypatch.setattr("ganhpc.launch.node_agent.time.monotonic", lambda: own)
+    part = segment(run, hard_end=wall + 100, until=wall + 100)
+    assert not part._is_overdue()
+    wall += 100 + jump
+    for later, killed in ((0.0, False), (60.0, False), (60.5, True)):
+        own = 50.0 + later
+        assert part._is_overdue() == killed
+    wall -= 100 + jump  # set back
+    assert not part._is_overdue()
+    wall += 101
+    assert not part._is_overdue(), "counted anew"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,13 @@ def test_clusters_of_one_name_are_told_apart_by_their_servers() -> None:
     assert here.is_of(Origin.here("slurm", "linux", ("ctl2:6817", "ctl3:6817")).to_entry()), "a stand-in"
     assert here.is_of(Origin.here("slurm", "linux").to_entry()), "of a version that did not note servers"
     assert Origin.here("slurm", "linux").may_ask(other), "servers that can't be told here"
+
+
+@pytest.mark.parametrize(
+    ("age", "lives"), [(0, True), (599, True), (601, False), (-599, True), (-601, False), (-1e9, False), (1e9, False)]
+)
+def test_a_submission_that_another_clock_noted_is_open_for_ten_minutes_in_both_directions(age: float, lives: bool) -> None:  # fmt: skip
+    entry = {"tag": "t", "job_id": None, "scheduler": "slurm", "cluster": "beta", "uid": os.getuid()}
+    record = {"jobs": [entry], "submitted": time.time() - age}
+    here = Origin("slurm", "alpha", os.getuid(), "me")
+    assert bool(job_origin.elsewhere(record, here)) == lives  # type: ignore[arg-type]

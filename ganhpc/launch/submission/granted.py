@@ -59,6 +59,16 @@ def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
     return ""
 
 
+def take_back(scheduler: Scheduler, job: str) -> None:
+    """End a job that was taken a moment ago. Raises UserError where the scheduler does not do it."""
+    try:
+        scheduler.cancel(job)
+    except UserError as error:
+        raise UserError(
+            f"job {job} was taken too late to end in time, and it could not be taken back ({str(error).rstrip('.')}): cancel it by hand."
+        ) from None
+
+
 def _take_back(scheduler: Scheduler, ids: Sequence[str]) -> str:
     """End the jobs. Returns the sentence on it, also where the scheduler does not answer: every one is tried."""
     failed = []

@@ -136,7 +136,7 @@ def send(
     note_plan(submission, wanted, policy_source, about_to=True)
     sent: list[SubmittedJob] = []
     for slot, prepared in pairs:
-        if clock and _is_past(submission, slot, clock(), bool(sent)):
+        if clock and _is_past(submission, slot, clock()):
             return sent
         job = dataclasses.replace(prepared.request, after=_after(prepared.request, sent))
         try:
@@ -145,6 +145,16 @@ def send(
             earlier = [living.id for w in wanted for living in w.behind]
             left = [runs[job.request.run] for _, job in pairs[len(sent) :]]
             raise _refusal(submission, [*earlier, *(job.id for job in sent)], len(sent) + 1, refused, left) from None
+        latest = ready.request.deadline or ready.request.until
+        if (
+            clock
+            and latest
+            and slot.kind != "reservation"
+            and clock() + dt.timedelta(seconds=ready.request.seconds) > latest
+        ):
+            # The scheduler has taken it after a long while, or this process was suspended: it would end after the rules' time.
+            granted.take_back(submission.scheduler, taken.id)
+            return sent
         sent.append(taken)
         submission_record.note_id(runs[job.run], job.tag, taken.id, ready.command)
         cluster = submission.scheduler.origin.cluster
@@ -153,11 +163,11 @@ def send(
     return sent
 
 
-def _is_past(submission: Submission, slot: Slot, now: dt.datetime, begun: bool) -> bool:
-    """True if a slot was planned for later, and that moment has come; or the plan, of which jobs are sent, is too old for the rest."""
+def _is_past(submission: Submission, slot: Slot, now: dt.datetime) -> bool:
+    """True if a slot was planned for later, and that moment has come; or the plan is too old: jobs have no more than SLACK_SECONDS in hand."""
     assert submission.now
     planned, present = submission.now.timestamp(), now.timestamp()
-    return planned < slot.start.timestamp() <= present or (begun and present - planned > LATE_SECONDS)
+    return planned < slot.start.timestamp() <= present or present - planned > LATE_SECONDS
 
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:

@@ -83,7 +83,8 @@ def job(w: Wanted, start: int, kind: str = "chain", seconds: int = HOUR, **more:
     begin, end = NOW + dt.timedelta(seconds=start), NOW + dt.timedelta(seconds=start + seconds)
     tag = f"tag-{w.run.folder.name}-{start}"
     slot = Slot(w.run.name, 1 + start // HOUR, begin, end, kind, "It does.", end, work=seconds - 60)
-    return slot, JobRequest(tag, w.run.folder, slot.segment, seconds, kind, begin, end, launch="L", **more)  # type: ignore[arg-type]
+    latest = {"deadline": end + dt.timedelta(seconds=SLACK_SECONDS), **more}
+    return slot, JobRequest(tag, w.run.folder, slot.segment, seconds, kind, begin, launch="L", **latest)  # type: ignore[arg-type]
 
 
 def submission(scheduler: Fake, *pairs: tuple[Slot, JobRequest]) -> Submission:
@@ -92,8 +93,9 @@ def submission(scheduler: Fake, *pairs: tuple[Slot, JobRequest]) -> Submission:
     return Submission(plan, tuple(scheduler.prepare(request) for _, request in pairs), scheduler, POLICY, "L", NOW)
 
 
-def clock(*seconds: float) -> Callable[[], dt.datetime]:
-    moments: Iterator[float] = iter(seconds)
+def clock(*seconds: float, each: int = 2) -> Callable[[], dt.datetime]:
+    """The moments one after another, each `each` times: the clock is read before a job is sent and behind it."""
+    moments: Iterator[float] = iter([moment for moment in seconds for _ in range(each)])
     return lambda: NOW + dt.timedelta(seconds=next(moments))
 
 
@@ -184,7 +186,9 @@ def test_the_first_job_waits_for_nothing_that_is_not_named(tmp_path: Path) -> No
     [
         ((0, LATE_SECONDS, LATE_SECONDS), 3),
         ((0, LATE_SECONDS + 1, 99), 1),
-        ((LATE_SECONDS + 1, 1, 1), 3),  # the first of all: nothing is sent yet, the plan is whole
+        ((LATE_SECONDS, 1, 1), 3),
+        ((LATE_SECONDS + 1, 1, 1), 0),  # the first of all too: a launcher may have been suspended for an hour
+        ((3600, 3601, 3602), 0),
         ((0, 1, 4000), 2),
     ],
 )
@@ -199,6 +203,38 @@ def test_a_slot_whose_moment_has_come_wants_a_new_plan(tmp_path: Path) -> None:
     for moment, sent in ((9.0, 1), (10.0, 0), (11.0, 0)):
         w = wanted(tmp_path, f"run{moment}")
         assert len(send(submission(Fake(), job(w, 10, "begin")), [w], "student", clock(moment))) == sent
+
+
+@pytest.mark.parametrize(("late", "stays"), [(59.0, True), (60.0, True), (61.0, False), (3600.0, False)])
+@pytest.mark.parametrize("field", ["deadline", "until"])
+def test_a_job_that_is_taken_too_late_to_end_in_time_is_taken_back(tmp_path: Path, late: float, stays: bool, field: str) -> None:  # fmt: skip
+    """The scheduler's command was slow, or the launcher was suspended within it; the rest wants a new plan."""
+    cancelled = []
+
+    class Slow(Fake):
+        def cancel(self, job: str) -> None:
+            cancelled.append(job)
+
+    w, fake = wanted(tmp_path), Slow()
+    latest = {"deadline": None, field: NOW + dt.timedelta(seconds=HOUR + 60)}
+    pairs = job(w, 0, "now", **latest), job(w, 2 * HOUR, "begin")
+    sent = send(submission(fake, *pairs), [w], "student", clock(0.0, late, 45.0, 45.0, each=1))
+    assert (len(sent), cancelled) == ((2, []) if stays else (0, ["1"]))
+    first = submission_record.read(w.run)["jobs"][0]
+    assert first["job_id"] == ("1" if stays else None)
+
+
+def test_a_job_that_can_not_be_taken_back_is_named(tmp_path: Path) -> None:
+    class Deaf(Fake):
+        def cancel(self, job: str) -> None:
+            raise UserError(f"Slurm does not answer for {job}.")
+
+    w = wanted(tmp_path)
+    pair = job(w, 0, "now", deadline=NOW + dt.timedelta(seconds=HOUR + 60))
+    with pytest.raises(
+        UserError, match=r"job 1 was taken too late .* \(Slurm does not answer for 1\): cancel it by hand"
+    ):
+        send(submission(Deaf(), pair), [w], "student", clock(0.0, 100.0, each=1))
 
 
 # --- refusals ---
