@@ -305,3 +305,15 @@ def test_the_edges_of_two_moments_are_those_between_them_to_the_second(zone: str
     assert [edge.instant for edge in calendar.edges(first, last, 0)] == every
     assert [edge.instant for edge in calendar.edges(first + 1, last - 1, 0)] == every[1:3]
     assert [edge.instant for edge in calendar.edges(last, last, 0)] == [last]
+
+
+def test_a_time_of_day_is_looked_for_from_the_day_of_its_own_zone_on() -> None:
+    """In Pago Pago it is the evening of the 23rd where this machine may have the 24th."""
+    samoa = ZoneInfo("Pacific/Pago_Pago")
+    now = dt.datetime(2026, 11, 24, 5, 0, tzinfo=dt.UTC)
+    assert parse_instant("19:00", samoa, now) == dt.datetime(2026, 11, 23, 19, 0, tzinfo=samoa)
+    kiribati = ZoneInfo("Pacific/Kiritimati")
+    now = dt.datetime(2026, 11, 23, 12, 0, tzinfo=dt.UTC)
+    assert parse_instant("3h", kiribati, now) == dt.datetime(2026, 11, 24, 3, 0, tzinfo=kiribati)
+    with pytest.raises(UserError, match="is not a moment"):
+        parse_instant("\u0669h", samoa, now)  # digits of another script

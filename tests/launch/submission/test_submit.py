@@ -522,3 +522,11 @@ def test_what_is_submitted_elsewhere_names_the_command_that_is_typed_there(tmp_p
     w = sent_jobs(tmp_path, True)
     _, (sentence,) = survey([w], [], Origin("slurm", "beta", os.getuid(), "me"))
     assert f"Type `python launch.py status {w.run.name} --runs {tmp_path}/runs` there" in sentence
+
+
+def test_what_was_typed_for_the_cluster_is_in_the_record(tmp_path: Path) -> None:
+    """`resume` asks for the same."""
+    w, fake = wanted(tmp_path), Fake()
+    fake.typed = {"queue": "gpu"}  # type: ignore[misc]
+    send(submission(fake, job(w, 0, "now")), [w], "student")
+    assert submission_record.read(w.run)["asked"] == {"queue": "gpu"}
