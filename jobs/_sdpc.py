@@ -38,7 +38,7 @@ def check_two_layers(experiment: Any, network: str) -> None:
 class Coding(Experiment):
     """Layers of sparse codes over learned dictionaries."""
 
-    LATER: ClassVar[Mapping[str, Any]] = {"image_width": None}
+    ADDED_FIELDS: ClassVar[Mapping[str, Any]] = {"image_width": None}
 
     image_size: int = option(32, "side of the images", unit="pixels", low=8, high=1024)
     image_width: int | None = option(

@@ -38,7 +38,7 @@ class SdpcGan(LatentGan):
         "threshold",
     )
 
-    LATER: ClassVar[Mapping[str, Any]] = {"sparsity": 0.0}
+    ADDED_FIELDS: ClassVar[Mapping[str, Any]] = {"sparsity": 0.0}
 
     data: str = option(
         "lines", "images: a folder or zip of them, celeba, cifar10, or lines (made on the spot)", metavar="PATH|NAME"

@@ -294,13 +294,13 @@ def survey(
 
     Pictures whose range the whole set decides come after the others. `tell` gets a line of progress now and then.
     """
-    began = told_at = time.perf_counter()
+    began = reported_at = time.perf_counter()
     sums = _Survey(source, keep)
     for number, (item, result) in enumerate(_decode_all(source, size, {}), start=1):
         sums.take(item, result)
-        if tell and time.perf_counter() - told_at > TELL_SECONDS:
-            told_at = time.perf_counter()
-            rate = number / (told_at - began)
+        if tell and time.perf_counter() - reported_at > TELL_SECONDS:
+            reported_at = time.perf_counter()
+            rate = number / (reported_at - began)
             tell(
                 f"data: decoding, {number:,} of {len(source.items):,} files, {(len(source.items) - number) / rate:.0f} s more"
             )

@@ -72,8 +72,8 @@ def extent_of(image: Image.Image, head: bytes) -> Extent | Range | None:
         raise Unusable("integers of 8 bits with a sign are not read: save it without")
     if image.mode not in ("I", "F") and not image.mode.startswith("I;"):
         return _colours(image, head)
-    if told := _told(image, head):
-        return told
+    if stated := _stated_range(image, head):
+        return stated
     values = _values(image)
     finite = values[_finite(values)]
     if not finite.size:
@@ -171,7 +171,7 @@ def _colours(image: Image.Image, head: bytes) -> Extent | None:
     return Extent(Type.COLOUR, min(low for low, _ in extremes[:bands]), max(high for _, high in extremes[:bands]))
 
 
-def _told(image: Image.Image, head: bytes) -> Range | None:
+def _stated_range(image: Image.Image, head: bytes) -> Range | None:
     """The range that the file's type states."""
     if image.format == "PPM":
         # Pillow has spread the file's own maximum over 0..65535; one of 65535 is what programs write for any 16-bit values.

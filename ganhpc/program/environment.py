@@ -54,10 +54,10 @@ class Place:
 def variables(
     run: Run, segment: int, seed: int, left: float, place: Place, environ: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of a program: the job's, and what it is told. `left`: seconds to the end of this segment."""
+    """The environment of a program: the job's, and the facts of this segment. `left`: seconds to the end of this segment."""
     kept = {name: value for name, value in environ.items() if name not in _OURS}
     folder = run.folder.absolute()
-    told = {
+    added = {
         "GANHPC_RUN": str(folder),
         "GANHPC_CHECKPOINTS": str(folder / "checkpoints"),
         "GANHPC_TENSORBOARD": str(folder / "tb"),
@@ -75,7 +75,7 @@ def variables(
     # `python` is the one that the launcher runs with; `ganhpc.program` can be imported, behind what the program has itself.
     path = os.pathsep.join(filter(None, [str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]))
     libraries = [word for word in kept.get("PYTHONPATH", "").split(os.pathsep) if word and word != str(ROOT)]
-    return {**kept, **told, "PATH": path, "PYTHONPATH": os.pathsep.join([*libraries, str(ROOT)])}
+    return {**kept, **added, "PATH": path, "PYTHONPATH": os.pathsep.join([*libraries, str(ROOT)])}
 
 
 @dataclass
@@ -85,7 +85,7 @@ class TimeFile:
     run: Run
     _stop_at: float = math.nan
 
-    def tell(self, budget: float, job: float, ask: float) -> None:
+    def write(self, budget: float, job: float, ask: float) -> None:
         """`budget` and `job`: the seconds left of each; `ask`: seconds before their end at which the program is told to stop."""
         left = min(budget, job)
         stop_at = time.time() + left - ask

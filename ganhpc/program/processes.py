@@ -78,7 +78,7 @@ class Processes:
         self._mark, self._torchrun, self._resumable = mark, torchrun, resumable
         self._first_rank = place.node * place.tasks
         self._guardian = frozenset({guardian})
-        self._codes, self._told = os.pipe() if torchrun else (-1, -1)
+        self._codes, self._codes_end = os.pipe() if torchrun else (-1, -1)
         self._said = b""
         self._first: tuple[int, int] | None = None
         read, write = os.pipe()
@@ -91,11 +91,11 @@ class Processes:
         try:
             for local in range(1 if torchrun else place.tasks):
                 ranks = {} if torchrun else place.variables(local)
-                told = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: mark}
+                own = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: mark}
                 if torchrun:
-                    codes = {worker.CODES: pipe_address(self._told)}
-                    told |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
-                self.children.append(self._start(command, {**env, **ranks, **told}, folder, write))
+                    codes = {worker.CODES: pipe_address(self._codes_end)}
+                    own |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
+                self.children.append(self._start(command, {**env, **ranks, **own}, folder, write))
         except BaseException:
             self._end_all()
             raise
@@ -171,8 +171,8 @@ class Processes:
         self._end_all()
         if self._torchrun:
             os.close(self._codes)
-            os.close(self._told)
-            self._codes = self._told = -1
+            os.close(self._codes_end)
+            self._codes = self._codes_end = -1
         self.log.join(_LOG_SECONDS)
         with suppress(OSError):
             os.close(self._read)

@@ -105,7 +105,7 @@ class _Segment:
         self.time_file = environment.TimeFile(run)
         self.plan = StopPlan.make(1.0, 1.0, None)
         self.before = self.account.seconds
-        self.started = self.told_at = -math.inf
+        self.started = self.asked_to_stop_at = -math.inf
         self.signals = 0
         """Stop signals that this process has got."""
         self.reason: str | None = None
@@ -176,7 +176,7 @@ class _Segment:
         processes = self._start()
         try:
             self._watch(processes)
-            waited = time.monotonic() - self.told_at
+            waited = time.monotonic() - self.asked_to_stop_at
         except BaseException:
             processes.kill()
             raise
@@ -207,7 +207,7 @@ class _Segment:
             self.nodes.begin(account)
         left = self._left()
         self.plan = StopPlan.make(left, experiment.stop_before, account.stop_seconds)
-        self._tell_time()
+        self._write_time_left()
         folder = run.folder.absolute()
         values = {"run": str(folder), "checkpoints": str(folder / "checkpoints"), "seed": str(experiment.seed)}
         values |= {"segment": str(account.segments), **experiment.in_braces()}
@@ -244,7 +244,7 @@ class _Segment:
                 self._keep()
             due = self._due()
             if due > self.step:
-                pids = self._tell(processes, due, pids)
+                pids = self._send_signal(processes, due, pids)
             time.sleep(_LOOK_SECONDS)
 
     def _others_save(self, pids: list[int]) -> bool:
@@ -259,14 +259,14 @@ class _Segment:
             self.reason = "out of time" if over else "out of time: the job ends"
         if not self.by_request and (asked := self.run_folder.stop_reason(self.owner)) is not None:
             self.by_request, self.reason = True, asked
-        if self.reason is not None and self.told_at < 0:
-            self.told_at = time.monotonic()
+        if self.reason is not None and self.asked_to_stop_at < 0:
+            self.asked_to_stop_at = time.monotonic()
         if self.by_request:
-            waited = time.monotonic() - self.told_at
+            waited = time.monotonic() - self.asked_to_stop_at
             due = max(due, self.plan.after_request(waited, self.account.stop_seconds, hurry=self.signals > 1))
         return due
 
-    def _tell(self, processes: Processes, due: Step, pids: list[int]) -> list[int]:
+    def _send_signal(self, processes: Processes, due: Step, pids: list[int]) -> list[int]:
         """Send the signal of a step; returns the processes that were asked to stop."""
         before, self.step = self.step, due
         if before is Step.RUN:
@@ -293,7 +293,7 @@ class _Segment:
             processes.kill()
         self.said.read()
         self._count()
-        self._tell_time()
+        self._write_time_left()
         self._status(State.RUNNING, self.reason or "")
 
     def _keep(self) -> None:
@@ -317,9 +317,9 @@ class _Segment:
     def _left(self) -> float:
         return min(self._budget_left(), self._job_left())
 
-    def _tell_time(self) -> None:
+    def _write_time_left(self) -> None:
         if self.is_main:
-            self.time_file.tell(self._budget_left(), self._job_left(), self.plan.ask)
+            self.time_file.write(self._budget_left(), self._job_left(), self.plan.ask)
 
     # -- how it ended -----------------------------------------------------------------------------------------------------
 

@@ -35,12 +35,12 @@ def main(words: list[str]) -> int:
         child = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_before)
     except OSError as error:
         print(f"the program {words[0]!r} can't be started ({error.strerror})", file=sys.stderr, flush=True)
-        _tell(_CANNOT_START)
+        _report_code(_CANNOT_START)
         return _CANNOT_START
     for number in _PASSED_ON:  # torchrun's, where another worker has failed
         signal.signal(number, lambda got, _: _pass_on(child, got))
     code = child.wait()
-    _tell(code)
+    _report_code(code)
     resumable = map(int, os.environ.get(RESUMABLE, "").split())
     return 0 if code in resumable or Path(os.environ.get(STOP, "/nowhere")).exists() else code
 
@@ -56,7 +56,7 @@ def _pass_on(child: subprocess.Popen[bytes], number: int) -> None:
         child.send_signal(number)
 
 
-def _tell(code: int) -> None:
+def _report_code(code: int) -> None:
     handle = open_pipe(os.environ.get(CODES, ""))
     if handle is not None:
         with suppress(OSError):

@@ -107,7 +107,7 @@ class Experiment:
     """The module that a node runs for it, with the run's folder."""
     TAKES_COMMAND: ClassVar[bool] = False
     """True if the words behind its options are a program's command line."""
-    LATER: ClassVar[Mapping[str, Any]] = {}
+    ADDED_FIELDS: ClassVar[Mapping[str, Any]] = {}
     """Fields that came when there were runs already, with the value that a definition without them means. Where they have it they are left out of
     the definition, so that signatures stay."""
     HIDDEN: ClassVar[frozenset[str]] = frozenset()
@@ -181,7 +181,7 @@ class Experiment:
         return {"format": FORMAT, "experiment": self.NAME, "task": self.TASK, **tree}
 
     def _is_as_before(self, name: str, value: Any) -> bool:
-        return name in self.LATER and bool(value == _plain(self.LATER[name]))
+        return name in self.ADDED_FIELDS and bool(value == _plain(self.ADDED_FIELDS[name]))
 
     @functools.cached_property
     def signature(self) -> str:
@@ -272,7 +272,7 @@ class Experiment:
                 f"{own_experiments.VARIABLE}, or `jobs` in the settings, to the folder with its file."
             )
         cls = find(tree["experiment"])
-        tree = {**cls.LATER, **tree}
+        tree = {**cls.ADDED_FIELDS, **tree}
         groups = _groups(cls)
         own = [f.name for f in dataclasses.fields(cls) if f.name not in groups and f.name not in cls.HIDDEN]
         known = own + [f.name for group in groups.values() for f in dataclasses.fields(group)]

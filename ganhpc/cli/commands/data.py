@@ -88,22 +88,22 @@ def command(
     chosen = data_sets(name)
     if fetch:
         _fetch(chosen, data_root, console, named=name is not None)
-    told = [tell(found, data_root) for found in chosen]
+    facts = [facts_of(found, data_root) for found in chosen]
     if as_json:
-        say(json.dumps(told, indent=1))
+        say(json.dumps(facts, indent=1))
         return
-    for each in told:
+    for each in facts:
         _print(each, console, with_ways=name is not None and not fetch)
 
 
-def tell(found: DataSet, root: Path | None) -> dict[str, Any]:
+def facts_of(found: DataSet, root: Path | None) -> dict[str, Any]:
     """Facts on a data set: `name`, `what` and `fetched`; where it is fetched also `state` (whole, damaged, found: a
     copy to make the cache from, absent), `path` of the cache, `bytes`, `source`, `problem`, `found` and `ways`."""
-    told: dict[str, Any] = {"name": found.name, "what": found.what, "fetched": found.fetched}
+    facts: dict[str, Any] = {"name": found.name, "what": found.what, "fetched": found.fetched}
     if not found.fetched:
-        return told
+        return facts
     status = found.module().status(root)
-    return told | {
+    return facts | {
         "state": "whole" if status.whole else "damaged" if status.problem else "found" if status.found else "absent",
         "path": str(status.cache),
         "bytes": status.bytes,
@@ -142,33 +142,33 @@ def _fetch(chosen: list[DataSet], root: Path | None, console: Console, *, named:
             raise UserError(f"{found.name} has nothing to fetch: {found.what}")
 
 
-def _print(told: dict[str, Any], console: Console, *, with_ways: bool) -> None:
-    if not told["fetched"]:
-        console.print(_row("-", "", told["name"], Text(told["what"])))
+def _print(facts: dict[str, Any], console: Console, *, with_ways: bool) -> None:
+    if not facts["fetched"]:
+        console.print(_row("-", "", facts["name"], Text(facts["what"])))
         return
-    for line in _lines(told):
+    for line in _lines(facts):
         console.print(line)
-    if with_ways or told["state"] in ("absent", "damaged"):
-        for number, way in enumerate(told["ways"], start=1):
+    if with_ways or facts["state"] in ("absent", "damaged"):
+        for number, way in enumerate(facts["ways"], start=1):
             numbered = Table.grid(padding=(0, 1))
             numbered.add_row(f"{number}.", Text(way))
             console.print(Padding(numbered, (0, 0, 0, _INDENT)))
 
 
-def _lines(told: dict[str, Any]) -> Iterator[Table]:
+def _lines(facts: dict[str, Any]) -> Iterator[Table]:
     """The state of a set that is fetched, and where its files are."""
-    size = f"{told['bytes'] / 1e6:.1f} MB"
+    size = f"{facts['bytes'] / 1e6:.1f} MB"
     said = {
         "whole": ("✓", "green", f"whole, its checksum verified: {size}"),
-        "damaged": ("✗", "bold red", f"damaged: {told['problem']}. It will be made again."),
+        "damaged": ("✗", "bold red", f"damaged: {facts['problem']}. It will be made again."),
         "found": ("✓", "green", "found, and read when training first asks for it"),
         "absent": ("!", "yellow", "not on this machine"),
     }
-    mark, style, text = said[told["state"]]
-    yield _row(mark, style, told["name"], Text(text))
-    places = [("cache", told["path"])] if told["bytes"] else []
-    places += [("from", told["source"])] if told["source"] else []
-    places += [("copy", path) for path in told["found"]]
+    mark, style, text = said[facts["state"]]
+    yield _row(mark, style, facts["name"], Text(text))
+    places = [("cache", facts["path"])] if facts["bytes"] else []
+    places += [("from", facts["source"])] if facts["source"] else []
+    places += [("copy", path) for path in facts["found"]]
     for what, place in places:
         yield _row("", "", "", Text(f"{what:<6}{place}", "dim"))
 

@@ -61,12 +61,12 @@ def command(name: str, kind: str, into: Path | None) -> None:
 
 def _stem(name: str) -> str:
     """The name of the experiment's file. Raises UserError where a module, an option or a folder can't have the name, or it is taken."""
-    way = "type small letters, digits and single hyphens, beginning with a letter, such as my-net"
+    way = "type small letters, digits and single hyphens, beginning with a letter, such as my-cnn"
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name) or len(name) > 40:
         raise UserError(f"an experiment can't be called {printable(name, 80)!r}: {way} (40 at most).")
     stem = name.replace("-", "_")
     if keyword.iskeyword(stem):
-        raise UserError(f"an experiment can't be called {name!r}, which is a word of Python's: try {name}-net.")
+        raise UserError(f"an experiment can't be called {name!r}, which is a word of Python's: try my-{name}.")
     if own_experiments.is_helper(stem):
         raise UserError(
             f"an experiment can't be called {name!r}: such files hold tests, tasks and networks beside it; leave out test-, -task, -net and the like."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 from rich.console import Console
@@ -18,17 +18,13 @@ from ganhpc.launch.schedulers.registry import CHOICES
 from ganhpc.launch.schedulers.typed_requests import asked, in_words, remembered
 from ganhpc.launch.submission import policy_choice
 from ganhpc.launch.submission import prepare as submit
+from ganhpc.launch.submission.launch_context import LaunchContext
 from ganhpc.runs import find_run, submission_record
 from ganhpc.runs.run_folder import Run
-
-if TYPE_CHECKING:
-    from ganhpc.launch.submission.launch_context import LaunchContext
 
 
 def resume(words: tuple[str, ...], runs: str, on: str | None, policy: str | None, dry_run: bool, **values: Any) -> None:
     """Go on with the runs, each where it was submitted last, else as `auto` finds."""
-    from ganhpc.launch.submission.launch_context import LaunchContext
-
     found = find_run.find_runs(words, Path(runs))
     settings = site.load()
     places: dict[tuple[str, tuple[tuple[str, str], ...]], list[Run]] = {}

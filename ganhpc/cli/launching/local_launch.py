@@ -143,7 +143,7 @@ def train(
                 heard.escalate(trainer)
                 time.sleep(0.1)
                 if job and time.monotonic() - asked > _REREAD_SECONDS:
-                    asked, bound = time.monotonic(), _tell(run, job, bound)
+                    asked, bound = time.monotonic(), _renew_bound(run, job, bound)
             code = trainer.end()
             view.update(tail.lines())
         _end_group(trainer.child.pid)
@@ -159,7 +159,7 @@ def _end_of(job: Inside) -> Bound | None:
     return Bound(end) if end else None
 
 
-def _tell(run: Run, job: Inside, before: Bound | None) -> Bound | None:
+def _renew_bound(run: Run, job: Inside, before: Bound | None) -> Bound | None:
     """Ask again for the end of the job (scontrol and oarwalltime change it), and tell the trainer a new one."""
     now = _end_of(job)
     if now is None or now == before:

@@ -35,8 +35,8 @@ class Submitted:
     cluster: str = ""
     tag: str = ""
 
-    def is_told(self, known: Mapping[str, Job]) -> bool:
-        """True if it is one of the jobs that the scheduler tells of, by their numbers."""
+    def is_among(self, known: Mapping[str, Job]) -> bool:
+        """True if it is one of the jobs that the scheduler knows, by their numbers."""
         job = known.get(self.id)
         return job is not None and (not job.tag or not self.tag or job.tag == self.tag)
 
@@ -59,12 +59,12 @@ def ended_today(
     known = {job.id: job for job in (*queue, *ended)}
     here = scheduler.origin.cluster
     mine = (each for each in _read(_file(scheduler.name)) if not each.cluster or not here or each.cluster == here)
-    noted = [each for each in mine if not each.is_told(known)]
+    noted = [each for each in mine if not each.is_among(known)]
     told = scheduler.jobs([each.id for each in noted]) if noted else {}
     for each in noted:
         job = told[each.id]
         # One that is forgotten, or whose number is another job's by now, counts as planned.
-        if not job.native or not each.is_told(told):
+        if not job.native or not each.is_among(told):
             ended.append(Job(each.id, job.state, start=each.start, end=each.start + each.seconds))
         elif job.start is not None and not job.state.alive:
             ended.append(job)

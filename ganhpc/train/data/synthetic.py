@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Generator, Tensor
 
 from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import DataRequest, ImageData
-
-if TYPE_CHECKING:
-    from torch import Generator, Tensor
 
 SHAPE = (3, 32, 32)
 CLASSES = tuple(f"grating-{k}" for k in range(10))
@@ -40,8 +39,6 @@ def _make(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
     Reckoned in float64: vector units differ in the last bit of a sine or logarithm, and in float32 that shows in some bytes.
     """
-    import torch
-
     generator = torch.Generator().manual_seed(seed)
     labels = (torch.arange(n) % len(CLASSES))[torch.randperm(n, generator=generator)]
     traits = torch.rand(3, n, generator=generator).double()
@@ -57,8 +54,6 @@ def _make(n: int, seed: int) -> tuple[Tensor, Tensor]:
 
 def _gratings(labels: Tensor, angle: Tensor, traits: Tensor) -> Tensor:
     """float64 [n, 3, 32, 32] around 0.5, of labels [n], angles [n] in radians, and phase, wavelength and contrast [3, n] from 0 to 1."""
-    import torch
-
     phase, wavelength, contrast = traits[:, :, None, None]
     y, x = torch.meshgrid(*(torch.arange(side).double() for side in SHAPE[1:]), indexing="ij")
     along = x * torch.cos(angle)[:, None, None] + y * torch.sin(angle)[:, None, None]
@@ -72,7 +67,6 @@ def _normal(n: int, generator: Generator) -> Tensor:
 
     Box and Muller, 1958, in blocks of 16 as `torch.randn` has them: its numbers, but for their last bits, where n is at least 16.
     """
-    import torch
 
     def transform(uniform: Tensor) -> Tensor:
         first, second = uniform.double().view(-1, 2, 8).unbind(1)

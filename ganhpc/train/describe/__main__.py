@@ -10,20 +10,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import say_error
+from ganhpc.runs.definition_fields import read_choices
+from ganhpc.runs.run_folder import Run
+from ganhpc.train.describe.describe_experiment import input_shape, shape_and_classes
+from ganhpc.train.describe.describe_module import describe
+from ganhpc.train.tasks.task import module_of
 
 
 def _describe_run(folder: Path) -> dict[str, Any]:
     """{"networks": {name: description}}, as description.json has it. Raises UserError where this version can't build them."""
-    import torch
-
-    from ganhpc.runs.definition_fields import read_choices
-    from ganhpc.runs.run_folder import Run
-    from ganhpc.train.describe.describe_experiment import input_shape, shape_and_classes
-    from ganhpc.train.describe.describe_module import describe
-    from ganhpc.train.tasks.task import module_of
-
     run = Run(folder)
     experiment = run.experiment()
     choices = read_choices(run.choices_json, type(experiment))

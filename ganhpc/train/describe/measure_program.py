@@ -10,11 +10,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.core.printable import say_error
 from ganhpc.runs import last_words
 from ganhpc.runs.run_folder import State
+from ganhpc.train.describe.describe_module import describe
+from ganhpc.train.flops.counters import check_budget, count_parameters
 
 
 def main(word: str, file: Path, most: int) -> int:
@@ -30,11 +34,6 @@ def main(word: str, file: Path, most: int) -> int:
 
 def _measured(word: str, most: int) -> dict[str, Any]:
     """Parameters, MACs and operations of the network. Raises UserError where it can't be had, or is over its budget."""
-    import torch
-
-    from ganhpc.train.describe.describe_module import describe
-    from ganhpc.train.flops.counters import check_budget, count_parameters
-
     network, example = _network(word)
     if not isinstance(network, torch.nn.Module):
         raise UserError(

@@ -28,7 +28,7 @@ class RunLogger:
         self._run = run
         self._active = active
         self._last_status = 0.0
-        self._told: dict[str, int] = {}
+        self._written: dict[str, int] = {}
         self._curves: TensorBoardWriter | None = None
         if active:
             self._cut(resumed)
@@ -58,13 +58,13 @@ class RunLogger:
             last = -1 if resumed is None else resumed.evaluated if kind == "epoch" else resumed.step
             if isinstance(kind, str) and kind != "final" and isinstance(step, int) and step <= last:
                 kept.append(line + b"\n")
-                self._told |= {kind: step}
+                self._written |= {kind: step}
         with atomic_open(path) as file:
             file.write(b"".join(kept))
 
     def line(self, kind: str, step: int, figures: Mapping[str, Any]) -> None:
         """Add one object to metrics.jsonl, and its numbers to TensorBoard as kind/name."""
-        if self._curves is None or (kind == "train" and step <= self._told.get(kind, -1)):
+        if self._curves is None or (kind == "train" and step <= self._written.get(kind, -1)):
             return  # The second: it was written between the checkpoint and a kill.
         with storage_errors(self._run.metrics_jsonl):
             with open_to_write(self._run.metrics_jsonl, append=True) as file:

@@ -225,7 +225,7 @@ class Trainer:
         self._check_finite()
         if self.speed:
             self.speed.look_again(left * (self.estimates.step.seconds or 0.0))
-        self._tell()
+        self._write_progress()
 
     def _step(self, left: float) -> None:
         done = self.progress
@@ -319,7 +319,7 @@ class Trainer:
             done.curve.pop()  # Evaluated again after a stop: the newer figures say more.
         done.curve.append({"step": done.step, **({"stage": done.stage} if done.stage else {}), **point})
         self.metrics.line("epoch", done.step, point)
-        self._tell(force=True)
+        self._write_progress(force=True)
         self.say(
             epoch_line(
                 epoch if done.step else None,
@@ -418,7 +418,7 @@ class Trainer:
         self.estimates.save.observe(self.clock.sync() - begun)
         self.saved_at, self.saved_step = time.monotonic(), self.progress.step
 
-    def _tell(self, *, force: bool = False) -> None:
+    def _write_progress(self, *, force: bool = False) -> None:
         self.metrics.status(State.RUNNING, every=0.0 if force else 1.0, **self.run_status())
 
     def run_status(self) -> dict[str, Any]:

@@ -17,14 +17,14 @@ def shown_while_long(what: str, say: Callable[[str], None]) -> Iterator[None]:
     over = threading.Event()
     begun = time.monotonic()
 
-    def tell() -> None:
+    def report() -> None:
         pause = FIRST_SECONDS
         while not over.wait(pause):
             seconds = time.monotonic() - begun
             say(f"{what}: {seconds:.0f} s so far")
             pause = min(seconds, _MOST_SECONDS)
 
-    thread = threading.Thread(target=tell, name="long phase", daemon=True)
+    thread = threading.Thread(target=report, name="long phase", daemon=True)
     thread.start()
     try:
         yield

@@ -148,7 +148,7 @@ def test_faults_of_a_program_of_ones_own_are_sentences(
 @pytest.mark.parametrize(("name", "sentence"), [
     ("", "small letters"), ("My", "small letters"), ("../x", "small letters"), ("a/b", "small letters"), ("a_b", "small letters"),
     ("a b", "small letters"), ("a--b", "small letters"), ("-a", "No such option|small letters"), ("a-", "small letters"), ("9a", "small letters"),
-    ("é", "small letters"), ("a\nb", "small letters"), ("x" * 41, "small letters"), ("class", "a word of Python's: try class-net"),
+    ("é", "small letters"), ("a\nb", "small letters"), ("x" * 41, "small letters"), ("class", "a word of Python's: try my-class"),
     ("cifar", "already"), ("wgan-gp", "already"), ("status", "already"), ("new", "already"), ("test-x", "leave out test-"),
     ("x-task", "leave out test-"), ("x-nets", "leave out test-"), ("conftest", "leave out test-"),
 ])  # fmt: skip
@@ -192,3 +192,19 @@ def test_a_name_like_a_class_that_the_template_imports(
         assert definition.in_braces()["steps"] == "200"  # type: ignore[attr-defined]
         return
     assert module_of(definition).networks(definition, (3, 16, 16), 10)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/own-experiments.md"])
+def test_the_names_that_pages_show_are_accepted(page: str) -> None:
+    names = set(re.findall(r"launch\.py new ([a-z][\w-]*)", (ROOT / page).read_text()))
+    assert names
+    for name in names:
+        assert new._stem(name) == name.replace("-", "_")
+
+
+def test_the_names_that_refusals_propose_are_accepted() -> None:
+    for wrong in ("class", "My", "-"):
+        with pytest.raises(UserError) as told:
+            new._stem(wrong)
+        (proposed,) = re.findall(r"(?:try|such as) ([a-z-]+)", str(told.value))
+        assert new._stem(proposed) == proposed.replace("-", "_")
