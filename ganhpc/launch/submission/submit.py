@@ -167,7 +167,9 @@ def _is_past(submission: Submission, slot: Slot, now: dt.datetime) -> bool:
     """True if a slot was planned for later, and that moment has come; or the plan is too old: jobs have no more than SLACK_SECONDS in hand."""
     assert submission.now
     planned, present = submission.now.timestamp(), now.timestamp()
-    return planned < slot.start.timestamp() <= present or present - planned > LATE_SECONDS
+    # A slot that starts at once has the next whole second for its start, which may come while the scheduler is asked.
+    has_come = slot.kind != "now" and planned < slot.start.timestamp() <= present
+    return has_come or present - planned > LATE_SECONDS
 
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:

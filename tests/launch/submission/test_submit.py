@@ -237,6 +237,13 @@ def test_a_job_that_can_not_be_taken_back_is_named(tmp_path: Path) -> None:
         send(submission(Deaf(), pair), [w], "student", clock(0.0, 100.0, each=1))
 
 
+def test_a_slot_that_starts_at_once_is_sent_however_slowly_the_scheduler_answers(tmp_path: Path) -> None:
+    """It is planned for the next whole second, which has come by then: every new plan would be of the past too."""
+    w, planned = wanted(tmp_path), NOW - dt.timedelta(seconds=0.4)
+    made = dataclasses.replace(submission(Fake(), job(w, 0, "now")), now=planned)
+    assert len(send(made, [w], "student", clock(5.0))) == 1
+
+
 # --- refusals ---
 
 
