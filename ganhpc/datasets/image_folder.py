@@ -324,15 +324,8 @@ def _opened(path: Path) -> zipfile.ZipFile:
     shown = printable(path)
     try:
         head = first_bytes(path, HEAD)
-        if zipfile.is_zipfile(path):
-            archive = zipfile.ZipFile(path)
-        elif head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
-            raise UserError(
-                f"--data {shown}: a damaged zip: its end, with the list of its files, is missing; copy or download it again."
-            )
-        elif not head:
-            raise UserError(f"--data {shown}: that file is empty; copy or download it again.")
-        else:
+        archive = zipfile.ZipFile(path) if zipfile.is_zipfile(path) else None
+        if archive is None or not _lists_the_whole(archive, head):
             raise UserError(f"--data {shown}: {_no_zip(head)}")
     except (zipfile.BadZipFile, OSError, Damaged, NotImplementedError, ValueError) as error:
         raise UserError(
@@ -346,8 +339,18 @@ def _opened(path: Path) -> zipfile.ZipFile:
     return archive
 
 
+def _lists_the_whole(archive: zipfile.ZipFile, head: bytes) -> bool:
+    """False where the list of files is that of a zip inside this one, whose own end is missing."""
+    first = min((info.header_offset for info in archive.infolist()), default=None)
+    return not head.startswith(b"PK\x03\x04") or first == 0
+
+
 def _no_zip(head: bytes) -> str:
-    """The sentence on a file that begins with `head` and is no zip."""
+    """The sentence on a file that begins with `head` and is no whole zip."""
+    if head[:4] in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08"):
+        return "a damaged zip: its end, with the list of its files, is missing; copy or download it again."
+    if not head:
+        return "that file is empty; copy or download it again."
     if kind := kind_of(head):
         return f"that is one picture ({kind}); give the folder that it lies in."
     if (what := other_kind(head)) != NO_IMAGE:

@@ -219,6 +219,14 @@ def bare_zip(path: Path, files: dict[str, bytes]) -> Path:
 def test_each_unusable_source_has_its_sentence(tmp_path):
     whole = bare_zip(tmp_path / "whole.zip", {f"{i}.png": encoded(picture(i)) for i in range(3)}).read_bytes()
     (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    for inner, data in (
+        ("a-zip", whole),
+        ("an-empty-zip", b"PK\x05\x06" + bytes(18)),
+    ):  # its list is not the outer one's
+        outer = bare_zip(
+            tmp_path / "outer.zip", {"0.png": encoded(picture(9)), "in.zip": data, "1.png": encoded(picture(8))}
+        )
+        (tmp_path / f"cut-behind-{inner}.zip").write_bytes(outer.read_bytes()[:-200])
     (tmp_path / "zero.zip").write_bytes(b"")
     (tmp_path / "holder").mkdir()
     (tmp_path / "holder/few.zip").write_bytes(whole)
@@ -227,6 +235,8 @@ def test_each_unusable_source_has_its_sentence(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for name, words in {
         "cut.zip": "a damaged zip",
+        "cut-behind-a-zip.zip": "a damaged zip: its end, with the list of its files, is missing",
+        "cut-behind-an-empty-zip.zip": "a damaged zip: its end, with the list of its files, is missing",
         "zero.zip": "that file is empty",
         "holder": r"there is a zip in it: give it by its path, --data .*holder/few\.zip",
         "blank": "the folder is empty",
