@@ -167,3 +167,6 @@ def test_of_two_pairs_the_earlier_is_reserved() -> None:
         "begin",
     ]
     assert choose_modes(slots, constraints(4), OAR)[4:] == ["reservation", "reservation"]
+    # Where the first of all is the one before the edge.
+    slots = [*pair()[2:4], *(moved(slot) for slot in pair()[1:4])]
+    assert choose_modes(slots, constraints(2), OAR)[:2] == ["reservation", "reservation"]
