@@ -461,4 +461,9 @@ def test_blocks_are_those_that_touch_the_time_in_their_order_and_free_time_begin
 def test_with_other_jobs_all_else_is_the_same() -> None:
     of = Constraints(STUDENT, PARIS, paris("2026-11-24T08:00"), (), "night")
     other = of.with_jobs([job("24T20:00", "24T21:00", "7")])
-    assert (other.policy, other.now, other.hours, [each.job for each in other.busy]) == (STUDENT, of.now, "night", ["7"])
+    assert (other.policy, other.now, other.hours, [each.job for each in other.busy]) == (
+        STUDENT,
+        of.now,
+        "night",
+        ["7"],
+    )
