@@ -31,7 +31,7 @@ def change(file: Path, old: str, new: str) -> None:
 def test_an_experiment_is_one_file_and_a_column_two_places(tmp_path: Path) -> None:
     root = tmp_path / "toolkit"
     for name in ("ganhpc", "jobs", "templates"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, root / name)  # with what Python has compiled
     shutil.copy(ROOT / "launch.py", root)
     # The file that the README shows.
     (shown,) = re.findall(r"is one file, `jobs/mine.py`.*?\n\n((?: {4}.*\n|\n)+)", (ROOT / "README.md").read_text())
