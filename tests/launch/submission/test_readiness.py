@@ -119,7 +119,7 @@ def test_launch_is_read_by_old_pythons() -> None:
         "Python 2.7 reads it too"
     )
     top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert {alias.name for node in top for alias in node.names} == {"os", "sys"}
+    assert {alias.name for node in top for alias in node.names} == {"gc", "os", "sys"}
 
 
 @pytest.mark.parametrize("version", ["(2, 7, 18)", "(3, 6, 15)", "(3, 9, 18)", "(3, 10, 13)"])
