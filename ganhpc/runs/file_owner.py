@@ -59,6 +59,11 @@ def is_alive_here(name: str) -> bool:
     return found[3] == f"{_boot()}/{_numbering()}" and found[2] == _born(int(found[1]))
 
 
+def command_of(pid: int) -> bytes:
+    """The words of a process's command line, a zero byte after each. Raises OSError where there is no such process."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def _born(pid: int) -> str | None:
     """When the process began, in ticks since the machine's start; None where there is none."""
     try:

@@ -393,9 +393,9 @@ class Run:
         stop_requests.forget(self.folder, "")
         pid, host = status.get("pid"), status.get("host")
         if isinstance(pid, int) and host and file_owner.is_here(host, status.get("machine")):
+            # The status may be of a trainer before this one, whose number another process has by now.
             with suppress(OSError):
-                # The status may be of a trainer before this one, whose number another process has by now.
-                if os.fsencode(self.folder.name) in Path(f"/proc/{pid}/cmdline").read_bytes():
+                if os.fsencode(self.folder.name) in file_owner.command_of(pid):
                     os.kill(pid, signal.SIGTERM)
                     return
         raise UserError(

@@ -135,6 +135,7 @@ BARE = {
     "ganhpc/train/loop/speed_choice.py": "/proc",
     "ganhpc/runs/result_fields.py": "/proc",
     "ganhpc/runs/cores.py": "/proc and /sys",
+    "ganhpc/runs/trainer_processes.py": "/proc",
     "ganhpc/runs/file_owner.py": "/proc and /etc/machine-id",
     "ganhpc/launch/schedulers/local_queue_jobs.py": "/proc",
     "ganhpc/launch/doctor/check_machine.py": "/etc/timezone",

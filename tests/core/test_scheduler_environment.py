@@ -279,11 +279,13 @@ def test_a_changed_end_reaches_the_trainer(tmp_path: Path, monkeypatch: pytest.M
     run = made(tmp_path)
     job = Inside("slurm", "12")
     monkeypatch.setattr(Inside, "end", lambda _: 5e9)
-    assert local_launch._tell(run, job, Bound(4e9)) == Bound(5e9)
+    assert local_launch._renew_bound(run, job, Bound(4e9)) == Bound(5e9)
     told = json.loads(run.deadline_json.read_text())
     assert (told["end"], told["owner"]) == (5e9, file_owner.process(os.getpid()))
     monkeypatch.setattr(Inside, "end", lambda _: None)
-    assert local_launch._tell(run, job, Bound(5e9)) == Bound(5e9), "a scheduler that doesn't answer changes nothing"
+    assert local_launch._renew_bound(run, job, Bound(5e9)) == Bound(5e9), (
+        "a scheduler that doesn't answer changes nothing"
+    )
 
 
 def test_a_home_that_is_not_there_is_not_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
