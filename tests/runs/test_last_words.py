@@ -46,11 +46,11 @@ def test_a_worker_of_torchrun_tells_its_code_to_its_runner_only(
     with file.open("r+b") as opened:
         for address in (f"/proc/{os.getpid()}/fd/{opened.fileno()} 1", str(file), f"{file} {file.stat().st_ino}", ""):
             monkeypatch.setenv(worker.CODES, address)
-            worker._tell(3)
+            worker._report_code(3)
     assert file.read_bytes() == b"weights"
     monkeypatch.setenv(worker.CODES, pipe_address(write))
     monkeypatch.setenv("RANK", "5")
-    worker._tell(3)
+    worker._report_code(3)
     assert os.read(read, 99) == b"5 3\n"
     os.close(read)
     os.close(write)
