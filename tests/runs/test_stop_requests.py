@@ -80,6 +80,7 @@ def test_cancel_reaches_the_holder_or_says_that_it_does_not(
 
 def test_of_torchrun_its_workers_are_told_and_itself_only_before_it_has_any(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer_processes, "_TORCHRUN", "as torchrun")
+    before = signal.getsignal(signal.SIGTERM)
     starts = "import subprocess, sys; c = [subprocess.Popen([sys.executable, '-c', sys.argv[2]]) for _ in range(2)]; sys.exit(sum(x.wait() for x in c))"
     several = TrainerProcesses([sys.executable, "-c", starts, "as torchrun", WAITS], os.environ, stdout=subprocess.PIPE)
     assert several.child.stdout
@@ -92,4 +93,4 @@ def test_of_torchrun_its_workers_are_told_and_itself_only_before_it_has_any(monk
         alone.interrupt()
         assert alone.end() == 75
         alone.interrupt()  # nobody is there any more
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) == before, "this process is not the one that was asked"
