@@ -218,7 +218,7 @@ def _by_time(experiment: Any, context: Context, members: list[_Member]) -> tuple
         narrower = [k for k in range(index, len(members)) if members[k].fields["channels"][-1] <= share * widest]
         index, fits = (narrower[0], fits / share**2) if narrower else (index, fits)
     n = len(context.data.images)
-    words = f"about {counted(fits, 'epoch', '.1f')} of {counted(n, 'image')} fit into {format_duration(round(left))} on this device"
+    words = f"up to {counted(fits, 'epoch', '.1f')} of {counted(n, 'image')} fit into {format_duration(round(left))} on this device"
     return index, f"; {words}" + (", a heavier one would see them too seldom" if index else "")
 
 
