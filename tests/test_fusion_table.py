@@ -19,6 +19,7 @@ def test_intervals_and_signs_are_those_of_textbooks() -> None:
     assert fusion.sign_test([1.0, -1.0]) == 1.0 and fusion.sign_test([]) == 1.0
 
 
+@pytest.mark.slow  # 3 s in all
 def test_arms_are_paired_by_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arm, values in {"adversarial": {0: 10.0, 1: 20.0, 2: 99.0}, "sdpc": {1: 15.0, 0: 6.0}}.items():
         for seed, value in values.items():

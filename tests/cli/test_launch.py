@@ -119,6 +119,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(launch: Launch, tmp_pa
     assert max(only_run(tmp_path).checkpoints.glob("*.pt")).stem == f"step-{saved:010d}"
 
 
+@pytest.mark.slow  # 8 s in all
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -52,6 +52,7 @@ def test_a_night_takes_both(launch: Launch) -> None:
     assert len({slot["run"] for slot in tree["slots"]}) == 2 and not tree["remaining"]
 
 
+@pytest.mark.slow  # 21 s in all
 @pytest.mark.parametrize(
     ("words", "counts"),
     [
@@ -72,6 +73,7 @@ def test_describe_counts_the_networks(
     assert tree["training_step"]["macs"] > 0 and not tree["notes"]
 
 
+@pytest.mark.slow  # 2 s in all
 def test_describe_asks_for_the_number_of_classes_of_a_folder(launch: Launch, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     done = launch("describe", "biggan", "--preset", "small", "--data", "./made/")
@@ -152,6 +154,7 @@ def test_translations_that_cannot_be_are_refused(
 # -- bad data -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize(
     ("a", "b", "sentence"),
     [

@@ -148,6 +148,7 @@ def test_root_is_refused_and_trouble_is_played(tmp_path: Path) -> None:
     assert "train" in fake.run(["oarstat", "-J"]).stdout
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("words", [
     ["-I"], ["--array", "2", "x"], ["-t", "container", "x"], ["-l", "{gpu=1}/core=1", "x"], ["-l", "a=1+b=1", "x"],
 ], ids=" ".join)  # fmt: skip

@@ -21,6 +21,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(os, "pidfd_open", lacking)
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize(
     ("command", "answer"),

@@ -119,6 +119,7 @@ def all_gone(folder):
         path.unlink()
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize("finished", [False, True])
 @pytest.mark.parametrize(
     ("change", "words"),

@@ -67,6 +67,7 @@ def check(said: Typed, *, well: bool = False) -> None:
     assert said.code == 0 or "Error: " in said.err, about
 
 
+@pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize("damage", sorted(folders.DAMAGES))
 @pytest.mark.parametrize("file", ["experiment.json", "request.json", "status.json", "result.json"])
 def test_the_other_runs_are_shown(place: Path, file: str, damage: str) -> None:

@@ -141,6 +141,7 @@ def test_only_a_job_that_got_somewhere_and_ran_out_of_time_is_sent_again(
     assert part._go_on(0) == code
 
 
+@pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize(
     ("words", "ends", "code"),
     [

@@ -53,6 +53,7 @@ def on_a_full_disk(run: Run, case: str) -> int:
         ).returncode
 
 
+@pytest.mark.slow  # 5 s in all
 @pytest.mark.parametrize("case", ENDS)
 def test_after_a_full_disk_the_state_says_so_and_the_same_command_goes_on(
     tmp_path: Path, case: str, launch: Launch
@@ -102,6 +103,7 @@ def test_only_a_full_disk_is_taken_for_one(tmp_path: Path) -> None:
     assert found and "disk quota is used up" in str(found)
 
 
+@pytest.mark.slow  # 5 s in all
 @pytest.mark.parametrize("room", ["it is still full", "there is room again"])
 def test_a_program_killed_while_the_disk_is_full_reads_as_the_full_disk(
     tmp_path: Path, room: str, launch: Launch, monkeypatch: pytest.MonkeyPatch

@@ -100,6 +100,7 @@ def lives(pid: int) -> bool:
 # -- segments ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 10 s in all
 def test_three_segments_end_as_one(tmp_path: Path) -> None:
     run = counting(tmp_path, 150, "USR1", stop_signal="USR1")
     codes, states = [], []
@@ -120,6 +121,7 @@ def test_three_segments_end_as_one(tmp_path: Path) -> None:
     assert Ledger.read(run).stop_seconds is not None
 
 
+@pytest.mark.slow  # 3 s in all
 def test_the_same_words_are_the_same_run_and_other_contents_of_a_watched_file_another(
     launch: Launch, tmp_path: Path
 ) -> None:
@@ -146,6 +148,7 @@ def test_the_same_words_are_the_same_run_and_other_contents_of_a_watched_file_an
     assert json.loads(launch(*words).stdout)[0]["run"] != rows[0]["run"]
 
 
+@pytest.mark.slow  # 5 s in all
 @pytest.mark.parametrize("change", ["edited", "a folder"])
 def test_a_watched_file_that_changes_between_two_segments_stops_the_run(tmp_path: Path, change: str) -> None:
     own = tmp_path / "own.sh"
@@ -170,6 +173,7 @@ def test_a_watched_file_that_changes_between_two_segments_stops_the_run(tmp_path
     assert segment(run).returncode == 0 and run.run_status().state is State.DONE
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_crash_shows_the_last_lines_in_status(launch: Launch) -> None:
     script = "import sys; print('first'); print('second é'); sys.exit(7)"
     done = launch("program", "--on", "local", "--time", "30s", "--name", "bad", "--", "python", "-c", script)
@@ -189,6 +193,7 @@ def test_a_program_that_is_not_there_is_a_sentence(launch: Launch) -> None:
     assert done.returncode == 2 and "behind two dashes" in done.stderr
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize(
     ("code", "options", "state"), [(75, {}, "resumable"), (9, {"resumable_exit": 9}, "resumable"), (9, {}, "crashed")]
 )
@@ -198,6 +203,7 @@ def test_exit_codes(tmp_path: Path, code: int, options: dict[str, Any], state: s
     assert run.run_status().state == state
 
 
+@pytest.mark.slow  # 3 s in all
 def test_a_program_that_begins_anew_each_time_gets_nowhere_after_two_segments(tmp_path: Path) -> None:
     run = made(tmp_path, "sh", "-c", "while true; do sleep 0.1; done")
     assert segment(run, 1.5).returncode == 75
@@ -208,6 +214,7 @@ def test_a_program_that_begins_anew_each_time_gets_nowhere_after_two_segments(tm
     assert run.result() is None
 
 
+@pytest.mark.slow  # 6 s in all
 def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
     run = made(tmp_path, "sh", "-c", "touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done", time=8.0)
     assert segment(run).returncode == 0
@@ -215,6 +222,7 @@ def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
     assert result is not None and result["ended_by"] == "time" and 1.0 < result["train_seconds"] <= 8.0
 
 
+@pytest.mark.slow  # 3 s in all
 def test_a_program_that_ignores_signals_is_killed_in_time(tmp_path: Path) -> None:
     run = made(
         tmp_path, "sh", "-c", "trap '' TERM USR1 INT; touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done"
@@ -246,6 +254,7 @@ def test_daemons_end_with_the_program(tmp_path: Path) -> None:
     assert not lives(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize("victim", ["runner", "program"])
 def test_killed_at_any_moment_it_goes_on(tmp_path: Path, victim: str) -> None:
     run = made(tmp_path, "python", "-c", DAEMON, str(tmp_path / "pid"), "stay")
@@ -267,6 +276,7 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, victim: str) -> None:
     assert not run.is_held()
 
 
+@pytest.mark.slow  # 3 s in all
 def test_a_gigabyte_of_output_keeps_head_and_end(tmp_path: Path) -> None:
     script = "import sys\nprint('the first line')\nfor _ in range(256): sys.stdout.write(('x' * 1023 + '\\n') * 1024)\nprint('the last line')"
     run = made(tmp_path, "python", "-c", script)
@@ -367,6 +377,7 @@ def test_braces() -> None:
     ]
 
 
+@pytest.mark.slow  # 4 s in all
 def test_a_scan_passes_values_into_arguments(launch: Launch) -> None:
     script = "import sys; from ganhpc.program import figures; figures(step=1, score=-float(sys.argv[1]))"
     words = (
@@ -391,6 +402,7 @@ def test_a_scan_passes_values_into_arguments(launch: Launch) -> None:
     assert done.returncode == 2 and "no argument of the program takes its values: write {lr}" in done.stderr
 
 
+@pytest.mark.slow  # 3 s in all
 def test_a_report_shows_the_command_and_what_the_program_said(launch: Launch, tmp_path: Path) -> None:
     script = (
         "from ganhpc.program import figures; [figures(step=k, score=k * k) for k in range(9)]; print('the very end')"

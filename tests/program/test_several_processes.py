@@ -49,6 +49,7 @@ def told(run: Run, rank: int) -> dict[str, str]:
     return dict(json.loads((run.checkpoints / f"{rank}.json").read_text()))
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_a_process_that_ends_first_leaves_the_others_time_to_save(tmp_path: Path, launcher: str) -> None:
     """SIGUSR1 reaches the programs, and not torchrun, which would end of it; an end with 75 is no failure to torchrun."""
@@ -78,6 +79,7 @@ def test_a_stop_before_torchrun_has_started_a_worker_ends_torchrun(tmp_path: Pat
     assert child.wait(60) == 75 and "it is killed" not in run.log.read_text()
 
 
+@pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_path: Path, launcher: str) -> None:
     run = made(tmp_path, "python", "-c", FAILS, launcher=launcher)
@@ -86,6 +88,7 @@ def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_pat
     assert seen.state is State.CRASHED and seen.reason.startswith("rank 1 of the program ended with exit code 7"), seen
 
 
+@pytest.mark.slow  # 4 s in all
 def test_one_that_is_to_be_gone_on_with_by_itself_leaves_the_others_longer_than_a_failure(tmp_path: Path) -> None:
     slow = str(processes._OTHERS_SECONDS + 0.5)
     run = made(tmp_path, "python", "-c", SAVES, slow, "by itself", stop_signal="USR1")
@@ -139,6 +142,7 @@ def test_two_nodes_that_are_done_wait_for_nobody(tmp_path: Path) -> None:
     assert run.run_status().state is State.DONE
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: Path) -> None:
     run = made(tmp_path, "python", "-c", FAILS)
     assert [child.wait(60) for child in two_nodes(run)] == [1, 1]
@@ -146,6 +150,7 @@ def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: P
     assert seen.state is State.CRASHED and "on node 2 of 2: rank 1 of the program ended with exit code 7" in seen.reason
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_first_node_that_starts_nothing_lets_the_second_go(tmp_path: Path) -> None:
     run = made(tmp_path, "sleep", "60", time=10.0)
     Ledger(seconds=10.0).write(run)

@@ -45,6 +45,7 @@ sys.exit(75 if first else 0)
 """
 
 
+@pytest.mark.slow  # 2 s in all
 def test_the_headline_is_the_newest_value_of_all_segments(tmp_path: Path) -> None:
     run = made(tmp_path, "python", "-c", WRITES, headline="loss/val", better="lower")
     assert segment(run).returncode == 75, run.log.read_text()
@@ -119,6 +120,7 @@ def test_folders_of_several_starts_are_one_curve(tmp_path: Path, names: tuple[st
     assert last == pytest.approx({"step": 3, "val/loss": 0.4})
 
 
+@pytest.mark.slow  # 3 s in all
 def test_a_program_whose_tag_is_in_two_folders_says_which_is_meant(tmp_path: Path) -> None:
     script = WRITES.replace('/ "val", {"loss/val"', '/ "val", {"loss"').replace("sys.exit(75 if first else 0)", "")
     script += 'write(Path(os.environ["GANHPC_TENSORBOARD"]) / "train", {"loss": {1: 0.05}})\n'

@@ -212,6 +212,7 @@ def test_a_request_to_the_owner_stops_a_trainer_that_has_yet_to_start(run: Run) 
     assert run.run_status().state is State.DONE
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("phase", ["processes start", "torch is to be loaded"])
 def test_ctrl_c_while_the_trainer_starts_is_heard_whatever_lies_in_the_folder(tmp_path: Path, phase: str) -> None:
     run = made(tmp_path, epochs=100_000)

@@ -51,6 +51,7 @@ def test_a_killed_job_is_followed_at_once_and_a_requeued_one_goes_on(run: Run) -
     assert (read_json(run.folder / "claim.json") or {})["id"] == "2"
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_job_of_another_cluster_with_the_same_number_is_watched(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     there, here = Claim(run, job("1", "alpha"), never), Claim(run, job("1", "beta"), never)
     assert there.take() == ""
@@ -73,6 +74,7 @@ def test_a_process_that_is_gone_has_no_claim(run: Run) -> None:
     assert not other.is_same(gone)
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_claim_of_another_container_is_watched_since_its_number_means_nothing_here(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

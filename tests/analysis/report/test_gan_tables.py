@@ -64,6 +64,7 @@ def test_the_page_names_both_sets_and_what_the_grids_show(translated: Run, lang:
     assert [section.id for section in gan.sections(each, words)][-1] == "translation"
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_classes_are_told_beside_real_pictures(conditional: Run, lang: str) -> None:
     words, each = Translator(lang), RunData.of(conditional)
@@ -90,6 +91,7 @@ def test_damaged_measures_leave_the_section_out(translated: Run, damage: Any) ->
     assert not gan_tables.conditional(each, Translator("en")).blocks
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize("name", ["translated", "conditional"])
 def test_whole_reports_are_written(name: str, request: pytest.FixtureRequest, tmp_path: Path, launch: Launch) -> None:
     run = request.getfixturevalue(name)

@@ -34,6 +34,7 @@ def blocks(run: Run, kind: type, lang: str = "en") -> list[Any]:
     return [block for block in section.blocks if isinstance(block, kind)] if section else []
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_section_shows_every_part_of_the_grid_and_the_curves_of_one_inference(run: Run, lang: str) -> None:
     (gallery,) = blocks(run, Gallery, lang)

@@ -107,6 +107,7 @@ PRESETS = {"default": Mine()}
 """
 
 
+@pytest.mark.slow  # 4 s in all
 def test_own_options_of_a_program_of_ones_own_are_typed_scanned_and_part_of_its_definition(
     tmp_path: Path, launch: Launch
 ) -> None:

@@ -220,6 +220,7 @@ def assert_like(drawn: list[bytes], images: torch.Tensor) -> None:
         assert float((levels.float() - image * 255).abs().max()) <= 1.01
 
 
+@pytest.mark.slow  # 4 s in all
 def test_a_grid_has_a_class_a_row_with_the_same_vectors(
     classes: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +287,7 @@ def test_classes_belong_to_gans_that_have_them(done: Run, tmp_path: Path, launch
     assert typed.returncode == 2 and "truncation" in typed.stderr and "Traceback" not in typed.stderr
 
 
+@pytest.mark.slow  # 2 s in all
 def test_the_average_of_a_run_that_is_not_finished(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -321,6 +323,7 @@ def test_onnx_of_classes_and_of_translators(tmp_path: Path, case: str, inputs: l
                 torch.testing.assert_close(torch.from_numpy(found), net(*given), rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("arguments", [{"threshold": "x"}, {"threshold": [1]}, {"iterations": 10**5}, {"iterations": "4"}, {"feedback": "1"}, {"penalties": ["a", "b"]}, {"preparation": {"contrast": "x"}}], ids=str)  # fmt: skip
 def test_arguments_that_show_only_when_an_image_is_drawn(arguments: dict[str, object], tmp_path: Path) -> None:
     """An inference whose bounds are no numbers, or that would go on for hours."""

@@ -85,6 +85,7 @@ def test_a_dry_run_through_a_scheduler_chains_the_runs(launch: Launch, tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

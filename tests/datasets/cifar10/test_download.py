@@ -90,6 +90,7 @@ def nothing(*_):
     pass
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize(
     ("path", "words"),
     [

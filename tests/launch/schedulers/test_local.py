@@ -61,6 +61,7 @@ def test_jobs_run_one_after_another_in_their_order(state: Path) -> None:
     assert Local(Settings()).queue() == []
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_job_waits_for_its_time_and_is_given_up_after_it(state: Path) -> None:
     now = dt.datetime.now().astimezone()
     late = send(state, "late", "echo late", start=now - dt.timedelta(hours=2), deadline=now - dt.timedelta(hours=1))
@@ -170,6 +171,7 @@ def quick_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ganhpc.core.storage_errors.PAUSES", (0.01, 0.01))
 
 
+@pytest.mark.slow  # 4 s in all
 @pytest.mark.usefixtures("quick_pauses")
 @pytest.mark.parametrize("at", range(1, 8))
 def test_a_full_disk_loses_no_job_of_the_queue(state: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
@@ -262,6 +264,7 @@ def test_a_runner_killed_between_the_note_and_the_start_loses_no_job(state: Path
     assert [j.state for j in local_queue_jobs.jobs(local.queue_folder()).values()] == [JobState.ENDED] * 2
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(state: Path) -> None:
     job = waiting_job(state, "echo begins; sleep 2; echo ends")
     noted = local_queue_jobs.begin(job)

@@ -99,6 +99,7 @@ def send(scheduler: Oar, asked: JobRequest) -> str:
     return scheduler.submit(prepared)
 
 
+@pytest.mark.slow  # 7 s in all
 @pytest.mark.parametrize("folder", ["a run", "a+b's"])
 @pytest.mark.parametrize("name", ["site-417", "", "N/A"])
 def test_a_job_that_the_site_renames_is_known_by_its_script(
@@ -148,6 +149,7 @@ def test_the_script_is_run_from_a_folder_with_blanks(fake: FakeOar, tmp_path: Pa
     assert "a run --walltime=600" in said
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize(("code", "state"), [(0, JobState.ENDED), (3, JobState.FAILED), (99, JobState.ENDED)])
 def test_terminated_only_means_over(fake: FakeOar, tmp_path: Path, code: int, state: JobState) -> None:
     scheduler = Oar(Settings())
@@ -317,6 +319,7 @@ def test_a_server_that_is_down_is_a_sentence(fake: FakeOar, tmp_path: Path) -> N
     assert scheduler.jobs(["1"])["1"].state is JobState.UNKNOWN
 
 
+@pytest.mark.slow  # 12 s in all
 def test_a_server_that_hangs_is_a_sentence_and_leaves_it_open_whether_there_is_a_job(
     fake: FakeOar, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

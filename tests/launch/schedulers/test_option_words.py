@@ -186,6 +186,7 @@ SPELLINGS = [
 ]
 
 
+@pytest.mark.slow  # 23 s in all
 @pytest.mark.parametrize(("command", "form"), SPELLINGS)
 def test_odd_spellings_of_what_is_decided(command: str, form: str) -> None:
     """The words as they are written, before and behind others, and as one entry or several."""

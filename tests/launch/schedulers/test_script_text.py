@@ -62,6 +62,7 @@ def test_any_words_are_read_back_as_they_were(words: list[str]) -> None:
     assert evaluated(script_text.command(words)) == [os.fsencode(text) for text in words]
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("shell", ["bash", "dash", "sh"])
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_script_is_found_by_the_line_for_any_shell(tmp_path: Path, text: str, shell: str) -> None:
@@ -108,6 +109,7 @@ def test_names_add_no_line_to_a_job_and_take_no_directive(
     assert subprocess.run(["bash", "-n"], input=made.encode(), timeout=20).returncode == 0
 
 
+@pytest.mark.slow  # 8 s in all
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_job_runs_the_node_with_the_run_as_it_is_named(
@@ -184,6 +186,7 @@ def test_slurm_is_given_no_setting_of_two_lines(key: str, bad: str) -> None:
         CLASSES["slurm"](Settings(**{key: bad})).prepare(ONE)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("key", ["queue", "project", "properties", "resources"])
 def test_oar_is_given_no_setting_of_two_lines(key: str) -> None:
     with pytest.raises(UserError, match=f"{key} is .* one line of printable text"):

@@ -114,6 +114,7 @@ def test_an_answer_without_a_job_leaves_it_open(bin: Path, tmp_path: Path) -> No
     assert refused.value.unsure
 
 
+@pytest.mark.slow  # 2 s in all
 def test_hanging_commands(bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slurm, "SECONDS", 0.5)
     for name in ("sbatch", "squeue", "scancel"):

@@ -45,6 +45,7 @@ def resources(job: PreparedJob) -> str:
 # -- GPUs ----------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize(
     ("settings", "values", "slurm", "oar"),
     [
@@ -70,6 +71,7 @@ def test_a_job_asks_for_one_gpu_unless_told_otherwise(
     assert job.request.tasks_per_node == gpus, "one process a GPU"
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize(
     ("own", "words", "asked"),
     [
@@ -188,6 +190,7 @@ def test_what_a_place_does_not_have_is_refused(scheduler: Scheduler | None, valu
         typed_requests.asked(scheduler, values)
 
 
+@pytest.mark.slow  # 3 s in all
 @pytest.mark.parametrize("words", [("cifar",), ("night", "cifar"), ("cifar", "--scan", "lr=1e-3,1e-4")])
 def test_every_command_takes_the_names_and_no_signature_changes(launch: Launch, words: tuple[str, ...]) -> None:
     common = (
@@ -332,6 +335,7 @@ def test_a_job_that_was_to_wait_for_another_and_does_not_is_taken_back() -> None
 # -- types that run at night, or by day, only -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 5 s in all
 @pytest.mark.parametrize(
     ("kind", "now", "policy", "starts"),
     [

@@ -18,6 +18,7 @@ from tests.train.tasks.tiny import task_of, tiny
 CASES = ["dcgan", "tutorial", "began", "wgan-gp", "cyclegan", "biggan"]
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("case", CASES)
 def test_the_first_losses_are_equal(case: str) -> None:
     task = task_of(tiny(case, precision="fp32"))

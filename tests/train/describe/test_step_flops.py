@@ -11,6 +11,7 @@ from ganhpc.train.flops.counters import training_step_ops
 from tests.train.tasks.tiny import CONDITIONAL, TRANSLATORS, VARIANTS, task_of, tiny
 
 
+@pytest.mark.slow  # 8 s in all
 @pytest.mark.parametrize("case", [*VARIANTS, *TRANSLATORS, *CONDITIONAL])
 def test_it_is_what_a_real_step_does(case: str) -> None:
     experiment = tiny(case)
@@ -23,6 +24,7 @@ def test_it_is_what_a_real_step_does(case: str) -> None:
     assert not found["uncounted"]
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("case", list(VARIANTS))
 def test_fvcores_pairs_are_ours(case: str) -> None:
     found = training_step(tiny(case), (3, 16, 16), 0)

@@ -22,6 +22,7 @@ def pictures(*rows, size=128):
 GOOD = (40, 1, 20, 0, 100, 3)
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("size", [32, 64, 128])
 def test_real_data_is_the_ceiling(size):
     real = render(draw(400, size, 1, "test"), size)

@@ -66,6 +66,7 @@ def test_a_finished_run_says_all_that_a_table_needs(tmp_path: Path) -> None:
     assert list(run.tensorboard.glob("events.*"))
 
 
+@pytest.mark.slow  # 6 s in all
 @pytest.mark.parametrize("dies", [[3], [10], [15], [4, 19], [1, 11, 12]])
 def test_a_killed_run_ends_bit_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: list[int]) -> None:
     options = {"dropout": 0.3, "batch_norm": True, "checkpoint_every": 0.001, "momentum": 0.8}

@@ -52,6 +52,7 @@ def test_a_penalty_above_every_response_leaves_nothing() -> None:
     assert infer(x, [weight], [layer], [ONE], [0.9 * most], [0.1], feedback=0.0, iterations=20).codes[0].any()
 
 
+@pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize(("feedback", "first", "second"), [(0.0, 0.8, 0.7), (1.0, 0.7, 0.6), (4.0, 0.4, 0.3)])
 @pytest.mark.parametrize("accelerate", [True, False])
 def test_scalars_have_their_solution(feedback: float, first: float, second: float, accelerate: bool) -> None:
@@ -90,6 +91,7 @@ class Two:
         return float(own + self.feedback / v.square() * above)
 
 
+@pytest.mark.slow  # 5 s in all
 @pytest.mark.parametrize(("feedback", "scale"), [(1.0, 1.0), (4.0, 2.0)])
 def test_ista_with_one_scale_never_raises_the_joint_energy_and_fista_ends_where_it_does(
     feedback: float, scale: float

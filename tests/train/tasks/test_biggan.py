@@ -163,6 +163,7 @@ def test_standing_statistics_are_means_of_batch_means_and_biased_variances() -> 
     assert not net.training and not norm.training
 
 
+@pytest.mark.slow  # 3 s in all
 def test_standing_statistics_come_close_to_running_ones() -> None:
     torch.manual_seed(0)
     net = nets.Generator(base_channels=2, latent_dim=8, init="ortho")
@@ -193,6 +194,7 @@ def test_truncation_draws_again_what_is_beyond_and_narrows_pictures() -> None:
 # -- runs -----------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow  # 20 s in all
 @pytest.mark.parametrize("case", ["biggan", "biggan-shared"])
 def test_a_killed_run_ends_bit_identical_with_its_average(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
@@ -209,6 +211,7 @@ def test_a_killed_run_ends_bit_identical_with_its_average(
     assert result["thumbnail_distance"] == whole["thumbnail_distance"] and result["steps"] == whole["steps"] == 10
 
 
+@pytest.mark.slow  # 3 s in all
 def test_the_result_has_the_average_and_counts_both_networks_once(tmp_path: Path) -> None:
     run = made(tmp_path, "biggan")
     result = finish(run)

@@ -116,6 +116,7 @@ def test_the_number_of_classes_is_checked(folders: Path) -> None:
     assert len(labelled(folders, classes=3).classes) == 3
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_class_folder_too_many_on_resume_is_refused_and_nothing_is_lost(folders: Path, tmp_path: Path) -> None:
     values = {"data": str(folders), "train_images": None, "batch_size": 4, "critic_steps": 1, "epochs": 1}
     run = made(tmp_path, "biggan", **values)

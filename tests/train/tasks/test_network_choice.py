@@ -142,6 +142,7 @@ def test_the_network_that_trained_is_under_its_budget(tmp_path: Path, name: str)
     assert all("running_" in key or key.endswith("num_batches_tracked") for key in others), "nothing else was learnt"
 
 
+@pytest.mark.slow  # 8 s in all
 def test_the_clock_shows_all_work_inside_the_budget(tmp_path: Path) -> None:
     """Choosing the network, steps, evaluations and checkpoints: what the clock adds up is what passed, and less than the budget."""
     result = finish(made(tmp_path, net="auto", optimizer="muon", lr=0.1, time=8.0, epochs=None, train_images=200))

@@ -40,6 +40,7 @@ def test_small_has_the_stated_numbers_of_parameters_under_every_dictionary() -> 
     assert len(set(found.values())) == 1 and found["sdpc"] == (424_448, pytest.approx(5_373_952, rel=0.001))
 
 
+@pytest.mark.slow  # 9 s in all
 @pytest.mark.parametrize(("case", "killed"), [("sdpc", (2, 7)), ("sdpc-gan", (2, 7)), ("adversarial", (3,))])
 def test_killed_runs_end_bit_identical_to_uninterrupted_ones(
     case: str, killed: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -73,6 +74,7 @@ def test_training_lowers_the_cost_and_keeps_atoms_at_one() -> None:
         torch.testing.assert_close(weight.flatten(1).norm(dim=1), torch.ones(len(weight)), atol=1e-6, rtol=0)
 
 
+@pytest.mark.slow  # 2 s in all
 def test_feedback_moves_error_to_the_first_layer_and_shortens_the_inference() -> None:
     """The signs that are published (Boutin et al., 2020, figures 3 to 5), each network learned with its own feedback. That of the activity shows on
     faces (docs/sdpc.md), and not on gratings."""
@@ -87,6 +89,7 @@ def test_feedback_moves_error_to_the_first_layer_and_shortens_the_inference() ->
     assert with_it["iterations"] < without["iterations"]
 
 
+@pytest.mark.slow  # 2 s in all
 def test_the_end_of_a_run_tells_the_effects_of_feedback(tmp_path: Path) -> None:
     run = made(tmp_path, "sdpc", sample_steps=5)
     finish(run)
@@ -214,6 +217,7 @@ def test_definitions_that_cannot_be_are_refused(name: str, values: dict[str, Any
         find(name).from_preset("default").replace(**values)
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_feedback_that_diverges_ends_the_run_in_a_sentence_and_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

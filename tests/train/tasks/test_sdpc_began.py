@@ -102,6 +102,7 @@ def test_generators_begin_alike() -> None:
     assert all(torch.equal(first[k], v) for task in tasks[1:] for k, v in task.generator.state_dict().items())
 
 
+@pytest.mark.slow  # 3 s in all
 def test_killed_runs_end_bit_identical_to_uninterrupted_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = finish(made(tmp_path / "whole", "sdpc-began", epochs=1))
     run = made(tmp_path / "killed", "sdpc-began", epochs=1, checkpoint_every=0.001)

@@ -42,6 +42,7 @@ def of_random_pictures(preset: str, size: tuple[int, int]) -> Any:
     return task
 
 
+@pytest.mark.slow  # 2 s in all
 @pytest.mark.parametrize("preset", SHAPES)
 def test_published_presets_take_a_real_step_with_the_published_maps_and_counts(
     preset: str, monkeypatch: pytest.MonkeyPatch

@@ -60,6 +60,7 @@ def retrain(folder: Path) -> None:
     rewrite(folder, lambda weights: weights["weights.0"].view(-1)[:1].add_(1e-6))
 
 
+@pytest.mark.slow  # 2 s in all
 def test_a_run_goes_on_with_the_networks_that_it_began_with_and_no_others(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
