@@ -183,7 +183,8 @@ def first_bytes(path: Path | str, most: int) -> bytes:
 
 
 def read_gzip(path: Path, most: int = LARGE) -> bytes:
-    """What the gzipped file `path` holds, `most` bytes at most. Raises FileNotFoundError and Damaged, also for one that is broken or unpacks to more."""
+    """The unpacked contents of the gzipped file `path`, `most` bytes at most. Raises FileNotFoundError and Damaged, also for one that is broken
+    or unpacks to more."""
     import gzip
     import zlib
 

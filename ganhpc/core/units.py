@@ -182,7 +182,7 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_cadence(text: str) -> int | float | None:
-    """How often something is done: None for `epoch`, a whole number of steps for 500, seconds (a float) for 2m. Raises UserError."""
+    """The cadence in `text`: None for `epoch`, a whole number of steps for 500, seconds (a float) for 2m. Raises UserError."""
     if text.strip().lower() == "epoch":
         return None
     with contextlib.suppress(UserError):

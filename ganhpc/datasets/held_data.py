@@ -126,7 +126,7 @@ def record_of(run: Path, field: str = FIRST) -> dict[str, Any] | None:
 
 
 def _record(run: Path, field: str) -> dict[str, Any] | None:
-    """As `record_of`, for a run that is to be held to it: Raises UserError for a record that is there and can't be read."""
+    """As `record_of`, for a run that is to be held to it. Raises UserError for a record that is there and can't be read."""
     path = _record_file(run, field)
     try:
         tree = read_json(path)

@@ -146,7 +146,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def fifo_for_log(run: Path) -> None:
-    """Put a fifo in the place of a run's log while its job waits, or runs: whoever opens it to write would wait for a reader."""
+    """Replace a run's log by a fifo while its job waits, or runs: opening one to write waits for a reader."""
     (run / "log.txt").unlink()
     os.mkfifo(run / "log.txt")
     machine.give(run / "log.txt")

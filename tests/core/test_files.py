@@ -156,7 +156,7 @@ BARE = {
 """Modules that open files by other ways than core.files, and why nothing from outside is waited for there, or read without bounds."""
 OPENERS = {"open", "read_text", "read_bytes", "write_text", "write_bytes"}
 ELSEWHERE = {"Run", "Image", "tarfile", "archive", "webbrowser"}
-"""What else has a method `open`: a run's folder, bytes or a file that is open already."""
+"""Other objects with a method `open`: a run's folder, bytes or a file that is open already."""
 
 
 def _bare(path: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -224,33 +226,26 @@ def test_counted_by_a_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
+    ("parse", "text", "sentence"),
     [
-        ("9" * 61, f"{'9' * 20!r} and so on is no number of at most 60 characters."),
-        ("x", "'x' is not a number: write it as 0.25, 1e-4 or 1000000."),
-        ("-", "'-' is not a number: write it as 0.25, 1e-4 or 1000000."),
-        ("1,234", "'1,234' may be 1234 or 1.234: write the one that is meant."),
-        ("1e400", "'1e400' is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000."),
+        (parse_float, "9" * 61, f"{'9' * 20!r} and so on is no number of at most 60 characters."),
+        (parse_float, "x", "'x' is not a number: write it as 0.25, 1e-4 or 1000000."),
+        (parse_float, "-", "'-' is not a number: write it as 0.25, 1e-4 or 1000000."),
+        (parse_float, "1,234", "'1,234' may be 1234 or 1.234: write the one that is meant."),
+        (
+            parse_float,
+            "1e400",
+            "'1e400' is not a finite number that this program holds: write it as 0.25, 1e-4 or 1000000.",
+        ),
+        (parse_whole, "x", "'x' is not a whole number: write it as 1000000."),
+        (parse_whole, "1.5", "'1.5' is not a whole number: write it as 1000000."),
+        (parse_whole, "1.234", "'1.234' may be 1234 or 1: write the one that is meant, without a point."),
+        (parse_whole, "-1.234", "'-1.234' may be 1234 or 1: write the one that is meant, without a point."),
     ],
 )
-def test_what_is_said_of_a_number_that_is_none(text: str, sentence: str) -> None:
+def test_what_is_said_of_a_number_that_is_none(parse: Callable[[str], float], text: str, sentence: str) -> None:
     with pytest.raises(UserError) as error:
-        parse_float(text)
-    assert str(error.value) == sentence
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("x", "'x' is not a whole number: write it as 1000000."),
-        ("1.5", "'1.5' is not a whole number: write it as 1000000."),
-        ("1.234", "'1.234' may be 1234 or 1: write the one that is meant, without a point."),
-        ("-1.234", "'-1.234' may be 1234 or 1: write the one that is meant, without a point."),
-    ],
-)
-def test_what_is_said_of_a_whole_number_that_is_none(text: str, sentence: str) -> None:
-    with pytest.raises(UserError) as error:
-        parse_whole(text)
+        parse(text)
     assert str(error.value) == sentence
 
 

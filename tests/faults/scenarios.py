@@ -40,7 +40,7 @@ class Scenario:
     code: int = 0
     """The exit code of the command when all is well."""
     weight: int = 4
-    """How many faults of it continuous integration tries; 0: only `python -m tests.faults` knows it."""
+    """Number of its faults that continuous integration tries; 0: only `python -m tests.faults` tries it."""
     program: str = ""
     """The program of ours that meets the fault, where it is one that the command starts; empty: the command itself."""
 

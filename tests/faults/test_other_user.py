@@ -92,7 +92,7 @@ SCHEMES: dict[str, Callable[[Path], object]] = {
     "all runs, not to be entered": lambda run: run.parents[1].chmod(0o744),
     "all runs, sticky": lambda run: run.parents[1].chmod(0o1777),
 }
-"""What another user leaves of a folder."""
+"""Permissions that another user may leave on a folder."""
 NEW = ("--data", "synthetic", "--train-images", "200", "--epochs", "1", "--device", "cpu")
 TONIGHT = ("--on", "local", "--from", "2000-01-01T00:00", "--until", "2030-01-01T00:00")
 

@@ -83,7 +83,7 @@ def _of_the_run(world: World, main: Callable[[str], object]) -> object:
 
 
 REFERENCE: dict[str, object] = {}
-"""What each training comes to without a fault, by its experiment and source, once one has been made."""
+"""Outcome of each training without a fault, by its experiment and source, once one has been made."""
 LEARNED: dict[str, Path] = {}
 """The folder of a finished run of sdpc, once one has been made."""
 

@@ -14,12 +14,10 @@ from pathlib import Path
 
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import say_error
-from ganhpc.core.settings import load as load_settings
 from ganhpc.launch.policy.policy import Policy, say_seconds
-from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import Job, Refused, Scheduler
-from ganhpc.launch.submission import policy_choice, recent_jobs
+from ganhpc.launch.submission import recent_jobs
+from ganhpc.launch.submission.planned_job import planned_job, report
 from ganhpc.launch.submission.recent_jobs import Submitted
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run
@@ -60,25 +58,28 @@ def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
 
 
 def take_back(scheduler: Scheduler, job: str) -> None:
-    """End a job that was taken a moment ago. Raises UserError where the scheduler does not do it."""
-    try:
-        scheduler.cancel(job)
-    except UserError as error:
+    """End a job that was taken too late to end in time. Raises UserError where the scheduler does not do it."""
+    if failed := _cancel(scheduler, [job]):
         raise UserError(
-            f"job {job} was taken too late to end in time, and it could not be taken back ({str(error).rstrip('.')}): cancel it by hand."
-        ) from None
+            f"job {job} was taken too late to end in time, and it could not be taken back ({failed}): cancel it by hand."
+        )
 
 
 def _take_back(scheduler: Scheduler, ids: Sequence[str]) -> str:
-    """End the jobs. Returns the sentence on it, also where the scheduler does not answer: every one is tried."""
+    """End the jobs. Returns the sentence on it, also where the scheduler does not answer."""
+    many = f"jobs {', '.join(ids)} are" if len(ids) > 1 else f"job {ids[0]} is"
+    return _cancel(scheduler, ids) or f"{many} taken back"
+
+
+def _cancel(scheduler: Scheduler, ids: Sequence[str]) -> str:
+    """End the jobs, every one of which is tried. Returns why some could not be ended; empty where all were."""
     failed = []
     for id in ids:
         try:
             scheduler.cancel(id)
         except UserError as error:
             failed.append(str(error).rstrip("."))
-    many = f"jobs {', '.join(ids)} are" if len(ids) > 1 else f"job {ids[0]} is"
-    return "; ".join(failed) or f"{many} taken back"
+    return "; ".join(failed)
 
 
 def _told(scheduler: Scheduler, job: str, tag: str) -> list[Job]:
@@ -137,12 +138,7 @@ def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
 
 def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
     """Check a job that a night's script has submitted behind the jobs `after`, by the record of its run. Returns what is to be said. Raises UserError."""
-    tree = submission_record.read(run)
-    entry = next((entry for entry in tree["jobs"] if entry["tag"] == tag), None)
-    scheduler = registry.named(str(tree.get("scheduler")), load_settings())
-    policy = policy_choice.load(str(tree.get("policy"))).policy
-    if entry is None:
-        raise UserError(f"{run} has no job {tag} in its record: plan the night anew.")
+    entry, scheduler, policy = planned_job(run, tag)
     start = dt.datetime.fromisoformat(entry["start"]) if entry["kind"] in ("begin", "reservation") else None
     try:
         said = check(scheduler, job, Asked(tag, int(entry["seconds"]), start, tuple(after)), policy)
@@ -159,12 +155,7 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
 def main(words: Sequence[str]) -> None:
     """Check the job that `words` name: a run's folder, a tag, the scheduler's number, and the numbers of the jobs before it."""
     folder, tag, job, *after = words
-    try:
-        if said := _by_hand(Run.at(Path(folder)), tag, job, after):
-            print(said, file=sys.stderr)
-    except UserError as error:
-        say_error(error)
-        sys.exit(error.exit_code)
+    report(lambda: _by_hand(Run.at(Path(folder)), tag, job, after))
 
 
 if __name__ == "__main__":

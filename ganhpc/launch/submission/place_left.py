@@ -14,14 +14,12 @@ from pathlib import Path
 
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import say_error
-from ganhpc.core.settings import load as load_settings
 from ganhpc.launch.policy.check import Request, rules_broken
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob
 from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import Job, JobState
-from ganhpc.launch.submission import policy_choice, prepare, recent_jobs
-from ganhpc.runs import submission_record
+from ganhpc.launch.submission import prepare, recent_jobs
+from ganhpc.launch.submission.planned_job import planned_job, report
 from ganhpc.runs.run_files import Entry
 from ganhpc.runs.run_folder import Run
 
@@ -91,15 +89,9 @@ def _beside(job: Job, entry: Entry, now: dt.datetime, last: dt.datetime) -> Exis
     return busy if sure or busy.end is None else dataclasses.replace(busy, end=max(busy.end, last))
 
 
-def check(run: Run, tag: str, latest: int, behind: Sequence[str]) -> None:
-    """Raise UserError where the job with `tag`, of the plan in the record of `run`, may not be submitted now."""
-    record = submission_record.read(run)
-    entry = next((entry for entry in record["jobs"] if entry["tag"] == tag), None)
-    if entry is None:
-        raise UserError(
-            f"{run} has no job {tag} in its record, since it was planned or submitted anew: plan anew with `python launch.py night`."
-        )
-    scheduler = registry.named(str(record.get("scheduler")), load_settings())
+def check(run: Run, tag: str, latest: int, behind: Sequence[str]) -> str:
+    """Raise UserError where the job with `tag`, of the plan in the record of `run`, may not be submitted now; nothing is to be said else."""
+    entry, scheduler, policy = planned_job(run, tag)
     if not scheduler.origin.may_ask(entry):
         server = f", server {entry['servers'][0]}" if entry.get("servers") else ""
         where = registry.place(entry.get("scheduler", ""), entry.get("cluster", ""))
@@ -107,7 +99,6 @@ def check(run: Run, tag: str, latest: int, behind: Sequence[str]) -> None:
             f"this night was planned by {entry.get('user') or 'somebody else'} for {where}{server}, and this is another place or user: run the "
             "script as that user there, or plan anew with `python launch.py night`."
         )
-    policy = policy_choice.load(str(record.get("policy"))).policy
     tz = prepare.zone(scheduler.site, policy)
     queue, now = scheduler.queue(), dt.datetime.now(tz)
     over = recent_jobs.ended_today(scheduler, policy, queue, now, tz)
@@ -116,16 +107,13 @@ def check(run: Run, tag: str, latest: int, behind: Sequence[str]) -> None:
             f"jobs of yours are there that this plan does not know: {why}. Nothing more is submitted; wait until they have ended, or plan "
             "anew with `python launch.py night`."
         )
+    return ""
 
 
 def main(words: Sequence[str]) -> None:
     """Check the job that `words` name: a run's folder, a tag, the last second to start, and the numbers of the jobs before it."""
     folder, tag, latest, *behind = words
-    try:
-        check(Run.at(Path(folder)), tag, int(latest), behind)
-    except UserError as error:
-        say_error(error)
-        sys.exit(error.exit_code)
+    report(lambda: check(Run.at(Path(folder)), tag, int(latest), behind))
 
 
 if __name__ == "__main__":

@@ -145,14 +145,7 @@ def send(
             earlier = [living.id for w in wanted for living in w.behind]
             left = [runs[job.request.run] for _, job in pairs[len(sent) :]]
             raise _refusal(submission, [*earlier, *(job.id for job in sent)], len(sent) + 1, refused, left) from None
-        latest = ready.request.deadline or ready.request.until
-        if (
-            clock
-            and latest
-            and slot.kind != "reservation"
-            and clock() + dt.timedelta(seconds=ready.request.seconds) > latest
-        ):
-            # The scheduler has taken it after a long while, or this process was suspended: it would end after the rules' time.
+        if clock and _ends_late(slot, ready, clock()):
             granted.take_back(submission.scheduler, taken.id)
             return sent
         sent.append(taken)
@@ -170,6 +163,14 @@ def _is_past(submission: Submission, slot: Slot, now: dt.datetime) -> bool:
     # A slot that starts at once has the next whole second for its start, which may come while the scheduler is asked.
     has_come = slot.kind != "now" and planned < slot.start.timestamp() <= present
     return has_come or present - planned > LATE_SECONDS
+
+
+def _ends_late(slot: Slot, ready: PreparedJob, now: dt.datetime) -> bool:
+    """True if a job taken at `now`, after a long while or a suspension of this process, could end after the time that the rules leave it."""
+    latest = ready.request.deadline or ready.request.until
+    if latest is None or slot.kind == "reservation":
+        return False
+    return now + dt.timedelta(seconds=ready.request.seconds) > latest
 
 
 def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: str, *, about_to: bool = False) -> None:

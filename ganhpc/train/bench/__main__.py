@@ -27,7 +27,7 @@ _TIMES = {"1h": 3600.0, "5m": 300.0}
 """Times for which the choice of `auto` is told."""
 
 _NETWORKS = ("all", "cifar", "gans")
-"""What `--networks` takes."""
+"""Choices of `--networks`."""
 
 _GANS = {
     "dcgan": ("tutorial", "lines"),
@@ -61,7 +61,7 @@ def main(device: str, quick: bool, compiled: bool, networks: str, precision: str
 def measure(
     process_group: Distributed, *, quick: bool, compiled: bool, networks: str = "all", precision: str = "auto"
 ) -> dict[str, Any]:
-    """Every figure of `launch.py bench`. `networks`: one of NETWORKS; `precision`: fp32, bf16, or auto, the faster for each network."""
+    """Every figure of `launch.py bench`. `networks`: one of `_NETWORKS`; `precision`: fp32, bf16, or auto, the faster for each network."""
     begun = time.perf_counter()
     if process_group.device.type == "cpu":
         keep_freed_memory()

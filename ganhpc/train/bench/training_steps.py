@@ -108,8 +108,8 @@ def measure(
     for subject in subjects:
         fastest = min(peaks, key=lambda precision: sum(found[subject.name, precision]))
         row = _row(subject, made[subject.name, fastest], found[subject.name, fastest], peaks[fastest])
-        others = {precision: Spread.of(found[subject.name, precision]).to_json() for precision in peaks}
-        rows.append({**row, "step_seconds_by_precision": others})
+        by_precision = {precision: Spread.of(found[subject.name, precision]).to_json() for precision in peaks}
+        rows.append({**row, "step_seconds_by_precision": by_precision})
     return rows
 
 

@@ -28,7 +28,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def followed(run: Run, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> Typed:
-    """What `logs -f` says of a run that trains for three looks, where something happens after the first."""
+    """Output of `logs -f` for a run that trains for three looks, where something happens after the first."""
     looks = 0
     real = logs._look
 
