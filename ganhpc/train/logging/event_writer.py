@@ -29,7 +29,8 @@ class _EventFile:
     """One event file. What can't be written stays in memory and is tried again; a record is never left half-written behind others."""
 
     def __init__(self, folder: str, say: Callable[[str], None]) -> None:
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers)}"
+        # Files are read in the order of their names: of the same second, a tenth one comes behind a ninth.
+        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_numbers):06d}"
         self._folder, self._path, self._say = folder, Path(folder) / name, say
         self._waiting = io.BytesIO()
         self._records = RecordWriter(self._waiting)

@@ -15,7 +15,7 @@ from tensorboard.plugins.hparams import metadata
 
 from ganhpc.core.files import write_json
 from ganhpc.runs.run_folder import Run
-from ganhpc.train.logging import event_file_trim
+from ganhpc.train.logging import event_file_trim, event_writer
 from ganhpc.train.logging.tensorboard_writer import TensorBoardWriter
 from ganhpc.train.loop.trainer import Stopped, Trainer
 from ganhpc.train.tasks.classifier import networks
@@ -260,6 +260,17 @@ def test_a_folder_that_cannot_be_written_is_a_warning_and_what_waits_is_written_
     (run.folder / "tb").unlink()
     curves.close()
     assert raw(run)["train/loss"] == [50]
+
+
+def test_files_of_one_second_are_read_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_writer, "_numbers", itertools.count(8))
+    monkeypatch.setattr(event_writer.time, "time", lambda: 1.8e9)
+    run = made(tmp_path)
+    for k in range(1, 5):
+        curves = TensorBoardWriter(run, k - 1 or None)
+        curves.scalars("train", k, {"loss": 1.0})
+        curves.close()
+    assert raw(run)["train/loss"] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("name", ["lat\udce9", "s3://bucket", "two\nlines"])
