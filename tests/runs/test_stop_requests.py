@@ -19,10 +19,10 @@ from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from tests.helpers import made
 
-WAITS = """
-import signal, sys, time
+WAITS = r"""
+import os, signal, sys, time
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
-print("ready", flush=True)
+os.write(1, b"ready\n")  # at once: print writes word and line break apart where PYTHONUNBUFFERED is set, and two processes share the pipe
 time.sleep(60)
 """
 
