@@ -127,7 +127,10 @@ def _runner_lives() -> bool:
 def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:
     state = queued.state
     if state is JobState.RUNNING and not queued.alive and not _runner_lives():
-        state = JobState.FAILED  # the machine went down, or the runner was killed with it
+        # Read once more: it may have ended since, and its runner with it, which has noted that first.
+        queued = local_queue_jobs.read(queued.path) or queued
+        # Else the machine went down, or the runner was killed with it.
+        state = JobState.FAILED if queued.state is JobState.RUNNING else queued.state
     now = time.time()
     start, end = queued.started, queued.ended
     if state is JobState.WAITING:
