@@ -248,6 +248,10 @@ class Run:
         status = self.status()
         try:
             found = self._standing(status)
+            if _said(status) is State.RUNNING and found.state is not State.RUNNING:
+                # Read once more: it may have ended since, and a trainer writes its end before it lets go.
+                status = self.status()
+                found = self._standing(status)
         except Damaged as error:
             found = RunStatus(State.REFUSED, f"damaged: {error}", status, damaged=True)
         return replace(found, reason=printable(found.reason))

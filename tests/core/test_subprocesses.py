@@ -21,7 +21,6 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.setattr(os, "pidfd_open", lacking)
 
 
-@pytest.mark.slow  # 2 s in all
 @pytest.mark.usefixtures("either")
 @pytest.mark.parametrize(
     ("command", "answer"),
@@ -29,13 +28,22 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
         (["sh", "-c", "echo out; echo err >&2; exit 3"], Answer(3, "out\n", "err\n")),
         (["sh", "-c", "kill -9 $$"], Answer(-9, "", "")),
         (["/no/such/program"], Answer(127, "", "/no/such/program: No such file or directory")),
-        (["sh", "-c", "echo begun; sleep 60"], Answer(None, "begun\n", "")),
     ],
 )
 def test_an_answer_is_one_of_these(command: list[str], answer: Answer) -> None:
-    begun = time.monotonic()
-    assert ask(command, 1.0) == answer
-    assert time.monotonic() - begun < 30, "whoever hangs is not waited for"
+    assert ask(command, 60.0) == answer
+
+
+@pytest.mark.slow  # 2 s in all
+@pytest.mark.usefixtures("either")
+def test_whoever_hangs_is_not_waited_for() -> None:
+    for seconds in (1.0, 10.0, 100.0):  # in which a busy machine comes as far as the first word
+        begun = time.monotonic()
+        answer = ask(["sh", "-c", "echo begun; sleep 600"], seconds)
+        assert time.monotonic() - begun < seconds + 60
+        if answer.out:
+            break
+    assert answer == Answer(None, "begun\n", "")
 
 
 def test_a_grandchild_that_outlives_its_parent_is_not_waited_for() -> None:

@@ -181,8 +181,9 @@ def test_a_real_busy_process_is_seen() -> None:
     core = min(os.sched_getaffinity(0))
     hog = subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"])
     try:
-        time.sleep(0.2)
-        assert cores.busy([core], seconds=0.5) > 0.6
+        limit = time.monotonic() + 60  # until it has begun, and where the machine itself pauses for a moment
+        while cores.busy([core], seconds=0.5) <= 0.6:
+            assert time.monotonic() < limit
     finally:
         hog.kill()
         hog.wait()
@@ -227,7 +228,7 @@ def test_a_real_quota_is_read_by_a_process_inside_it(group: Path) -> None:
         done = subprocess.run(["sh", "-c", command], cwd=ROOT, capture_output=True, text=True)
         assert done.stdout.split() == ["0.5", "1", "True"], done.stderr
     finally:
-        for _ in range(50):
+        for _ in range(1500):
             if not (inner / "cgroup.procs").read_text().strip():
                 break
             time.sleep(0.02)

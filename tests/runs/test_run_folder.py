@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +58,27 @@ def test_states_follow_the_files(tmp_path: Path) -> None:
     assert run.run_status().state is State.DONE
 
 
+@pytest.mark.parametrize("last", ["done", "crashed"])
+def test_a_run_that_ends_while_it_is_looked_at_was_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    """Its status was read while it ran; then its trainer writes its end, and lets go."""
+    run = Run.open(tmp_path, EXPERIMENT)
+    run.checkpoints.mkdir()
+    write_json(run.checkpoints / "step-0000000001.json", {})
+    write_json(run.status_json, {"state": "running", "host": socket.gethostname(), "time": time.time()})
+
+    def ends(path: Path) -> bool:
+        assert path == run.lock
+        if last == "done":
+            write_json(run.result_json, {})
+        write_json(run.status_json, {"state": last, "reason": "why"})
+        return False
+
+    monkeypatch.setattr(run_module.locks, "is_held", ends)
+    assert run.run_status().state is State(last)
+
+
 @pytest.mark.parametrize("left", ["", "{", "[]", '{"state": "runn'])
 def test_a_status_that_a_power_cut_has_damaged_hides_no_checkpoint(tmp_path: Path, left: str) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
@@ -96,15 +116,15 @@ def test_a_clock_of_another_machine_has_two_bounds(tmp_path: Path, monkeypatch: 
         pass
 
 
-def test_a_status_of_an_impossible_time_that_is_still_written_belongs_to_a_living_trainer(tmp_path: Path) -> None:
+def test_a_status_of_an_impossible_time_that_is_still_written_belongs_to_a_living_trainer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = Run.open(tmp_path, EXPERIMENT)
     status = {"state": "running", "host": "elsewhere", "pid": 1, "time": time.time() + 86_400}
     write_json(run.status_json, status)
-    writer = threading.Timer(0.6, write_json, (run.status_json, status))
-    writer.start()
+    monkeypatch.setattr(time, "sleep", lambda _: write_json(run.status_json, status))  # as it does while this one waits
     with pytest.raises(BusyError, match="process 1 on elsewhere"), run.hold():
         pass
-    writer.join()
 
 
 def test_two_machines_of_one_name_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
