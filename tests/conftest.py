@@ -10,13 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # On a developer's machine every run tries other examples; continuous integration repeats the same ones, so that a red
 # run is due to what changed.
-settings.register_profile("ci", derandomize=True, deadline=None)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No example has a time limit, and none is too slow: a busy machine pauses for longer than any of them takes.
+settings.register_profile("here", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("here"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # One thread for each test, whatever else the machine does: figures that are compared do not depend on the load, and workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -67,13 +68,22 @@ def test_an_interrupted_run_goes_on_bit_identical(runs: Path, tmp_path: Path) ->
     whole = runs / "cifar" / INTERRUPTED
     typed("resume", whole, "--on", "local", cwd=tmp_path)
     again = other / "cifar" / INTERRUPTED
+    # Near its end it waits: a quick machine is through it before the test has looked.
+    mark = tmp_path / "mark"
+    hook = {"HOOK_AT": "ganhpc.train.loop.trainer:Trainer._step", "HOOK_DO": "hold", "HOOK_AFTER": "1300"}
+    path = os.pathsep.join((str(ROOT / "tests" / "hooked"), str(ROOT)))
     child = subprocess.Popen(
-        [sys.executable, str(ROOT / "launch.py"), "resume", str(again), "--on", "local"], cwd=tmp_path
+        [sys.executable, str(ROOT / "launch.py"), "resume", str(again), "--on", "local"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path, "HOOK_MARK": str(mark), **hook},
     )
     while child.poll() is None and len((again / "metrics.jsonl").read_text().splitlines()) < 12:
         time.sleep(0.02)
     child.terminate()
-    child.wait(60)
+    while child.poll() is None and not list(again.glob("stop*")):
+        time.sleep(0.02)
+    mark.with_suffix(".go").touch()
+    child.wait(120)
     typed("resume", again, "--on", "local", cwd=tmp_path)
     results = [json.loads((folder / "result.json").read_text()) for folder in (whole, again)]
     assert results[0]["weights_sha256"] == results[1]["weights_sha256"]

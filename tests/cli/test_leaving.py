@@ -36,11 +36,11 @@ def test_ctrl_c_leaves_without_an_error(words: list[str], tmp_path: Path) -> Non
         ) as process,
     ):
         os.close(theirs)
-        shown = _read(ours, 30.0, until=b"epoch 1" if "logs" in words else b"default")
+        shown = _read(ours, 120.0, until=b"epoch 1" if "logs" in words else b"default")
         assert process.poll() is None, shown
         process.send_signal(signal.SIGINT)
-        shown += _read(ours, 30.0)
-        assert process.wait(30) == 0, shown
+        shown += _read(ours, 120.0)
+        assert process.wait(120) == 0, shown
     os.close(ours)
     assert shown.strip()
     assert b"Error" not in shown and b"Traceback" not in shown, shown

@@ -21,7 +21,7 @@ from tests.faults.test_damaged import TIMES, by_seed, check, place, whole  # noq
 from tests.faults.typed import Typed, typed
 
 OTHER = 65_534
-LIMIT = 60.0
+LIMIT = 240.0
 
 
 def without_privileges() -> None:
@@ -94,7 +94,7 @@ SCHEMES: dict[str, Callable[[Path], object]] = {
 }
 """Permissions that another user may leave on a folder."""
 NEW = ("--data", "synthetic", "--train-images", "200", "--epochs", "1", "--device", "cpu")
-TONIGHT = ("--on", "local", "--from", "2000-01-01T00:00", "--until", "2030-01-01T00:00")
+TONIGHT = ("--on", "local", "--from", "2000-01-01T00:00", "--until", "2099-01-01T00:00")
 
 
 def verbs(run: Path) -> list[tuple[str, ...]]:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from ganhpc.cli import main as cli
 
-LIMIT = 10
-"""Seconds after which a command counts as hanging."""
+LIMIT = 120
+"""Seconds after which a command counts as hanging; they take a tenth of a second, and a busy machine pauses for some."""
 NEVER_PRINTED = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Categories of characters that a terminal obeys, or that hide."""
 

@@ -1,7 +1,8 @@
 """Python starts with this where PYTHONPATH names its folder: one function of a program does something else for a test when it is called.
 
 HOOK_AT: "module:function" or "module:Class.method"; HOOK_DO: names of _ACTIONS below or signals, with commas; HOOK_RANK: the only rank that does so;
-HOOK_AFTER: so many calls go through first; HOOK_MARK: a file that is made once the function does something else.
+HOOK_AFTER: so many calls go through first; HOOK_MARK: a file that is made once the function does something else; HOOK_WORD: only in processes
+with this text in their command line.
 """
 
 import errno
@@ -24,6 +25,13 @@ def _wait() -> None:
 def _work() -> None:
     """As work of six seconds that can't be interrupted without a loss."""
     time.sleep(6)
+
+
+def _hold() -> None:
+    """Until the test has made a file beside HOOK_MARK: a training goes no further before that, on however quick a machine."""
+    end = time.monotonic() + 240
+    while time.monotonic() < end and not Path(os.environ["HOOK_MARK"] + ".go").exists():
+        time.sleep(0.02)
 
 
 def _late() -> None:
@@ -53,6 +61,7 @@ def _full() -> None:
 _ACTIONS = {
     "wait": _wait,
     "work": _work,
+    "hold": _hold,
     "late": _late,
     "refuse": _refuse,
     "crash": _crash,
@@ -111,5 +120,5 @@ def _wrap(module, name):  # type: ignore[no-untyped-def]
     setattr(owner, last, hooked)
 
 
-if os.environ.get("HOOK_AT"):
+if os.environ.get("HOOK_AT") and any(os.environ.get("HOOK_WORD", "") in word for word in sys.orig_argv):
     sys.meta_path.insert(0, _Finder(*os.environ["HOOK_AT"].split(":")))

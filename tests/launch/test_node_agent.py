@@ -148,7 +148,7 @@ def test_only_a_job_that_got_somewhere_and_ran_out_of_time_is_sent_again(
         ("", "sys.exit(1)", 1),
         ("", "os.kill(os.getpid(), 15)", 143),
         ("last_words.say(State.RESUMABLE, 'out of time', 75)", "sys.exit(0)", 75),
-        ("last_words.say(State.CRASHED, 'one of them', 4)", "time.sleep(60)", 4),
+        ("last_words.say(State.CRASHED, 'one of them', 4)", "time.sleep(600)", 4),
     ],
 )
 def test_the_last_words_give_the_code_of_a_segment(run: Run, words: str, ends: str, code: int) -> None:
@@ -157,7 +157,7 @@ def test_the_last_words_give_the_code_of_a_segment(run: Run, words: str, ends: s
     trainer = TrainerProcesses([sys.executable, "-c", said], {**os.environ, "PYTHONPATH": str(ROOT)})
     begun = time.monotonic()
     assert segment(run)._wait(trainer, []) == code
-    assert time.monotonic() - begun < 50, "those that wait for one that has failed are ended"
+    assert time.monotonic() - begun < 300, "those that wait for one that has failed are ended"
 
 
 def test_a_stop_that_no_file_can_be_made_for_goes_to_the_trainer_as_a_signal(run: Run) -> None:
@@ -166,12 +166,12 @@ def test_a_stop_that_no_file_can_be_made_for_goes_to_the_trainer_as_a_signal(run
     part.scheduler = says(None)  # type: ignore[assignment]
     part.warned = True
     part._read_again()
-    trap = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print(flush=True); time.sleep(60)"
+    trap = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); print(flush=True); time.sleep(600)"
     trainer = TrainerProcesses([sys.executable, "-c", trap], os.environ, stdout=subprocess.PIPE)
     assert trainer.child.stdout
     trainer.child.stdout.readline()
     begun = time.monotonic()
-    assert part._wait(trainer, []) == 75 and time.monotonic() - begun < 30
+    assert part._wait(trainer, []) == 75 and time.monotonic() - begun < 300
     stop_requests.forget(run.folder, part.owner)
 
 

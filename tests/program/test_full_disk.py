@@ -109,11 +109,20 @@ def test_a_program_killed_while_the_disk_is_full_reads_as_the_full_disk(
     tmp_path: Path, room: str, launch: Launch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed by kill -9 with its runner, which could write its status no more."""
-    run = made(tmp_path, "sh", "-c", "sleep 2; echo x > $GANHPC_CHECKPOINTS/full; sleep 60")
+    run = made(
+        tmp_path,
+        "sh",
+        "-c",
+        "until [ -e $GANHPC_CHECKPOINTS/go ]; do sleep 0.1; done; echo x > $GANHPC_CHECKPOINTS/full; sleep 600",
+        time=600.0,
+    )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "GANHPC_LAUNCH": "a"}
     runner = subprocess.Popen([sys.executable, "-c", DRIVER, str(run.folder), "no room"], env=env)
     met = run_files.read_fault
-    limit = time.monotonic() + 30
+    limit = time.monotonic() + 120
+    while run.status().get("state") != "running" and time.monotonic() < limit:
+        time.sleep(0.05)
+    (run.checkpoints / "go").touch()  # its status has been written while there was room
     while met(run.folder) is None and time.monotonic() < limit:
         time.sleep(0.05)
     runner.kill()

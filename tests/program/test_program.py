@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, descendants, figures, ledger
+from ganhpc.program import bounded_log, figures, ledger
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
@@ -38,6 +39,7 @@ def save():
     with open(path + ".new", "w") as file: json.dump(step, file)
     os.replace(path + ".new", path)
 asked = []
+if len(sys.argv) > 3: signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which comes later, and on a busy machine before it has saved
 signal.signal(getattr(signal, "SIG" + (sys.argv[3] if len(sys.argv) > 3 else "TERM")), lambda *_: asked.append(1))
 while step < last:
     step += 1
@@ -60,7 +62,7 @@ def defined(*command: str, **values: Any) -> Experiment:
 
 
 def segment(
-    run: Run, seconds: float | None = None, launch: str = "a", patience: float = 60.0, **env: str
+    run: Run, seconds: float | None = None, launch: str = "a", patience: float = 300.0, **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run one segment as a job of so many seconds."""
     words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
@@ -78,12 +80,29 @@ def segment(
         )
 
 
+@contextlib.contextmanager
+def job(run: Run, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+    """One segment in the background, as a job whose end may be brought forward (`ends_in`)."""
+    words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder)]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT), "GANHPC_LAUNCH": "a", **job_deadline.environment("me")}
+    ends_in(run, seconds)
+    with run.log.open("ab") as log, subprocess.Popen(words, env=environ, stdout=log, stderr=log) as runner:
+        yield runner
+
+
+def ends_in(run: Run, seconds: float) -> float:
+    """The job ends in so many seconds from now; returns when that is."""
+    end = time.time() + seconds
+    job_deadline.write(run, Bound(end), "me")
+    return end
+
+
 def counting(tmp_path: Path, last: int, *words: str, **values: Any) -> Run:
     (tmp_path / "count.py").write_text(COUNTS)
     return made(tmp_path, "python", "count.py", "{checkpoints}", str(last), *words, **values)
 
 
-def wait_for(true: Callable[[], object], seconds: float = 20.0) -> None:
+def wait_for(true: Callable[[], object], seconds: float = 120.0) -> None:
     patience = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < patience
@@ -102,10 +121,16 @@ def lives(pid: int) -> bool:
 
 @pytest.mark.slow  # 10 s in all
 def test_three_segments_end_as_one(tmp_path: Path) -> None:
-    run = counting(tmp_path, 150, "USR1", stop_signal="USR1")
+    run = counting(tmp_path, 150, "USR1", stop_signal="USR1", time=600.0)
+    said = run.folder / "figures.jsonl"
+    counted = lambda: len(said.read_text().splitlines()) if said.exists() else 0  # noqa: E731
     codes, states = [], []
     while not run.result_json.exists() and len(codes) < 12:
-        codes.append(segment(run, 4.0).returncode)
+        enough = counted() + 30
+        with job(run, 600.0) as runner:
+            wait_for(lambda enough=enough: runner.poll() is not None or counted() >= enough)
+            ends_in(run, 22.0)  # it is told at once, and has twelve seconds to save before it is killed
+            codes.append(runner.wait(120))
         states.append(run.run_status().state)
     assert codes[-1] == 0 and set(codes[:-1]) == {75} and len(codes) >= 3
     assert set(states[:-1]) == {State.RESUMABLE}
@@ -225,11 +250,17 @@ def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
 @pytest.mark.slow  # 3 s in all
 def test_a_program_that_ignores_signals_is_killed_in_time(tmp_path: Path) -> None:
     run = made(
-        tmp_path, "sh", "-c", "trap '' TERM USR1 INT; touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done"
+        tmp_path,
+        "sh",
+        "-c",
+        "trap '' TERM USR1 INT; touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done",
+        time=600.0,
     )
-    begun = time.time()
-    assert segment(run, 3.0).returncode == 75
-    assert time.time() < begun + 20.0
+    with job(run, 60.0) as runner:
+        wait_for((run.checkpoints / "x").exists)  # it ignores them by now
+        end = ends_in(run, 7.0)
+        assert runner.wait(120) == 75
+    assert time.time() < end + 60.0
     assert "does not stop: it is killed" in run.log.read_text()
 
 
@@ -246,6 +277,12 @@ if os.fork() == 0:
 while not os.path.exists(sys.argv[1]) or not open(sys.argv[1]).read(): time.sleep(0.02)
 if len(sys.argv) > 2: time.sleep(60)
 """
+
+
+def sleeps(pid: int) -> int:
+    """How often a process has gone to sleep by itself."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
 
 
 def test_daemons_end_with_the_program(tmp_path: Path) -> None:
@@ -265,11 +302,14 @@ def test_killed_at_any_moment_it_goes_on(tmp_path: Path, victim: str) -> None:
     daemon = int((tmp_path / "pid").read_text())
     (run.checkpoints / "kept").write_text("x")
     tree = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
-    program = next(int(pid) for pid in tree if b"-c" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"))
+    guardian, program, *_ = map(int, tree)
+    assert b"-c" in Path(f"/proc/{program}/cmdline").read_bytes().split(b"\0")
     wait_for(lambda: not Path(f"/proc/{daemon}/environ").read_bytes())  # nothing marks it any more
-    time.sleep(4 * descendants._LOOK_SECONDS if victim == "runner" else 0)  # it has been seen
+    if victim == "runner":  # its guardian has looked several times since, and has seen it
+        slept = sleeps(guardian)
+        wait_for(lambda: sleeps(guardian) >= slept + 4)
     os.kill(runner.pid if victim == "runner" else program, signal.SIGKILL)
-    code = runner.wait(20)
+    code = runner.wait(120)
     wait_for(lambda: not lives(daemon) and not lives(program))
     assert code == (-9 if victim == "runner" else 74)
     assert run.run_status().state is State.RESUMABLE
@@ -302,7 +342,7 @@ def test_a_signal_to_every_process_of_the_job_ends_no_run_as_done(tmp_path: Path
     assert lives(program), "Slurm's warning is for the node agent"
     os.kill(program, signal.SIGTERM)
     os.kill(runner.pid, signal.SIGTERM)
-    assert runner.wait(20) == 75
+    assert runner.wait(120) == 75
     assert run.run_status().state is State.RESUMABLE and run.result() is None
 
 
@@ -318,7 +358,7 @@ def test_several_processes_have_ranks(tmp_path: Path) -> None:
     script = "import os; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], os.environ['GANHPC_RANK'])"
     run = made(tmp_path, "python", "-c", script)
     words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder), "--tasks=2"]
-    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=60)
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=300)
     assert done.returncode == 0
     assert "rank 0 of 2 0" in run.log.read_text() and "rank 1 of 2 1" in run.log.read_text()
 
@@ -491,7 +531,7 @@ def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: 
     log.start()
     os.write(write, b"its words\n" * 1000)
     os.close(write)
-    log.join(10)
+    log.join(60)
     assert not log.is_alive()
     assert log.last_lines(1) == ["its words"]
     os.close(read)

@@ -57,9 +57,9 @@ def test_a_process_that_ends_first_leaves_the_others_time_to_save(tmp_path: Path
         tmp_path, "python", "-c", SAVES, "1", launcher=launcher, stop_signal="USR1", stop_before=30.0, time=600.0
     )
     child = runner(run, "--tasks=2")
-    wait_for(lambda: child.poll() is not None or {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 60)
+    wait_for(lambda: child.poll() is not None or {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 180)
     run.ask_to_stop("enough", "job")
-    assert child.wait(60) == 75, run.log.read_text()
+    assert child.wait(180) == 75, run.log.read_text()
     assert run.run_status().state is State.RESUMABLE
     for rank in (0, 1):
         seen = told(run, rank)
@@ -74,16 +74,16 @@ def test_a_stop_before_torchrun_has_started_a_worker_ends_torchrun(tmp_path: Pat
     )
     run = made(tmp_path, "python", "-c", SAVES, "0", launcher="torchrun", stop_signal="USR1")
     child = runner(run, "--tasks=2")
-    wait_for(lambda: (tmp_path / "loads").exists(), 60)
+    wait_for(lambda: (tmp_path / "loads").exists(), 180)
     run.ask_to_stop("enough", "job")
-    assert child.wait(60) == 75 and "it is killed" not in run.log.read_text()
+    assert child.wait(180) == 75 and "it is killed" not in run.log.read_text()
 
 
 @pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_path: Path, launcher: str) -> None:
     run = made(tmp_path, "python", "-c", FAILS, launcher=launcher)
-    assert runner(run, "--tasks=2").wait(120) == 1
+    assert runner(run, "--tasks=2").wait(300) == 1
     seen = run.run_status()
     assert seen.state is State.CRASHED and seen.reason.startswith("rank 1 of the program ended with exit code 7"), seen
 
@@ -92,7 +92,7 @@ def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_pat
 def test_one_that_is_to_be_gone_on_with_by_itself_leaves_the_others_longer_than_a_failure(tmp_path: Path) -> None:
     slow = str(processes._OTHERS_SECONDS + 0.5)
     run = made(tmp_path, "python", "-c", SAVES, slow, "by itself", stop_signal="USR1")
-    assert runner(run, "--tasks=2").wait(60) == 75
+    assert runner(run, "--tasks=2").wait(180) == 75
     assert told(run, 0) and run.run_status().state is State.RESUMABLE
 
 
@@ -126,9 +126,9 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
     run.ask_to_stop("a request to the job of before")
     Ledger(segments=1, nowhere=1, seconds=5.0).write(run)
     children = two_nodes(run)
-    wait_for(lambda: {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 60)
+    wait_for(lambda: {"ready 0", "ready 1"} <= {*run.log.read_text().splitlines()}, 180)
     run.ask_to_stop("enough", "job")
-    assert [child.wait(60) for child in children] == [75, 75], run.log.read_text()
+    assert [child.wait(180) for child in children] == [75, 75], run.log.read_text()
     for rank in (0, 1):
         seen = told(run, rank)
         assert (seen["GANHPC_RANK"], seen["LOCAL_RANK"], seen["WORLD_SIZE"]) == (str(rank), "0", "2")
@@ -138,14 +138,16 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
 
 def test_two_nodes_that_are_done_wait_for_nobody(tmp_path: Path) -> None:
     run = made(tmp_path, "true")
-    assert [child.wait(25) for child in two_nodes(run)] == [0, 0], "the first waits 30 s for one that does not end"
+    assert [child.wait(180) for child in two_nodes(run)] == [0, 0]
+    second = (run.folder / "program-nodes" / "1.json").stat().st_mtime  # written at its end
+    assert time.time() - second < 25, "the first waits 30 s for one that does not end"
     assert run.run_status().state is State.DONE
 
 
 @pytest.mark.slow  # 2 s in all
 def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: Path) -> None:
     run = made(tmp_path, "python", "-c", FAILS)
-    assert [child.wait(60) for child in two_nodes(run)] == [1, 1]
+    assert [child.wait(180) for child in two_nodes(run)] == [1, 1]
     seen = run.run_status()
     assert seen.state is State.CRASHED and "on node 2 of 2: rank 1 of the program ended with exit code 7" in seen.reason
 
@@ -154,9 +156,9 @@ def test_a_failure_on_the_second_node_ends_the_first_and_is_the_runs(tmp_path: P
 def test_a_first_node_that_starts_nothing_lets_the_second_go(tmp_path: Path) -> None:
     run = made(tmp_path, "sleep", "60", time=10.0)
     Ledger(seconds=10.0).write(run)
-    assert [child.wait(60) for child in two_nodes(run)] == [0, 0] and run.result_json.exists()
+    assert [child.wait(180) for child in two_nodes(run)] == [0, 0] and run.result_json.exists()
     refused = made(tmp_path, "no-such-program")
-    codes = [child.wait(60) for child in two_nodes(refused)]
+    codes = [child.wait(180) for child in two_nodes(refused)]
     assert codes == [2, 2] and "can't be started" in refused.run_status().reason
 
 
@@ -164,7 +166,7 @@ def test_the_second_node_alone_hears_a_stop_request(tmp_path: Path) -> None:
     run = made(tmp_path, "sleep", "60")
     (second,) = two_nodes(run, first=False, **job_deadline.environment("job", Bound(time.time() + 600)))
     run.ask_to_stop("enough", "job")
-    assert second.wait(30) == 75
+    assert second.wait(180) == 75
 
 
 def test_ends_of_an_older_job_say_nothing(tmp_path: Path) -> None:
@@ -181,7 +183,7 @@ def test_a_torchrun_that_fails_before_its_workers_is_told_as_what_it_wrote(tmp_p
     fake.write_text("#!/bin/sh\necho 'address already in use' >&2\nexit 3\n")
     fake.chmod(0o755)
     run = made(tmp_path, str(fake), "train.py", launcher="torchrun")
-    assert runner(run, "--tasks=2").wait(60) == 1
+    assert runner(run, "--tasks=2").wait(180) == 1
     found = run.run_status()
     assert found.state is State.CRASHED
     assert found.reason == "the program ended with exit code 3; it wrote last: address already in use"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -108,13 +109,13 @@ def test_the_verdict():
 
 
 def test_checks_run_side_by_side_in_their_own_order():
-    def slow(name):
-        time.sleep(0.3)
+    meeting = threading.Barrier(8)
+
+    def meets(name):
+        meeting.wait(60)  # for all the others
         yield good(name, "")
 
-    begun = time.monotonic()
-    assert [f.name for f in examine([lambda n=n: slow(n) for n in "abcdefgh"])] == list("abcdefgh")
-    assert time.monotonic() - begun < 8 * 0.3
+    assert [f.name for f in examine([lambda n=n: meets(n) for n in "abcdefgh"])] == list("abcdefgh")
 
 
 # -- other programs -------------------------------------------------------------------------------------------------------
@@ -122,19 +123,22 @@ def test_checks_run_side_by_side_in_their_own_order():
 
 def test_ask_tells_what_happened(program):
     program("fine", "echo out; echo noise >&2; exit 3")
-    answer = ask(["fine"], 10)
+    answer = ask(["fine"], 60)
     assert (answer.code, answer.out, answer.last_words) == (3, "out\n", "noise")
     program("killed", "kill -4 $$")
-    assert ask(["killed"], 10).code == -4
-    assert ask(["missing"], 10).code == 127
+    assert ask(["killed"], 60).code == -4
+    assert ask(["missing"], 60).code == 127
 
 
 def test_ask_does_not_wait_for_a_grandchild_that_outlives_the_time(program):
-    program("hangs", "echo first; sleep 30 & sleep 30")
-    begun = time.monotonic()
-    answer = ask(["hangs"], 0.5)
+    program("hangs", "echo first; sleep 300 & sleep 300")
+    for seconds in (0.5, 5.0, 50.0):  # in which a busy machine comes as far as the first word
+        begun = time.monotonic()
+        answer = ask(["hangs"], seconds)
+        assert time.monotonic() - begun < seconds + 60
+        if answer.out:
+            break
     assert (answer.code, answer.out) == (None, "first\n")
-    assert time.monotonic() - begun < 10
 
 
 # -- torch and the GPU ----------------------------------------------------------------------------------------------------
@@ -169,16 +173,16 @@ def test_no_torch(error, text):
 
 
 @pytest.mark.parametrize(
-    ("script", "text"),
+    ("script", "seconds", "text"),
     [
-        ("import os; os.kill(os.getpid(), 4)", "killed by SIGILL"),
-        ("import time; time.sleep(60)", "did not end in 1 s"),
-        ("import sys; sys.exit('nothing')", "exit code 1: nothing"),
+        ("import os; os.kill(os.getpid(), 4)", 60.0, "killed by SIGILL"),
+        ("import time; time.sleep(60)", 1.0, "did not end in 1 s"),
+        ("import sys; sys.exit('nothing')", 60.0, "exit code 1: nothing"),
     ],
 )
-def test_a_torch_that_ends_its_process(monkeypatch, script, text):
+def test_a_torch_that_ends_its_process(monkeypatch, script, seconds, text):
     monkeypatch.setattr(doctor_python, "_PROBE", script)
-    monkeypatch.setattr(doctor_python, "TORCH_SECONDS", 1.0)
+    monkeypatch.setattr(doctor_python, "TORCH_SECONDS", seconds)
     first = next(iter(doctor_python.check_torch()))
     assert (first.level, text in first.text) == (Level.BAD, True), first
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.scans import grid
 from tests.cli.test_launch import start, wait_for
-from tests.conftest import Launch
+from tests.conftest import ROOT, Launch
 from tests.helpers import small
 from tests.launch.schedulers.test_oar import install
 
@@ -148,13 +149,21 @@ def test_a_scan_that_is_stopped_then_killed_goes_on_by_the_same_line(launch: Lau
 
     def interrupted(how: signal.Signals, done: int) -> tuple[Run, str, int]:
         """Start the scan and end it in the middle of the run behind `done` finished ones."""
-        child = start(tmp_path, words)
+        # Near its end the run waits: a quick machine is through it before the test has looked.
+        mark = tmp_path / f"mark-{how.name}"
+        hook = {"HOOK_AT": "ganhpc.train.loop.trainer:Trainer._step", "HOOK_DO": "hold", "HOOK_AFTER": "390"}
+        path = os.pathsep.join((str(ROOT / "tests" / "hooked"), str(ROOT)))
+        word = f"lr0.0{done + 1}"
+        child = start(tmp_path, words, PYTHONPATH=path, HOOK_MARK=str(mark), HOOK_WORD=word, **hook)
         wait_for(lambda: len(finished(tmp_path)) == done and len(list(Run.all(tmp_path / "runs"))) == done + 1)
         (run,) = (run for run in Run.all(tmp_path / "runs") if not run.result_json.exists())
         wait_for(run.has_checkpoint)
         child.send_signal(how)
-        said, _ = child.communicate(timeout=60)
-        wait_for(lambda: not run.is_held(), 10)
+        if how is signal.SIGINT:
+            wait_for(lambda: list(run.folder.glob("stop*")))  # it is asked
+            mark.with_suffix(".go").touch()
+        said, _ = child.communicate(timeout=120)
+        wait_for(lambda: not run.is_held())
         assert run.run_status().state is State.RESUMABLE
         assert len(list(Run.all(tmp_path / "runs"))) == done + 1, "no other run was started"
         return run, said, child.returncode

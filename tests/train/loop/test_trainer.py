@@ -119,9 +119,10 @@ def test_a_wish_to_stop_saves_and_the_rest_follows_later(tmp_path: Path) -> None
 @pytest.mark.slow  # a second of processor time: it computes
 def test_the_end_of_the_job_stops_the_run_in_time(tmp_path: Path) -> None:
     run = made(tmp_path, epochs=100_000)
+    trainer = trainer_of(run)
     job_deadline.write(run, Bound(time.time() + 9), file_owner.mine())
     with pytest.raises(Stopped, match="out of time"):
-        trainer_of(run).fit()
+        trainer.fit()
     left = (read_json(run.deadline_json) or {})["end"] - time.time()
     assert left > 0, "there is time left to end well"
     assert run.has_checkpoint()
@@ -147,7 +148,9 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint(
 
 
 @pytest.mark.slow  # a second of processor time: it computes
-def test_time_is_shared_between_segments_and_never_exceeded(tmp_path: Path) -> None:
+def test_time_is_shared_between_segments_and_never_exceeded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # By the processor time: a busy machine, which takes none of that away, may pause for a second in the last evaluation.
+    monkeypatch.setattr("fvcore.common.timer.perf_counter", time.process_time)
     run = made(tmp_path, epochs=None, time=4.0)
     trainer = trainer_of(run)
     job_deadline.write(run, Bound(time.time() + 7), file_owner.mine())  # five seconds are kept for the end of the job
@@ -160,7 +163,7 @@ def test_time_is_shared_between_segments_and_never_exceeded(tmp_path: Path) -> N
     assert later.clock.used >= first, "what the first segment used stays on the clock"
     later.fit()
     evaluation = later.clock.shares()["evaluation"] / len(later.progress.curve)
-    assert later.clock.used <= 4.0 + 4 * evaluation + 0.5, "a busy machine may stretch the last evaluation"
+    assert later.clock.used <= 4.0 + 4 * evaluation + 0.5, "the last evaluation may take longer than the others"
     assert later.progress.ended_by == "time"
 
 

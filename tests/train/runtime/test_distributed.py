@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from safetensors.torch import load_file
 
 from ganhpc.runs import stop_requests
 from ganhpc.runs.run_folder import Run, State
-from tests.helpers import made, train
+from tests.helpers import ROOT, made, train
 
 
 def curve(run: Run) -> list[dict]:
@@ -36,11 +37,12 @@ def test_two_processes_make_the_same_weights_as_one(tmp_path: Path) -> None:
     assert result["processes"] == 2 and result["batch_size"] == 20
 
 
-def ask_once_it_trains(run: Run) -> None:
+def ask_once_it_trains(run: Run, go: Path) -> None:
     patience = time.monotonic() + 120
     while not run.status().get("step") and time.monotonic() < patience:
         time.sleep(0.005)
     run.ask_to_stop("a stop that every rank hears", "the test")
+    go.touch()
 
 
 @pytest.mark.slow
@@ -48,9 +50,18 @@ def test_with_batch_norm_the_loss_curves_agree_and_a_resumed_pair_is_whole(tmp_p
     options = {"batch_norm": True, "epochs": 6}
     one, two = made(tmp_path / "one", **options), made(tmp_path / "two", **options)
     assert train(one).returncode == 0
-    asking = threading.Thread(target=ask_once_it_trains, args=(two,))
+    mark = tmp_path / "mark"
+    asking = threading.Thread(target=ask_once_it_trains, args=(two, mark.with_suffix(".go")))
     asking.start()
-    stopped = train(two, 2, GANHPC_OWNER="the test")
+    # In the fourth epoch it waits: a quick machine is at the end before the test has asked.
+    hook = {
+        "HOOK_AT": "ganhpc.train.loop.trainer:Trainer._step",
+        "HOOK_DO": "hold",
+        "HOOK_AFTER": "30",
+        "HOOK_RANK": "0",
+    }
+    path = os.pathsep.join((str(ROOT / "tests" / "hooked"), str(ROOT)))
+    stopped = train(two, 2, GANHPC_OWNER="the test", PYTHONPATH=path, HOOK_MARK=str(mark), **hook)
     asking.join()
     assert two.run_status().state is State.RESUMABLE, stopped.stderr
     stop_requests.forget(two.folder, "the test")

@@ -60,8 +60,8 @@ def run(id: str) -> None:
     nodes = FOLDER / f"{id}.nodes"
     nodes.write_text(f"{os.uname().nodename}\n")
     environment = {**os.environ, "PBS_JOBID": id, "PBS_NODEFILE": str(nodes)}
+    write(id, {**tree, "job_state": "R", "stime": time.strftime("%c")})  # first: the job itself asks for it
     child = subprocess.Popen(["bash", str(FOLDER / f"{id}.sh")], env=environment)
-    write(id, {**tree, "job_state": "R", "stime": time.strftime("%c")})
     write(id, {**read(id), "Exit_status": child.wait(), "job_state": "F"})
 
 
