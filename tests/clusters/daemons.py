@@ -87,7 +87,7 @@ def end(name: str, also: Callable[[Process], bool], grace: float = 0) -> None:
         send(left, signal.SIGTERM)
         with contextlib.suppress(ClusterError):
             wait_until(lambda: not belonging(name, also), grace, "a quiet end")
-    limit = time.monotonic() + 15
+    limit = time.monotonic() + 60
     while left := belonging(name, also):  # again and again: a process may have forked since it was listed
         if time.monotonic() > limit:
             raise ClusterError(f"processes {[p.pid for p in left]} of {name} can't be ended")

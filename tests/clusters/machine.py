@@ -80,7 +80,7 @@ def as_user(
     cwd: Path | str | None = None,
     *,
     check: bool = False,
-    timeout: float = 60,
+    timeout: float = 180,
 ) -> subprocess.CompletedProcess[str]:
     """Run `cmd` as the test user, as if he had just logged in; stdout and stderr are captured as text.
 
@@ -149,7 +149,9 @@ def readable_python(*modules: str) -> str:
 def _runnable(python: str, modules: tuple[str, ...]) -> str:
     code = "".join(f"import {module}\n" for module in modules) or "pass"
     try:
-        done = as_user([python, "-c", code])
+        done = as_user(
+            [python, "-c", code], timeout=600
+        )  # a first import of torch reads gigabytes, beside whatever else runs
         reason = done.stderr.strip()
     except OSError as error:
         done, reason = None, str(error)

@@ -95,9 +95,9 @@ class Oar:
         self._tool("oar-database", "--create", "--db-admin-user=postgres", f"--db-admin-pass={password}")
         self._start_node()
         daemons.start(self.name, ["Almighty"], self.state / "log" / "Almighty.out")
-        wait_until(lambda: machine.port_open(SERVER_PORT), 30, "OAR's server")
+        wait_until(lambda: machine.port_open(SERVER_PORT), 120, "OAR's server")
         self._add_resources()
-        wait_until(lambda: self._tool("oarnodes", "-s").count(": Alive") == len(HOSTS) * CORES, 30, "live nodes")
+        wait_until(lambda: self._tool("oarnodes", "-s").count(": Alive") == len(HOSTS) * CORES, 120, "live nodes")
 
     def _start_postgres(self, password: str) -> None:
         data, secret = self.state / "postgres", self.state / "password"
@@ -110,14 +110,14 @@ class Oar:
         subprocess.run(
             [programs / "initdb", f"--pgdata={data}", "--auth=scram-sha-256", f"--pwfile={secret}", "--no-sync",
              "--no-locale", "--encoding=UTF8"],
-            user="postgres", group="postgres", extra_groups=[], cwd="/", check=True, capture_output=True, timeout=60,
+            user="postgres", group="postgres", extra_groups=[], cwd="/", check=True, capture_output=True, timeout=240,
         )  # fmt: skip
         options = ("listen_addresses=127.0.0.1", f"unix_socket_directories={data}", "fsync=off")
         command: list[str | Path] = [programs / "postgres", "-D", data, "-p", str(SQL_PORT)]
         command += [word for option in options for word in ("-c", option)]
         daemons.start(self.name, command, self.state / "log" / "postgres.out", "postgres")
         ready = ["pg_isready", "--quiet", "--host=127.0.0.1", f"--port={SQL_PORT}"]
-        wait_until(lambda: subprocess.run(ready, timeout=10).returncode == 0, 30, "PostgreSQL")
+        wait_until(lambda: subprocess.run(ready, timeout=60).returncode == 0, 120, "PostgreSQL")
 
     def _write_conf(self, password: str) -> None:
         if not self.original.exists():  # after a crash ours is still in place: keep the owner's
@@ -154,7 +154,7 @@ class Oar:
         command = ["/usr/sbin/sshd", "-D", "-f", "/etc/oar/sshd_config"]
         command += [word for option in options for word in ("-o", option)]
         daemons.start(self.name, command, self.state / "log" / "sshd.out")
-        wait_until(lambda: machine.port_open(SSH_PORT), 15, "OAR's sshd")
+        wait_until(lambda: machine.port_open(SSH_PORT), 120, "OAR's sshd")
 
     def _add_resources(self) -> None:
         numbers, texts = PROPERTIES
@@ -191,7 +191,7 @@ class Oar:
 
     def _tool(self, *cmd: str) -> str:
         """Standard output of one of OAR's own tools, run as root; ClusterError when it fails."""
-        done = subprocess.run(cmd, capture_output=True, text=True, timeout=60, cwd="/")
+        done = subprocess.run(cmd, capture_output=True, text=True, timeout=240, cwd="/")
         if done.returncode != 0:
             raise ClusterError(f"{cmd[0]} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout

@@ -27,7 +27,7 @@ from tests.clusters.machine import STATE, ClusterError, wait_until
 COMMANDS = ("munged", "slurmctld", "slurmd", "sbatch")
 ACCOUNTING_COMMANDS = ("slurmdbd", "mariadbd", "mariadb-install-db")
 NODES, CPUS, MEMORY_MB = 2, 4, 8000  # declared, not real: enough for two nodes with two tasks each
-PATIENCE = 30  # seconds for the nodes to be idle
+PATIENCE = 120  # seconds for the nodes to be idle
 CLUSTER = "linux"  # as unconfigured sites have it: both of ours share the name, and are told apart by their servers
 PASSWORD = "test"  # of a database that listens on 127.0.0.1 only and lives as long as the cluster
 
@@ -206,7 +206,7 @@ class Slurm:
             "munged", "--foreground", f"--log-file={self.state}/log/munged", "--num-threads=10",
             *(f"--{option}={path}" for option, path in files.items()),
         )  # fmt: skip
-        wait_until((folder / "socket").exists, 10, "munged's socket")
+        wait_until((folder / "socket").exists, 120, "munged's socket")
 
     def _start_accounting(self) -> None:
         data, sock = self.state / "mariadb", self.state / "mariadb" / "sock"
@@ -214,25 +214,25 @@ class Slurm:
         shutil.chown(data, "mysql", "mysql")
         common = ("--no-defaults", f"--datadir={data}", "--user=mysql", "--innodb-log-file-size=4M")
         install = ("mariadb-install-db", *common, "--skip-test-db", "--auth-root-authentication-method=normal")
-        subprocess.run(install, check=True, capture_output=True, timeout=60)
+        subprocess.run(install, check=True, capture_output=True, timeout=240)
         self._daemon(
             "mariadbd", *common, f"--socket={sock}", f"--port={self.port + 2}", "--bind-address=127.0.0.1",
             f"--pid-file={data}/pid", "--skip-log-bin", "--innodb-flush-log-at-trx-commit=0",
             "--innodb-buffer-pool-size=32M", "--innodb-lock-wait-timeout=900",
         )  # fmt: skip
-        wait_until(lambda: machine.port_open(self.port + 2), 30, "MariaDB")
+        wait_until(lambda: machine.port_open(self.port + 2), 120, "MariaDB")
         sql = (
             "create database slurm_acct_db; "
             f"create user slurm@'%' identified by '{PASSWORD}'; grant all on slurm_acct_db.* to slurm@'%'"
         )
         subprocess.run(
             ["mariadb", "--no-defaults", f"--socket={sock}", "--user=root", f"--execute={sql}"],
-            check=True, capture_output=True, timeout=30,
+            check=True, capture_output=True, timeout=120,
         )  # fmt: skip
         self._daemon("slurmdbd", "-D")
-        wait_until(lambda: machine.port_open(self.port + 1), 30, "slurmdbd")
+        wait_until(lambda: machine.port_open(self.port + 1), 120, "slurmdbd")
         # slurmctld must find its cluster there when it starts
-        wait_until(lambda: self._ask("sacctmgr", "-i", "add", "cluster", CLUSTER), 30, "the cluster's accounting")
+        wait_until(lambda: self._ask("sacctmgr", "-i", "add", "cluster", CLUSTER), 120, "the cluster's accounting")
 
     @contextlib.contextmanager
     def submit_plugin(self, lua: str) -> Iterator[None]:
@@ -256,7 +256,7 @@ class Slurm:
 
     def _reconfigure(self) -> None:
         subprocess.run(
-            ["scontrol", "reconfigure"], env=os.environ | self.env, check=True, capture_output=True, timeout=30
+            ["scontrol", "reconfigure"], env=os.environ | self.env, check=True, capture_output=True, timeout=120
         )
 
     # ---------------------------------------------------------------------------------------------------------- down

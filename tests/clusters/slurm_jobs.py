@@ -26,7 +26,7 @@ class Jobs:
         text = self.slurm.as_user(["scontrol", "show", "job", job]).stdout
         return dict(re.findall(r"(\w+)=(\S*)", text))
 
-    def wait(self, job: str, *states: str, seconds: float = 20) -> dict[str, str]:
+    def wait(self, job: str, *states: str, seconds: float = 120) -> dict[str, str]:
         wanted = set(states) or ENDED
         wait_until(lambda: self.show(job).get("JobState") in wanted, seconds, f"{wanted} of job {job}", pause=0.5)
         return self.show(job)

@@ -86,10 +86,10 @@ def a_killed_command(talk: Talk) -> None:
 
 def a_cancelled_job(talk: Talk) -> None:
     job = talk.submit(*CORE, "-n", "long", "sleep 1000")
-    talk.side.wait(job, ("Running",), 30)
+    talk.side.wait(job, ("Running",), 120)
     talk.say("oarstat")
     talk.say("oardel", str(job))
-    talk.side.wait(job, ENDED, 30)
+    talk.side.wait(job, ENDED, 120)
     tell(talk, job)
 
 
@@ -98,7 +98,7 @@ def a_cancelled_hold(talk: Talk) -> None:
     talk.say("oarstat", "-s", "-j", str(job))
     talk.say("oardel", "-c", str(job))
     talk.say("oardel", str(job))
-    talk.side.wait(job, ENDED, 30)
+    talk.side.wait(job, ENDED, 120)
     tell(talk, job)
 
 
@@ -112,7 +112,7 @@ def a_chain(talk: Talk) -> None:
         tell(talk, job)
     talk.say("oarstat", "-s", "-j", str(orphan))
     talk.say("oardel", str(orphan))
-    talk.side.wait(orphan, ENDED, 30)
+    talk.side.wait(orphan, ENDED, 120)
 
 
 def reservations(talk: Talk) -> None:
@@ -127,8 +127,8 @@ def reservations(talk: Talk) -> None:
     talk.say("oarsub", *ALL, "-r", talk.at(hours=9), "date")
     talk.say("oarsub", *ALL, "-r", talk.at(days=-4), "date")
     talk.say("oardel", str(first), str(second))
-    talk.side.wait(first, ENDED, 30)
-    talk.side.wait(second, ENDED, 30)
+    talk.side.wait(first, ENDED, 120)
+    talk.side.wait(second, ENDED, 120)
     tell(talk, second)
     talk.submit(*ALL, "-r", talk.at(days=-4), "date")
 
@@ -136,11 +136,11 @@ def reservations(talk: Talk) -> None:
 def postponed_and_dead(talk: Talk) -> None:
     dead = talk.submit(*CORE, "-t", f"deadline={talk.at(days=-4)}", "date")
     waiting = talk.submit(*CORE, "-t", f"postpone={talk.at()[:16]}", "-t", f"deadline={talk.at(days=1)}", "date")
-    talk.side.wait(dead, ENDED, 30)
+    talk.side.wait(dead, ENDED, 120)
     tell(talk, dead)
     talk.say("oarstat", "-s", "-j", str(waiting))
     talk.say("oardel", str(waiting))
-    talk.side.wait(waiting, ENDED, 30)
+    talk.side.wait(waiting, ENDED, 120)
 
 
 def a_scanned_script(talk: Talk) -> None:
@@ -154,18 +154,18 @@ def a_scanned_script(talk: Talk) -> None:
 
 def signals(talk: Talk) -> None:
     job = talk.submit(*CORE, "trap '' USR1 USR2; sleep 1000")
-    talk.side.wait(job, ("Running",), 30)
+    talk.side.wait(job, ("Running",), 120)
     talk.say("oarsub", "--resubmit", str(job))
     talk.say("oardel", "-c", str(job))
     talk.say("oardel", "-s", "SIGUSR1", str(job))
     talk.say("oardel", str(job))
-    talk.side.wait(job, ENDED, 30)
+    talk.side.wait(job, ENDED, 120)
     tell(talk, job)
 
 
 def out_of_time(talk: Talk) -> None:
     job = talk.submit("-l", "core=1,walltime=0:00:05", "sleep 1000")
-    talk.side.wait(job, ENDED, 60)
+    talk.side.wait(job, ENDED, 120)
     tell(talk, job)
 
 
@@ -181,7 +181,7 @@ def working_folders(talk: Talk) -> None:
         if name == "/":
             talk.side.end(job)
         else:
-            talk.side.wait(job, ENDED, 30)
+            talk.side.wait(job, ENDED, 120)
         tell(talk, job)
 
 

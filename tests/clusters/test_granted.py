@@ -72,7 +72,7 @@ def test_a_site_that_makes_jobs_longer_gets_them_back_at_once(user: User, name: 
     assert done.returncode != 0 and rule["said"] in done.stderr and "taken back" in done.stderr, (
         done.stderr + done.stdout
     )
-    wait_until(lambda: not jobs_of(user), 60, "an empty queue")
+    wait_until(lambda: not jobs_of(user), 180, "an empty queue")
 
 
 def test_a_site_that_makes_several_jobs_of_one_gets_them_all_back(oar_cluster: oar.Oar, checkout: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_site_that_makes_several_jobs_of_one_gets_them_all_back(oar_cluster: o
             done = submitted(user)
         assert done.returncode != 0 and "made 3 jobs of the one that was asked for" in done.stderr, done.stderr
         assert len(re.findall(r"\d+", done.stderr.partition("; jobs ")[2].partition(" are taken back")[0])) == 3
-        wait_until(lambda: not jobs_of(user), 60, "an empty queue")
+        wait_until(lambda: not jobs_of(user), 180, "an empty queue")
     finally:
         user.close()
 
@@ -106,7 +106,7 @@ def test_a_plugin_that_lets_a_job_start_early_gets_it_back(slurm_bare: slurm.Slu
             done = user.run(*SMALL, *words)
         (job,) = user.jobs(first)
         assert f"does not wait for job {job['job_id']}, behind which it was to start" in done.stderr, done.stderr
-        wait_until(lambda: jobs_of(user) == [job["job_id"]], 60, "the first job alone")
+        wait_until(lambda: jobs_of(user) == [job["job_id"]], 180, "the first job alone")
     finally:
         user.close()
 
@@ -122,4 +122,4 @@ def test_a_nights_script_reads_back_what_was_granted(user: User) -> None:
         told = user.cluster.as_user(["bash", script], cwd=user.folder, timeout=120)
     assert told.returncode != 0, told.stdout + told.stderr
     assert "made one of 1h of a job of" in told.stderr and "taken back" in told.stderr, told.stderr
-    wait_until(lambda: not jobs_of(user), 60, "an empty queue")
+    wait_until(lambda: not jobs_of(user), 180, "an empty queue")

@@ -125,7 +125,7 @@ def test_a_nights_script_run_twice_submits_once(where: str, request: pytest.Fixt
     (known,) = user.see(run)["jobs"]
     assert f"submitted already, as job {known['id']}: not submitted again" in again.stderr
     user.run("cancel", str(run))
-    machine.wait_until(lambda: not user.see(run)["jobs"], 60, "the end of the job", pause=1)
+    machine.wait_until(lambda: not user.see(run)["jobs"], 180, "the end of the job", pause=1)
     again = user.cluster.as_user(["bash", script], cwd=user.folder)
     assert f"submitted already, as job {known['id']}" in again.stderr, "an ended job too"
 

@@ -76,20 +76,20 @@ def test_oarsub_believes_pwd_rather_than_the_folder_it_is_in(real: Real) -> None
 def test_a_missing_folder_is_an_error_and_a_missing_script_is_not(real: Real) -> None:
     lost = real.submit("-l", "core=1,walltime=0:01:00", "-d", "/nosuch", "date")
     script = real.submit("-l", "core=1,walltime=0:01:00", "./nosuch.sh")
-    real.wait(lost, ENDED, 30)
-    real.wait(script, ENDED, 30)
+    real.wait(lost, ENDED, 120)
+    real.wait(script, ENDED, 120)
     assert (real.facts(lost)["state"], real.facts(lost)["exit_code"]) == ("Error", None)
-    wait_until(lambda: "WORKING_DIRECTORY" in real.events(lost), 10, "the reason")
+    wait_until(lambda: "WORKING_DIRECTORY" in real.events(lost), 120, "the reason")
     assert (real.facts(script)["state"], real.facts(script)["exit_code"]) == ("Terminated", 127 << 8)
 
 
 def test_a_cancelled_and_an_expired_job_are_told_apart_by_their_events(real: Real) -> None:
     expired = real.submit("-l", "core=1,walltime=0:00:05", "-n", "expired", "exec /usr/bin/python3 catch.py")
     cancelled = real.submit("-l", "core=1,walltime=0:05:00", "sleep 1000")
-    real.wait(cancelled, ("Running",), 30)
+    real.wait(cancelled, ("Running",), 120)
     real.run(["oardel", str(cancelled)])
     for job in (expired, cancelled):
-        real.wait(job, ENDED, 60)
+        real.wait(job, ENDED, 120)
         assert (real.facts(job)["state"], real.facts(job)["exit_code"]) == ("Error", None)
     assert "WALLTIME" in real.events(expired)
     assert "WALLTIME" not in real.events(cancelled)

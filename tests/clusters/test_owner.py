@@ -86,7 +86,7 @@ def test_an_ended_job_counts_against_the_quota_of_its_day(user: User) -> None:
         living, ended = json.loads(said.stdout)
         return (living, ended) if job["job_id"] in ended else None
 
-    living, ended = wait_until(told, 60, "the end of the job as the scheduler tells it", pause=1)  # type: ignore[misc]
+    living, ended = wait_until(told, 180, "the end of the job as the scheduler tells it", pause=1)  # type: ignore[misc]
     assert 10 <= ended[job["job_id"]] < 60, "what it took, and not its walltime"
     words = ("--time", "2m", "--seed", "5", "--on", user.where, "--policy", "quota.toml", "--dry-run", "--json")
     planned = user.run(*SMALL, *words)

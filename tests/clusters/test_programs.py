@@ -126,12 +126,12 @@ def test_any_argument_arrives_and_a_killed_program_goes_on(user: User) -> None:
     os.kill(_parent(pid), signal.SIGKILL)
     seen = user.settles(run, "resumable")
     assert "resume" in seen["next_command"] and seen["reason"].endswith("the last checkpoint is whole"), seen
-    wait_until(lambda: not _running(daemon), 10, "nothing of the program survives its job")
+    wait_until(lambda: not _running(daemon), 120, "nothing of the program survives its job")
     assert launch() == run
     wait_until(lambda: (run / "log.txt").read_text().count("from 0") == 2 and running(), 120, "it goes on", pause=0.5)
     assert user.run("cancel", run.name).returncode == 0
     assert user.see(run)["state"] == "cancelled"
-    wait_until(lambda: (run / "checkpoints" / "n").exists(), 60, "it has saved", pause=0.5)
+    wait_until(lambda: (run / "checkpoints" / "n").exists(), 180, "it has saved", pause=0.5)
     resumed = user.run("resume", run.name, "--policy", "free.toml")
     assert resumed.returncode == 0, resumed.stderr
     seen = user.settles(run, "done")

@@ -63,7 +63,7 @@ def test_what_four_processes_on_two_nodes_refuse_is_one_sentence(user: User) -> 
     run = user.launch("--epochs", "2", "--budget-params", "1k", "--nodes", "2", "--tasks-per-node", "2", policy="free")
     user.wait(run, ("refused",))
     (job,) = user.jobs(run)
-    wait_until(lambda: job["job_id"] not in ask(user, "squeue", "-h", "-o", "%i"), 60, "the end of the job", pause=0.5)
+    wait_until(lambda: job["job_id"] not in ask(user, "squeue", "-h", "-o", "%i"), 180, "the end of the job", pause=0.5)
     said = (run / "log.txt").read_text()
     assert said.count("over the budget of 1,000") == 1, said
     assert "Traceback" not in said and "Root Cause" not in said and "torch.distributed.elastic" not in said
