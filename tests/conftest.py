@@ -68,7 +68,7 @@ Launch = Callable[..., "subprocess.CompletedProcess[str]"]
 def launch(tmp_path: Path) -> Launch:
     """Run `python launch.py ...` as a user would, in an empty folder; returns the finished process."""
 
-    def run(*words: str, timeout: float = 300, **env: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, timeout: float = 600, **env: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, str(ROOT / "launch.py"), *words],
             cwd=tmp_path,
