@@ -8,7 +8,7 @@ import functools
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -86,9 +86,13 @@ class Job:
     count: int = 1
     """Jobs that a limit on submitted jobs counts it as: the tasks of an array that wait have one line in Slurm's queue."""
 
+    def is_among(self, ids: Collection[str]) -> bool:
+        """True if one of `ids` is its own, or that of the array whose task it is (7 of 7_2)."""
+        return self.id in ids or self.id.partition("_")[0] in ids
+
     def after_is(self, other: Job) -> bool:
         """True if it waits for `other`."""
-        return other.id in self.after
+        return other.is_among(self.after)
 
 
 @dataclass(frozen=True)
@@ -415,6 +419,13 @@ def node_command(site: Settings, request: JobRequest) -> ScriptText:
     return script_text.command(words)
 
 
+def alive(jobs: Iterable[Job]) -> list[Job]:
+    """The jobs of a queue that wait or run. A state that has no name here, of another version, is one in which a job waits: a job that
+    its scheduler still lists would else be submitted a second time, or have another one started beside it."""
+    named = (dataclasses.replace(job, state=JobState.WAITING) if job.state is JobState.UNKNOWN else job for job in jobs)
+    return [job for job in named if job.state.alive]
+
+
 def with_expected_times(jobs: Sequence[Job], now: float) -> list[Job]:
     """`jobs` with the likely start and end of those that wait, where the scheduler doesn't say: behind the jobs that they wait for.
 
@@ -426,7 +437,7 @@ def with_expected_times(jobs: Sequence[Job], now: float) -> list[Job]:
     while left:
         ready = [job for job in left if not any(job.after_is(other) for other in left)] or left
         for job in ready:
-            ends = [known[id].end for id in job.after if id in known]
+            ends = [other.end for other in known.values() if job.after_is(other)]
             start = job.start or max([now, *(end for end in ends if end)])
             walltime = job.walltime or 0.0
             likely = start + walltime if walltime and None not in ends and job.state is JobState.WAITING else None

@@ -28,6 +28,7 @@ from ganhpc.launch.schedulers.base import (
     PreparedJob,
     Refused,
     Scheduler,
+    alive,
     node_command,
     setup_lines,
     with_expected_times,
@@ -206,7 +207,7 @@ class Oar(Scheduler):
         try:
             if answer.code != 0 or _lost_its_database(answer):
                 raise ValueError(_why(answer))
-            jobs = [job for tree in trees(answer.out) if (job := job_of(tree)).state.alive]
+            jobs = alive(map(job_of, trees(answer.out)))
         except ValueError as why:
             raise UserError(f"OAR's queue can't be read ({why}): try again, or look at `oarstat` yourself.") from None
         return with_expected_times(jobs, time.time())

@@ -108,8 +108,7 @@ def job_of(tree: dict[str, Any]) -> Job:
         start=start or None,
         end=stop or (start + walltime if start and walltime and native not in _SUSPENDED else None),
         walltime=walltime,
-        # The raw status of wait(2): 768 is exit code 3.
-        exit_code=None if status is None else os.waitstatus_to_exitcode(int(status)),
+        exit_code=None if status is None else _exit_code(int(status)),
         reservation=reservation,
         message=message,
         named_start=named or (postponed if native != "Hold" else None),
@@ -117,6 +116,14 @@ def job_of(tree: dict[str, Any]) -> Job:
         after=tuple(str(id) for id in first("dependencies") or ()),
         not_before=postponed,
     )
+
+
+def _exit_code(status: int) -> int | None:
+    """The exit code in the raw status of wait(2), such as 3 in 768; None for a number that is none."""
+    try:
+        return os.waitstatus_to_exitcode(status)
+    except ValueError:
+        return None
 
 
 def _tag(name: str, command: str) -> str:
@@ -160,9 +167,9 @@ _STANDS_STILL = {
 
 
 def _wanted_walltime(text: str) -> float | None:
-    """The walltime of a job that waits, which only the words of its request tell."""
-    found = re.search(r"walltime=(\d+:\d+:\d+)", text)
-    return number(found[1]) if found else None
+    """The walltime of a job that waits, which only the words of its request tell: the longest, where it leaves OAR a choice."""
+    found = [number(each) for each in re.findall(r"walltime=(\d+:\d+:\d+)", text)]
+    return max((each for each in found if each is not None), default=None)
 
 
 def _postponed(types: Any) -> float | None:

@@ -27,6 +27,7 @@ from ganhpc.launch.schedulers.base import (
     PreparedJob,
     Scheduler,
     Stated,
+    alive,
     node_command,
     setup_lines,
     with_expected_times,
@@ -38,6 +39,8 @@ SECONDS = 30.0
 _SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
 
+_SQUEUE = ("squeue", "-h", "-a")
+"""-a: a job in a hidden partition, which a plain squeue leaves out, counts too."""
 SEPARATOR = "\x1f"
 _FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", "%o"))
 """Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment, script."""
@@ -240,7 +243,7 @@ class Slurm(Scheduler):
         answer = self._of_this_user()
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
-        return with_expected_times([job for job in _jobs(answer.out) if job.state.alive], time.time())
+        return with_expected_times(alive(_jobs(answer.out)), time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -286,7 +289,7 @@ class Slurm(Scheduler):
         name = user_name()
         if not name.isdigit():
             return self._squeue(*words, "-u", name)
-        answer = _whole(ask(["squeue", "-h", *words, "-o", "%U %A"], SECONDS))
+        answer = _whole(ask([*_SQUEUE, *words, "-o", "%U %A"], SECONDS))
         own = sorted({line.split()[1] for line in answer.out.splitlines() if line.split()[:1] == [name]})
         return self._squeue(*words, "-j", ",".join(own)) if own else Answer(answer.code, "", answer.err)
 
@@ -294,7 +297,7 @@ class Slurm(Scheduler):
         # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        return _whole(ask(["squeue", "-h", *words, "-o", _FIELDS], SECONDS, env))
+        return _whole(ask([*_SQUEUE, *words, "-o", _FIELDS], SECONDS, env))
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -320,7 +323,29 @@ _RECORD = re.compile(rf"^(?=\d[^{SEPARATOR}\n]*{SEPARATOR}[A-Z_]+{SEPARATOR})", 
 
 
 def _jobs(answer: str) -> list[Job]:
-    return [job for record in _RECORD.split(answer) if (job := _job(record.removesuffix("\n"))) is not None]
+    found: dict[str, Job] = {}
+    for record in _RECORD.split(answer):
+        if (job := _job(record.removesuffix("\n"))) is not None:
+            found[job.id] = _together(found[job.id], job) if job.id in found else job
+    return list(found.values())
+
+
+def _together(first: Job, second: Job) -> Job:
+    """One job of two lines: the components of a heterogeneous job; or what is left of a federation's job beside the one that lives."""
+    if first.state.alive != second.state.alive:
+        return first if first.state.alive else second
+    running = next((job for job in (first, second) if job.state is JobState.RUNNING), first)
+    return dataclasses.replace(
+        running,
+        end=_later(first.end, second.end),
+        walltime=_later(first.walltime, second.walltime),
+        count=first.count + second.count,
+    )
+
+
+def _later(first: float | None, second: float | None) -> float | None:
+    """The later of two moments, or the longer of two times; None, which is no limit, is after all others."""
+    return None if first is None or second is None else max(first, second)
 
 
 def _job(record: str) -> Job | None:
@@ -335,8 +360,8 @@ def _job(record: str) -> Job | None:
     state = STATES.read(native)
     named = _seconds(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
     return Job(
-        # Of an array that waits: the number that dependencies and scancel take.
-        id.partition("_[")[0],
+        # Of an array that waits, and of a component of a heterogeneous job (12+0): the number that dependencies and scancel take.
+        re.split(r"_\[|\+", id)[0],
         state,
         native,
         name,
@@ -347,7 +372,7 @@ def _job(record: str) -> Job | None:
         message=reason,
         named_start=named,
         why=slurm_reasons.in_words(reason, native),
-        after=tuple(re.findall(r"(?<=:)\d+", waits_for)),
+        after=tuple(re.findall(r"(?<=:)\d+(?:_\d+)?", waits_for)),
         # Of another job that waits, the start is only an estimate.
         not_before=_seconds(start) if reason == "BeginTime" else None,
         count=tasks,
@@ -453,7 +478,7 @@ def job_end() -> float | None:
 
 def _of_this_job(field: str) -> float | None:
     job = os.environ.get("SLURM_JOB_ID", "")
-    answer = ask(["squeue", "-h", "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
+    answer = ask([*_SQUEUE, "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
     return _seconds(answer.out.strip()) if answer.code == 0 else None
 
 
@@ -465,7 +490,7 @@ def job_name() -> str:
 
 def lives(job: str) -> bool | None:
     """On the node: whether a job runs; None where it can't be told, or it is about to end."""
-    answer = ask(["squeue", "-h", "-t", "all", "-j", job, "-o", "%T"], 15)
+    answer = ask([*_SQUEUE, "-t", "all", "-j", job, "-o", "%T"], 15)
     native = answer.out.strip()
     if answer.code != 0:
         return False if "Invalid job id" in answer.err else None

@@ -22,7 +22,7 @@ class _Executor(OwnScript, SlurmExecutor):
     @staticmethod
     def _get_job_id_from_submission_command(string: bytes | str) -> str:
         # submitit takes the first "job N" of all that is printed, a site's greeting included.
-        text = string if isinstance(string, str) else string.decode()
+        text = string if isinstance(string, str) else string.decode(errors="replace")
         found = re.findall(r"Submitted batch job (\d+)", text)
         # A wrapper of the site, or --parsable in one, prints the number alone, or the number and the cluster.
         found = found or re.findall(r"^\s*(\d+)(?:;[\w.-]+)?\s*$", text, re.MULTILINE)

@@ -46,7 +46,7 @@ def broken(
     own = {job.id for job in queue if job.tag.partition("-")[0] == launch}
     first = _earliest(entry, now, bool(own & before))
     last = _latest_end(entry, latest, first)
-    others = [_beside(job, entry, now, last) for job in queue if job.id not in before | own]
+    others = [_beside(job, entry, now, last) for job in queue if not job.is_among(before | own)]
     span = Request(first, round(last.timestamp() - first.timestamp()))
     yield from _of(("max_jobs",), span, rules.with_jobs(others))
     request = Request(first, int(entry["seconds"]), reservation=entry["kind"] == "reservation")

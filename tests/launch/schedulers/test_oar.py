@@ -376,6 +376,42 @@ def test_json_of_any_kind_raises_nothing_but_a_value_error(tree: object) -> None
         pass
 
 
+@pytest.mark.parametrize("state", ["Waiting", "Staging", ""])
+def test_a_job_that_oar_lists_is_there_whatever_its_state_is_called(
+    monkeypatch: pytest.MonkeyPatch, state: str
+) -> None:
+    """A word of another version hid it: its run was submitted again."""
+    said = json.dumps({"7": {"state": state, "name": "ganhpc:cafe-1-00", "walltime": 600}})
+    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, said, ""))
+    assert [(job.id, job.tag, job.state) for job in Oar(Settings()).queue()] == [("7", "cafe-1-00", JobState.WAITING)]
+
+
+@pytest.mark.parametrize(("raw", "code"), [(768, 3), ("256", 1), (9, -9), (127, None), (-1, None), ("N/A", None)])
+def test_an_exit_code_that_is_no_status_is_not_known(raw: object, code: int | None) -> None:
+    """127 and -1 are none of wait(2): the whole queue could not be read for them."""
+    assert job_of({"Job_Id": 7, "state": "Terminated", "exit_code": raw}).exit_code == code
+
+
+def test_a_job_that_leaves_oar_a_choice_may_take_the_longest_walltime() -> None:
+    asked = '-l "/host=1,walltime=0:10:0" -l "/host=2,walltime=2:0:0" -l "/host=4,walltime=0:5:0"'
+    assert job_of({"Job_Id": 7, "state": "Waiting", "wanted_resources": asked}).walltime == 7200
+
+
+@pytest.mark.parametrize(
+    ("said", "id"),
+    [
+        ("# Your last job was OAR_JOB_ID=3\n[ADMISSION RULE] Set default walltime to 3600.\nOAR_JOB_ID=12", "12"),
+        ("Generate a job key...\nOAR_JOB_ID=12\nOAR_JOB_ID=13\nOAR_ARRAY_ID=12\n", "12"),
+        ("OAR_JOB_ID=12", "12"),
+        ("bonjour \xe9t\xe9\nOAR_JOB_ID=12", "12"),
+    ],
+)
+def test_the_number_of_a_job_is_the_one_of_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, id: str) -> None:  # fmt: skip
+    program(tmp_path / "oarsub", f"printf %b {shlex.quote(said)}")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert send(Oar(Settings()), request(tmp_path)) == id
+
+
 def test_each_native_state_has_ours_and_each_refusal_a_sentence() -> None:
     known = (
         "Waiting Hold toLaunch toError toAckReservation Launching Running Suspended Resuming Finishing Terminated Error"

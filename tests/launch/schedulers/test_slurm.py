@@ -10,9 +10,12 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
+from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import slurm
 from ganhpc.launch.schedulers.base import JobRequest, JobState, Refused
 from ganhpc.launch.schedulers.slurm import SEPARATOR, Slurm
+from ganhpc.launch.submission import granted
+from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.submit import write_script
 from tests.launch.schedulers.test_oar import program
 
@@ -213,6 +216,73 @@ def test_an_array_of_the_users_own_lasts_for_all_of_its_tasks(
     assert (first.count, behind.count) == (count, 1)
     if first.id == "7":
         assert behind.start == first.end
+
+
+def test_a_task_of_an_array_is_waited_for_by_its_own_number(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own job behind one task of an array was taken back: `7` of `afterany:7_3` was not the `7_3` that had been asked for."""
+    monkeypatch.setattr(granted, "PAUSE_SECONDS", 0.0)
+    behind = "singleton(unfulfilled),afterany:7_3(unfulfilled),afterany:7_*(unfulfilled)"
+    lines = [
+        "7_3 RUNNING 1795259382 1795259922 9:00 (null) None wrap (null) /x",
+        "7_4 RUNNING 1795259382 1795263522 69:00 (null) None wrap (null) /x",
+        "7_[5-6%1] PENDING N/A N/A 10:00 (null) JobArrayTaskLimit wrap (null) /x",
+        f"8 PENDING N/A N/A 10:00 {behind} Dependency ganhpc ganhpc:cafe-1-00 /x",
+    ]
+    squeue(bin, lines)
+    scheduler = Slurm(Settings())
+    asked = Asked("cafe-1-00", 600, after=("7_3", "7"))
+    assert granted.check(scheduler, "8", asked, Policy("one", max_job=3600, max_jobs=1)) == ""
+    jobs = {job.id: job for job in scheduler.queue()}
+    assert jobs["8"].after == ("7_3", "7")
+    assert jobs["8"].start is not None and jobs["8"].start >= 1795263522, "behind every task of the array"
+    squeue(bin, [*lines[:3], lines[3].replace(behind, "(null)")])
+    program(bin / "scancel", "exit 0")
+    with pytest.raises(Refused, match="it does not wait for job 7_3"):
+        granted.check(scheduler, "8", asked, Policy("one", max_job=3600, max_jobs=1))
+
+
+def test_a_heterogeneous_job_of_the_users_own_is_one_that_can_be_waited_for(bin: Path, tmp_path: Path) -> None:
+    """sbatch refuses `afterany:12+0`, so that nothing could be submitted while such a job was there."""
+    squeue(
+        bin,
+        [
+            "12+0 RUNNING 1795259382 1795259922 9:00 (null) None wrap (null) /x",
+            "12+1 RUNNING 1795259382 1795263522 69:00 (null) None wrap (null) /x",
+        ],
+    )
+    (job,) = Slurm(Settings()).queue()
+    assert (job.id, job.end, job.walltime, job.count) == ("12", 1795263522, 69 * 60, 2)
+    assert "--dependency=singleton,afterany:12" in Slurm(Settings()).prepare(request(tmp_path, after=(job.id,))).argv
+
+
+def test_of_a_federations_two_lines_the_living_job_counts(bin: Path) -> None:
+    revoked = "9 REVOKED 1795259382 1795259382 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x"
+    lives = "9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x"
+    for lines in ([revoked, lives], [lives, revoked]):
+        squeue(bin, lines)
+        assert Slurm(Settings()).jobs(["9"])["9"].state is JobState.RUNNING
+        assert [(job.state, job.count) for job in Slurm(Settings()).queue()] == [(JobState.RUNNING, 1)]
+
+
+@pytest.mark.parametrize("native", ["EXPEDITING", "REQUEUED_BY_A_LATER_VERSION"])
+def test_a_job_in_a_state_without_a_name_here_is_still_there(bin: Path, native: str) -> None:
+    """It was no job of the queue, so that its run was submitted a second time."""
+    squeue(bin, [f"9 {native} N/A N/A 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
+    (job,) = Slurm(Settings()).queue()
+    assert (job.id, job.tag, job.state) == ("9", "cafe-1-00", JobState.WAITING)
+
+
+def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plain squeue leaves them out: the run would be submitted again, and its job taken for one that ended."""
+    line = "9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x".replace(" ", SEPARATOR)
+    (bin / "lines").write_text(f"{line}\n")
+    shown = f'*" -o %T") echo RUNNING;; *" -o %e") echo 1795259922;; *) cat {bin / "lines"};;'
+    program(bin / "squeue", f'case " $* " in *" -a "*) ;; *) exit 0;; esac; case "$*" in {shown} esac')
+    assert [job.id for job in Slurm(Settings()).queue()] == ["9"]
+    assert Slurm(Settings()).jobs(["9"])["9"].state is JobState.RUNNING
+    monkeypatch.setenv("SLURM_JOB_ID", "9")
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    assert slurm.job_end() == 1795259922 and slurm.lives("9") is True
 
 
 def test_line_breaks_and_separators_in_names_hide_no_job(bin: Path) -> None:

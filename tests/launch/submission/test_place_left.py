@@ -65,6 +65,7 @@ CASES = [
     # It waits for those that were there, and for what they wait for; and its own launch was planned as one.
     (BEGIN, [WAITS], ["7"], STUDENT, ""),
     (BEGIN, [WAITS, dataclasses.replace(WAITS, id="9", after=("7",))], ["9"], STUDENT, ""),
+    (BEGIN, [dataclasses.replace(running(at(19, 30)), id="7_3")], ["7"], STUDENT, ""),  # a task of the array
     (CHAIN, [OWN], ["8"], STUDENT, ""),
     (CHAIN, [OWN, WAITS], ["8"], STUDENT, "more than 1 at a time"),
     (CHAIN, [dataclasses.replace(OWN, after=("7",)), WAITS], ["8"], STUDENT, ""),
