@@ -11,7 +11,7 @@ from ganhpc.core.digests import short_digest
 OWNER = "GANHPC_OWNER"
 """Environment variable in which whoever starts a trainer gives its own name to it."""
 
-_PROCESS = re.compile(r"process (\d+) born (\d+) in boot (\S+) on (\S+?)(?: \((\w+)\))?")
+_PROCESS = re.compile(r"process ([0-9]{1,10}) born ([0-9]{1,20}) in boot (\S+) on (\S+?)(?: \((\w+)\))?")
 
 
 def process(pid: int) -> str:
@@ -67,7 +67,8 @@ def command_of(pid: int) -> bytes:
 def _born(pid: int) -> str | None:
     """When the process began, in ticks since the machine's start; None where there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        # A process may call itself anything: its name there is bytes of any encoding.
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
     return None if stat[0] == "Z" else stat[19]

@@ -18,7 +18,9 @@ from typing import Any
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import is_copy, read_json, write_json
 from ganhpc.core.locks import folder_lock
+from ganhpc.core.printable import printable
 from ganhpc.runs import file_owner as owners
+from ganhpc.runs.run_files import is_job_id, is_text
 from ganhpc.runs.run_folder import STALE_SECONDS, Run
 
 BEAT_SECONDS = 10.0
@@ -49,7 +51,7 @@ class Job:
         return self.owner == other.owner or (bool(self.id) and key == (other.scheduler, other.cluster, other.id))
 
     def __str__(self) -> str:
-        return f"job {self.id} ({self.host})" if self.id else f"another job ({self.host})"
+        return printable(f"job {self.id} ({self.host})" if self.id else f"another job ({self.host})")
 
 
 class Claim:
@@ -113,7 +115,9 @@ class Claim:
         if is_copy(Path(self.folder), tree.get("folder")):
             return None
         fields = [tree.get(key) for key in Job.__dataclass_fields__]
-        return Job(*map(str, fields)) if all(isinstance(field, str) for field in fields) else None
+        # Its scheduler is asked for the number: no other word may become one of a command's.
+        known = all(map(is_text, fields)) and (not tree["id"] or is_job_id(tree["id"]))
+        return Job(*map(str, fields)) if known else None
 
     def _alive(self, holder: Job) -> bool | None:
         if owners.is_over(holder.owner):

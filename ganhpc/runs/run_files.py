@@ -238,7 +238,7 @@ def _is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def _is_job_id(value: Any) -> bool:
+def is_job_id(value: Any) -> bool:
     """Id of a job: a word that no command takes for an option."""
     return isinstance(value, str) and _JOB_ID.fullmatch(value) is not None
 
@@ -360,7 +360,7 @@ _REQUEST: Mapping[str, Check] = {
 }
 _ENTRY: Mapping[str, Check] = {
     "tag": is_text,
-    "job_id": _is_job_id,
+    "job_id": is_job_id,
     "segment": is_count,
     "kind": is_text,
     "reason": is_text,

@@ -19,6 +19,8 @@ from ganhpc.core.files import read_text
 from ganhpc.runs.file_owner import is_over
 
 FILE = "stop"
+_LONGEST = 1000
+"""Most characters of a reason."""
 _UNWRITTEN: dict[str, str] = {}
 """Requests of this process that no file could be made for: the reason by the path of the file."""
 
@@ -60,7 +62,8 @@ def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | Non
             if path.is_dir():  # nobody's request, and it could never be taken back
                 continue
             text = ""
-        return (text.partition("\n")[2] if name else text) or "asked to stop"
+        reason = text.partition("\n")[2] if name else text
+        return reason[:_LONGEST] or "asked to stop"  # it goes into status.json, which must stay one that is read
     return None
 
 

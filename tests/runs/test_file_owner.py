@@ -78,6 +78,38 @@ def test_a_job_of_slurm_that_was_requeued_or_has_its_number_elsewhere_is_another
     assert slurm.job_name() == ""
 
 
+_NAMED = r"""
+import ctypes, sys
+ctypes.CDLL(None).prctl(15, b"caf\xe9 ) S 1", 0, 0, 0)
+print("named", flush=True)
+input()
+"""
+
+
+def test_a_number_that_a_process_with_a_name_in_latin_1_has_by_now_names_the_dead(tmp_path: Path) -> None:
+    child = subprocess.Popen([sys.executable, "-c", _NAMED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout and child.stdout.readline() == "named\n"
+    own = file_owner.process(child.pid)
+    assert not file_owner.is_over(own) and file_owner.is_alive_here(own)
+    before = own.replace("born ", "born 1")
+    assert file_owner.is_over(before) and not file_owner.is_alive_here(before)
+    stop_requests.ask(tmp_path, "of an earlier process", before)
+    stop_requests.forget_old(tmp_path)
+    assert not list(tmp_path.iterdir())
+    child.kill()
+    child.wait()
+
+
+@pytest.mark.parametrize("digits", [11, 5000])
+def test_a_number_that_no_process_can_have_is_nobodys(tmp_path: Path, digits: int) -> None:
+    _, _, rest = file_owner.process(os.getpid()).partition(" born ")
+    name = f"process {'1' * digits} born {rest}"
+    assert not file_owner.is_alive_here(name) and not file_owner.is_over(name), "it is no name of ours"
+    stop_requests.ask(tmp_path, "warned", name)
+    stop_requests.forget_old(tmp_path)
+    assert stop_requests.reason_of(tmp_path, name) == "warned"
+
+
 # -- the bound ----------------------------------------------------------------------------------------------------------
 
 

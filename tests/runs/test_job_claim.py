@@ -98,6 +98,23 @@ def test_a_damaged_claim_is_none(run: Run, text: str) -> None:
     assert Claim(run, job("1"), never).take() == ""
 
 
+@pytest.mark.parametrize("id", ["--help", "-a", "1 2", "1\n2", "", "9" * 101, "\ud800", "1\0"])
+def test_no_word_of_a_claim_becomes_one_of_a_schedulers_command(run: Run, id: str) -> None:
+    """An empty one asks nobody: the claim is watched, as the owner tells nothing of itself."""
+    write_json(run.folder / "claim.json", {**job("7").__dict__, "id": id})
+    claim = Claim(run, job("1"), never)
+    if id:
+        assert claim.holder() is None and claim.take() == ""
+    else:
+        assert claim.holder() is not None
+
+
+def test_a_claim_with_terminal_codes_is_said_without_them(run: Run) -> None:
+    write_json(run.folder / "claim.json", {**job("7", host="n1\x1b[2J\u202e\nx").__dict__})
+    said = Claim(run, job("1"), lambda id: id == "7").take()
+    assert said.startswith("job 7 (n1\\e[2J\\u202e\\nx) trains this run already") and said.isprintable()
+
+
 def test_of_jobs_that_start_at_one_instant_one_trains(run: Run) -> None:
     said: list[str] = []
     claims = [Claim(run, job(str(k)), dict.fromkeys("01234567", True).get) for k in range(8)]

@@ -15,7 +15,8 @@ import pytest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.runs import stop_requests, trainer_processes
-from ganhpc.runs.run_folder import Run
+from ganhpc.runs.run_folder import Run, State
+from ganhpc.runs.status_file import write_status
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from tests.helpers import made
 
@@ -55,6 +56,16 @@ def waiting(folder: str) -> subprocess.Popen[str]:
     child = subprocess.Popen([sys.executable, "-c", WAITS, folder], stdout=subprocess.PIPE, text=True)
     assert child.stdout and child.stdout.readline() == "ready\n"
     return child
+
+
+@pytest.mark.parametrize("owner", ["", "job 7"])
+def test_a_request_of_megabytes_leaves_a_status_that_is_read(tmp_path: Path, owner: str) -> None:
+    run = made(tmp_path)
+    run.ask_to_stop("\x01" * 3_000_000, owner)
+    reason = run.stop_reason(owner)
+    assert reason == "\x01" * 1000
+    write_status(run, State.RESUMABLE, reason=reason)
+    assert run.status()["state"] == "resumable" and run.run_status().reason == "\\x01" * 1000
 
 
 @pytest.mark.usefixtures("full")
