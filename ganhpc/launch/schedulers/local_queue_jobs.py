@@ -79,8 +79,8 @@ class QueuedJob:
 
     @property
     def alive(self) -> bool:
-        """True if the process of a running job still is that process."""
-        if self.pid is None:
+        """True if the process of a running job still is that process: its number, its birth, and the start of the machine that both count from."""
+        if self.pid is None or self.boot not in (None, boot()):
             return False
         return bool(self.born) and born(self.pid) == self.born
 
@@ -108,14 +108,28 @@ def born(pid: int) -> str | None:
 
 # -- reading ------------------------------------------------------------------------------------------------------------
 
-_NEEDED: Mapping[str, Check] = {"script": is_text, "tag": is_text, "seconds": is_amount}
+
+def _is_path(value: Any) -> bool:
+    """True if the system takes the text for a path: no null character, no half of one."""
+    try:
+        return is_text(value) and b"\0" not in os.fsencode(value)
+    except UnicodeEncodeError:
+        return False
+
+
+def _is_attempt(value: Any) -> bool:
+    """True if the text may stand in a file's name, as `begin` makes it."""
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{1,32}", value) is not None
+
+
+_NEEDED: Mapping[str, Check] = {"script": _is_path, "tag": is_text, "seconds": is_amount}
 _KNOWN: Mapping[str, Check] = {
     "not_before": is_moment,
     "until": is_moment,
     "started": is_moment,
     "started_clock": is_amount,
     "boot": is_text,
-    "attempt": is_text,
+    "attempt": _is_attempt,
     "pid": lambda value: is_count(value) and 1 < value < 2**31,
     "born": is_text,
     "ended": is_moment,

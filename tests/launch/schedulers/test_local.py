@@ -185,6 +185,50 @@ def test_a_foreign_file_with_the_last_number_takes_no_job(state: Path) -> None:
         send(state, "three", "echo three")
 
 
+STARTED = {"state": "running", "started": 5.0}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"script": "a\0b"},
+        {"script": "/x/\ud800.sh"},
+        {**STARTED, "attempt": "../../x"},
+        {**STARTED, "attempt": "a\0b"},
+        {**STARTED, "attempt": "a" * 300},
+        {**STARTED, "attempt": "\ud800"},
+        {**STARTED, "attempt": "", "pid": 1, "born": "0"},
+        {**STARTED, "state": "cancelled", "attempt": "a/b"},
+    ],
+)
+def test_a_file_whose_words_no_system_takes_stops_no_other_job(state: Path, values: dict[str, Any]) -> None:
+    folder = local.queue_folder()
+    folder.mkdir(parents=True)
+    write_json(folder / "1.json", {"state": "waiting", "script": "/x", "tag": "t", "seconds": 5, **values})
+    id = send(state, "mine", "echo mine")
+    assert id == "2" and ended(id) is JobState.ENDED
+    assert not Local(Settings()).queue()
+    Local(Settings()).cancel("1")
+
+
+@pytest.mark.parametrize("noted", ["running", "cancelled"])
+def test_a_job_of_before_the_machines_restart_has_no_process_though_its_number_and_birth_come_again(
+    state: Path, noted: str
+) -> None:
+    job = local_queue_jobs.begin(waiting_job(state, "echo never"))
+    assert job is not None
+    other = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    who = {"pid": other.pid, "born": local_queue_jobs.born(other.pid)}
+    local_queue_jobs.change(job, JobState.RUNNING, **who, boot="another", state=noted)
+    kept = local_queue_jobs.jobs(local.queue_folder())[job.number]
+    assert not kept.alive and not Local(Settings()).queue()
+    runner()
+    assert other.poll() is None, "a process that has nothing to do with the queue gets no signal"
+    assert local_queue_jobs.jobs(local.queue_folder())[job.number].state is not JobState.RUNNING
+    other.kill()
+    other.wait()
+
+
 @pytest.mark.parametrize("place", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to(path.name)])
 def test_a_foreign_note_of_a_start_stops_no_other_job(state: Path, place: Callable[[Path], object]) -> None:
     """A foreign file where the process of an attempt notes that it begins keeps anybody from beginning that attempt."""
