@@ -125,6 +125,8 @@ def text(value: Any) -> str:
     """A text in quotes."""
     if not isinstance(value, str):
         raise BadValue("a text in quotes")
+    if "\0" in value:  # no path, no word of a command and no line of a script has one
+        raise BadValue("a text without a null character")
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ganhpc.core import settings
@@ -14,6 +15,7 @@ def typed_command(*words: object, runs: Path | None = None) -> str:
 
 
 def _where(runs: Path | None) -> list[str]:
-    if runs is None or settings.usual_runs().resolve() == runs.resolve():
+    # os.path's, since Path.resolve has an exception of its own for a loop of links.
+    if runs is None or os.path.realpath(settings.usual_runs()) == os.path.realpath(runs):
         return []
     return ["--runs", shell_word(runs)]

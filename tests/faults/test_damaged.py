@@ -111,6 +111,37 @@ def test_values_that_no_field_expects(place: Path, seed: int) -> None:
         check(typed(*words, "--runs", str(place)))
 
 
+@pytest.mark.parametrize("key", ["n", "folders", "runs", "states", "seeds", "state", "group", "folder", "run"])
+def test_a_figure_named_like_a_field_of_the_tables_hides_no_run(place: Path, key: str) -> None:
+    """In the result of a finished run (a program may well have a figure called n), and as the headline of one that goes on."""
+    good = by_seed(2, place)
+    for bad, change in (
+        (by_seed(1, place).result_json, {key: 5}),
+        (by_seed(3, place).status_json, {"headline": key, "last": {key: 3}}),
+    ):
+        bad.write_text(json.dumps({**json.loads(bad.read_text()), **change}))
+    for words in (*OVER_ALL, ("gallery", "--out", str(place.parent / "g.html"))):
+        check(typed(*words, "--runs", str(place)), well=True)
+    rows = json.loads(typed("results", "--json", "--runs", str(place)).out)
+    assert {row["folder"] for row in rows} == {str(run.folder) for run in Run.all(place)}
+    assert [row["state"] for row in rows if row["run"] == good.name] == ["done"]
+    assert not {"n", "folders", "runs"} & {key for row in rows for key in row}
+    check(
+        typed("results", "--compare", str(by_seed(1, place).folder), str(good.folder), "--runs", str(place)), well=True
+    )
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "../../x", "/x", "evil\n", "x" * 5000])
+def test_a_scheduler_of_a_record_becomes_no_files_name(place: Path, tmp_path: Path, name: str) -> None:
+    bad = by_seed(5, place)
+    bad.request_json.write_text(json.dumps({**json.loads(bad.request_json.read_text()), "scheduler": name}))
+    for words in one(str(bad.folder)):
+        check(typed(*words, "--runs", str(place)))
+    said = typed("cancel", str(bad.folder), "--runs", str(place))
+    assert said.code == 2 and said.err.startswith("Error: there is no scheduler ")
+    assert not list(tmp_path.glob("state/**/*.lock"))
+
+
 def test_a_report_of_phases_that_are_no_numbers(place: Path, tmp_path: Path) -> None:
     run = by_seed(1, place)
     wrong = ("\x1b[2J", None, [], {"a": 1}, True, 10**400, float("nan"), 2.0)

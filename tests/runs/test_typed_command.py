@@ -38,6 +38,16 @@ def test_words_are_quoted_and_runs_is_named_where_it_is_not_the_usual_one(
         typed_command("results", runs=tmp_path / "my runs") == f"python launch.py results --runs '{tmp_path}/my runs'"
     )
     assert typed_command("describe", "cifar") == "python launch.py describe cifar"
+
+
+def test_a_usual_folder_of_runs_that_is_a_loop_of_links_is_no_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = tmp_path / "loop"
+    loop.symlink_to("loop")
+    monkeypatch.setenv("GANHPC_RUNS", str(loop))
+    assert typed_command("results", runs=tmp_path / "runs") == f"python launch.py results --runs {tmp_path}/runs"
+    assert typed_command("results", runs=loop) == "python launch.py results"
     monkeypatch.setenv("GANHPC_RUNS", str(tmp_path / "other"))
     assert typed_command("results", runs=tmp_path / "other") == "python launch.py results"
     assert typed_command("results", runs=Path("runs")) == "python launch.py results --runs runs"

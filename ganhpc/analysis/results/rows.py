@@ -74,6 +74,10 @@ _TEXTS = (
     "device",
     "weights_sha256",
 )
+_OF_GROUPS = ("n", "seeds", "runs", "folders", "states")
+"""Fields that rows of several runs alone have: a figure so named is none of a row's."""
+_OWN = frozenset((*KEYS, *_TEXTS, *_OF_GROUPS)) - frozenset(figures.keys_of(ShownIn.ROW))
+"""Fields that no figure of a trainer's last word replaces, whatever it calls its headline."""
 _DONE = State.DONE.value
 _EMPTY: Row = dict.fromkeys(KEYS)
 
@@ -167,7 +171,9 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
 
 
 def _without_wrong(made: Row) -> None:
-    """Take out of a row the names that are no texts: tables group and compare by them."""
+    """Take out of a row the names that are no texts, by which tables group and compare, and what only rows of several runs have."""
+    for key in _OF_GROUPS:
+        made.pop(key, None)
     for key in _TEXTS:
         if made.get(key) is not None and type(made[key]) is not str:
             made[key] = None
@@ -206,7 +212,8 @@ def _unfinished(folder: str, definitions: Index) -> Row | None:
         made |= {"train_seconds": status.get("seconds"), "epochs": status.get("epoch")}
         made |= {key: status.get(key) for key in ("images_per_second", "epochs_planned", "headline")}
         # Of the last evaluation the measures only: its `lr` is the rate of that moment, not the definition's.
-        made |= {key: last[key] for key in ("test_accuracy", "test_loss", status.get("headline")) if key in last}
+        measures = ("test_accuracy", "test_loss", status.get("headline"))
+        made |= {key: last[key] for key in measures if key in last and key not in _OWN}
     except (OSError, UserError, ValueError, TypeError, AttributeError, RecursionError) as error:
         # Whatever a foreign or damaged file does here, it must not hide the other runs.
         return _refused(folder, f"the folder can't be read: {error}", made)

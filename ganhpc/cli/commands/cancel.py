@@ -11,6 +11,7 @@ import click
 from ganhpc.cli.common_options import RUNS, Sections
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
+from ganhpc.launch.schedulers import registry
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.choice import answering
 from ganhpc.launch.submission import job_status, submit
@@ -31,6 +32,7 @@ def cancel(words: tuple[str, ...], runs: str, abandon: bool = False) -> None:
             (view,), _ = job_status.look([run], answering)
             say(_unsubmitted(view))
             continue
+        registry.title(name)  # no other word of a record becomes a lock's name
         with submit.one_launcher(name):
             (view,), trouble = job_status.look([run], answering)
             if trouble:
