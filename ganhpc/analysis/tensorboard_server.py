@@ -58,9 +58,7 @@ class Shown:
             if run.folder.absolute() in self._linked.values() or not run.tensorboard.is_dir():
                 continue
             # Copies, and runs that were moved or renamed, may have one title.
-            title = "/".join(
-                printable(p).encode()[:_LONGEST_NAME].decode(errors="ignore") for p in run.title.split("/")
-            )
+            title = _title(run)
             same = sum(name == title or name.startswith(f"{title} (") for name in self._linked)
             name = f"{title} ({same + 1})" if same else title
             if name not in self._linked:
@@ -84,6 +82,16 @@ class Shown:
             writer = RecordWriter(file)
             for event in (Event(file_version="brain.Event:2"), Event(summary=tensorboard_hparams.columns(*columns))):
                 writer.write(event.SerializeToString())
+
+
+def _title(run: Run) -> str:
+    """Experiment and name of a run as a path of two parts below the links, whatever its files call its experiment."""
+    kind, _, name = run.title.rpartition("/")
+    parts = (
+        printable(part).replace("/", "-").encode()[:_LONGEST_NAME].decode(errors="ignore") for part in (kind, name)
+    )
+    # Neither a way up, nor the name of the file of columns.
+    return "/".join(part if part.strip(".") and not part.startswith("events.") else f"-{part}" for part in parts)
 
 
 def _link_files(source: Path, links: Path, depth: int = _DEEPEST) -> None:
@@ -111,9 +119,9 @@ def columns_of(folders: Sequence[Path]) -> tuple[dict[str, list[Any]], list[str]
     """(options with their values, tags of metrics) for the HParams page: of several runs the options that differ, and of runs of
     several experiments those that any two of one experiment differ in, with the experiment's own name left to the run's."""
     trees = [tree for folder in folders if (tree := _read(folder / "experiment.json"))]
-    kinds: dict[Any, list[dict[str, Any]]] = {}
+    kinds: dict[str, list[dict[str, Any]]] = {}
     for tree in trees:
-        kinds.setdefault(tree.get("experiment"), []).append(tree)
+        kinds.setdefault(str(tree.get("experiment")), []).append(tree)
     names = dict.fromkeys(name for alike in kinds.values() for name in differing(alike))
     if not names and trees:
         names = dict.fromkeys(name for tree in trees for name in options_of(tree))

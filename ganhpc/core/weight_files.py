@@ -57,7 +57,9 @@ def _header(file: IO[bytes], path: Path) -> dict[str, Any]:
             if name == "__metadata__":
                 continue
             first, end = about["data_offsets"]
-            if not 0 <= first <= end <= size - 8 - length or not isinstance(about["shape"], list):
+            if type(first) is not int or type(end) is not int or not isinstance(about["shape"], list):
+                raise TypeError
+            if not 0 <= first <= end <= size - 8 - length:
                 raise ValueError
             str(about["dtype"])
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
@@ -71,8 +73,8 @@ def _definition(header: dict[str, Any], path: Path) -> dict[str, Any]:
     if text is None:
         return {}
     try:
-        tree = parse_json(text)
-    except (ValueError, TypeError):
+        tree = parse_json(text) if isinstance(text, str) else None
+    except ValueError:
         tree = None
     if not isinstance(tree, dict):
         raise Damaged(f"{path} has a definition that can't be read.")

@@ -80,6 +80,37 @@ def test_links_are_short_and_columns_are_what_differs(runs: Path, tmp_path: Path
     assert metrics == ["epoch/test_accuracy", "epoch/test_loss"]
 
 
+OUT = (
+    "/tmp/evil",
+    "../../evil",
+    "..",
+    ".",
+    "a/../../../evil",
+    "/",
+    "a\0b",
+    "x" * 300,
+    "events.out.tfevents.1",
+    ["a"],
+    {"a": 1},
+    7,
+    None,
+    True,
+)
+
+
+@pytest.mark.parametrize("kind", OUT)
+def test_no_word_of_a_run_leads_out_of_the_links_or_hides_the_others(runs: Path, tmp_path: Path, kind: Any) -> None:
+    bad, *rest = [run for run in Run.all(runs) if run.tensorboard.is_dir()]
+    write_json(bad.experiment_json, {**json.loads(bad.experiment_json.read_text()), "experiment": kind})
+    (links := tmp_path / "deep" / "er" / "links").mkdir(parents=True)
+    before = {path for path in tmp_path.rglob("*") if links not in path.parents}
+    assert tensorboard_server.Shown(links).update(Run.all(runs)) == 3
+    assert {path for path in tmp_path.rglob("*") if links not in path.parents} == before
+    shown = sorted(path.parent.relative_to(links) for path in links.rglob("events.*") if path.is_symlink())
+    assert len(set(shown)) == 3 and all(len(path.parts) == 2 for path in shown)
+    assert {Path("cifar") / run.name for run in rest} < set(shown)
+
+
 def get(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(f"http://localhost:{port}{path}", headers={"Content-Type": "application/json"})
     request.data = json.dumps(body).encode() if body is not None else None
