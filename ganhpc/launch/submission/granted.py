@@ -1,6 +1,7 @@
 """Check of a request as granted: admission rules and plugins of a site may change it, and a job that breaks the rules is taken back.
 
-`python -m ganhpc.launch.submission.granted RUN TAG JOB [JOB BEFORE IT]..` does the same for a job that a night's script has submitted.
+`python -m ganhpc.launch.submission.granted RUN TAG JOB [by=LATEST] [JOB BEFORE IT]..` does the same for a job that a night's script has submitted;
+LATEST is the last second, since 1970, at which it may have been taken, 0 where nothing bounds it.
 """
 
 from __future__ import annotations
@@ -136,8 +137,10 @@ def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
     return f"it does not wait for job {living[0]}, behind which it was to start" if living else ""
 
 
-def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
+def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = (), latest: int = 0) -> str:
     """Check a job that a night's script has submitted behind the jobs `after`, by the record of its run. Returns what is to be said. Raises UserError."""
+    # Read first: the check takes a while of its own.
+    late = bool(latest) and time.time() > latest
     entry, scheduler, policy = planned_job(run, tag)
     start = dt.datetime.fromisoformat(entry["start"]) if entry["kind"] in ("begin", "reservation") else None
     try:
@@ -146,6 +149,12 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
         raise UserError(
             f"{scheduler.title}, job {job}: {refused}. Type the command of the night again to plan it anew."
         ) from None
+    if late and entry["kind"] != "reservation":
+        take_back(scheduler, job)
+        raise UserError(
+            f"{scheduler.title} took so long that job {job} could not end in time any more, and it is taken back. Nothing more is submitted; plan "
+            "anew with `python launch.py night`."
+        )
     submission_record.note_id(run, tag, job, here=scheduler.origin)
     begins = start.timestamp() if start else time.time()
     recent_jobs.add(scheduler.name, Submitted(job, begins, float(entry["seconds"]), scheduler.origin.cluster, tag))
@@ -155,7 +164,10 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = ()) -> str:
 def main(words: Sequence[str]) -> None:
     """Check the job that `words` name: a run's folder, a tag, the scheduler's number, and the numbers of the jobs before it."""
     folder, tag, job, *after = words
-    report(lambda: _by_hand(Run.at(Path(folder)), tag, job, after))
+    latest = (
+        int(after.pop(0).removeprefix("by=")) if after[:1] and after[0].startswith("by=") else 0
+    )  # older scripts have none
+    report(lambda: _by_hand(Run.at(Path(folder)), tag, job, after, latest))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
@@ -34,8 +35,18 @@ def planned_job(run: Run, tag: str) -> PlannedJob:
         raise UserError(
             f"{run} has no job {tag} in its record, since it was planned or submitted anew: plan anew with `python launch.py night`."
         )
+    if not _has_moments(entry):
+        raise UserError(
+            f"{run} has a job {tag} without its start in its record, which is damaged: plan anew with `python launch.py night`."
+        )
     scheduler = registry.named(str(record.get("scheduler")), load_settings())
     return PlannedJob(entry, scheduler, policy_choice.load(str(record.get("policy"))).policy)
+
+
+def _has_moments(entry: Entry) -> bool:
+    """True if the record tells when the job is to start and end, with the time zone, as `night` writes it."""
+    moments = [entry.get("start"), entry.get("end")]
+    return all(text and dt.datetime.fromisoformat(text).tzinfo for text in moments)
 
 
 def report(check: Callable[[], str]) -> None:

@@ -50,9 +50,9 @@ submit() { # run a command of the scheduler, unless a job with this tag is there
     (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.place_left "$run" "$tag" "$latest" $behind) >&2 || return 1
     id=$("$@" | tee >(cat >&2) | taken_as | sed -n 1p) || return 1
     [ -n "$id" ] || return 1
-    # What the site made of it is read back, as the launcher does: a job that breaks the policy is taken back.
+    # What the site made of it is read back, as the launcher does: a job that breaks the policy, or was taken too late, is taken back.
     # shellcheck disable=SC2086
-    (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" $behind) >&2 || return 1
+    (cd /checkout && env PYTHONPATH=/checkout /launcher/python -m ganhpc.launch.submission.granted "$run" "$tag" "$id" "by=$latest" $behind) >&2 || return 1
     echo "$id"
 }
 

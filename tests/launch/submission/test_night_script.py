@@ -6,13 +6,26 @@ import dataclasses
 import datetime as dt
 import os
 import subprocess
+import time
 from pathlib import Path
 from unittest import mock
 
 import pytest
 
-from ganhpc.launch.submission import night_script
+from ganhpc.core.files import write_json
+from ganhpc.launch.schedulers.base import Job, JobState
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import granted, night_script, place_left, planned_job
+from ganhpc.runs import submission_record
+from ganhpc.runs.job_origin import Origin
+from ganhpc.runs.run_folder import Run
+from jobs.cifar import Cifar
 from tests.golden.scripts_of import CLASSES, PARIS, SITES, night
+
+
+def made(folder: Path) -> Run:
+    return Run.open(folder / "runs", Cifar.from_preset("course").replace(data="synthetic"))
+
 
 MORNING = dt.datetime(2026, 11, 24, 8, 59, tzinfo=PARIS)
 ANSWERS = {"oarsub": "echo OAR_JOB_ID=7", "sbatch": "echo Submitted batch job 7", "oarstat": "true", "squeue": "true", "sacct": "true"}  # fmt: skip
@@ -81,7 +94,97 @@ def test_each_job_is_read_back_with_the_jobs_before_it(scheduler: str) -> None:
     text = night_script.text(usual, MORNING.date())
     first, second = (line for line in text.splitlines() if "=$(submit" in line)
     assert ' 0 "" ' in first and ' 0 "$job1" ' in second
-    assert '"$run" "$tag" "$id" $behind' in text
+    assert '"$run" "$tag" "$id" "by=$latest" $behind' in text
+
+
+class _Taken(Slurm):
+    """Has taken every job as asked, and ends none of them by itself."""
+
+    origin = Origin("slurm", "here", os.getuid(), "me")
+
+    def granted(self, job: str, tag: str) -> list[Job]:
+        return [Job(job, JobState.WAITING, tag=tag, walltime=3600)]
+
+    def cancel(self, job: str) -> None:
+        CANCELLED.append(job)
+
+
+CANCELLED: list[str] = []
+
+
+@pytest.mark.parametrize(
+    ("kind", "late", "taken"),
+    [
+        ("begin", 1, False),
+        ("chain", 3600, False),
+        ("begin", -60, True),
+        ("reservation", 3600, True),
+        ("chain", None, True),
+        ("chain", 0, True),
+    ],
+)
+def test_a_job_that_the_scheduler_took_too_late_is_taken_back(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    late: int | None,
+    taken: bool,
+) -> None:
+    """`late`: seconds behind the last one at which it may be taken; None: a script of before such words; 0: nothing bounds it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    CANCELLED.clear()
+    run = made(tmp_path)
+    entry = {
+        "tag": "beefcafe-1-00ff",
+        "kind": kind,
+        "start": MORNING.isoformat(),
+        "end": MORNING.isoformat(),
+        "seconds": 3600,
+    }
+    submission_record.note_intent(run, [entry], {"scheduler": "slurm", "policy": "none"}, about_to=False)  # type: ignore[list-item, typeddict-item]
+    monkeypatch.setattr(planned_job.registry, "named", lambda _, site: _Taken(site))
+    by = [] if late is None else ["by=0"] if late == 0 else [f"by={int(time.time()) - late}"]
+    words = [str(run.folder), "beefcafe-1-00ff", "7", *by, "6"]
+    monkeypatch.setattr(granted, "_let_go", lambda *_: "")
+    if taken:
+        granted.main(words)
+        assert submission_record.read(run)["jobs"][0]["job_id"] == "7" and CANCELLED == []
+    else:
+        with pytest.raises(SystemExit):
+            granted.main(words)
+        assert (
+            CANCELLED == ["7"]
+            and "job 7 could not end in time any more, and it is taken back" in capsys.readouterr().err
+        )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"start": None},
+        {"end": None},
+        {"start": "2026-11-24T08:00:00"},
+        {"start": "2026-11-24"},
+        {"end": "2026-11-24T09:00"},
+    ],
+)
+def test_a_damaged_record_of_a_night_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: dict[str, str | None]
+) -> None:
+    run = made(tmp_path)
+    entry = {
+        "tag": "beefcafe-1-00ff",
+        "kind": "begin",
+        "start": MORNING.isoformat(),
+        "end": MORNING.isoformat(),
+        "seconds": 3600,
+    }
+    write_json(run.request_json, {"scheduler": "slurm", "policy": "student", "jobs": [{**entry, **change}]})
+    for check, words in ((granted.main, ["7"]), (place_left.main, [str(int(MORNING.timestamp()))])):
+        with pytest.raises(SystemExit) as ended:
+            check([str(run.folder), "beefcafe-1-00ff", *words])
+        assert ended.value.code == 2 and "without its start in its record, which is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scheduler", ["oar", "slurm"])
