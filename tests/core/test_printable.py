@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganhpc.core.printable import is_printable, printable, printable_lines, say_error, shell_word
+from ganhpc.core.printable import is_printable, printable, printable_lines, say_error, shell_word, visible
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
 
@@ -60,3 +60,28 @@ def test_lines_of_a_log() -> None:
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     say_error("no run 'a\nError: b\x1b[2J'.")
     assert capsys.readouterr().err == "Error: no run 'a\\nError: b\\e[2J'.\n"
+
+
+def test_a_page_holds_no_direction_mark_and_no_control_character() -> None:
+    turning = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+    marks = [
+        c for c in map(chr, range(0x110000)) if unicodedata.bidirectional(c) in turning or c in "\u061c\u200e\u200f"
+    ]
+    hidden = [
+        "\x1b",
+        "\x9b",
+        "\ufeff",
+        "\u180e",
+        "\ufff9",
+        "\ufffb",
+        "\ud800",
+        "\udcff",
+        "\U000e0041",
+        "\u2028",
+        "\u2029",
+    ]
+    assert len(marks) == 12
+    for c in (*marks, *hidden):
+        assert c not in visible(f"a{c}b\n") and visible(f"a{c}b\n").isascii(), ascii(c)
+    page = "Été\t10\u00a0%, 10\u202f000 \u2009\u00ad東京 شكرا שלום\n"
+    assert visible(page) == page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ganhpc.core.files import atomic_open, read_bytes, read_json, write_json
 from ganhpc.core.printable import printable
 
 _KEEP = 2
+_NAME = re.compile(r"step-[0-9]{10,19}")
 FORMAT = 1
 MOST_BYTES = 2**36
 """No larger file is read as a checkpoint: 64 GiB."""
@@ -38,7 +40,9 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     write_json(
         path.with_suffix(".json"), {"step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     )
-    for old in _newest_first(folder)[_KEEP:]:
+    # Only older ones make room. A later one is broken, or no run could go on from it: it takes no whole one's place.
+    older = [each for each in _newest_first(folder) if _step(each) < step]
+    for old in older[_KEEP - 1 :]:
         old.unlink(missing_ok=True)
         old.with_suffix(".pt").unlink(missing_ok=True)
     return path
@@ -90,7 +94,12 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = ()) ->
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*.json"), reverse=True)
+    """The sidecars of checkpoints. Files of other names, such as somebody's copies, are none: they are neither read nor removed."""
+    return sorted((path for path in folder.glob("step-*.json") if _NAME.fullmatch(path.stem)), key=_step, reverse=True)
+
+
+def _step(sidecar: Path) -> int:
+    return int(sidecar.stem.removeprefix("step-"))
 
 
 def _verified(sidecar: Path) -> bytes | None:

@@ -236,6 +236,43 @@ def test_old_ones_go_with_both_files_even_where_one_is_gone_already(tmp_path: Pa
     assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"step": 9, "bytes": 1, "sha256": ""}'])
+def test_broken_ones_of_later_steps_take_no_whole_ones_place(tmp_path: Path, content: bytes) -> None:
+    """Both newest are broken and the run starts over: what it saves then stays, and it goes on from it."""
+    for step in (100, 200):
+        checkpoint.save(tmp_path, step, tree(step)).with_suffix(".json").write_bytes(content)
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, tree(step))
+        loaded, notes = checkpoint.load(tmp_path, CPU)
+        assert loaded is not None and loaded["weights"][0] == step and len(notes) == 2
+    whole = {path.stem for path in tmp_path.glob("*.pt")}
+    assert whole == {f"step-{step:010d}" for step in (2, 3, 100, 200)}
+    checkpoint.save(tmp_path, 300, tree(300))
+    assert {path.stem for path in tmp_path.glob("*.pt")} == {"step-0000000200", "step-0000000300"}
+
+
+def test_somebodys_copies_are_neither_read_nor_removed_and_take_no_place(tmp_path: Path) -> None:
+    first = checkpoint.save(tmp_path, 1, tree(1))
+    names = (
+        "step-best",
+        "step-last",
+        "step-zz",
+        "step-0000000001 (copy)",
+        "step-0000000001-mine",
+        "step-1",
+        "step-\u0663",
+        "step-" + "9" * 30,
+    )
+    for name in names:
+        for end in (".json", ".pt"):
+            shutil.copyfile(first.with_suffix(end), tmp_path / (name + end))
+    for step in (2, 3, 4):
+        checkpoint.save(tmp_path, step, tree(step))
+        loaded, notes = checkpoint.load(tmp_path, CPU)
+        assert loaded is not None and loaded["weights"][0] == step and notes == []
+    assert {path.stem for path in tmp_path.iterdir()} == {*names, "step-0000000003", "step-0000000004"}
+
+
 def test_a_file_that_is_too_long_to_be_a_checkpoint_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert checkpoint.MOST_BYTES == 64 * 2**30
     path = checkpoint.save(tmp_path, 1, tree(1))
