@@ -30,6 +30,14 @@ class Parameter(Option):
 
     ranged: ClassVar[bool] = True
 
+    def parse(self, text: str) -> str:
+        """The text as typed, whatever the name means to other experiments."""
+        return text.strip()
+
+    def canonical(self, value: Any) -> Any:
+        """A value has one spelling, the typed one."""
+        return value
+
     def get(self, experiment: object) -> Any:
         assert isinstance(experiment, Program)
         return dict(experiment.parameters).get(self.name, "")

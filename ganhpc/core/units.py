@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-_N = r"[.,]?\d[\d.,_']*"
+_N = r"[.,]?\d[\d.,_' ]*"
 _PARTS = re.compile(
     rf"(?:(?P<d>{_N})[dD])?(?:(?P<h>{_N})[hH])?(?:(?P<m>{_N})(?:min|Min|MIN|m))?(?:(?P<s>{_N})[sS])?",
     re.ASCII,
@@ -92,6 +92,15 @@ def parse_float(text: str) -> float:
     return float(_parse_number(text))
 
 
+def is_number(text: str) -> bool:
+    """True if `parse_float` reads `text`."""
+    try:
+        parse_float(text)
+    except UserError:
+        return False
+    return True
+
+
 def refuse_split_decimal(parts: Sequence[str], text: str) -> None:
     """Raise UserError where commas between the `parts` of the list `text` look like decimal commas: 0,5 or 1e-3,01."""
     bare = [part.strip() for part in parts]
@@ -146,10 +155,16 @@ def parse_duration(text: str) -> float:
     """
     word = _plain(text).replace("\u2019", "'")
     for space in _SPACES:
-        word = word.replace(space, "")
-    seconds = _duration_seconds(word)
+        word = word.replace(space, " ")
+    # Between two digits a space can part thousands alone: 1 30m is not 130 minutes.
+    word = re.sub(r"(?<!\d) +| +(?!\d)", "", word)
+    try:
+        seconds = _duration_seconds(word)
+    except NotANumberError:
+        seconds = None
     if seconds is None:
-        if re.fullmatch(r"\d+([.,]\d+)?", word, re.ASCII):
+        if re.fullmatch(r"(\d+|\d{1,3}( \d{3})+)([.,]\d+)?", word, re.ASCII):
+            word = word.replace(" ", "")
             raise UserError(f"the time {text!r} has no unit: write {word}s, {word}m or {word}h.")
         raise UserError(f"{text!r} is not a time: write it as {DURATION_FORMS}.")
     if not 0 < seconds < 10**9:

@@ -18,6 +18,8 @@ _MOST = 1000
 """Values of one range, at most."""
 
 _RANGE = re.compile(r"(?P<first>[^:]+):(?P<last>[^:]+):(?P<kind>lin|log)?(?P<n>\d+)", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
+"""Ends of a range of texts by which a program is given 32 instead of 32.0."""
 _SHAPE = "a range is FIRST:LAST:N, FIRST:LAST:linN or FIRST:LAST:logN, such as 1e-5:1e-3:log5"
 
 
@@ -72,7 +74,9 @@ def values_of(option: Option, text: str) -> tuple[Any, ...]:
 
 def _is_range(option: Option, text: str) -> bool:
     if option.ranged:
-        return _RANGE.fullmatch(text) is not None
+        match = _RANGE.fullmatch(text)
+        # Any other text with two colons, an address or 01:30:00, is passed as it is.
+        return match is not None and match["n"][0] != "0" and all(map(units.is_number, match.group("first", "last")))
     if ":" not in text or option.type not in (int, float):
         return False
     if option.kind != "duration":
@@ -88,7 +92,8 @@ def _range(option: Option, text: str) -> list[Any]:
     match = _RANGE.fullmatch(text)
     if not match:
         raise UserError(f"--scan {option.name}={text} is no range: {_SHAPE}.")
-    first, last, n = float(option.parse(match["first"])), float(option.parse(match["last"])), int(match["n"])
+    read = units.parse_float if option.ranged else option.parse
+    first, last, n = float(read(match["first"])), float(read(match["last"])), int(match["n"])
     if not 2 <= n <= _MOST or first == last:
         raise UserError(
             f"--scan {option.name}={text}: a range has two different ends and 2 to {_MOST:,} values: {_SHAPE}."
@@ -103,6 +108,8 @@ def _range(option: Option, text: str) -> list[Any]:
         points = [first + (last - first) * k / (n - 1) for k in range(n)]
     points[0], points[-1] = first, last
     points = [float(round(point)) for point in points] if option.type is int else readable(points)
+    if option.ranged and all(map(_WHOLE.fullmatch, match.group("first", "last"))):
+        return [str(int(point) if point.is_integer() else point) for point in points]
     for point in points:
         option.check(option.type(point))
     return [option.type(point) for point in points]

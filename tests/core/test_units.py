@@ -26,7 +26,7 @@ from ganhpc.core.units import (
     ("text", "seconds"),
     [
         ("90s", 90), ("5m", 300), ("5min", 300), ("1h", 3600), ("1h30", 5400), ("1h30m", 5400), ("1h05", 3900), ("01:30:00", 5400),
-        ("0:00:20", 20), ("1.5h", 5400), (".5h", 1800), (",5h", 1800), ("1'000s", 1000), ("1’000s", 1000), ("1H", 3600), ("1H30", 5400), ("20S", 20), ("5min", 300), ("2d", 172_800), ("1h 30m", 5400), (" 20s ", 20), ("0.5s", 0.5),
+        ("0:00:20", 20), ("1.5h", 5400), (".5h", 1800), (",5h", 1800), ("1'000s", 1000), ("1’000s", 1000), ("1H", 3600), ("1H30", 5400), ("20S", 20), ("5min", 300), ("2d", 172_800), ("1h 30m", 5400), ("1 h 30", 5400), ("1 000 s", 1000), ("1\u202f000s", 1000), (" 20s ", 20), ("0.5s", 0.5),
     ],
 )  # fmt: skip
 def test_durations(text: str, seconds: float) -> None:
@@ -52,6 +52,8 @@ def test_durations(text: str, seconds: float) -> None:
         "h",
         "5m5m",
         "99999999999h",
+        "1 30m",
+        "1h 3 0",
     ],
 )
 def test_garbled_durations_are_refused_in_one_sentence(text: str) -> None:
@@ -171,6 +173,8 @@ def test_the_first_parts_that_are_too_large(text: str) -> None:
 def test_a_duration_without_a_unit_is_told_apart() -> None:
     with pytest.raises(UserError, match=r"the time '90.5' has no unit: write 90.5s, 90.5m or 90.5h\."):
         parse_duration("90.5")
+    with pytest.raises(UserError, match=r"the time '1 000' has no unit: write 1000s, 1000m or 1000h\."):
+        parse_duration("1 000")
     with pytest.raises(UserError, match="'x90' is not a time: write it as 90s, 5m"):
         parse_duration("x90")
 

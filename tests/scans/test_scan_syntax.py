@@ -15,6 +15,7 @@ from ganhpc.scans.scan_syntax import find_option, readable, shown, values_of
 from jobs.began import Began
 from jobs.cifar import Cifar
 from jobs.dcgan import Dcgan
+from jobs.program import Program
 
 
 def option(name: str) -> Option:
@@ -119,3 +120,21 @@ def test_what_is_shown_is_read_back(data: st.DataObject) -> None:
     )  # fmt: skip
     value = data.draw(st.lists(item, min_size=1, max_size=3).map(tuple) if chosen.type is tuple else item)
     assert values_of(chosen, shown(chosen, value)) == (value,)
+
+
+@pytest.mark.parametrize(
+    ("word", "text", "values"),
+    [
+        ("data", "few,./few,few/", ("few", "./few", "few/")),  # a folder of the program's, and none of ours
+        ("url", "http://here:80,b", ("http://here:80", "b")),
+        ("walltime", "01:30:00,2:00:00", ("01:30:00", "2:00:00")),
+        ("x", "a:b:3", ("a:b:3",)),
+        ("width", "32:128:lin4", ("32", "64", "96", "128")),
+        ("width", "10:1:3", ("10", "5.5", "1")),
+        ("lr", "1.0:3.0:3", ("1.0", "2.0", "3.0")),
+        ("lr", "1e-5:1e-3:log3", ("1e-05", "0.0001", "0.001")),
+        ("n", "1_000:3_000:3", ("1000.0", "2000.0", "3000.0")),
+    ],
+)
+def test_values_of_a_program_are_passed_as_typed(word: str, text: str, values: tuple[str, ...]) -> None:
+    assert values_of(find_option(Program, word), text) == values
