@@ -17,6 +17,8 @@ from ganhpc.runs.run_files import StopCause
 from ganhpc.runs.run_folder import State
 from ganhpc.runs.trainer_protocol import EXIT_RESUMABLE
 
+_SHELL = 128
+"""Shells end with so much more than the number of the signal that ended their last program."""
 LINES = 10
 """Lines of the end of a program's log that its status keeps."""
 
@@ -47,14 +49,22 @@ def brief_time(seconds: float) -> str:
     return format_duration(round(seconds)) if math.isfinite(seconds) else "no end"
 
 
+def signal_of(code: int) -> int | None:
+    """The number of the signal that an exit code tells of: -9 as subprocess gives it, 137 as shells do; None where it tells of none."""
+    number = -code if code < 0 else code - _SHELL
+    return number if code < 0 or number in (each.value for each in signal.Signals) else None
+
+
 def code_in_words(code: int) -> str:
     """An exit code: negative for a signal, as subprocess gives it."""
-    if code >= 0:
+    number = signal_of(code)
+    if number is None:
         return f"ended with exit code {code}"
     try:
-        return f"was killed by {signal.Signals(-code).name}"
+        name = signal.Signals(number).name
     except ValueError:
-        return f"was killed by signal {-code}"
+        name = f"signal {number}"
+    return f"was killed by {name}" if code < 0 else f"ended with exit code {code} (of a shell: {name})"
 
 
 def nowhere(segments: int) -> str:

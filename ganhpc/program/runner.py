@@ -22,7 +22,7 @@ from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import open_regular, open_to_write
 from ganhpc.core.files import storage_errors as storing
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import printable, say_error
 from ganhpc.core.units import counted
 from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures, tensorboard_figures
 from ganhpc.program.descendants import Guardian
@@ -342,7 +342,7 @@ class _Segment:
         lines = processes.log.last_lines(ending.LINES)
         if processes.ended and self.reason is None:
             print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
-        self.said.read()
+        self.said.read(ended=True)
         self._read_tensorboard()
         resumable = self.resumable
         by_time = self.reason is not None and not self.by_request
@@ -384,8 +384,9 @@ class _Segment:
         """The end of a program that nobody told to stop: a crash, or a cause that may pass."""
         if (full := ending.full_disk(self.run_folder.folder, processes.log.error, lines)) is not None:
             return self._fault(str(full), lines, full.number)
-        if code == -signal.SIGKILL:
-            return self._fault("the program was killed by SIGKILL from outside, as for want of memory", lines)
+        if ending.signal_of(code) == signal.SIGKILL:
+            shell = f" (exit code {code} of its shell)" if code > 0 else ""
+            return self._fault(f"the program was killed by SIGKILL from outside{shell}, as for want of memory", lines)
         why = f"; it wrote last: {lines[-1]}" if lines else "; it wrote nothing"
         who = f"rank {processes.first[1]} of the program" if processes.first and self.place.world > 1 else "the program"
         return Ending(State.CRASHED, f"{who} {ending.code_in_words(code)}{why}", 1, lines=lines)
@@ -400,9 +401,21 @@ class _Segment:
 
     def _done(self, ended_by: str) -> Ending:
         if self.is_main:
-            self.said.read()
+            self.said.read(ended=True)
+            self._look_for_headline()
             outcome.write(self.run_folder, self.experiment, self.account, self.said, ended_by, self.place.world)
         return Ending(State.DONE, "", 0)
+
+    def _look_for_headline(self) -> None:
+        """Say it where the figure that is asked for is none of the program's: tables have nothing to show then."""
+        typed, known = self.experiment.headline, list(said_figures.without_step(self.said.last))
+        if typed is None or typed in self.said.last:
+            return
+        others = f"it has {', '.join(printable(name, 80) for name in known[:10])}" if known else "it has said none"
+        print(
+            f"warning: the headline {printable(typed)} is no figure of the program: {others}; --headline names one of them",
+            flush=True,
+        )
 
     def _left_state(self) -> State:
         return State.RESUMABLE if self.run_folder.has_checkpoint() else State.LOST
@@ -424,6 +437,8 @@ class _Segment:
         except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
             print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
             return
+        if self.said.last and not any(typed in point for point in found.points):
+            return  # it has said its figures: of TensorBoard's the headline alone was looked for
         for sentence in found.sentences:
             print(sentence, flush=True)
         for point in found.points:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,9 @@ class SaidFigures:
         self.last: dict[str, float] = {}
         """The newest value of each figure."""
 
-    def read(self) -> None:
-        """Take in the whole lines that were added. A damaged line, or a file that is none, says nothing."""
+    def read(self, *, ended: bool = False) -> None:
+        """Take in the whole lines that were added, and once the program has `ended` a last one without a line break too. A damaged line, or a
+        file that is none, says nothing."""
         try:
             with open_regular(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
@@ -38,6 +40,9 @@ class SaidFigures:
                     data = file.read(_MOST_BYTES)
                     whole = data[: data.rfind(b"\n") + 1]
                     if not whole and len(data) < _MOST_BYTES:
+                        if ended:
+                            self._offset += len(data)
+                            self._take(data)
                         return
                     self._offset += len(whole) or len(data)
                     for line in whole.splitlines():
@@ -49,7 +54,7 @@ class SaidFigures:
         if len(line) > _LONGEST_LINE:
             return
         try:
-            tree = parse_json(line)
+            tree = parse_json(line.removeprefix(codecs.BOM_UTF8))
         except ValueError:
             return
         point = {str(k)[:100]: float(v) for k, v in tree.items() if is_number(v)} if isinstance(tree, dict) else {}

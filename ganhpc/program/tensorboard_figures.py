@@ -39,7 +39,7 @@ class _Series(NamedTuple):
 
 
 def read(folders: Sequence[Path], headline: str | None = None) -> Found:
-    """The scalars in the event files below `folders`; of a `headline`, that alone where it is there. None where they can't be read.
+    """The scalars in the event files below `folders`; of a `headline`, that alone where it is there, else all. None where they can't be read.
 
     A tag in several folders, such as train/ and val/, has a name with its folder for each (val/loss), and alone it means the one that is told.
     """
@@ -56,8 +56,9 @@ def read(folders: Sequence[Path], headline: str | None = None) -> Found:
     if headline:
         if headline not in names:
             names |= _by_folder(tags, headline)
-        sentences = {tag: said for tag, said in sentences.items() if tag == headline}
-        names = {headline: names[headline]} if headline in names else {}
+        if headline in names:
+            sentences = {tag: said for tag, said in sentences.items() if tag == headline}
+            names = {headline: names[headline]}
     points: dict[int, dict[str, float]] = {}
     for name, values in names.items():
         for step, value in values.items():

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, figures, ledger
+from ganhpc.program import bounded_log, ending, figures, ledger
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
@@ -226,6 +226,32 @@ def test_exit_codes(tmp_path: Path, code: int, options: dict[str, Any], state: s
     run = made(tmp_path, "sh", "-c", f"date > $GANHPC_CHECKPOINTS/x; exit {code}", **options)
     assert segment(run).returncode == (75 if state == "resumable" else 1)
     assert run.run_status().state == state
+
+
+@pytest.mark.parametrize(
+    ("code", "number", "words"),
+    [
+        (0, None, "ended with exit code 0"),
+        (1, None, "ended with exit code 1"),
+        (128, None, "ended with exit code 128"),
+        (255, None, "ended with exit code 255"),
+        (137, 9, "ended with exit code 137 (of a shell: SIGKILL)"),
+        (139, 11, "ended with exit code 139 (of a shell: SIGSEGV)"),
+        (-9, 9, "was killed by SIGKILL"),
+        (-40, 40, "was killed by signal 40"),
+    ],
+)
+def test_exit_codes_in_words(code: int, number: int | None, words: str) -> None:
+    assert (ending.signal_of(code), ending.code_in_words(code)) == (number, words)
+
+
+@pytest.mark.slow  # 2 s in all
+def test_a_program_killed_below_its_shell_is_gone_on_with(tmp_path: Path) -> None:
+    script = "date > $GANHPC_CHECKPOINTS/x; sh -c 'kill -9 $$'"
+    run = made(tmp_path, "sh", "-c", f"{script}; exit $?")
+    assert segment(run).returncode == 74
+    status = run.run_status()
+    assert status.state is State.RESUMABLE and "by SIGKILL from outside (exit code 137 of its shell)" in status.reason
 
 
 @pytest.mark.slow  # 3 s in all
@@ -488,6 +514,30 @@ def test_figures_are_bounded_and_what_is_said_again_counts(tmp_path: Path, monke
     for step in range(10_000):
         said.add({"step": float(step + 4), "loss": 0.0})
     assert len(said.curve) <= 2001
+
+
+def test_lines_of_any_kind_in_the_file_of_figures(tmp_path: Path) -> None:
+    path = tmp_path / "figures.jsonl"
+    lines = [
+        b'\xef\xbb\xbf{"step": 1, "loss": 4}\r',  # as Windows programs begin and end
+        b'{"step": 2, "loss": NaN, "accuracy": 0.5}',
+        b'{"step": 3, "loss": 1e999, "huge": ' + b"9" * 500 + b"}",
+        b'{"step": 4, "text": "' + b"x" * 100_000 + b'"}',
+        b"[" * 30_000,
+        b'{"step": 5, "caf\xe9": 1}',
+        b'["no object"]',
+        b"",
+        b'{"step": 6, "loss": 2, "on": true, "what": "words", "list": [1]}',
+    ]
+    path.write_bytes(b"\n".join(lines) + b'\n{"step": 7, "loss": 1}')
+    said = SaidFigures(path)
+    said.read()
+    assert [point["step"] for point in said.curve] == [1, 2, 3, 6]
+    assert said.last == {"step": 6, "loss": 2, "accuracy": 0.5}
+    said.read(ended=True)
+    assert said.last == {"step": 7, "loss": 1, "accuracy": 0.5}, "the last line needs no line break"
+    said.read(ended=True)
+    assert [point["step"] for point in said.curve] == [1, 2, 3, 6, 7]
 
 
 def test_a_killed_segment_counts_as_one(tmp_path: Path) -> None:

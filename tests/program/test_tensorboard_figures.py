@@ -65,6 +65,7 @@ def test_a_curve_has_each_step_once_and_damaged_files_say_nothing(tmp_path: Path
     points = tensorboard_figures.read([tmp_path]).points
     assert points == [{"step": 1, "loss": 1.0}, {"step": 2, "other": 5.0}, {"step": 3, "loss": 3.0}]
     assert tensorboard_figures.read([tmp_path], "other").points == [{"step": 2, "other": 5.0}]
+    assert tensorboard_figures.read([tmp_path], "accuracy").points == points, "a name that none has leaves all"
     (events,) = (tmp_path / "a").iterdir()
     whole = events.read_bytes()
     for damaged in (b"", b"\xff" * 100, whole[:-7], whole[:60] + b"\0" * 20 + whole[80:]):
@@ -131,6 +132,17 @@ def test_a_program_whose_tag_is_in_two_folders_says_which_is_meant(tmp_path: Pat
     assert segment(run).returncode == 0
     assert "loss is in 2 folders: val/loss is taken; --headline train/loss names another" in run.log.read_text()
     assert run.status()["last"] == pytest.approx({"loss": 0.7})
+
+
+@pytest.mark.slow  # 3 s in all
+@pytest.mark.parametrize(("own", "known"), [("", "loss/val, lr"), ("figures(step=1, mine=3)", "mine")])
+def test_a_headline_that_is_no_figure_is_said(tmp_path: Path, own: str, known: str) -> None:
+    script = WRITES.replace("sys.exit(75 if first else 0)", f"from ganhpc.program import figures; {own}")
+    run = made(tmp_path, "python", "-c", script, headline="acc", better="higher")
+    assert segment(run).returncode == 0, run.log.read_text()
+    said = f"warning: the headline acc is no figure of the program: it has {known}; --headline names one of them"
+    assert said in run.log.read_text()
+    assert set(run.status()["last"]) == set(known.split(", "))
 
 
 def test_a_fifo_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
