@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import keyword
 import re
 from contextlib import suppress
@@ -67,12 +68,17 @@ def _stem(name: str) -> str:
     stem = name.replace("-", "_")
     if keyword.iskeyword(stem):
         raise UserError(f"an experiment can't be called {name!r}, which is a word of Python's: try my-{name}.")
+    if name in experiment.taken() or experiment.is_known(name):
+        raise UserError(f"there is an experiment or verb {name!r} already: choose another name.")
+    if importlib.util.find_spec(stem) is not None:
+        raise UserError(
+            f"an experiment can't be called {name!r}: programs and tests in the same folder would import its file instead of Python's module "
+            f"{stem}: try my-{name}."
+        )
     if own_experiments.is_helper(stem):
         raise UserError(
             f"an experiment can't be called {name!r}: such files hold tests, tasks and networks beside it; leave out test-, -task, -net and the like."
         )
-    if name in experiment.taken() or experiment.is_known(name):
-        raise UserError(f"there is an experiment or verb {name!r} already: choose another name.")
     return stem
 
 

@@ -152,6 +152,7 @@ def test_faults_of_a_program_of_ones_own_are_sentences(
     ("é", "small letters"), ("a\nb", "small letters"), ("x" * 41, "small letters"), ("class", "a word of Python's: try my-class"),
     ("cifar", "already"), ("wgan-gp", "already"), ("status", "already"), ("new", "already"), ("test-x", "leave out test-"),
     ("x-task", "leave out test-"), ("x-nets", "leave out test-"), ("conftest", "leave out test-"),
+    ("torch", "Python's module torch: try my-torch"), ("json", "try my-json"), ("random", "try my-random"), ("numpy", "try my-numpy"),
 ])  # fmt: skip
 def test_names_that_can_not_be(tmp_path: Path, name: str, sentence: str) -> None:
     with pytest.raises(Exception, match=sentence):
