@@ -119,7 +119,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
             if not kind_of(head):
                 # A picture's ending promises a picture; anything else is named by what it is.
                 ending = PurePath(item.name).suffix.lower()
-                what = other_kind(head)
+                what = other_kind(head, ending)
                 vague = what == NO_IMAGE and ending in ENDINGS
                 return item.stamp, "", "unreadable (not an image, or its beginning is damaged)" if vague else what
             return item.stamp, hashlib.blake2b(files.read(item, None), digest_size=12).hexdigest(), ""

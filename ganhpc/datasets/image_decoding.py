@@ -38,7 +38,7 @@ _MAX_PIXELS = 80_000_000
 """Pictures with more pixels are skipped undecoded: a small file can claim a size that fills memory."""
 SIZE = 64
 """Pixels where none are asked for."""
-VERSION = 3
+VERSION = 4
 """Raised whenever the same files would give other bytes, so that old caches are left alone."""
 _FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""

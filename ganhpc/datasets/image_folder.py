@@ -259,12 +259,17 @@ def _zip(path: Path) -> Source:
     infos: dict[str, zipfile.ZipInfo] = {}
     left: list[Left] = []
     status = path.stat()
+    spelled: dict[str, str] = {}
     for info in archive.infolist():
-        if info.is_dir():
+        name = info.filename
+        if info.is_dir() or (name.endswith("\\") and not info.file_size):
             continue
-        if info.filename in infos:
-            left.append(Left(info.filename, "another member of the same name follows"))
-        infos[info.filename] = info  # the last one, as unpacking would leave it
+        same = name if _leads_out(name) else zip_links.plain(name)
+        if same in spelled:
+            left.append(Left(spelled[same], "another member of the same name follows"))
+            del infos[spelled[same]]
+        spelled[same] = name
+        infos[name] = info  # the last one, as unpacking would leave it
     own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
     items, links = [], {}
 
@@ -360,7 +365,7 @@ def _no_zip(head: bytes) -> str:
 
 def _leads_out(name: str) -> bool:
     parts = name.replace("\\", "/").split("/")
-    return ".." in parts or parts[0] == "" or bool(re.match(r"[A-Za-z]:", name))
+    return ".." in parts or parts[0] == "" or bool(re.match(r"[A-Za-z]:[\\/]", name))
 
 
 def _against_member(name: str, info: zipfile.ZipInfo) -> str:

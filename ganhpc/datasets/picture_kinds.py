@@ -48,6 +48,12 @@ _PICTURES: tuple[tuple[bytes, str], ...] = (
     (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG2000"),
     (b"qoif", "QOI"),
 )
+
+
+def _picture(name: str) -> str:
+    return f"a picture of the kind {name}, not read: save it as PNG"
+
+
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", "a zip of its own: give it by its path"),
     (b"PK\x05\x06", "an empty zip"),
@@ -65,7 +71,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x93NUMPY", "a NumPy array, not read: save it as PNG or TIFF"),
     (b"\x89HDF\r\n", "an HDF5 file, not read: save its pictures as PNG or TIFF"),
     *(
-        (beginning, f"a picture of the kind {name}, not read: save it as PNG")
+        (beginning, _picture(name))
         for beginning, name in (
             (b"\x0a\5\1", "PCX"),
             (b"\x0a\2\1", "PCX"),
@@ -91,11 +97,36 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
             (b"IIRO", "Olympus raw"),
             (b"FUJIFILMCCD-RAW", "Fujifilm raw"),
             (b"Image type:", "IM"),
+            (b"\x59\xa6\x6a\x95", "Sun raster"),
+            (b"\xb1\x68\xde\x3a", "DCX"),
+            (b"FTEX", "FTEX"),
+            (b"GRIB", "GRIB"),
+            (b"BUFR", "BUFR"),
+            (b"\x80\xe8\0\0", "PIXAR"),
+            (b"\x0e\3\x13\1", "HDF"),
+            (b"NRRD000", "NRRD"),
+            (b"AT&TFORM", "DjVu"),
+            (b"II\xbc", "JPEG XR"),
+            (b"VTF\0", "VTF"),
+            (b"\xabKTX ", "KTX"),
         )
     ),
 )
 NO_IMAGE = "not an image"
+_BY_ENDING = {
+    ".tga": "TGA",
+    ".icb": "TGA",
+    ".vda": "TGA",
+    ".vst": "TGA",
+    ".dib": "DIB",
+    ".palm": "PALM",
+    ".spi": "SPIDER",
+    ".spider": "SPIDER",
+    ".pcd": "Photo CD",
+}
+"""Pictures whose first bytes may say nothing."""
 _BOXES = {b"avif": "AVIF", b"avis": "AVIF"}
+_RAW = b"crx "
 _HEIF = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 
 
@@ -117,8 +148,10 @@ def kind_of(head: bytes) -> str:
     return _BOXES.get(head[8:12], "") if head[4:8] == b"ftyp" else ""
 
 
-def other_kind(head: bytes) -> str:
-    """The kind of a file that is no picture, as the end of a sentence; "not an image" where its beginning says nothing."""
+def other_kind(head: bytes, ending: str = "") -> str:
+    """The kind of a file that is no picture, as the end of a sentence; "not an image" where its beginning and its ending say nothing."""
+    if head[4:8] == b"ftyp" and head[8:12] == _RAW:
+        return "a camera's raw file, not read: save it as PNG"
     if head[4:8] == b"ftyp":
         return "a HEIC picture, not read: save it as JPEG" if head[8:12] in _HEIF else "a film"
     if head[128:132] == b"DICM":
@@ -127,4 +160,10 @@ def other_kind(head: bytes) -> str:
         return "a tar archive: unpack it"
     if head.lstrip()[:4] == b"<svg" or (head.lstrip()[:5] == b"<?xml" and b"svg" in head):
         return "a drawing in SVG, not read: save it as PNG"
-    return next((what for beginning, what in _OTHERS if head.startswith(beginning)), NO_IMAGE)
+    if head[4:6] in (b"\x11\xaf", b"\x12\xaf"):
+        return _picture("FLI")
+    if head[20:24] == b"GIMP":
+        return _picture("GIMP brush")
+    if found := next((what for beginning, what in _OTHERS if head.startswith(beginning)), None):
+        return found
+    return _picture(_BY_ENDING[ending]) if ending in _BY_ENDING else NO_IMAGE

@@ -14,8 +14,10 @@ if TYPE_CHECKING:
 
 _NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS", "I;32B": "I;32N"}
 """Pillow's raw modes of big-endian numbers, and the same in the byte order of this machine."""
-_BITS, _PLANES = 258, 284
+_KIND, _BITS, _FILL_ORDER, _PLANES = 254, 258, 266, 284
 """Tags of TIFF."""
+_REDUCED = 1
+"""Bit of a page's kind: it is a smaller version of another page."""
 _GREY, _COLOUR = 0, 2
 """Types of colour in the header of a PNG."""
 
@@ -29,11 +31,19 @@ def before_load(image: Image.Image, head: bytes) -> None:
 
 
 def _tiff(image: Any) -> None:
+    if tag(image, _KIND, 0) & _REDUCED:
+        raise Unusable("its first page is a smaller version of another one, as in a camera's raw file: save it as PNG")
     tiles = getattr(image, "tile", [])
-    codecs = {tile[0] for tile in tiles}
-    if codecs == {"raw"} and tag(image, _PLANES, 1) == 2 and tag(image, _BITS, 8) == 16:
+    codecs, planes = {tile[0] for tile in tiles}, tag(image, _PLANES, 1) == 2
+    if codecs == {"raw"} and planes and tag(image, _BITS, 8) == 16:
         # Pillow reads each plane as if it had 8 bits.
         raise Unusable("16-bit colours in planes, uncompressed, are not read: save it as PNG or with compression")
+    if codecs == {"raw"} and planes and tag(image, _FILL_ORDER, 1) == 2:
+        # Pillow reads the bits of each plane in the other order.
+        raise Unusable("planes, uncompressed, whose bits are in reverse order are not read: save it as PNG")
+    if planes and image.mode in ("LA", "PA"):
+        # Pillow leaves the plane of the transparency empty.
+        raise Unusable("grey or a palette with its transparency in a plane is not read: save it as PNG")
     if codecs == {"libtiff"}:
         # libtiff gives numbers in the byte order of this machine; Pillow would swap them once more.
         image.tile = [_in_native_order(tile) for tile in tiles]

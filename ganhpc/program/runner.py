@@ -409,7 +409,7 @@ class _Segment:
     def _look_for_headline(self) -> None:
         """Say it where the figure that is asked for is none of the program's: tables have nothing to show then."""
         typed, known = self.experiment.headline, list(said_figures.without_step(self.said.last))
-        if typed is None or typed in self.said.last:
+        if not typed or typed in self.said.last:
             return
         others = f"it has {', '.join(printable(name, 80) for name in known[:10])}" if known else "it has said none"
         print(

@@ -95,13 +95,31 @@ def test_the_bytes_decide_what_a_file_is(tmp_path, kind):
 
 @pytest.mark.parametrize(
     ("kind", "name"),
-    [("TGA", "TGA"), ("PCX", "PCX"), ("SGI", "SGI"), ("DDS", "DDS"), ("ICO", "icon"), ("ICNS", "ICNS"), ("EPS", "PostScript"), ("PDF", "PDF"), ("BLP", "BLP"), ("MSP", "MSP"), ("XBM", "XBM")],
+    [("TGA", "TGA"), ("PCX", "PCX"), ("SGI", "SGI"), ("DDS", "DDS"), ("ICO", "icon"), ("ICNS", "ICNS"), ("EPS", "PostScript"), ("PDF", "PDF"), ("BLP", "BLP"), ("MSP", "MSP"), ("XBM", "XBM"), ("DIB", "DIB"), ("PALM", "PALM"), ("SPIDER", "SPIDER")],
 )  # fmt: skip
 def test_pictures_of_other_kinds_are_refused_by_name(tmp_path, kind, name):
     """As Pillow itself writes them."""
-    image = {"BLP": "P", "MSP": "1", "XBM": "1"}.get(kind)
+    image = {"BLP": "P", "MSP": "1", "XBM": "1", "PALM": "P", "SPIDER": "F"}.get(kind)
     made = picture(0).convert(image) if image else picture(0)
     path = make(tmp_path, "folder", {f"a.{kind.lower()}": encoded(made, kind), "b.png": encoded(picture(1))})
+    (why,) = left(path).values()
+    assert name in why and "not read" in why
+
+
+@pytest.mark.parametrize(
+    ("file", "head", "name"),
+    [
+        ("a.tga", b"\0\0\3\0" + bytes(8) + b"\x20\0\x20\0\x08\0", "TGA"),  # grey: no ending, no sign
+        ("a.TGA", b"\4\1\1\0\0\0\1\x18", "TGA"),
+        ("a", b"\x59\xa6\x6a\x95" + bytes(28), "Sun raster"),
+        ("a.flc", bytes(4) + b"\x12\xaf" + bytes(122), "FLI"),
+        ("a.gbr", b"\0\0\0\x1c\0\0\0\2" + bytes(12) + b"GIMP", "GIMP brush"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\1", "raw file"),
+        ("a.hdf", b"\x0e\3\x13\1" + bytes(20), "HDF"),
+    ],
+)
+def test_more_kinds_are_refused_by_name(tmp_path, file, head, name):
+    path = make(tmp_path, "zip", {file: head, "b.png": encoded(picture(1))})
     (why,) = left(path).values()
     assert name in why and "not read" in why
 
@@ -311,6 +329,24 @@ def test_folders_of_a_zip_have_one_spelling(tmp_path):
     source = list_files(tmp_path / "set.zip")
     assert sorted(item.folders(in_zip=True) for item in source.items) == [[], [], ["cat"], ["cat"], ["cat"], ["cat"]]
     source.close()
+
+
+def test_a_zip_of_windows_is_read_as_it_unpacks(tmp_path):
+    """Folders that end in a backslash are no files, and one file in several spellings is taken once, as the last one."""
+    members = ("cat\\", "cat\\a.png", "cat/a.png", "./cat//a.png", "cat/b.png", "k:b.png", "K:\\b.png", "odd\\")
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for k, name in enumerate(members):
+            file.writestr(name, b"" if name == "cat\\" else b"no picture" if name == "odd\\" else encoded(picture(k)))
+    found = find(tmp_path / "set.zip")
+    assert [item.name for item in found.items] == ["./cat//a.png", "cat/b.png", "k:b.png"]
+    assert found.read(found.items[0], None) == encoded(picture(3))
+    assert [str(each) for each in found.others] == [
+        "K:\\b.png: its path leads out of the zip",
+        "cat/a.png: another member of the same name follows",
+        "cat\\a.png: another member of the same name follows",
+        "odd\\: not an image",
+    ]
+    found.close()
 
 
 LINKS = {

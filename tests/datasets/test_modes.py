@@ -410,8 +410,8 @@ def test_a_transparent_colour_of_16_bits_is_refused_by_name():
         decode(png_of([row.tobytes() for row in values], 16, 2, (1000, 2000, 3000)), SIDE)
 
 
-def big_endian_tiff(values, sample_format, *, deflate, planes=False):
-    """A big-endian TIFF made by hand; values [height, width, channels]."""
+def big_endian_tiff(values, sample_format, *, deflate, planes=False, more_tags=()):
+    """A big-endian TIFF made by hand; values [height, width, channels]; `more_tags`: (number, [value])."""
     import struct
     import zlib
 
@@ -426,8 +426,9 @@ def big_endian_tiff(values, sample_format, *, deflate, planes=False):
     tags = [
         (256, [width]), (257, [height]), (258, [values.itemsize * 8] * channels), (259, [8 if deflate else 1]), (262, [2 if channels == 3 else 1]),
         (273, starts), (277, [channels]), (278, [height]), (279, [len(strip) for strip in strips]), (284, [2 if planes else 1]),
-        (339, [sample_format] * channels),
+        (339, [sample_format] * channels), *more_tags,
     ]  # fmt: skip
+    tags.sort()
     first = 8 + len(body)
     entries, more, behind = b"", b"", first + 2 + 12 * len(tags) + 4
     for number, held in tags:
@@ -461,3 +462,25 @@ def test_16_bit_colours_in_planes_are_right_or_refused_by_name():
         decode(big_endian_tiff(values, 1, deflate=False, planes=True), SIDE)
     eight = (values >> 8).astype("u1")
     assert (decode(big_endian_tiff(eight, 1, deflate=False, planes=True), SIDE).pixels == eight).all()
+
+
+@pytest.mark.parametrize(
+    ("channels", "deflate", "tags", "words"),
+    [
+        (3, False, [(266, [2])], "planes, uncompressed, whose bits are in reverse order"),
+        (2, True, [(338, [2])], "grey or a palette with its transparency in a plane"),
+        (3, False, [(254, [1])], "its first page is a smaller version of another one"),
+    ],
+)
+def test_tiffs_that_pillow_reads_wrongly_are_refused_by_name(channels, deflate, tags, words):
+    values = bytes_of(channels)
+    data = big_endian_tiff(values, 1, deflate=deflate, planes=True, more_tags=tags)
+    with pytest.raises(Skip, match=words):
+        decode(data, SIDE)
+
+
+@pytest.mark.parametrize("kind", [0, 2, 4])
+def test_a_first_page_of_its_own_is_read(kind):
+    values = bytes_of(3)
+    made = decode(big_endian_tiff(values, 1, deflate=True, planes=True, more_tags=[(254, [kind])]), SIDE)
+    assert (made.pixels == values).all()
