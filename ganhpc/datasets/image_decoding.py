@@ -220,7 +220,7 @@ def _decode_all(
     from PIL import Image
 
     def one(item: Item) -> Picture | Extent | str:
-        return _decoded(source, item, size, ranges)
+        return decoded(source, item, size, ranges)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -230,13 +230,19 @@ def _decode_all(
             yield from zip(part, pool.map(one, part), strict=True)
 
 
-def _decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
+def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
+    """As `decode`, of a file of `source`; the sentence where it can't be used."""
     try:
         return decode(source.read(item, None), size, ranges)
     except Skip as reason:
         return str(reason)
     except READ_ERRORS as error:
         return f"unreadable ({error or type(error).__name__})"
+
+
+def extents_of(source: Source, size: Size) -> dict[Type, Extent]:
+    """The lowest and the highest values in the whole set, for each type of pixel whose range the set decides."""
+    return pixel_range.merged(each for _, each in _decode_all(source, size, {}) if isinstance(each, Extent))
 
 
 class _Survey:
@@ -317,7 +323,6 @@ def survey(
         for item, result in _decode_all(dataclasses.replace(source, items=tuple(wide)), size, ranges):
             sums.take(item, result)
     seconds = time.perf_counter() - began
-    told = [extent for kind, extent in extents.items() if kind is not Type.COLOUR]
     return Inspection(
         path=printable(source.path),
         size=_shown(size),
@@ -328,7 +333,7 @@ def survey(
         enlarged=sums.enlarged,
         seconds=seconds,
         images_per_second=len(source.items) / max(seconds, 1e-9),
-        ranges=tuple(pixel_range.sentence(extent) for extent in told),
+        ranges=tuple(pixel_range.sentences(extents)),
         warnings=sums.warnings(),
     )
 
@@ -341,7 +346,7 @@ def require_two(path: Path) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's
             for item in source.items:
-                if isinstance(result := _decoded(source, item, _MIN_SIDE, None), str):
+                if isinstance(result := decoded(source, item, _MIN_SIDE, None), str):
                     skipped.append(f"{item.shown}: {result}")
                 else:
                     usable.add(item.digest)

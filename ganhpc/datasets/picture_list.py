@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import printable
 from ganhpc.core.whoami import expand, other_case
-from ganhpc.datasets import image_decoding
+from ganhpc.datasets import image_decoding, pixel_range
 from ganhpc.datasets.data_path import exists
 from ganhpc.datasets.folder_index import find
+from ganhpc.datasets.pixel_range import Extent, Type
 from ganhpc.datasets.types import Size
 
 if TYPE_CHECKING:
@@ -20,11 +21,19 @@ if TYPE_CHECKING:
 MOST_BYTES = 200_000_000
 
 
-def pictures(word: str, size: Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
-    """(name and uint8 [height, width, 3] of each picture, `most` at most; why others can't be used).
+class PictureList(NamedTuple):
+    """Pictures that a user wants translated."""
 
-    Raises UserError where `word` is nothing that holds a picture.
-    """
+    pictures: list[tuple[str, np.ndarray]]
+    """The name and the pixels, uint8 [height, width, 3], of each."""
+    skipped: list[str]
+    """Why others can't be used."""
+    ranges: list[str]
+    """The range of pixels in a folder or zip, a sentence for each type of pixel that leaves it open."""
+
+
+def pictures(word: str, size: Size, most: int) -> PictureList:
+    """The pictures that `word` holds, `most` at most. Raises UserError where it is nothing that holds a picture."""
     path = expand(word)
     if not exists(path):
         near = other_case(path)
@@ -32,7 +41,7 @@ def pictures(word: str, size: Size, most: int) -> tuple[list[tuple[str, np.ndarr
         raise UserError(f"--input {printable(word)}: there is no such picture, folder or zip; {way}")
     try:
         if path.is_file() and path.suffix.lower() != ".zip":
-            return _of_file(path, size), []
+            return PictureList(_of_file(path, size), [], [])
         return _of_set(path, size, most)
     except UserError as error:
         raise UserError(str(error).replace("--data ", "--input ", 1)) from None
@@ -49,23 +58,27 @@ def _of_file(path: Path, size: Size) -> list[tuple[str, np.ndarray]]:
     return [(path.name, made.pixels)]
 
 
-def _of_set(path: Path, size: Size, most: int) -> tuple[list[tuple[str, np.ndarray]], list[str]]:
+def _of_set(path: Path, size: Size, most: int) -> PictureList:
     source = find(path)
     found: list[tuple[str, np.ndarray]] = []
     skipped = [str(left) for left in source.others]
+    extents: dict[Type, Extent] = {}
     try:
         for item in source.items:
             if len(found) == most:
                 break
-            try:
-                made = image_decoding.decode(source.read(item, None), size)
-            except image_decoding.Skip as reason:
-                skipped.append(f"{item.shown}: {reason}")
-                continue
-            assert isinstance(made, image_decoding.Picture), "a picture by itself decides its range"
-            found.append((item.name, made.pixels))
+            made = image_decoding.decoded(source, item, size, pixel_range.settled(extents))
+            if isinstance(made, Extent) and not extents:
+                extents = image_decoding.extents_of(source, size)  # as a training finds them: once, from the whole set
+                made = image_decoding.decoded(source, item, size, pixel_range.settled(extents))
+            if isinstance(made, image_decoding.Picture):
+                found.append((item.name, made.pixels))
+            else:
+                skipped.append(
+                    f"{item.shown}: {made if isinstance(made, str) else 'it has changed since it was read first'}"
+                )
     finally:
         source.close()
     if not found:
         raise UserError(f"--input {printable(path)}: none of its pictures can be used (first: {skipped[0]}).")
-    return found, skipped
+    return PictureList(found, skipped, pixel_range.sentences(extents))

@@ -110,6 +110,11 @@ def sentence(extent: Extent) -> str:
     )
 
 
+def sentences(extents: Mapping[Type, Extent]) -> list[str]:
+    """Source of each type's range, but for colours, whose file says it."""
+    return [sentence(extent) for kind, extent in extents.items() if kind is not Type.COLOUR]
+
+
 def too_dark(extent: Extent) -> bool:
     """True if 16-bit colours lost too much: Pillow drops the lower byte of each value."""
     return extent.type is Type.COLOUR and extent.high < _HIGH_BYTE

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect
+from ganhpc.datasets.picture_list import pictures
 from ganhpc.datasets.pixel_range import Extent, Range, Type, merged, settled
 from ganhpc.datasets.types import DataRequest
 from ganhpc.train.data.image_folder import load
@@ -216,6 +217,20 @@ def test_the_range_is_the_same_from_the_cache(tmp_path):
     first, second = (load(DataRequest(str(path), image_size=SIDE)) for _ in range(2))
     assert first.warnings == second.warnings != ()
     assert "from the cache" in second.note
+
+
+def test_pictures_to_translate_share_the_range_of_their_set(tmp_path):
+    """As in a training: a dark one stays dark, though it is translated alone."""
+    dark, bright = (np.full((SIDE, SIDE), top, np.uint16) for top in (400, 4000))
+    path = make(
+        tmp_path, "folder", {**tiffs(dark, bright), "2.png": encoded(Image.fromarray(bytes_of())), "3.tif": b"II*\0"}
+    )
+    found, skipped, ranges = pictures(str(path), SIDE, 1)
+    assert [(name, pixels.max()) for name, pixels in found] == [("0.tif", 25)]
+    assert (skipped, len(ranges)) == ([], 1) and "2 pictures of 16-bit integers" in ranges[0]
+    found, skipped, _ = pictures(str(path), SIDE, 9)
+    assert [name for name, _ in found] == ["0.tif", "1.tif", "2.png"] and found[1][1].max() == 249
+    assert len(skipped) == 1 and skipped[0].startswith("3.tif: unreadable")
 
 
 def test_one_type_does_not_decide_for_another(tmp_path):

@@ -200,9 +200,11 @@ def _write_translations(
     channels, height, width = cast("tuple[int, int, int]", net.image_shape)
     if channels != 3:
         raise UserError(f"{run} translates pictures of {channels} channels, and --input reads colour pictures.")
-    found, skipped = pictures(given, (height, width), MOST if to_folder else sheet[0] * sheet[1])
+    found, skipped, ranges = pictures(given, (height, width), MOST if to_folder else sheet[0] * sheet[1])
     for line in skipped[:10]:
         say(f"skipped: {printable(line)}")
+    for line in ranges:
+        say(line)
     sources = torch.stack([torch.tensor(pixels).permute(2, 0, 1) for _, pixels in found]).float() / 127.5 - 1
     made = generator_io.draw(net, sources, 16)
     if to_folder:
@@ -210,7 +212,9 @@ def _write_translations(
         taken: set[str] = set()
         for (original, _), image in zip(found, made, strict=True):
             stem = slug(original.rpartition(".")[0].replace("/", "-")) or "picture"
-            word = stem if stem not in taken else f"{stem}-{len(taken)}"
+            word, k = stem, 1
+            while word in taken:
+                word, k = f"{stem}-{k}", k + 1
             taken.add(word)
             image_files.save(image_files.plain(image), path / f"{word}.png")
         say(f"{printable(path)}: {len(found)} translations by {name}, {width}x{height} pixels")
