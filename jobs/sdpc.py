@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.units import counted
 from ganhpc.runs.options import option
 from jobs._sdpc import Coding
 
@@ -55,7 +56,7 @@ class Sdpc(Coding):
         super().check()
         if self.rates and len(self.rates) != len(self.atoms):
             shown = ",".join(f"{x:g}" for x in self.rates)
-            raise UserError(f"--rates {shown}: --atoms has {len(self.atoms)} layers: give as many, or none.")
+            raise UserError(f"--rates {shown}: --atoms has {counted(len(self.atoms), 'layer')}: give as many, or none.")
         if min(self.all_rates, default=1.0) <= 0:
             raise UserError(f"--lr {self.lr:g}: learning rates must be more than zero: try 0.005.")
 

@@ -502,11 +502,20 @@ def test_the_plan_of_a_stop_follows_the_last_one() -> None:
     assert [first.step(left) for left in (121, 120, 20, 8, -1)] == [Step.RUN, Step.ASK, Step.TERM, Step.KILL, Step.KILL]
 
 
+class Several:
+    """A tensor with several values, as torch answers for one."""
+
+    def __float__(self) -> float:
+        raise RuntimeError("a Tensor with 2 elements cannot be converted to Scalar")
+
+
 def test_figures_are_bounded_and_what_is_said_again_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "figures.jsonl"
     monkeypatch.setenv("GANHPC_FIGURES", str(path))
     for step in (1, 2, 3, 2, 3):
         figures(step=step, loss=float(step), odd=float("nan"))
+    for odd in (10**400, Several(), "words", None, [1.0]):
+        figures(step=9, loss=odd)
     path.open("a").write('{"step": 4, "loss":')
     said = SaidFigures(path)
     said.read()

@@ -217,7 +217,7 @@ def _write_translations(
                 word, k = f"{stem}-{k}", k + 1
             taken.add(word)
             image_files.save(image_files.plain(image), path / f"{word}.png")
-        say(f"{printable(path)}: {len(found)} translations by {name}, {width}x{height} pixels")
+        say(f"{printable(path)}: {counted(len(found), 'translation')} by {name}, {width}x{height} pixels")
         return
     parts = [image_files.unit(sources), made]
     if back:

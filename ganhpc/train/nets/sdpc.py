@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.units import counted
 from ganhpc.datasets.types import Size, sides
 from ganhpc.train.nets.sdpc_preparation import Preparation
 
@@ -176,7 +177,7 @@ def _has_stopped(kept: list[Tensor], threshold: float, bound: float, feedback: f
     now = kept[-1].tolist()
     if not max(now) < bound:  # no number, too
         raise Diverged(
-            f"--feedback {feedback:g}: the inference diverges (energy {max(now):.3g} after {len(kept)} iterations): type a smaller one, such as "
+            f"--feedback {feedback:g}: the inference diverges (energy {max(now):.3g} after {counted(len(kept), 'iteration')}): type a smaller one, such as "
             f"{feedback / 2:g}, or a larger --scale."
         )
     if len(kept) <= _LEAST_ITERATIONS or not threshold:
