@@ -93,10 +93,11 @@ def difference(before: Contents, now: Contents) -> _Difference:
     for name in replaced:
         del old[name], new[name]
     stems = {_stem(name): name for name in old}
-    converted = [name for name in sorted(new) if _stem(name) in stems]
-    for name in converted:
-        del new[name]
-        old.pop(stems[_stem(name)], None)
+    converted = []
+    for name in sorted(new):
+        if (was := stems.pop(_stem(name), None)) is not None:
+            converted.append(name)
+            del old[was], new[name]
     return _Difference(tuple(replaced), tuple(converted), tuple(renamed), tuple(sorted(new)), tuple(sorted(old)))
 
 

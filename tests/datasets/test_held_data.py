@@ -321,6 +321,8 @@ def test_difference_counts_each_picture_once():
     assert found.replaced == ("d.jpg",)
     assert (found.added, found.removed) == (("f.jpg",), ("e.jpg",))
     assert str(held_data.difference(before, before)) == ""
+    twice = held_data.difference({"x.jpg": "1"}, {"x.png": "2", "x.webp": "3"})
+    assert (twice.converted, twice.added, twice.removed) == (("x.png",), ("x.webp",), ())
     assert folder_index.fingerprint(before.items()) != folder_index.fingerprint(now.items())
 
 
