@@ -381,7 +381,8 @@ def test_it_has_no_terminal(tmp_path: Path) -> None:
 
 
 def test_several_processes_have_ranks(tmp_path: Path) -> None:
-    script = "import os; print('rank', os.environ['RANK'], 'of', os.environ['WORLD_SIZE'], os.environ['GANHPC_RANK'])"
+    # In one write: print writes each word apart where PYTHONUNBUFFERED is set, as it is here, and both share a pipe.
+    script = r"import os; os.write(1, ('rank %(RANK)s of %(WORLD_SIZE)s %(GANHPC_RANK)s\n' % os.environ).encode())"
     run = made(tmp_path, "python", "-c", script)
     words = [sys.executable, "-m", "ganhpc.program.runner", str(run.folder), "--tasks=2"]
     done = subprocess.run(words, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False, timeout=300)
