@@ -11,6 +11,8 @@ exec 9>>"$state/$lock"
 flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E @{taken} | grep -vxE @{kept}); do export -n "${name?}"; done
+# The checks below run in another folder.
+case ${SLURM_CONF:-/} in /*) ;; *) SLURM_CONF=$PWD/$SLURM_CONF ;; esac
 # The times below are those of the clock by which the night was planned.
 @{clock}
 USER=$(id -un 2>/dev/null) || USER=$(id -u) # in a container, a user may have no name

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from ganhpc.core.whoami import user_name
 
@@ -22,6 +24,8 @@ KEPT = (
     "PBS_DEFAULT",
 )
 """They say where the cluster is and who may speak to it. OAR's such (OARCONFFILE, OARDIR) have no underscore behind OAR."""
+_PATH = "SLURM_CONF"
+"""Of these, the one with a path."""
 OF_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "PYTHONINSPECT")
 """They send a Python to the library of another one, where it ends before its first line, or keep it from its end."""
 TAKEN = (
@@ -101,6 +105,10 @@ def for_commands(environment: Mapping[str, str] | None = None) -> dict[str, str]
     own = dict(os.environ if environment is None else environment)
     for name in taken(own):
         del own[name]
+    if own.get(_PATH):
+        # Commands run in other folders than the one in which the user types.
+        with suppress(OSError):
+            own[_PATH] = str(Path(own[_PATH]).absolute())
     return {**own, "USER": user_name(), "LOGNAME": user_name()}
 
 

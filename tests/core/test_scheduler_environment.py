@@ -93,6 +93,27 @@ def test_a_submission_sees_neither_requests_nor_the_job_around_it(
     assert typed[-1].endswith(".sh"), "our words stand on the command line, which beats environment and script"
 
 
+def test_the_clusters_configuration_is_the_one_of_the_folder_in_which_one_types(
+    bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jobs are submitted from /: a relative SLURM_CONF was another file there than for the questions before it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SLURM_CONF", "b/slurm.conf")
+    _, _, env = sent(bin, tmp_path)
+    assert f"SLURM_CONF={tmp_path}/b/slurm.conf" in env.splitlines()
+    program(bin / "squeue", "env")
+    assert f"SLURM_CONF={tmp_path}/b/slurm.conf" in ask(["squeue"], 10).out.splitlines()
+    text = (ROOT / "tests/golden/scripts/slurm-night.sh").read_text()
+    line = next(line for line in text.splitlines() if "SLURM_CONF=$PWD" in line)
+    done = subprocess.run(["bash", "-euc", f"{line}\ncd /; env"], env=os.environ, capture_output=True, text=True)
+    assert f"SLURM_CONF={tmp_path}/b/slurm.conf" in done.stdout.splitlines(), done.stderr
+    for value in ("/c", ""):
+        done = subprocess.run(
+            ["bash", "-euc", f"{line}\nenv"], env={**os.environ, "SLURM_CONF": value}, capture_output=True, text=True
+        )
+        assert f"SLURM_CONF={value}" in done.stdout.splitlines()
+
+
 def test_questions_are_asked_without_filters_of_the_environment(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "SQUEUE_STATES",
@@ -115,7 +136,7 @@ def test_questions_are_asked_without_filters_of_the_environment(bin: Path, monke
     )
 )
 def test_no_name_of_a_scheduler_is_left_but_those_that_find_the_cluster(odd: dict[str, str]) -> None:
-    kept = dict.fromkeys(KEPT, "here") | {"PATH": "/bin", "OARCONFFILE": "/etc/oar.conf", "MASTER_ADDR": "mine"}
+    kept = dict.fromkeys(KEPT, "/here") | {"PATH": "/bin", "OARCONFFILE": "/etc/oar.conf", "MASTER_ADDR": "mine"}
     left = for_commands({**odd, **kept})
     assert left == {**kept, "USER": ME, "LOGNAME": ME}
 

@@ -29,7 +29,8 @@ from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.calendar import parse_instant
 from ganhpc.launch.schedulers.base import Job
 from ganhpc.launch.schedulers.choice import pick
-from ganhpc.launch.schedulers.registry import named
+from ganhpc.launch.schedulers.enclosing_job import inside
+from ganhpc.launch.schedulers.registry import named, title
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
@@ -47,7 +48,13 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     _check_options(words, values)
     settings = site.load()
     dry_run = values["dry_run"] or bool(values["now"])
-    scheduler, why = pick(values["on"] or "auto", settings, dry_run=dry_run)
+    on = values["on"] or "auto"
+    scheduler, why = pick(on, settings, dry_run=dry_run)
+    if on == "auto" and (job := inside()):
+        raise UserError(
+            f"this is inside job {job.id} of {title(job.scheduler)}, and what it leaves in a queue of this machine ends with it: type "
+            f"--on {job.scheduler} to submit the night there, or --on local to use the time that is left of this job."
+        )
     asked(scheduler, values)
     scheduler = scheduler or named("local", settings)
     place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)

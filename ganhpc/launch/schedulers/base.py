@@ -86,6 +86,9 @@ class Job:
     count: int = 1
     """Jobs that a limit on submitted jobs counts it as: the tasks of an array that wait have one line in Slurm's queue."""
 
+    stuck: bool = False
+    """True if no waiting lets it start, by what `why` says."""
+
     def is_among(self, ids: Collection[str]) -> bool:
         """True if one of `ids` is its own, or that of the array whose task it is (7 of 7_2)."""
         return self.id in ids or self.id.partition("_")[0] in ids
@@ -276,8 +279,8 @@ class Scheduler(ABC):
     def submit(self, prepared: PreparedJob) -> str:
         """Hand it over; returns the job's id. Raises Refused."""
 
-    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
-        """The command for a script that a person runs; `behind`: a quoted shell variable with the id of the job that must end first."""
+    def by_hand(self, prepared: PreparedJob, behind: Sequence[ScriptText] = ()) -> ScriptText:
+        """The command for a script that a person runs; `behind`: quoted shell variables with the ids of jobs that must end first."""
         del behind
         return prepared.command
 

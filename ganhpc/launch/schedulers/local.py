@@ -5,6 +5,9 @@ ganhpc.launch.schedulers.local_queue_worker runs them; it is started with the fi
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
+import functools
 import os
 import subprocess
 import sys
@@ -28,6 +31,7 @@ from ganhpc.launch.schedulers.base import (
     setup_lines,
     with_expected_times,
 )
+from ganhpc.launch.schedulers.enclosing_job import inside
 from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob
 
 RUNNER_LOCK = "runner.lock"
@@ -47,7 +51,16 @@ class Local(Scheduler):
     def cluster(self) -> str:
         return os.uname().nodename
 
+    @functools.cached_property
+    def _outer_end(self) -> dt.datetime | None:
+        """The end of a cluster's job on whose node this queue is, and with which its jobs end; None outside of any."""
+        job = inside()
+        end = job.end() if job else None
+        return dt.datetime.fromtimestamp(end).astimezone() if end else None
+
     def prepare(self, request: JobRequest) -> PreparedJob:
+        ends = [moment for moment in (request.until or request.deadline, self._outer_end) if moment]
+        request = dataclasses.replace(request, until=min(ends, default=None))
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "local.sh",

@@ -194,11 +194,10 @@ class Oar(Scheduler):
         except Refused as refused:
             raise refusal(refused) from None
 
-    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
-        if behind is None:
-            return prepared.command
+    def by_hand(self, prepared: PreparedJob, behind: Sequence[ScriptText] = ()) -> ScriptText:
         first, *rest = prepared.argv
-        return script_text.shell("{} -a {} {}", script_text.word(first), behind, script_text.command(rest))
+        waits = " -a {}" * len(behind)
+        return script_text.shell(f"{{}}{waits} {{}}", script_text.word(first), *behind, script_text.command(rest))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 

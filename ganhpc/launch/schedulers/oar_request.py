@@ -13,21 +13,37 @@ _GPUS = r"(?<![\w])(gpu)=(\w+)"
 
 
 def checked(text: str, key: str) -> str:
-    """The settings' `resources` or `properties`, without a word of oarsub and without a walltime. Raises UserError."""
-    found = re.match(r"\s*(-l|-p|--resource|--property)\b[=\s]*", text)
+    """The settings' `resources`, `properties` or `constraint`, without a word of oarsub and without a walltime. Raises UserError."""
+    found = re.match(r"\s*(?:#\s*OAR\s+|oarsub\s+)?(-[lp]|--resource\b|--property\b)[=\s]*", text)
     if found:
-        bare = re.sub(r",?\s*walltime\s*=\s*[^,/+]*", "", text[found.end() :]).strip("\"' ")
+        bare = _without_walltime(_unquoted(text[found.end() :].strip()))
         raise UserError(
-            f"{key} is {text!r}, which begins with {found[1]}: write its value alone, {key} = {quoted(bare)}."
+            f"{key} is {text!r}, which begins with {found[1]}: write its value alone, {key} = {quoted(bare or _EXAMPLES[key])}."
         )
-    if key == "resources" and re.search(r"walltime", text, re.I):
-        bare = re.sub(r",?\s*walltime\s*=?\s*[^,/+]*", "", text, flags=re.I)
+    # Text in quotes is a name of the site, whatever it looks like; resources have it in braces only.
+    outside = re.sub(r"'[^']*'|\"[^\"]*\"", "''", text)
+    if re.search(r"walltime", text if key == "resources" else outside, re.I):
+        bare = _without_walltime(text)
         raise UserError(
-            f"{key} is {text!r}, but the walltime is the policy's (type --time): write {key} = {quoted(bare or '/host=1/gpu=1')}."
+            f"{key} is {text!r}, but the walltime is the policy's (type --time): write {key} = {quoted(bare or _EXAMPLES[key])}."
         )
-    if key == "resources" and re.search(r"\s-{1,2}[A-Za-z]", text):
+    if re.search(r"\s-{1,2}[A-Za-z]", outside):
         raise UserError(f"{key} is {text!r}, which has further words of oarsub: write those in options.")
     return text
+
+
+_EXAMPLES = {"resources": "/host=1/gpu=1", "properties": "gpu_model = 'A100'", "constraint": "gpu_mem > 16000"}
+"""A value of each key, for sentences."""
+
+
+def _without_walltime(text: str) -> str:
+    return re.sub(r"(,|\s*(-l|--resource)\b)?[=\s]*\bwalltime\s*=?\s*[^,/+\s]*", "", text, flags=re.I).strip()
+
+
+def _unquoted(text: str) -> str:
+    """`text` without the quotes in which a shell has it as one word; quotes within it are its own."""
+    whole = re.fullmatch(r"\"([^\"]*)\"|'([^']*)'", text)
+    return whole[1] or whole[2] or "" if whole else text
 
 
 def gpus(resources: str) -> int:
@@ -79,6 +95,7 @@ def _with_gpus(text: str, gpus: int, resources: str) -> str:
 def properties(site: Settings) -> str:
     """The condition on nodes: the settings' own, and what is asked for by name. Raises UserError where both name one property."""
     own = checked(site.properties, "properties") if site.properties else ""
+    further = checked(site.constraint, "constraint") if site.constraint else ""
     named = {"gpu_model": site.gpu_model, "cluster": site.cluster}
     parts = [f"({own})"] if own else []
     for key, value in named.items():
@@ -92,5 +109,5 @@ def properties(site: Settings) -> str:
         if "'" in value:
             raise UserError(f"{key} is {value!r}, with an apostrophe: write its name as `oarnodes` has it.")
         parts.append(f"{key} = '{value}'")
-    parts += [f"({site.constraint})"] if site.constraint else []
+    parts += [f"({further})"] if further else []
     return own if parts == [f"({own})"] else " AND ".join(parts)

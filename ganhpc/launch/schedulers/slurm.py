@@ -228,14 +228,15 @@ class Slurm(Scheduler):
 
         return slurm_submit.submit(prepared, SECONDS)
 
-    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
+    def by_hand(self, prepared: PreparedJob, behind: Sequence[ScriptText] = ()) -> ScriptText:
         if not behind:
             return prepared.command
         # What stands on the command line takes the place of what stands in the script.
         conditions = _conditions(dataclasses.replace(prepared.request, after=(*prepared.request.after, "")))
         words = [word for word in prepared.argv if not word.startswith("--dependency=")]
         waits = script_text.command([words[0], f"--dependency={conditions}"])
-        return script_text.shell("{}{} {}", waits, behind, script_text.command(words[1:]))
+        ids = script_text.shell(":".join(["{}"] * len(behind)), *behind)
+        return script_text.shell("{}{} {}", waits, ids, script_text.command(words[1:]))
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
@@ -376,6 +377,7 @@ def _job(record: str) -> Job | None:
         # Of another job that waits, the start is only an estimate.
         not_before=_seconds(start) if reason == "BeginTime" else None,
         count=tasks,
+        stuck=state is JobState.WAITING and slurm_reasons.ends_never(reason),
     )
 
 

@@ -24,6 +24,14 @@ from ganhpc.launch.schedulers.option_words import (
 
 _TIME = f"{DECIDED}: type --time, or name another --policy"
 _TYPED = "type --nodes, --gpus-per-node and --tasks-per-node, or set gpus_per_node"
+_NUMBERS = names("nodes ntasks ntasks-per-node tasks-per-node gpus-per-node ntasks-per-gpu nodefile")
+
+
+def _check_priority(word: Word, line: str, key: str) -> None:
+    """Raise UserError for the priority that holds a job, as --hold does."""
+    if word.name == "priority" and re.fullmatch(r"0+", word.value):
+        raise UserError(f"{key} has {line!r}: --priority=0 holds the job, and {START}; take it out of {key}.")
+
 
 SLURM = Grammar(
     "sbatch",
@@ -37,8 +45,8 @@ SLURM = Grammar(
                 "kill-on-invalid-dep licenses mail-type mail-user mcs-label mem mem-bind mem-per-cpu mem-per-gpu "
                 "mincpus network nodefile nodelist nodes ntasks ntasks-per-core ntasks-per-gpu ntasks-per-node "
                 "ntasks-per-socket open-mode output partition power prefer priority profile qos reservation "
-                "signal sockets-per-node switches thread-spec threads-per-core time time-min tmp tres-bind "
-                "tres-per-task uid wait-all-nodes wckey wrap"
+                "segment signal sockets-per-node switches tasks-per-node thread-spec threads-per-core time time-min tmp "
+                "tres-bind tres-per-task uid wait-all-nodes wckey workdir wrap"
             ),
             Takes.ONE,
         ),
@@ -65,14 +73,15 @@ SLURM = Grammar(
         "array": ONE_SEGMENT,
         **dict.fromkeys(("job-name", "comment", "output", "error", "open-mode"), OURS),
         **dict.fromkeys(("signal", "requeue", "no-requeue"), "the trainer saves and goes on by it"),
-        "chdir": "setup lines may hold a `cd`",
+        **dict.fromkeys(("chdir", "workdir"), "setup lines may hold a `cd`"),  # since Slurm 17.11, before
         **dict.fromkeys(("test-only", "wrap", "parsable", "quiet", "help", "usage", "version", "wait"), NO_JOB),
         "clusters": "its jobs would be another cluster's, which is not looked at here: export SLURM_CONF of that cluster",
         **dict.fromkeys(("uid", "gid"), "jobs are yours"),
-        **dict.fromkeys(("nodes", "ntasks", "ntasks-per-node", "gpus-per-node", "ntasks-per-gpu", "nodefile"), _TYPED),
+        **dict.fromkeys(_NUMBERS, _TYPED),
     },
     "#SBATCH",
     "--exclude=node7",
+    _check_priority,
     short_equals=True,
 )
 
@@ -90,7 +99,9 @@ def gpus(word: Word) -> int | None:
 
 
 _TYPED_ALWAYS = frozenset(
-    names("time job-name comment output open-mode chdir requeue no-requeue signal nodes ntasks-per-node gpus-per-node")
+    names(
+        "time job-name comment output open-mode chdir requeue no-requeue signal nodes ntasks-per-node tasks-per-node gpus-per-node"
+    )
 )
 """Options that every submission of ours has: a default of the user's own does nothing to them."""
 

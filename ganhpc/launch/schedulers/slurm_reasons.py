@@ -37,6 +37,21 @@ _REASONS = {
 }
 """By Slurm's word."""
 
+_NEVER = frozenset(
+    {
+        "PartitionTimeLimit",
+        "BadConstraints",
+        "InvalidAccount",
+        "InvalidQOS",
+        "AccountNotAllowed",
+        "QOSNotAllowed",
+        "QOSMaxWallDurationPerJobLimit",
+        "ReservationDeleted",
+        "DependencyNeverSatisfied",
+    }
+)
+"""Reasons that no waiting ends: the job, or the site, must be changed."""
+
 _KINDS = (
     (r"^(QOS|MaxQOS)", "a limit of its quality of service (QOS) is reached"),
     (r"^(Assoc|MaxAssoc|MaxAccount|MaxUser|AssociationJobLimit)", "a limit of the user's account is reached"),
@@ -52,15 +67,25 @@ _NO_START = re.compile(
 """Reasons under which a start that Slurm once foresaw means nothing."""
 
 
+def _word(reason: str) -> str:
+    """Slurm's word for the reason, without what it adds to it."""
+    return reason.strip("()").partition(",")[0].strip()
+
+
 def in_words(reason: str, native: str = "") -> str:
     """The reason in plain words, with Slurm's own; an empty text where Slurm gives none. `native`: its word for the state."""
     if native in ("SUSPENDED", "STOPPED"):
         return "it is suspended, and does not go on before Slurm resumes it"
-    word = reason.strip("()").partition(",")[0].strip()
+    word = _word(reason)
     if word in ("", "None", "N/A"):
         return ""
     plain = _REASONS.get(word) or next((words for pattern, words in _KINDS if re.search(pattern, word)), "")
     return f"{plain} (Slurm: {reason.strip('()')})" if plain else f"Slurm says {reason.strip('()')}"
+
+
+def ends_never(reason: str) -> bool:
+    """True if a job with this reason does not start by waiting."""
+    return _word(reason) in _NEVER
 
 
 def names_start(reason: str) -> bool:

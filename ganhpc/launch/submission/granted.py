@@ -53,9 +53,12 @@ def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
         why += ", by a rule of the site"
     if why:
         raise Refused(f"{why}; {_take_back(scheduler, list(dict.fromkeys([job, *(each.id for each in granted)])))}")
+    said = []
     if granted and (walltime := granted[0].walltime) is not None and walltime < asked.seconds - _SLACK:
-        return f"the site shortened it from {say_seconds(asked.seconds)} to {say_seconds(round(walltime))}"
-    return ""
+        said.append(f"the site shortened it from {say_seconds(asked.seconds)} to {say_seconds(round(walltime))}")
+    if granted and granted[0].stuck:
+        said.append(f"{scheduler.title} took it, and does not start it: {granted[0].why}")
+    return "; ".join(said)
 
 
 def take_back(scheduler: Scheduler, job: str) -> None:

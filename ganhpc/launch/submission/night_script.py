@@ -88,14 +88,13 @@ def _of_a_cluster(name: str) -> dict[str, ScriptText]:
 
 
 def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> ScriptText:
-    """One job: when and why, then its command, which waits for the one before it where it must."""
+    """One job: when and why, then its command, which waits for those before it where it must, as the launcher has it wait."""
     request = job.request
-    behind = (slot.kind == "chain" and not request.after) or (request.alone and request.kind != "reservation")
+    before = [script_text.shell('"$job{}"', script_text.number(number)) for number in _numbers_before(k, slot, request)]
     times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
     title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
-    before = script_text.shell('"$job{}"', script_text.number(k - 1)) if behind and k > 1 else None
     command = submission.scheduler.by_hand(job, before)
-    ids = [*map(script_text.word, request.after), *([before] if before else [])]
+    ids = [*map(script_text.word, request.after), *before]
     return script_text.lines(
         [
             *([_NOTHING] if k > 1 else []),
@@ -112,6 +111,13 @@ def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> Scrip
             ),
         ]
     )
+
+
+def _numbers_before(k: int, slot: Slot, request: JobRequest) -> range:
+    """The numbers of the script's jobs for which its `k`th one waits."""
+    if request.alone and request.kind != "reservation":
+        return range(1, k)
+    return range(max(1, k - 1), k) if slot.kind == "chain" and not request.after else range(0)
 
 
 def _latest(request: JobRequest) -> int:

@@ -289,15 +289,14 @@ class _Requests(NamedTuple):
         return next((number for number in known if number is not None), usual)
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:
-        """The jobs, none of this plan, that must have ended first. Where one runs at a time, the plan's first job that has no fixed
-        time waits for every job expected before it, not for the last of them alone: an expected end may be late."""
+        """The jobs, none of this plan, that must have ended first. Where one runs at a time, each job that has no fixed time waits for every
+        job expected before it, not for the last of them alone: an expected end may be late, and the job between may be taken back."""
         after = [slot.after] if slot.after else []
         first = next(s for s in self.plan.slots if s.run == slot.run)
         after += (
             [job.id for job in self.wanted[slot.run].behind] if slot is first and slot.kind != "reservation" else []
         )
-        loose = next((s for s in self.plan.slots if s.kind != "reservation"), None)
-        if self.policy.max_jobs == 1 and slot is loose and slot.kind != "queue":
+        if self.policy.max_jobs == 1 and slot.kind not in ("reservation", "queue"):
             start = slot.start.timestamp()
             after += [job.job for job in self.busy if job.job and (job.end is None or job.end.timestamp() <= start)]
         return tuple(dict.fromkeys(after))

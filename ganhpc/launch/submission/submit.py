@@ -213,10 +213,12 @@ def _entry(slot: Slot, job: PreparedJob) -> submission_record.Entry:
 
 
 def _after(request: JobRequest, sent: Sequence[SubmittedJob]) -> tuple[str, ...]:
-    """The jobs that must have ended first: where one runs at a time, the one before it too, whatever the plan hopes."""
-    behind = request.kind == "chain" and not request.after
-    if sent and (behind or (request.alone and request.kind != "reservation")):
-        return (*request.after, sent[-1].id)
+    """The jobs that must have ended first: where one runs at a time, every one before it too, whatever the plan hopes. One of them alone
+    would free this job if a user took it back while another one runs."""
+    if request.alone and request.kind != "reservation":
+        return (*request.after, *(job.id for job in sent))
+    if request.kind == "chain" and not request.after:
+        return tuple(job.id for job in sent[-1:])
     return request.after
 
 

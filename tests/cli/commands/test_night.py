@@ -8,6 +8,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +26,7 @@ from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run
 from tests.clusters.fake_oar import FakeOar
 from tests.conftest import Launch
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.test_oar import install, program
 
 STUDENT = load_policy("student")
 PARIS = zone(Settings(), STUDENT)
@@ -130,6 +131,17 @@ def test_presets_seeds_and_options_of_all() -> None:
 def test_mistakes_are_sentences(words: tuple[str, ...], sentence: str) -> None:
     with pytest.raises(UserError, match=re.escape(sentence)):
         definitions(words, {"seeds": 1})
+
+
+def test_inside_a_job_a_night_is_not_left_in_the_queue_of_its_node(launch: Launch, tmp_path: Path) -> None:
+    """It was queued there for the evening, and lost with the job."""
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "squeue", f"echo {int(time.time()) + 600}")
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    env = {"SLURM_JOB_ID": "12", "SLURMD_NODENAME": "node1", "GANHPC_ON": "auto", "PATH": path}
+    done = launch("night", "cifar", "--time", "1h", *SMALL, "--yes", **env)
+    assert done.returncode == 2 and not list(tmp_path.glob("runs/*")), done.stdout
+    assert "inside job 12 of Slurm" in done.stderr and "--on slurm" in done.stderr and "--on local" in done.stderr
 
 
 def test_another_moment_is_for_planning_only(launch: Launch) -> None:

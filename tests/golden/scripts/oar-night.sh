@@ -14,6 +14,8 @@ exec 9>>"$state/$lock"
 flock 9
 # Variables of a job, and those that the scheduler's commands take requests from, would change what is submitted.
 for name in $(compgen -e | grep -E '^(SBATCH_|SALLOC_|SRUN_|SQUEUE_|SACCT_|SCANCEL_|SCONTROL_|SINFO_|SLURM_|SLURMD_|OAR_|OARSUB_|OARSTAT_|OARDEL_|PBS_|PMI_|PMI2_|PMIX_|OMPI_|OPAL_|PRTE_|PRRTE_|ORTE_|HYDRA_|HYDI_|MPIEXEC_|MPIR_|MPI_LOCAL|PALS_|TORCHELASTIC_|I_MPI_HYDRA_|I_MPI_PMI_|GANHPC_LAUNCH|GANHPC_SCHEDULER|GANHPC_STARTED|GANHPC_DIE_WITH_PARENT|SHELLOPTS|BASHOPTS|PYTHONHOME|PYTHONPLATLIBDIR|PYTHONSTARTUP|PYTHONINSPECT)' | grep -vxE 'SLURM_CONF|SLURM_CONF_SERVER|SLURM_JWT|SLURM_SACK_JWKS|SLURM_SACK_KEY|PBS_CONF_FILE|PBS_EXEC|PBS_HOME|PBS_SERVER|PBS_DEFAULT'); do export -n "${name?}"; done
+# The checks below run in another folder.
+case ${SLURM_CONF:-/} in /*) ;; *) SLURM_CONF=$PWD/$SLURM_CONF ;; esac
 # The times below are those of the clock by which the night was planned.
 export TZ=Europe/Paris
 USER=$(id -un 2>/dev/null) || USER=$(id -u) # in a container, a user may have no name

@@ -61,6 +61,31 @@ def said(folder: Path) -> str:
     return path.read_text() if path.exists() else ""
 
 
+def test_a_queue_on_a_node_of_a_cluster_knows_the_end_of_the_job_that_it_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--on local` in an interactive job: its trainings were killed at that job's end, since the last checkpoint lost."""
+    end = int(time.time()) + 600
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\necho {end}\n")
+    (tmp_path / "squeue").chmod(0o755)
+    for name, value in {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "SLURM_JOB_ID": "12",
+        "SLURMD_NODENAME": "n",
+    }.items():
+        monkeypatch.setenv(name, value)
+    outer = dt.datetime.fromtimestamp(end).astimezone()
+    for until, bound in (
+        (None, outer),
+        (outer - dt.timedelta(60), outer - dt.timedelta(60)),
+        (outer + dt.timedelta(60), outer),
+    ):
+        request = JobRequest("t", tmp_path, 1, 3600, "queue", until=until)
+        assert f"--until={bound.isoformat()}" in Local(Settings()).prepare(request).script
+    monkeypatch.delenv("SLURMD_NODENAME")
+    assert "--until" not in Local(Settings()).prepare(JobRequest("t", tmp_path, 1, 3600, "queue")).script
+
+
 def test_jobs_run_one_after_another_in_their_order(state: Path) -> None:
     first = send(state, "one", f"echo one begins; until [ -e {state}/go ]; do sleep 0.05; done; echo one ends")
     second = send(state, "two", "echo two; exit 3")

@@ -68,6 +68,19 @@ def test_an_option_that_lacks_its_value_takes_no_word_of_ours(grammar: Grammar, 
 
 
 @pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("--tasks-per-node=4", "type --nodes, --gpus-per-node"), ("--workdir=/x", "setup lines may hold"), ("--priority=0", "holds the job"),
+        ("--priority 00", "holds the job"), ("--prio=0", "holds the job"),
+    ],
+)  # fmt: skip
+def test_other_names_of_what_is_decided(form: str, said: str) -> None:
+    with pytest.raises(UserError, match=f"options has .*{said}.*take it out of options"):
+        read(SLURM, [form])
+    assert [word.value for word in read(SLURM, ["--priority=100"])] == ["100"]
+
+
+@pytest.mark.parametrize(
     "form",
     ["-t deadline=2026-11-30", "-tpostpone=x", "--type=night", "--ty day", "-t exotic -l walltime=8", "--RESOURCE=/host=2", "-kIt exotic", "-t cosystem", "-t noop", "-t 'expire=x'", "-t deploy"],
 )  # fmt: skip
@@ -223,13 +236,31 @@ def test_words_that_only_look_like_it_are_taken(command: str, form: str) -> None
         ({"resources": "/host=1,walltime=8:00:00"}, r'walltime is the policy.*resources = "/host=1"'),
         ({"resources": "walltime=8"}, 'resources = "/host=1/gpu=1"'),
         ({"resources": "/host=1 -t exotic"}, "write those in options"),
-        ({"properties": "-p gpu_model='A100'"}, r"""properties = "gpu_model='A100"""),
+        ({"resources": "-lhost=1/gpu=1,walltime=8"}, 'begins with -l.* resources = "host=1/gpu=1"'),
+        ({"resources": '#OAR -l "/host=1,walltime=8"'}, 'begins with -l.* resources = "/host=1"'),
+        ({"resources": "oarsub --resource=/host=1"}, 'begins with --resource.* resources = "/host=1"'),
+        ({"properties": "-p gpu_model='A100'"}, r"""begins with -p.* properties = "gpu_model='A100'"\."""),
+        ({"properties": "-p \"gpu_model='A100'\""}, r"""begins with -p.* properties = "gpu_model='A100'"\."""),
+        ({"properties": "-pgpu_model='A100'"}, r"""begins with -p.* properties = "gpu_model='A100'"\."""),
+        (
+            {"properties": "gpu_model='A100' -l walltime=8"},
+            r"""walltime is the policy.* properties = "gpu_model='A100'"\.""",
+        ),
+        ({"properties": "gpu_model='A100' -t exotic"}, "properties is .*write those in options"),
+        ({"properties": "walltime=8"}, r"""walltime is the policy.* properties = "gpu_model = 'A100'"\."""),
+        ({"constraint": "-p gpu_mem > 16000"}, 'begins with -p.* constraint = "gpu_mem > 16000"'),
         ({"properties": "cluster='x'", "cluster": "y"}, "names cluster already"),
     ],
 )
 def test_resources_and_properties_hold_their_values_alone(written: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Oar(Settings(**written)).prepare(request())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("properties", ["host = 'a -l walltime'", "gpu_mem > -5", "NOT cluster='x'", "memcore - 5 > 3"])
+def test_names_and_numbers_in_properties_are_no_words_of_oarsub(properties: str) -> None:
+    argv = Oar(Settings(properties=properties)).prepare(request()).argv
+    assert argv[argv.index("-p") + 1] == properties
 
 
 @pytest.mark.parametrize(

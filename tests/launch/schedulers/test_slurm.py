@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -283,6 +284,23 @@ def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.
     monkeypatch.setenv("SLURM_JOB_ID", "9")
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     assert slurm.job_end() == 1795259922 and slurm.lives("9") is True
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("PartitionTimeLimit", "asks for more time than its partition allows: cancel it.*Slurm: PartitionTimeLimit"),
+        ("QOSMaxWallDurationPerJobLimit", "more time than its quality of service"),
+        ("Resources", ""),
+        ("None", ""),
+    ],
+)
+def test_a_job_that_slurm_takes_and_never_starts_is_told_of_at_once(bin: Path, reason: str, said: str) -> None:
+    """A partition of half an hour takes a job of an hour, where the site has not set EnforcePartLimits."""
+    squeue(bin, [f"8 PENDING N/A N/A 10:00 singleton(unfulfilled) {reason} ganhpc ganhpc:cafe-1-00 /x"])
+    asked, policy = Asked("cafe-1-00", 600), Policy("one", max_job=3600, max_jobs=1)
+    told = granted.check(Slurm(Settings()), "8", asked, policy)
+    assert bool(told) == bool(said) and re.search(said, told), told
 
 
 def test_line_breaks_and_separators_in_names_hide_no_job(bin: Path) -> None:

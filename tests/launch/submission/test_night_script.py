@@ -192,3 +192,16 @@ def test_without_its_lock_a_night_submits_nothing(tmp_path: Path, scheduler: str
     (tmp_path / "state").write_text("a file is in the way")
     code, submitted, said = by_hand(tmp_path, scheduler, MORNING - dt.timedelta(hours=3), deadline=MORNING)
     assert (code, submitted) == (1, 0) and "export XDG_STATE_HOME" in said
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "waits"),
+    [("oar", '-a "$job1" -a "$job2"'), ("slurm", '--dependency=singleton,afterany:"$job1":"$job2"')],
+)
+def test_each_job_of_a_night_waits_for_all_before_it(scheduler: str, waits: str) -> None:
+    """One of them alone, deleted by hand, would free it beside one that runs."""
+    usual = night(CLASSES[scheduler](SITES[scheduler]))
+    plan = dataclasses.replace(usual.plan, slots=(*usual.plan.slots, usual.plan.slots[1]))
+    three = dataclasses.replace(usual, plan=plan, jobs=(*usual.jobs, usual.jobs[1]))
+    (last,) = [line for line in night_script.text(three, MORNING.date()).splitlines() if line.startswith("job3=")]
+    assert waits in last and '"$job1 $job2"' in last

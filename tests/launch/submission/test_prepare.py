@@ -153,7 +153,9 @@ def test_alone_means_behind_every_job_that_is_there(tmp_path: Path) -> None:
     ]
     made = submit.prepare([wanted(tmp_path, time=2.0 * HOUR)], Oar(Settings()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["7", "8", "9"]
-    assert made.jobs[1].request.after == (), "it is put behind the first when that has a number"
+    assert sorted(made.jobs[1].request.after) == ["7", "8", "9"], (
+        "a first one that is taken back frees no other beside them"
+    )
     busy += [Job("5", JobState.RUNNING, start=now - 60), Job("6", JobState.WAITING, start=now, end=now + 5400)]
     made = submit.prepare([wanted(tmp_path, time=1.0 * HOUR)], Oar(Settings()), PLAIN, EVENING, busy)
     assert sorted(made.jobs[0].request.after) == ["5", "6", "7", "8", "9"], "a job whose end nobody knows as well"
@@ -262,10 +264,10 @@ def test_a_refused_reservation_becomes_a_job_that_ends_in_time_or_none(
     [
         ("chain", False, (), ("1",)),  # of several at a time, a chain all the same waits for the one before it
         ("chain", False, ("9",), ("9",)),  # or for the job that it was planned behind
-        ("chain", True, ("9",), ("9", "1")),
+        ("chain", True, ("9",), ("9", "0", "1")),
         ("begin", False, (), ()),
         ("now", False, (), ()),
-        ("begin", True, (), ("1",)),
+        ("begin", True, (), ("0", "1")),
         ("reservation", True, (), ()),
     ],
 )

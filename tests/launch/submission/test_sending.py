@@ -87,6 +87,25 @@ def test_a_job_started_by_hand_is_respected(fake: FakeOar, tmp_path: Path) -> No
 
 
 @pytest.mark.slow  # 2 s of processor time: processes of its own
+def test_a_job_of_a_chain_that_is_taken_back_frees_no_other_beside_one_that_runs(fake: FakeOar, tmp_path: Path) -> None:
+    """OAR has no singleton: a job that waits only for the one before it starts once that is deleted, whatever else runs."""
+    fake.run(["oarsub", "-l", "/nodes=1,walltime=0:30:00", "sleep 1800"])
+    fake.advance(5)
+    first, second, third, *_ = send(wanted(tmp_path, time=3.0 * HOUR), Oar(Settings()))
+
+    def running() -> list[str]:
+        fake.advance(120)
+        return [job.id for job in Oar(Settings()).queue() if job.native == "Running"]
+
+    fake.run(["oardel", first])
+    assert running() == ["1"], "the job that was there before the chain"
+    fake.advance(1800)
+    assert running() == [second]
+    waits = {job.id: job.after for job in Oar(Settings()).queue()}
+    assert {first, second} <= set(waits[third])
+
+
+@pytest.mark.slow  # 2 s of processor time: processes of its own
 def test_a_reservation_whose_slot_is_taken_becomes_a_job_that_ends_by_the_slots_end(
     fake: FakeOar, tmp_path: Path
 ) -> None:

@@ -89,13 +89,12 @@ class Pbs(Scheduler):
             raise Refused(answer.last_words or "no answer", answer.code, unsure=answer.code is None)
         return answer.out.strip()
 
-    def by_hand(self, prepared: PreparedJob, behind: ScriptText | None = None) -> ScriptText:
-        if behind is None:
+    def by_hand(self, prepared: PreparedJob, behind: Sequence[ScriptText] = ()) -> ScriptText:
+        if not behind:
             return prepared.command
         first, *rest = prepared.argv
-        return script_text.shell(
-            "{} -W depend=afterany:{} {}", script_text.word(first), behind, script_text.command(rest)
-        )
+        ids = script_text.shell(":".join(["{}"] * len(behind)), *behind)
+        return script_text.shell("{} -W depend=afterany:{} {}", script_text.word(first), ids, script_text.command(rest))
 
     def queue(self) -> list[Job]:
         answer = ask(["qstat", "-f", "-F", "json"], SECONDS)
