@@ -14,8 +14,6 @@ import json
 import logging
 import os
 import time
-import zipfile
-import zlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -26,20 +24,9 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, atomic_open, parse_json, read_gzip
 from ganhpc.core.printable import printable
 from ganhpc.datasets.image_cache import cache_folder
-from ganhpc.datasets.image_folder import Item, Left, Source, list_files
+from ganhpc.datasets.image_folder import READ_ERRORS, Item, Left, Source, list_files
 from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, NO_IMAGE, kind_of, other_kind
 
-READ_ERRORS = (
-    OSError,
-    Damaged,
-    RuntimeError,
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    NotImplementedError,
-    ValueError,
-)
-"""Errors of reading a file, or a damaged or encrypted member of a zip."""
 _FORMAT = 1
 _THREADS = 4
 _SETTLED = 0.1
@@ -124,7 +111,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                 return item.stamp, "", "unreadable (not an image, or its beginning is damaged)" if vague else what
             return item.stamp, hashlib.blake2b(files.read(item, None), digest_size=12).hexdigest(), ""
         except READ_ERRORS as error:
-            return f"unreadable ({getattr(error, 'strerror', None) or error or type(error).__name__})"
+            return f"unreadable ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(todo), 256):

@@ -19,9 +19,9 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, slug
 from ganhpc.core.units import counted
 from ganhpc.datasets import pillow_corrections, pixel_range
-from ganhpc.datasets.folder_index import READ_ERRORS, find, fingerprint_of
+from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import facts, place
-from ganhpc.datasets.image_folder import Item, Source
+from ganhpc.datasets.image_folder import READ_ERRORS, Item, Source
 from ganhpc.datasets.picture_kinds import FORMATS, HEAD, kind_of
 from ganhpc.datasets.pixel_range import Extent, Range, Type, Unusable
 from ganhpc.datasets.types import Size, sides
@@ -135,7 +135,7 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
     except Skip:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise Skip(f"unreadable ({error or type(error).__name__})") from None
+        raise Skip(f"unreadable ({str(error) or type(error).__name__})") from None
 
 
 @functools.cache
@@ -237,7 +237,7 @@ def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range]
     except Skip as reason:
         return str(reason)
     except READ_ERRORS as error:
-        return f"unreadable ({error or type(error).__name__})"
+        return f"unreadable ({str(error) or type(error).__name__})"
 
 
 def extents_of(source: Source, size: Size) -> dict[Type, Extent]:

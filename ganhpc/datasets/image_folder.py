@@ -30,6 +30,28 @@ MAX_BYTES = 200_000_000
 MAX_RATIO, FREE_BYTES = 200, 20_000_000
 """A member of a zip with more than FREE_BYTES that unpacks to more than MAX_RATIO times its size is skipped unread."""
 
+
+def _of_lzma() -> tuple[type[Exception], ...]:
+    with suppress(ImportError):  # a Python that was built without it refuses such members
+        from lzma import LZMAError
+
+        return (LZMAError,)
+    return ()
+
+
+READ_ERRORS: tuple[type[Exception], ...] = (
+    OSError,
+    Damaged,
+    RuntimeError,
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    ValueError,
+    MemoryError,
+    *_of_lzma(),
+)
+"""Errors of reading a file, or a damaged or encrypted member of a zip, or one that asks for more memory than there is."""
 _SYSTEM = frozenset(
     {
         "@eadir",
@@ -312,7 +334,7 @@ def _through_links(
     """(name, member, why it is left out) of what the links of a zip lead to, as `_Walk` goes through those of a folder."""
     targets: dict[str, str] = {}
     for name, info in links.items():
-        with suppress(zipfile.BadZipFile, zlib.error, OSError, RuntimeError, NotImplementedError, EOFError):
+        with suppress(*READ_ERRORS):
             targets[name] = os.fsdecode(archive.open(info).read(zip_links.LONGEST))
     tree = zip_links.Links(targets, frozenset(members.keys() - links.keys()), hidden, taken)
     for name in sorted(links):

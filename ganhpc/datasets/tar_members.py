@@ -35,7 +35,17 @@ def members(file: IO[bytes], wanted: Mapping[str, int]) -> Iterator[tuple[str, b
                 if len(data) != entry.size:
                     raise BadArchive("it is cut short")
                 yield entry.name, data
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
+    # tarfile lets through what its readers of extended headers meet, such as a number that is none.
+    except (
+        tarfile.TarError,
+        EOFError,
+        zlib.error,
+        OSError,
+        ValueError,
+        LookupError,
+        ArithmeticError,
+        MemoryError,
+    ) as error:
         raise BadArchive(f"it can't be read to its end ({error})") from error
     if missing:
         raise BadArchive(f"it has no {', '.join(sorted(missing))}")

@@ -48,6 +48,30 @@ def test_a_cut_archive_is_refused(share):
         list(members(io.BytesIO(data[: int(share * len(data))]), {"package/a": 1 << 20, "package/b": 10}))
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "x"},
+        {"GNU.sparse.map": "1,x"},
+        {"GNU.sparse.size": "many"},
+        {"GNU.sparse.map": "1,2,3"},
+        {"size": "-5"},
+        {"hdrcharset": "no such charset"},
+    ],
+)
+def test_extended_headers_of_nonsense_are_refused_or_mean_nothing(headers):
+    made = io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        for name, data in GOOD:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.pax_headers = len(data), headers if name == "package/b" else {}
+            archive.addfile(entry, io.BytesIO(data))
+    try:
+        assert dict(members(io.BytesIO(made.getvalue()), WANTED)).keys() == WANTED.keys()
+    except BadArchive:
+        pass
+
+
 def test_what_is_no_archive_is_refused():
     with pytest.raises(BadArchive, match="can't be read"):
         list(members(io.BytesIO(b"<html>please log in</html>"), WANTED))
