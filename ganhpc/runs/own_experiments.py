@@ -152,7 +152,7 @@ def networks() -> Iterator[types.ModuleType]:
         with contextlib.suppress(OSError):
             for path in sorted(folder.glob("*_nets.py")):
                 with contextlib.suppress(UserError):
-                    if path.stem.isidentifier():
+                    if path.stem.isidentifier() and path.is_file():  # the import would wait for a fifo
                         yield _import(folder, path.stem)
 
 

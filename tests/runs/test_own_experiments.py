@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -305,3 +306,10 @@ def test_help_imports_no_file_of_the_user(folder: Path) -> None:
     )
     assert f"Experiments (in {folder})" in done.stdout.replace("\n", " ") or "my jobs" in done.stdout
     assert "mine" in done.stdout and "Mine." in done.stdout
+
+
+def test_a_fifo_among_the_networks_of_ones_own_is_not_waited_for(folder: Path) -> None:
+    os.mkfifo(folder / "pipe_nets.py")
+    (folder / "gone_nets.py").symlink_to("nowhere.py")
+    (folder / "a_nets.py").write_text("EXPORTED = {}\n")
+    assert [made.__name__.rpartition(".")[2] for made in own_experiments.networks()] == ["a_nets"]

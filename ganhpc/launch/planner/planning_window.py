@@ -32,7 +32,7 @@ def tonight(policy: Policy, tz: dt.tzinfo, now: dt.datetime, edge_pair: bool = F
     """
     calendar, moment = Calendar(policy, tz), seconds_of(now)
     date = calendar.local(moment).date()
-    if moment + policy.min_slot > calendar.at(date, policy.day_start) - policy.end_before_edge:
+    if moment + max(1, policy.min_slot) > calendar.at(date, policy.day_start) - policy.end_before_edge:
         date += ONE_DAY
     evening = calendar.at(date - ONE_DAY, policy.day_end) + policy.start_after_edge
     morning = calendar.at(date, policy.day_start)

@@ -214,7 +214,9 @@ def load_file_of(path: Path) -> nn.Module:
 
 
 def _try(net: nn.Module) -> None:
-    """Draw one image: arguments of a wrong type may show then only."""
+    """Draw one image: arguments of a wrong type may show then only. Raises ValueError where a weight is no number."""
+    if any(value.is_floating_point() and value.isnan().any() for value in net.state_dict().values()):
+        raise ValueError("its weights are not all numbers (NaN)")
     draw(net, example(net), y=torch.zeros(1, dtype=torch.long) if getattr(net, "classes", 0) else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -194,6 +195,27 @@ def test_the_checkpoint_before_one_of_another_network_is_drawn_from(tmp_path: Pa
         found, _ = generator_io.load(run)
         for name, value in found.state_dict().items():
             assert torch.equal(value, net.state_dict()[name])
+
+
+@pytest.mark.parametrize("share", [1, 1000])
+def test_weights_that_are_no_numbers_draw_nothing(tmp_path: Path, share: int) -> None:
+    """They would make pictures that are black, and look like a generator's. One such number is enough."""
+    net, run = wgan_gp.Generator(**SMALL), Run(tmp_path)
+    whole = {name: value.contiguous() for name, value in net.state_dict().items()}
+    name = next(name for name, value in whole.items() if value.is_floating_point() and value.numel() > 1)
+    wrong = {**whole, name: whole[name].clone()}
+    wrong[name].view(-1)[::share] = math.nan
+    about = generator_io.definition("wgan-gp", SMALL)
+    run.export("generator").write_bytes(save(wrong, metadata={"definition": json.dumps(about)}))
+    with pytest.raises(UserError, match=r"not a whole exported generator \(.*not all numbers"):
+        generator_io.load(run)
+    run.export("generator").unlink()
+    run.checkpoints.mkdir()
+    write_json(run.export("generator").with_suffix(".json"), about)
+    checkpoint.save(run.checkpoints, 1, {"modules": {"generator": whole}})
+    checkpoint.save(run.checkpoints, 2, {"modules": {"generator": wrong}})
+    found, _ = generator_io.load(run)
+    assert torch.equal(found.state_dict()[name], whole[name]), "of the checkpoint before"
 
 
 # -- classes, truncation, translations ------------------------------------------------------------------------------------

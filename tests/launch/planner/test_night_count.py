@@ -16,7 +16,7 @@ from ganhpc.core.settings import Settings
 from ganhpc.launch.planner.night_count import MOST, nights
 from ganhpc.launch.planner.planner import Work
 from ganhpc.launch.planner.planning_window import tonight
-from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import prepare
 from ganhpc.launch.submission.prepare import Wanted
@@ -52,6 +52,18 @@ def test_without_rules_a_night_is_from_evening_to_morning() -> None:
     found = nights(hours(10, 10, 10), NONE, THURSDAY, PARIS)
     assert found and found.count == 3
     assert found.end.isoformat() == "2026-11-28T21:00:00+01:00"
+
+
+@pytest.mark.parametrize("policy", [STUDENT, NONE])
+def test_a_policy_without_a_shortest_slot_has_no_empty_night(policy: Policy) -> None:
+    """The night that ends at this very moment is over, where no second before the morning is kept free either."""
+    policy = dataclasses.replace(policy, min_slot=0, end_before_edge=0)
+    found = nights(hours(30), policy, THURSDAY, PARIS, Slurm.able)
+    assert found and found.left == 0 and found.count == 3
+    morning = THURSDAY.replace(hour=9)
+    window = tonight(policy, PARIS, morning)
+    assert window.start.date() == morning.date() and window.start.hour == 19 and window.end.day == 27
+    assert tonight(policy, PARIS, morning - dt.timedelta(seconds=1)).end == morning
 
 
 def test_in_the_middle_of_a_night_its_rest_counts() -> None:
