@@ -36,6 +36,8 @@ _MIN_SIDE = 16
 """Pictures with a shorter side, in pixels, are skipped as tiny. Larger ones are enlarged where the size asked for is larger still."""
 _MAX_PIXELS = 80_000_000
 """Pictures with more pixels are skipped undecoded: a small file can claim a size that fills memory."""
+_HEADER = 2**16
+"""First bytes in which a file says its range: a PGM may have comments of any length before its highest value."""
 SIZE = 64
 """Pixels where none are asked for."""
 VERSION = 4
@@ -106,12 +108,12 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
                 raise Skip(f"huge, {width} x {height} pixels")
             if min(width, height) < _MIN_SIDE:
                 raise Skip(f"tiny, {width} x {height} pixels")
-            pillow_corrections.before_load(image, data[:HEAD])
+            pillow_corrections.before_load(image, data[:_HEADER])
             high, wide = sides(size)
             # Big JPEGs are decoded at a fraction of their size.
             image.draft(image.mode, (2 * max(high, wide), 2 * max(high, wide)))
             image.load()
-            extent = pixel_range.extent_of(image, data[:HEAD])
+            extent = pixel_range.extent_of(image, data[:_HEADER])
             if isinstance(extent, Extent):
                 if ranges is None:
                     ranges = pixel_range.settled({extent.type: extent})

@@ -246,8 +246,13 @@ def test_one_type_does_not_decide_for_another(tmp_path):
 
 def test_a_pgm_states_its_highest_value():
     values = RNG.integers(0, 1000, (SIDE, SIDE)).astype(">u2")
-    made = decode(b"P5\n# made\n32 32\n4095\n" + values.tobytes(), SIDE).pixels[..., 0]
-    assert np.abs(made - values / 4095 * 255).max() <= 1
+    values[0, 0] = 1023
+    for comment in (b"# made\n", b"# " + b"x" * 2000 + b"\n# 5 5\n"):
+        # 65535 is what programs write for any values of 16 bits: the values decide.
+        for highest, white in ((4095, 4095), (65535, 1023)):
+            data = b"P5\n" + comment + b"32 32\n%d\n" % highest + values.tobytes()
+            made = decode(data, SIDE).pixels[..., 0]
+            assert np.abs(made - values / white * 255).max() <= 1
 
 
 def sixteen_bit_rgb(values):
