@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import select
 import signal
 import time
@@ -86,10 +87,13 @@ def listeners(root: int, through: int = 0) -> list[int]:
 
 
 def _is_shell(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() in _SHELLS
-    except OSError:
-        return False
+    """True if the process runs a shell: by its own name, or by the program that it runs, since a script (./run.sh) gives the process its name."""
+    names = set()
+    with suppress(OSError):
+        names.add(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
+    with suppress(OSError):
+        names.add(Path(os.readlink(f"/proc/{pid}/exe")).name)  # noqa: PTH115 (a path object would look for the file)
+    return any(re.sub(r"[0-9.-]+$", "", name) in _SHELLS for name in names)
 
 
 def send(pids: list[int], number: int) -> None:

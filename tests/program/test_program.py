@@ -290,6 +290,30 @@ def test_a_program_that_ignores_signals_is_killed_in_time(tmp_path: Path) -> Non
     assert "does not stop: it is killed" in run.log.read_text()
 
 
+SAVES = """
+import os, signal, sys, time
+def save(number, frame):
+    time.sleep(0.3)
+    open(os.environ["GANHPC_CHECKPOINTS"] + "/saved", "w").write(signal.Signals(number).name)
+    sys.exit(0)
+signal.signal(signal.SIGUSR1, save)
+while True: time.sleep(0.05)
+"""
+
+
+@pytest.mark.slow  # 4 s in all
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/usr/bin/env bash"])
+def test_a_program_below_a_script_of_its_own_hears_the_signal(tmp_path: Path, shell: str) -> None:
+    """The process of ./run.sh is called run.sh, and not after its shell."""
+    (tmp_path / "saves.py").write_text(SAVES)
+    script = tmp_path / "run.sh"
+    script.write_text(f"#!{shell}\npython saves.py\necho over\n")
+    script.chmod(0o755)
+    run = made(tmp_path, "./run.sh", stop_signal="USR1")
+    assert segment(run, 12.0).returncode == 75
+    assert (run.checkpoints / "saved").read_text() == "SIGUSR1", run.log.read_text()
+
+
 # -- processes --------------------------------------------------------------------------------------------------------
 
 DAEMON = """
