@@ -22,6 +22,8 @@ MARK = "GANHPC_MARK"
 """Variable with a random text, by which the processes of one program are known."""
 _PR_SET_CHILD_SUBREAPER = 36
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox"}
+_WRAPPERS = {"accelerate", "conda", "time", "xargs"}
+"""Programs that pass no signal on either."""
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
@@ -71,7 +73,7 @@ def _marked(mark: str) -> list[int]:
 
 
 def listeners(root: int, through: int = 0) -> list[int]:
-    """The processes that a signal to the program `root` is for: itself, and below shells, which pass nothing on, their programs.
+    """The processes that a signal to the program `root` is for: itself, and below shells and the like, which pass nothing on, their programs.
 
     `through`: levels of processes of ours that are above the program.
     """
@@ -81,19 +83,19 @@ def listeners(root: int, through: int = 0) -> list[int]:
     while todo:
         pid = todo.pop()
         found.append(pid)
-        if _is_shell(pid):
+        if _passes_nothing_on(pid):
             todo += tree.get(pid, [])
     return found
 
 
-def _is_shell(pid: int) -> bool:
-    """True if the process runs a shell: by its own name, or by the program that it runs, since a script (./run.sh) gives the process its name."""
+def _passes_nothing_on(pid: int) -> bool:
+    """True if the process runs a shell or a wrapper: by its own name, or by the program that it runs, since a script (./run.sh) gives the process its name."""
     names = set()
     with suppress(OSError):
         names.add(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
     with suppress(OSError):
         names.add(Path(os.readlink(f"/proc/{pid}/exe")).name)  # noqa: PTH115 (a path object would look for the file)
-    return any(re.sub(r"[0-9.-]+$", "", name) in _SHELLS for name in names)
+    return any(re.sub(r"[0-9.-]+$", "", name) in _SHELLS | _WRAPPERS for name in names)
 
 
 def send(pids: list[int], number: int) -> None:

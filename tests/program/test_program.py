@@ -301,15 +301,22 @@ while True: time.sleep(0.05)
 """
 
 
-@pytest.mark.slow  # 4 s in all
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash", "/usr/bin/env bash"])
-def test_a_program_below_a_script_of_its_own_hears_the_signal(tmp_path: Path, shell: str) -> None:
+BELOW = {
+    "run.sh": "#!/bin/sh\npython saves.py\necho over\n",
+    "train.bash": "#!/bin/bash\npython saves.py\necho over\n",
+    "by_env": "#!/usr/bin/env bash\npython saves.py\necho over\n",
+    "accelerate": f"#!{sys.executable}\nimport subprocess\nsubprocess.call(['python', 'saves.py'])\n",
+}
+
+
+@pytest.mark.slow  # 5 s in all
+@pytest.mark.parametrize("name", BELOW)
+def test_a_program_below_a_script_of_its_own_hears_the_signal(tmp_path: Path, name: str) -> None:
     """The process of ./run.sh is called run.sh, and not after its shell."""
     (tmp_path / "saves.py").write_text(SAVES)
-    script = tmp_path / "run.sh"
-    script.write_text(f"#!{shell}\npython saves.py\necho over\n")
-    script.chmod(0o755)
-    run = made(tmp_path, "./run.sh", stop_signal="USR1")
+    (tmp_path / name).write_text(BELOW[name])
+    (tmp_path / name).chmod(0o755)
+    run = made(tmp_path, f"./{name}", stop_signal="USR1")
     assert segment(run, 12.0).returncode == 75
     assert (run.checkpoints / "saved").read_text() == "SIGUSR1", run.log.read_text()
 
