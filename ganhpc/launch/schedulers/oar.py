@@ -165,7 +165,7 @@ class Oar(Scheduler):
         yield from (word for option in self._further() for word in option.typed)
         for flag, key in (("-q", "queue"), ("--project", "project")):
             if value := getattr(self.site, key):
-                yield from (flag, script_text.argument(value, key))
+                yield from (flag, option_words.plain_name(value, key))
         if properties := oar_request.properties(self.site):
             yield from ("-p", script_text.argument(properties, "properties"))
         if self.site.mail:
@@ -182,7 +182,7 @@ class Oar(Scheduler):
         walltime = f"walltime={hours}:{rest // 60:02d}:{rest % 60:02d}"
         if self.site.resources:
             text = script_text.argument(oar_request.checked(self.site.resources, "resources"), "resources")
-            return f"{oar_request.with_typed(text, request.typed_nodes, request.typed_gpus)},{walltime}"
+            return f"{oar_request.of_one_node(oar_request.with_typed(text, request.typed_nodes, request.typed_gpus))},{walltime}"
         gpus = f"/gpu={request.gpus_per_node}" if request.gpus_per_node else ""
         return f"/nodes={request.nodes}{gpus},{walltime}"
 
@@ -224,7 +224,8 @@ class Oar(Scheduler):
 
     def ended_since(self, moment: float) -> list[Job]:
         # --gantt would tell of the whole site, and for a moment the expected end of a job that has just ended.
-        condition = f"job_user = '{user_name()}' AND stop_time >= {int(moment)}"
+        name = user_name().replace("'", "''")
+        condition = f"job_user = '{name}' AND stop_time >= {int(moment)}"
         answer = ask(["oarstat", "-f", "-J", "--sql", condition], SECONDS)
         try:
             if answer.code != 0 or _lost_its_database(answer):

@@ -6,7 +6,7 @@ import re
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers.option_words import quoted
+from ganhpc.launch.schedulers.option_words import plain_name, quoted
 
 _HOSTS = r"(?<![\w])(nodes|host|network_address)=(\w+)"
 _GPUS = r"(?<![\w])(gpu)=(\w+)"
@@ -48,8 +48,18 @@ def _unquoted(text: str) -> str:
 
 def gpus(resources: str) -> int:
     """GPUs on each node in the words of `resources`."""
-    found = re.search(_GPUS, resources)
+    found = re.search(_GPUS, re.sub(r"\{[^}]*\}", "", resources))  # in braces stand conditions
     return int(found[2]) if found and found[2].isdigit() else 0
+
+
+def of_one_node(resources: str) -> str:
+    """`resources`. Raises UserError where they ask for several GPUs wherever these are: each node would be taken to have all of them."""
+    if gpus(resources) > 1 and not re.search(_HOSTS, resources):
+        one = re.sub(rf"/?{_GPUS}", r"/host=1/\1=\2", resources, count=1)
+        raise UserError(
+            f"resources is {resources!r}, whose GPUs may be on several nodes: write their number on each node, resources = {quoted(one)}."
+        )
+    return resources
 
 
 def with_typed(resources: str, nodes: int | None, gpus: int | None) -> str:
@@ -108,6 +118,6 @@ def properties(site: Settings) -> str:
             )
         if "'" in value:
             raise UserError(f"{key} is {value!r}, with an apostrophe: write its name as `oarnodes` has it.")
-        parts.append(f"{key} = '{value}'")
+        parts.append(f"{key} = '{plain_name(value, key)}'")
     parts += [f"({further})"] if further else []
     return own if parts == [f"({own})"] else " AND ".join(parts)

@@ -99,6 +99,17 @@ def _words(line: str, key: str) -> list[str]:
         raise UserError(f"{key} has {line!r}, whose quotes don't match ({error}): close them.") from None
 
 
+def plain_name(text: str, key: str) -> str:
+    """A name of the site's that the settings have under `key`, for one word of a command. Raises UserError for the option and its name."""
+    text = argument(text, key)
+    if text.lstrip().startswith("-"):
+        bare = re.sub(r"^\s*(--[\w-]*[=\s]*|-\w?[=\s]*)", "", text).strip("\"' ")
+        raise UserError(
+            f"{key} is {text!r}, which begins with a dash: write the name alone, {key} = {quoted(bare or 'NAME')}."
+        )
+    return text
+
+
 def quoted(text: str) -> str:
     return f'"{text}"' if '"' not in text else f"'{text}'"
 

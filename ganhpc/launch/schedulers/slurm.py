@@ -197,11 +197,11 @@ class Slurm(Scheduler):
                 way = "options in the settings ask for the GPUs: name it there, or write gpus_per_node in the settings instead"
             raise UserError(f"--gpu-model {typed} names a kind of GPU, and {way}.")
         if asks:
-            model = f"{self.site.gpu_model}:" if self.site.gpu_model else ""
+            model = f"{option_words.plain_name(self.site.gpu_model, 'gpu_model')}:" if self.site.gpu_model else ""
             yield "gpus-per-node", f"{model}{request.gpus_per_node}"
         for key in ("partition", "account", "qos", "constraint"):
             if value := getattr(self.site, key):
-                yield key, value
+                yield key, option_words.plain_name(value, key)
         if self.site.mail:
             yield "mail-user", self.site.mail
             yield "mail-type", "END,FAIL"
@@ -216,6 +216,11 @@ class Slurm(Scheduler):
     def _asks_gpus(self, request: JobRequest) -> bool:
         """True if the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
         own = self.own_gpus()
+        if request.nodes > 1 and any(word.name == "gpus" for word in self._further()):
+            raise UserError(
+                f"--nodes {request.nodes} is typed, and options in the settings ask for the GPUs of all nodes together (--gpus): write "
+                "gpus_per_node in the settings instead."
+            )
         if own is not None and request.typed_gpus not in (None, own):
             raise UserError(
                 f"--gpus-per-node {request.typed_gpus} is typed, and options in the settings ask for {own} GPUs on each node: leave out "

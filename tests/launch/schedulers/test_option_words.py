@@ -248,6 +248,13 @@ def test_words_that_only_look_like_it_are_taken(command: str, form: str) -> None
         ),
         ({"properties": "gpu_model='A100' -t exotic"}, "properties is .*write those in options"),
         ({"properties": "walltime=8"}, r"""walltime is the policy.* properties = "gpu_model = 'A100'"\."""),
+        ({"queue": "-q production"}, 'queue is .*begins with a dash.* queue = "production"'),
+        ({"queue": "-qproduction"}, 'queue = "production"'),
+        ({"project": "--project=lab"}, 'project = "lab"'),
+        ({"gpu_model": "-p A100"}, 'gpu_model = "A100"'),
+        ({"cluster": "-"}, 'cluster = "NAME"'),
+        ({"resources": "gpu=4"}, 'may be on several nodes.* resources = "/host=1/gpu=4"'),
+        ({"resources": "cluster=1/gpu=2"}, 'resources = "cluster=1/host=1/gpu=2"'),
         ({"constraint": "-p gpu_mem > 16000"}, 'begins with -p.* constraint = "gpu_mem > 16000"'),
         ({"properties": "cluster='x'", "cluster": "y"}, "names cluster already"),
     ],
@@ -255,6 +262,37 @@ def test_words_that_only_look_like_it_are_taken(command: str, form: str) -> None
 def test_resources_and_properties_hold_their_values_alone(written: dict[str, str], said: str) -> None:
     with pytest.raises(UserError, match=said):
         Oar(Settings(**written)).prepare(request())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "resources", ["gpu=1", "/host=1/gpu=4", "nodes=2/gpu=2", "{gpu=4}/core=1", "/cluster=1/host=1/gpu=2"]
+)
+def test_gpus_of_one_node_are_taken_as_they_are(resources: str) -> None:
+    argv = Oar(Settings(resources=resources)).prepare(request()).argv
+    assert argv[argv.index("-l") + 1] == f"{resources},walltime=0:10:00"
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ({"partition": "--partition=gpu"}, 'partition = "gpu"'),
+        ({"account": "-A lab"}, 'account = "lab"'),
+        ({"qos": "-q long"}, 'qos = "long"'),
+        ({"constraint": "-C a100"}, 'constraint = "a100"'),
+        ({"gpu_model": "--gpus=a100"}, 'gpu_model = "a100"'),
+    ],
+)
+def test_names_in_the_settings_of_slurm_stand_alone(written: dict[str, str], said: str) -> None:
+    with pytest.raises(UserError, match=f"begins with a dash: write the name alone, {said}"):
+        Slurm(Settings(**written)).prepare(request(gpus_per_node=1))  # type: ignore[arg-type]
+
+
+def test_gpus_of_a_whole_job_are_not_shared_out_among_typed_nodes() -> None:
+    """`--gpus=4` on two nodes made four processes on each."""
+    site = Settings(options=("--gpus=4",))
+    with pytest.raises(UserError, match=r"--nodes 2 is typed.*write gpus_per_node"):
+        Slurm(site).prepare(request(nodes=2, gpus_per_node=4))
+    assert "#SBATCH --gpus=4\n" in Slurm(site).prepare(request(gpus_per_node=4)).script
 
 
 @pytest.mark.parametrize("properties", ["host = 'a -l walltime'", "gpu_mem > -5", "NOT cluster='x'", "memcore - 5 > 3"])
