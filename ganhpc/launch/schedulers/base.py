@@ -335,7 +335,7 @@ class NodeSide(Protocol):
         """The id of the job on whose node this process runs; empty elsewhere, on a frontend inside a job's shell too."""
 
     def cluster_name(self) -> str:
-        """The cluster, as the job's variables name it; may be empty."""
+        """The cluster, as the node can tell it; may be empty."""
 
     def job_name(self) -> str:
         """A name of this job, and of no other, nor of its own start before it was sent again; empty outside a job."""

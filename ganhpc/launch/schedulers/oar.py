@@ -86,9 +86,7 @@ class Oar(Scheduler):
     def cluster(self) -> str:
         """The site: the domain of its machines, such as grenoble.grid5000.fr; without one, OAR's server where its settings can be read,
         else this host."""
-        host = socket.getfqdn()
-        _, _, domain = host.partition(".")
-        if domain and not host.startswith("localhost"):
+        if domain := _domain():
             return domain
         try:
             found = re.search(r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', read_text(_settings()), re.MULTILINE)
@@ -265,6 +263,12 @@ class Oar(Scheduler):
             raise UserError(f"OAR's job {job} can't be cancelled ({_why(answer)}): try `oardel {job}` yourself.")
 
 
+def _domain() -> str:
+    """The domain of this machine, which all machines of its site share; empty where it has none."""
+    host = socket.getfqdn()
+    return "" if host.startswith("localhost") else host.partition(".")[2]
+
+
 def _settings() -> Path:
     """The settings that OAR's commands read. Installed set-user-ID, they set OARCONFFILE themselves, whatever the user has in it: one
     cluster is one, and its day quota too, with any value of it."""
@@ -295,8 +299,8 @@ def enclosing_job() -> str:
 
 
 def cluster_name() -> str:
-    """Not told on the node."""
-    return ""
+    """The site: each has numbers of jobs of its own, and group storage is seen from several."""
+    return _domain()
 
 
 def job_start() -> float | None:

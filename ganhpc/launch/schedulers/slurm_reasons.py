@@ -17,6 +17,7 @@ _REASONS = {
     "JobHoldMaxRequeue": "it is held, since it was sent again too often: `scontrol release` lets it go on",
     "PartitionDown": "its partition is down",
     "PartitionInactive": "its partition takes no jobs now",
+    "PartitionConfig": "it asks for more than its partition has: cancel it, and launch it with other options",
     "PartitionNodeLimit": "it asks for more nodes than its partition allows",
     "PartitionTimeLimit": "it asks for more time than its partition allows: cancel it, and launch it shorter",
     "ReqNodeNotAvail": "nodes that it needs are drained, down or reserved",
@@ -40,6 +41,7 @@ _REASONS = {
 _NEVER = frozenset(
     {
         "PartitionTimeLimit",
+        "PartitionConfig",
         "BadConstraints",
         "InvalidAccount",
         "InvalidQOS",
@@ -62,7 +64,7 @@ _KINDS = (
 """By what is in it, where the word itself is not known."""
 
 _NO_START = re.compile(
-    r"Held|held|Hold|Limit|Never|Down|Inactive|Invalid|NotAllowed|NotAvail|BadConstraints|DRAINED|Deleted|^(QOS|Assoc|Max)"
+    r"Held|held|Hold|Limit|Never|Down|Inactive|Invalid|NotAllowed|NotAvail|BadConstraints|PartitionConfig|DRAINED|Deleted|^(QOS|Assoc|Max)"
 )
 """Reasons under which a start that Slurm once foresaw means nothing."""
 

@@ -25,6 +25,7 @@ from ganhpc.launch.schedulers.oar_output import REFUSALS, STATES, job_of, number
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.submit import write_script
+from ganhpc.runs import job_claim as claim
 from tests.clusters.fake_oar import FakeOar
 from tests.clusters.fake_oar.state import opened
 
@@ -446,6 +447,23 @@ def test_a_late_reservation_ends_when_it_was_to_end(tmp_path: Path, monkeypatch:
 def test_the_end_of_a_job_is_not_known_where_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OAR_JOB_ID", "77")
     assert oar.job_end() is None
+
+
+@pytest.mark.parametrize(
+    ("host", "site"),
+    [("chifflot-1.lille.grid5000.fr", "lille.grid5000.fr"), ("node7", ""), ("localhost.localdomain", "")],
+)
+def test_a_job_of_another_site_with_the_same_number_is_another_job(
+    monkeypatch: pytest.MonkeyPatch, host: str, site: str
+) -> None:
+    """In a folder that two sites see, job 7 of one was taken for job 7 of the other, which had claimed the run."""
+    monkeypatch.setattr("socket.getfqdn", lambda: host)
+    assert oar.cluster_name() == site
+    claims = [
+        claim.Job(f"oar job 7 ganhpc:{k}", "oar", name, "7", "n")
+        for k, name in enumerate((oar.cluster_name(), "nancy.x"))
+    ]
+    assert not claims[0].is_same(claims[1])
 
 
 def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
