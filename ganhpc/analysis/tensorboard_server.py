@@ -55,7 +55,8 @@ class Shown:
     def update(self, runs: Iterable[Run]) -> int:
         """Link the runs that have begun and are not linked yet. Returns how many are linked."""
         for run in runs:
-            if run.folder.absolute() in self._linked.values() or not run.tensorboard.is_dir():
+            # os.path's, since Path.is_dir raises where a folder may not be entered.
+            if run.folder.absolute() in self._linked.values() or not os.path.isdir(run.tensorboard):  # noqa: PTH112
                 continue
             # Copies, and runs that were moved or renamed, may have one title.
             title = _title(run)

@@ -229,6 +229,10 @@ class Run:
         """The outcome, or None while there is none. Raises Damaged."""
         return read_json(self.result_json)
 
+    def is_there(self) -> bool:
+        """True if the folder exists and can be looked at: another user's may be closed, and a name from a record longer than any folder's."""
+        return os.path.isdir(self.folder)  # noqa: PTH112 (Path.is_dir raises then)
+
     def status(self) -> Status:
         """Where the trainer said it stood, or {} before its first word, or where a power cut has left the file damaged."""
         return read_status(self.status_json)

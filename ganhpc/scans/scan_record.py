@@ -84,7 +84,7 @@ class Scan:
     @property
     def missing(self) -> int:
         """Number of its runs without a folder: not begun, or deleted."""
-        return sum(not run.folder.is_dir() for run in self.run_folders())
+        return sum(not run.is_there() for run in self.run_folders())
 
     def values(self) -> dict[str, dict[str, Any]]:
         """For each run that still has its folder: {the scanned option: its value, .., "seed": its seed}. By the run's name."""

@@ -111,6 +111,13 @@ def test_no_word_of_a_run_leads_out_of_the_links_or_hides_the_others(runs: Path,
     assert {Path("cifar") / run.name for run in rest} < set(shown)
 
 
+def test_a_run_whose_folder_cannot_be_looked_at_hides_no_other(runs: Path, tmp_path: Path) -> None:
+    """Of another user, or by a name of a scan's record that no folder can have."""
+    (links := tmp_path / "links").mkdir()
+    odd = [Run(runs / "cifar" / name) for name in ("x" * 300, "a\0b", "gone")]
+    assert tensorboard_server.Shown(links).update([*odd, *Run.all(runs)]) == 3
+
+
 def get(port: int, path: str, body: dict[str, Any] | None = None) -> Any:
     request = urllib.request.Request(f"http://localhost:{port}{path}", headers={"Content-Type": "application/json"})
     request.data = json.dumps(body).encode() if body is not None else None

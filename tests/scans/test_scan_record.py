@@ -125,3 +125,12 @@ def test_merging_twice_changes_nothing(first: list[float], second: list[float]) 
     assert once.merged(of(second)) == once
     assert set(once.fields[0].values) == {*first, *second}
     assert once.runs[: len(first)] == tuple(map(str, first))
+
+
+def test_a_name_of_a_record_that_no_folder_can_have_is_a_missing_run(tmp_path: Path) -> None:
+    (tmp_path / "cifar" / "here").mkdir(parents=True)
+    names = ("here", "x" * 300, "a\0b", "\ud800", "gone")
+    scan = scan_record.record(made(tmp_path, runs=names))
+    assert scan_record.read(scan.path).missing == 4
+    assert [run.name for run in scan.run_folders() if run.is_there()] == ["here"]
+    assert scan.values() == {}

@@ -32,7 +32,7 @@ def find(words: tuple[str, ...], runs: Path) -> tuple[list[Selection], str]:
     for word in words:
         if scan := exact(word, runs):
             scans.append(scan)
-            chosen += [run for run in scan.run_folders() if run.folder.is_dir()]
+            chosen += [run for run in scan.run_folders() if run.is_there()]
         else:
             chosen += _experiment(word, runs) or [find_run(word, runs)]
     unique = list({run.folder.resolve(): run for run in chosen}.values())

@@ -126,8 +126,8 @@ class Translator:
 
 
 def is_finite(value: Any) -> TypeGuard[int | float]:
-    """True if `value` is a number that can be written."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """True if `value` is a number that can be written, and drawn: the axes of a plot need sums of some."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300
 
 
 def _superscript(n: int) -> str:

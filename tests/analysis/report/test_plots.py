@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from ganhpc.analysis.report import plots
 from ganhpc.analysis.report.elements import Line, Plot, safe_word
-from ganhpc.analysis.report.translation import Translator
+from ganhpc.analysis.report.translation import Translator, is_finite
 
 WORDS = Translator("fr")
 
@@ -28,6 +28,15 @@ def test_a_line_of_one_point_has_a_mark(monkeypatch: pytest.MonkeyPatch) -> None
     (axes,) = drawn(monkeypatch, lines=[Line("one", [(0.1, 3.0)]), Line("many", [(0.0, 1.0), (1.0, 2.0)])]).axes
     one, many = axes.get_lines()
     assert one.get_marker() not in ("None", "", None) and many.get_marker() == "None"
+
+
+def test_no_figure_is_too_large_to_be_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not any(map(is_finite, (1e308, -1e308, float("inf"), float("nan"), 10**400, -(10**301), True, "1", None)))
+    most = 9.9e299
+    assert is_finite(most) and is_finite(-most) and is_finite(0) and is_finite(5e-324)
+    for ends in ((most, most), (-most, most)):
+        (axes,) = drawn(monkeypatch, lines=[Line("loss", [(0.0, ends[0]), (1.0, ends[1])])]).axes
+        assert axes.get_ylim()[0] < axes.get_ylim()[1]
 
 
 def test_shares_are_never_shown_below_zero_and_constants_stand_clear_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

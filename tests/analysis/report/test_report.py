@@ -13,9 +13,13 @@ import pytest
 
 from ganhpc.analysis.report import document, render_html, render_markdown, render_pdf, selection
 from ganhpc.analysis.report.elements import Code, DefinitionList, Document, Table
+from ganhpc.analysis.report.run_data import RunData
+from ganhpc.analysis.report.sections.variants import Variants, _scan_section
 from ganhpc.analysis.report.translation import NO_BREAK, Translator
 from ganhpc.runs.run_folder import Run
+from ganhpc.scans.scan_record import Field, Scan
 from tests.conftest import Launch
+from tests.run_folders import done, stopped
 
 
 def account(*names: str, runs: Path, lang: str = "en") -> Document:
@@ -118,6 +122,22 @@ def test_a_scan_has_a_map_and_parallel_coordinates(scanned: Path, name: str) -> 
     page = render_html.render(doc)
     assert "1 of its runs has no folder" in page
     assert 'id="parallel-rates' in page or "parallel-rates-" in page
+
+
+def test_a_scan_whose_variants_share_one_pair_of_values_has_a_map_of_those_with_a_figure(tmp_path: Path) -> None:
+    """As a record has it that came from elsewhere: its options are none of its runs'."""
+    runs = tmp_path / "runs"
+    whole = [
+        done(runs, accuracy, preset="course", data="synthetic", lr=lr) for accuracy, lr in ((0.5, 0.01), (0.6, 0.02))
+    ]
+    whole += [stopped(runs, "resumable", "out of time", data="synthetic", lr=lr) for lr in (0.005, 0.03)]
+    options = [Field(name, f"--{name}", (1, 2)) for name in ("unheard", "other")]
+    scan = Scan(runs / "cifar", "odd", "cifar", {}, "product", tuple(options), 1, tuple(run.name for run in whole))
+    found = [RunData.of(run) for run in whole]
+    for order in (found, found[::-1]):
+        section = _scan_section(Variants(order), scan, Translator("en"))
+        heat = next(block for block in section.blocks if isinstance(block, Table))
+        assert len(heat.rows) == 1 and "%" in heat.rows[0][1].text
 
 
 @pytest.mark.slow  # 5 s of processor time: processes of its own

@@ -29,7 +29,7 @@ class Variants:
 
     def mean(self, group: Row) -> float | None:
         value = group.get(self.headline)
-        return value["mean"] if isinstance(value, dict) and "mean" in value else None
+        return value["mean"] if isinstance(value, dict) and is_finite(value.get("mean")) else None
 
     @property
     def best(self) -> Row | None:
@@ -48,7 +48,7 @@ class Variants:
         if self.best is None:
             return max(self.found, key=lambda each: each.row.get("epochs") or 0.0) if self.found else None
         done = [m for m in self.members(self.best) if is_finite(m.row.get(self.headline))]
-        return (min if self.lower else max)(done, key=lambda m: m.row[self.headline])
+        return (min if self.lower else max)(done, key=lambda m: m.row[self.headline], default=None)
 
 
 def figure(words: Translator, name: str, value: Any) -> str:
@@ -215,8 +215,9 @@ def _heat_map(
 ) -> Table:
     """The mean for each pair of values of a scan of two options, shaded by it."""
     down, across = (_ordered([values[k] for values, _ in points]) for k in (0, 1))
-    means = {(repr(v[0]), repr(v[1])): (own.mean(g), g) for v, g in points}
-    known = [mean for mean, _ in means.values() if mean is not None]
+    # Of two variants with one pair of values, which a record from elsewhere may have, the one with a figure counts.
+    means = {(repr(v[0]), repr(v[1])): (mean, g) for v, g in points if (mean := own.mean(g)) is not None}
+    known = [mean for mean, _ in means.values()]
     low, high = min(known), max(known)
     rows = []
     for one in down:
