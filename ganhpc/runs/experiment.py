@@ -407,10 +407,7 @@ def is_known(name: str) -> bool:
 def find(name: str) -> type[Experiment]:
     """The definition of the experiment called `name`. Raises UserError with the nearest names."""
     if path := _packaged().get(name):
-        try:
-            module = importlib.import_module(f"jobs.{path.stem}")
-        except (Exception, SystemExit) as error:  # users write files in jobs/ too
-            raise own_experiments.broken(path, error) from error
+        module = own_experiments.imported(f"jobs.{path.stem}", path)  # users write files in jobs/ too
         found = [c for c in _classes(module) if getattr(c, "NAME", None) == name]
         if len(found) != 1:
             raise UserError(f"{printable(path)}: {len(found)} classes have the NAME {name!r}: give it to one.")

@@ -176,12 +176,18 @@ def _package(folder: Path) -> str:
 
 
 def _import(folder: Path, name: str) -> types.ModuleType:
-    """The module `name` of `folder`. What it prints is kept from the output, which may be for a program. Raises UserError."""
-    full, path = f"{_package(folder)}.{name}", folder / f"{name}.py"
+    """The module `name` of `folder`. Raises UserError."""
+    full = f"{_package(folder)}.{name}"
+    if full not in sys.modules:
+        importlib.invalidate_caches()
+    return imported(full, folder / f"{name}.py")
+
+
+def imported(full: str, path: Path) -> types.ModuleType:
+    """The module called `full`, of the file `path`. What it prints is kept from the output, which may be for a program. Raises UserError."""
     if full in sys.modules:
         return sys.modules[full]
     printed = io.StringIO()
-    importlib.invalidate_caches()
     try:
         with contextlib.redirect_stdout(printed):
             made = importlib.import_module(full)

@@ -206,6 +206,17 @@ def test_what_a_file_prints_is_no_output(folder: Path, capsys: pytest.CaptureFix
     assert out == "" and "mine.py prints when it is imported (hello)" in err
 
 
+def test_what_a_file_in_jobs_prints_is_no_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good(tmp_path, "loud", end="print('hello')")
+    monkeypatch.setattr(jobs, "__path__", [*jobs.__path__, str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "jobs.loud", raising=False)
+    assert experiment.find("loud").NAME == "loud"
+    out, err = capsys.readouterr()
+    assert out == "" and "loud.py prints when it is imported (hello)" in err
+
+
 def test_the_list_runs_no_file(folder: Path) -> None:
     (folder / "mine.py").write_text('"""Mine."""\nopen("/nonexistent/x")\n')
     assert "mine" in experiment.names() and help_of("mine") == "Mine."
