@@ -433,7 +433,8 @@ class _Segment:
         if not self.is_main or (self.said.last and (typed is None or typed in self.said.last)):
             return
         try:
-            found = tensorboard_figures.read([self.run_folder.tensorboard, self.run_folder.checkpoints], typed)
+            run = self.run_folder
+            found = tensorboard_figures.read([run.folder, run.tensorboard, run.checkpoints], typed)
         except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
             print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
             return

@@ -68,7 +68,8 @@ def read(folders: Sequence[Path], headline: str | None = None) -> Found:
 
 
 def _places(folders: Sequence[Path]) -> list[tuple[tuple[str, ...], Path]]:
-    """The folders with event files, the oldest first: what a later segment writes of a step counts."""
+    """The folders with event files, the oldest first: what a later segment writes of a step counts. Each has its path below the last of `folders`
+    that holds it."""
     found: dict[Path, tuple[float, tuple[str, ...]]] = {}
     for root in folders:
         for path in root.rglob(f"{_PREFIX}*"):

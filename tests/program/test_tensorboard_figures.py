@@ -145,6 +145,24 @@ def test_a_headline_that_is_no_figure_is_said(tmp_path: Path, own: str, known: s
     assert set(run.status()["last"]) == set(known.split(", "))
 
 
+@pytest.mark.slow  # 2 s in all
+def test_event_files_anywhere_in_the_run_are_read(tmp_path: Path) -> None:
+    script = WRITES.replace('os.environ["GANHPC_TENSORBOARD"]) / "val"', 'os.environ["GANHPC_RUN"]) / "logs"')
+    script = script.replace("sys.exit(75 if first else 0)", "")
+    run = made(tmp_path, "python", "-c", script, better="lower")
+    assert segment(run).returncode == 0, run.log.read_text()
+    assert set(run.status()["last"]) == {"loss/val", "lr"}
+
+
+def test_a_folder_has_its_name_below_the_nearest_of_the_given(tmp_path: Path) -> None:
+    write(tmp_path / "tb", {"loss": {1: 0.5}})
+    write(tmp_path / "tb" / "train", {"loss": {1: 0.1}})
+    write(tmp_path / "logs", {"other": {1: 3.0}})
+    points, said = tensorboard_figures.read([tmp_path, tmp_path / "tb"])
+    assert points == [pytest.approx({"step": 1.0, "loss": 0.5, "train/loss": 0.1, "other": 3.0})]
+    assert "the one outside folders is taken" in said[0]
+
+
 def test_a_fifo_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path, {"loss": {1: 0.5}})
     os.mkfifo(tmp_path / "events.out.tfevents.1.fifo")
