@@ -53,5 +53,5 @@ def train(run: Run, processes: int = 1, **env: str) -> subprocess.CompletedProce
         command = [sys.executable, "-m", *torchrun, str(run.folder)]
     threads = {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        command, cwd=ROOT, env={**os.environ, **threads, **env}, capture_output=True, text=True, timeout=300
+        command, cwd=ROOT, env={**os.environ, **threads, **env}, capture_output=True, text=True, timeout=600
     )
