@@ -66,8 +66,9 @@ def night(words: tuple[str, ...], **values: Any) -> None:
         show(found, place, console)
     wanted = planned(made, Path(values["runs"]), new=values["new"])
     window = window_of(place, values["begin"], values["until"])
-    submission = _plan(wanted, place, window)
+    submission, _, said = _plan(wanted, place, window)
     if values["dry_run"]:
+        scheduler_launch.say_each(said, console)
         _show(submission, console, values["json"])
         return
     _agree(wanted, scans, place, window, console, values)
@@ -189,11 +190,12 @@ def window_of(
 
 def _plan(
     wanted: Sequence[submit.Wanted], place: LaunchContext, window: Callable[[Sequence[Job], dt.datetime], Window]
-) -> submit.Submission:
-    """The plan of this moment."""
+) -> tuple[submit.Submission, list[submit.Wanted], list[str]]:
+    """(the plan of this moment, the runs in it, sentences on those that are submitted already)."""
     queue = scheduler_launch.queue_if_here(place.scheduler)
+    todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue)
     now = place.now
-    return submit.prepare(wanted, place.scheduler, place.policy, now, queue, window(queue, now))
+    return submit.prepare(todo, place.scheduler, place.policy, now, queue, window(queue, now)), todo, said
 
 
 def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
@@ -217,10 +219,11 @@ def _agree(
     for found in scans:
         scan_launch.record(found, runs)
     opened = scheduler_launch.open_runs(runs, [w.experiment for w in wanted], console, new=values["new"])
+    todo: Sequence[submit.Wanted] = opened
 
     def agree(submission: submit.Submission) -> bool:
         _show(submission, console, values["json"])
-        path = night_script.write(submission, opened, Path.cwd(), place.policy_source)
+        path = night_script.write(submission, todo, Path.cwd(), place.policy_source)
         console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True)
         return not values["now"] and bool(submission.plan.slots) and _confirmed(submission, values["json"])
 
@@ -231,8 +234,10 @@ def _agree(
     shown = None
     if not values["yes"]:
         # Folders of --new have their names only now.
-        shown = _plan(opened, place, window)
-        if not agree(shown):
+        shown, todo, said = _plan(opened, place, window)
+        # A script of runs that are submitted already would submit them once more.
+        scheduler_launch.say_each(said, console)
+        if not todo or not agree(shown):
             return
     scheduler_launch.send(
         opened,

@@ -74,8 +74,9 @@ def _resume(members: list[Run], place: LaunchContext, dry_run: bool, console: Co
         for w in wanted:
             opening.compare_again(w.run, w.experiment)
         queue = scheduler_launch.queue_if_here(place.scheduler)
-        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
-        scheduler_launch.print_dry(submission, console, as_json)
+        todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue)
+        submission = submit.prepare(todo, place.scheduler, place.policy, place.now, queue)
+        scheduler_launch.print_dry(submission, console, as_json, said)
     else:
         for w in wanted:
             opening.hold_again(w.run, w.experiment, console)

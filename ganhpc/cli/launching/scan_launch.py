@@ -194,8 +194,9 @@ def _print_dry(plan: Planned, place: LaunchContext, values: dict[str, Any], cons
             say(json.dumps({"scan": plan.to_json(), "slots": [], "remaining": []}, indent=1))
         return
     queue = scheduler_launch.queue_if_here(place.scheduler)
-    submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue)
+    todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue)
+    submission = submit.prepare(todo, place.scheduler, place.policy, place.now, queue)
     if values["json"]:
-        say(json.dumps({"scan": plan.to_json(), **submission.to_json()}, indent=1))
+        say(json.dumps({"scan": plan.to_json(), **submission.to_json(), "said": said}, indent=1))
     else:
-        scheduler_launch.print_dry(submission, console, as_json=False)
+        scheduler_launch.print_dry(submission, console, as_json=False, said=said)

@@ -52,9 +52,11 @@ def launch(
     if dry_run:
         wanted = [submit.Wanted(Run.planned(runs, e, new=new), e, segments) for e in experiments]
         compare_data(wanted)
-        submission = submit.prepare(wanted, place.scheduler, place.policy, place.now, queue_if_here(place.scheduler))
+        queue = queue_if_here(place.scheduler)
+        todo, said = to_send(wanted, place.scheduler, queue)
+        submission = submit.prepare(todo, place.scheduler, place.policy, place.now, queue)
         submit.check_whole(submission)
-        print_dry(submission, console, as_json)
+        print_dry(submission, console, as_json, said)
         return
     opened = open_runs(runs, experiments, console, new=new, segments=segments)
     send(opened, place, console, as_json=as_json)
@@ -92,12 +94,7 @@ def send(
     """
     wanted = [w for w in opened if not w.run.result_json.exists()]
     done = [w.run for w in opened if w not in wanted]
-    made = _Round(
-        [
-            f"{run} is done already: `{typed_command('results', runs=run.runs)}` shows it, --new trains it afresh."
-            for run in done
-        ]
-    )
+    made = _Round([_is_done(run) for run in done])
     fetch_data(wanted, console)
     if folder:
         remove_leftovers(folder)
@@ -113,6 +110,22 @@ def send(
             return
         shown = changed
     _say_sent(made, console, as_json, opened[0].run.runs)
+
+
+def _is_done(run: Run) -> str:
+    return f"{run} is done already: `{typed_command('results', runs=run.runs)}` shows it, --new trains it afresh."
+
+
+def to_send(
+    wanted: Sequence[submit.Wanted], scheduler: Scheduler, queue: Sequence[Job]
+) -> tuple[list[submit.Wanted], list[str]]:
+    """(what of planned runs a submission would send at this moment, sentences on the rest). Nothing is written."""
+    left = [w for w in wanted if not w.run.result_json.exists()]
+    said = [_is_done(w.run) for w in wanted if w.run.result_json.exists()]
+    if not scheduler.found.here:
+        return left, said
+    todo, living = sending.survey(left, queue, scheduler.origin, noting=False)
+    return todo, [*said, *living]
 
 
 def _submit(
@@ -155,8 +168,7 @@ def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None
     if as_json:
         say(json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1))
         return
-    for sentence in made.said:
-        console.print(sentence, markup=False, soft_wrap=True)
+    say_each(made.said, console)
     if submission and made.sent:
         console.print(timeline(submission, made.sent))
         console.print(_asks(submission), soft_wrap=True)
@@ -216,16 +228,25 @@ def queue_if_here(scheduler: Scheduler) -> list[Job]:
     return scheduler.queue() if scheduler.found.here else []
 
 
-def print_dry(submission: submit.Submission, console: Console, as_json: bool) -> None:
-    """The plan, then every script and command, as they would be sent."""
+def print_dry(submission: submit.Submission, console: Console, as_json: bool, said: Sequence[str] = ()) -> None:
+    """Sentences on what would not be sent, then the plan, and every script and command, as they would be."""
     if as_json:
-        say(json.dumps(submission.to_json(), indent=1))
+        say(json.dumps({**submission.to_json(), "said": list(said)}, indent=1))
+        return
+    say_each(said, console)
+    if said and not submission.jobs:
         return
     console.print(timeline(submission))
     console.print(_asks(submission), soft_wrap=True)
     say_remaining(submission, console)
     for job in submission.jobs:
         say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
+
+
+def say_each(said: Sequence[str], console: Console) -> None:
+    """Sentences, each on lines of its own."""
+    for sentence in said:
+        console.print(sentence, markup=False, soft_wrap=True)
 
 
 def _asks(submission: submit.Submission) -> str:

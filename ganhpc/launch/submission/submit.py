@@ -67,9 +67,10 @@ def one_launcher(scheduler: str) -> Iterator[None]:
 
 
 def survey(
-    wanted: Sequence[Wanted], queue: Sequence[Job], here: Origin | None = None
+    wanted: Sequence[Wanted], queue: Sequence[Job], here: Origin | None = None, *, noting: bool = True
 ) -> tuple[list[Wanted], list[str]]:
-    """(what is still to be submitted, sentences on the rest). `here`: whose queue of which place it is.
+    """(what is still to be submitted, sentences on the rest). `here`: whose queue of which place it is; `noting`: the number of a job that
+    the record does not have yet is written into it.
 
     A run with living jobs that will end it is submitted already. One whose launch was cut short (a refusal, a crash) lacks its later
     segments only. One with jobs at another place, or of another person, is not submitted here: only they know whether those live.
@@ -81,7 +82,7 @@ def survey(
         for entry in submission_record.open_jobs(tree):
             if job := find_job(entry, queue):
                 alive.append((entry, job))
-                if entry["job_id"] != job.id:
+                if noting and entry["job_id"] != job.id:
                     submission_record.note_id(w.run, entry["tag"], job.id, here=here)
         mine = {entry["tag"] for entry, _ in alive}
         others = [entry for entry in job_origin.elsewhere(tree, here) if entry["tag"] not in mine] if here else []

@@ -201,6 +201,14 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert fake.job(2)["dependencies"] == [1]
     (run,) = Run.all(tmp_path / "runs")
     assert [job["job_id"] for job in submission_record.read(run)["jobs"]] == ["1", "2"], "the script has read them back"
+    record, plan = run.request_json.read_bytes(), script.read_bytes()
+    again = launch(*words, "--from", soon(0.1), "--until", soon(8))
+    assert "is submitted already, as job 1 (waiting), 2 (waiting)" in " ".join(again.stdout.split()), again.stdout
+    dry = launch("cifar", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml", "--dry-run", "--json")
+    told = json.loads(dry.stdout)
+    assert told["jobs"] == [] and "is submitted already, as job 1" in told["said"][0], "it would send nothing"
+    assert "is submitted already" in launch("resume", run.name, "--dry-run").stdout
+    assert (run.request_json.read_bytes(), script.read_bytes()) == (record, plan), "no script submits it once more"
     seen = json.loads(launch("status", "--json").stdout)["runs"][0]
     assert (seen["state"], [job["id"] for job in seen["jobs"]]) == ("waiting", ["1", "2"])
     assert launch("cancel", "--all").returncode == 0
