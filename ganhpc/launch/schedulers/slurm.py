@@ -79,6 +79,10 @@ STATES = Stated(
 )
 
 
+_CLEANED_UP = ("COMPLETING", "STAGE_OUT")
+"""States of a job whose script has ended."""
+_CLEANING_SECONDS = 300.0
+"""Seconds for which such a job is taken for a running one."""
 _STANDS_STILL = ("SUSPENDED", "STOPPED")
 """States in which a job's time does not run: its end moves with the clock."""
 
@@ -249,7 +253,8 @@ class Slurm(Scheduler):
         answer = self._of_this_user()
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
-        return with_expected_times(alive(_jobs(answer.out)), time.time())
+        now = time.time()
+        return with_expected_times([job for job in alive(_jobs(answer.out)) if not _is_left_over(job, now)], now)
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -347,6 +352,11 @@ def _together(first: Job, second: Job) -> Job:
         walltime=_later(first.walltime, second.walltime),
         count=first.count + second.count,
     )
+
+
+def _is_left_over(job: Job, now: float) -> bool:
+    """True if a job has ended a while ago and is cleaned up ever since: a node that is gone, or files that are copied, may take hours."""
+    return job.native in _CLEANED_UP and job.end is not None and now - job.end > _CLEANING_SECONDS
 
 
 def _later(first: float | None, second: float | None) -> float | None:

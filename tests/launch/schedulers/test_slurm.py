@@ -273,6 +273,19 @@ def test_a_job_in_a_state_without_a_name_here_is_still_there(bin: Path, native: 
     assert (job.id, job.tag, job.state) == ("9", "cafe-1-00", JobState.WAITING)
 
 
+@pytest.mark.parametrize("native", ["COMPLETING", "STAGE_OUT"])
+def test_a_job_that_is_only_cleaned_up_keeps_nobody_from_starting(
+    bin: Path, monkeypatch: pytest.MonkeyPatch, native: str
+) -> None:
+    """A node that is gone leaves its job completing for hours, in which its run was said to be submitted already."""
+    monkeypatch.setattr(slurm.time, "time", lambda: 1795260000.0)
+    for end, there in ((1795259990, True), (1795259400, False)):
+        squeue(bin, [f"9 {native} 1795259000 {end} 20:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
+        assert bool(Slurm(Settings()).queue()) == there
+    squeue(bin, ["9 RUNNING 1795259000 1795259400 20:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
+    assert Slurm(Settings()).queue(), "over its time, and running all the same"
+
+
 def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain squeue leaves them out: the run would be submitted again, and its job taken for one that ended."""
     line = "9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x".replace(" ", SEPARATOR)
