@@ -192,6 +192,14 @@ def test_rests_around_holidays(moment: str, start: str, end: str) -> None:
     assert len(list(Calendar(WEEK, PARIS).edges(at(start), at(end), at(moment)))) == 2
 
 
+def test_a_part_of_a_country_that_there_is_not_is_answered_with_those_that_there_are() -> None:
+    christmas = dt.date(2026, 12, 25)
+    with pytest.raises(UserError, match=r"country = 'FI-QQ', which has no calendar: .*FI-19\b"):
+        Calendar(dataclasses.replace(WEEK, country="fi-qq"), PARIS).holiday(christmas)
+    with pytest.raises(UserError, match=r"country = 'QF-1', which has no calendar: .*\bFR\b"):
+        Calendar(dataclasses.replace(WEEK, country="QF-1"), PARIS).holiday(christmas)
+
+
 def test_working_days_one_after_another() -> None:
     calendar = Calendar(WEEK, PARIS)
     assert calendar.next_working(dt.date(2026, 11, 10)) == dt.date(2026, 11, 12)
