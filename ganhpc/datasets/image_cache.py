@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import Damaged, open_regular, read_bytes, sync_folder
+from ganhpc.core.printable import printable
 from ganhpc.core.storage_errors import fault
 from ganhpc.core.whoami import expand
 
@@ -86,11 +87,22 @@ def cached(name: str, identity: Mapping[str, Any], make: Make, folder: Path | No
     `name` begins the file's name, for people who look into the folder; `identity` is made of JSON values. Raises UserError where the
     cache can't be written.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     path = place(name, identity, folder)
     made, damage = _have(path, identity, make, checksum=True)
-    return Cached(load_file(path), facts(path) or {}, path, made, repaired=bool(damage))
+    try:
+        return Cached(load_file(path), facts(path) or {}, path, made, repaired=bool(damage))
+    except SafetensorError:
+        raise strange(path) from None
+
+
+def strange(path: Path) -> Damaged:
+    """The error on a copy of the right checksum that this program has not made."""
+    return Damaged(
+        f"the cache {printable(path)} and the file beside it agree, and are none of this program's: remove both, and they are made again."
+    )
 
 
 def ensure(name: str, identity: Mapping[str, Any], make: Make, folder: Path | None = None) -> Path:
@@ -107,6 +119,9 @@ def check(path: Path, identity: Mapping[str, Any], *, checksum: bool = True) -> 
         beside = json.loads(read_bytes(sidecar(path)))
         if (beside["format"], beside["identity"]) != (_FORMAT, json.loads(json.dumps(dict(identity)))):
             return False, "the file beside it speaks of other images"
+        # Older versions kept no digest of the facts.
+        if not isinstance(beside["info"], dict) or beside.get("facts") not in (None, digest(beside["info"])):
+            return False, "the facts in the file beside it are damaged"
         with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size != beside["bytes"]:
                 return False, "its length is wrong"
@@ -165,6 +180,7 @@ def _write(path: Path, identity: Mapping[str, Any], tensors: Tensors, info: dict
             sidecar(path).unlink(missing_ok=True)
             temporary.replace(path)
             tree = {"format": _FORMAT, "identity": dict(identity), "bytes": size, "sha256": checksum, "info": info}
+            tree["facts"] = digest(info)
             with temporary.open("w") as beside:
                 beside.write(json.dumps(tree, indent=1) + "\n")
                 beside.flush()

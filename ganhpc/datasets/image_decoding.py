@@ -386,13 +386,23 @@ def known(source: Source, size: Size) -> Inspection | None:
 def from_facts(source: Source, info: Mapping[str, Any]) -> Inspection | None:
     """The inspection in the facts that were kept; None where they are not whole."""
     fields = Inspection.__dataclass_fields__
-    if not fields.keys() <= info.keys() or "undecoded" not in info:
+    if not fields.keys() <= info.keys() or not all(_is_lines(info.get(key)) for key in _LINES):
+        return None
+    if not all(type(info[key]) in (int, float) for key in _NUMBERS):
         return None
     values: dict[str, Any] = {key: info[key] for key in fields}
     lists = {key: tuple(values[key]) for key in ("converted", "ranges", "warnings")}
     skipped = tuple(sorted([*info["undecoded"], *(str(left) for left in source.others)]))
     files = len(source.items) + len(source.others)
     return Inspection(**values | lists | {"skipped": skipped, "files": files, "path": printable(source.path)})
+
+
+_LINES = ("converted", "ranges", "warnings", "undecoded")
+_NUMBERS = ("usable", "enlarged", "seconds", "images_per_second")
+
+
+def _is_lines(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(line, str) for line in value)
 
 
 def to_facts(source: Source, seen: Inspection) -> dict[str, Any]:

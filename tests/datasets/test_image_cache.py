@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from ganhpc.core.errors import UserError
-from ganhpc.datasets import image_cache
+from ganhpc.datasets import image_cache, image_decoding
+from ganhpc.datasets.folder_index import find
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,6 +60,11 @@ def flip(path):
     path.write_bytes(data)
 
 
+def change(path, **values):
+    beside = image_cache.sidecar(path)
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | values))
+
+
 @pytest.mark.parametrize(
     ("harm", "words"),
     [
@@ -71,6 +79,10 @@ def flip(path):
             ),
             "speaks of other images",
         ),
+        (lambda path: change(path, info={}), "the facts in the file beside it are damaged"),
+        (lambda path: change(path, info={"skipped": [7]}), "the facts in the file beside it are damaged"),
+        (lambda path: change(path, info=None), "the facts in the file beside it are damaged"),
+        (lambda path: change(path, facts=5), "the facts in the file beside it are damaged"),
     ],
 )
 def test_a_damaged_copy_is_made_again_with_a_sentence(harm, words, caplog):
@@ -81,6 +93,35 @@ def test_a_damaged_copy_is_made_again_with_a_sentence(harm, words, caplog):
     assert (make.calls, again.made, again.repaired) == (2, True, True)
     assert words in caplog.text
     assert not get(make).made
+
+
+def test_a_copy_of_an_older_version_is_taken_which_kept_no_digest_of_its_facts(caplog):
+    make = Maker()
+    change(get(make).path, facts=None)
+    assert get(make).info == {"skipped": ["a: b"]} and make.calls == 1 and not caplog.records
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 64, b"\x10" + b"\0" * 7 + b"{" * 16])
+def test_a_foreign_copy_of_the_right_checksum_is_a_sentence(data):
+    path = get(Maker()).path
+    path.write_bytes(data)
+    change(path, bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(UserError, match=r"are none of this program's: remove both, and they are made again\.$"):
+        get(Maker())
+
+
+@pytest.mark.parametrize(
+    "info", [{}, {"converted": 5}, {"usable": "7"}, {"undecoded": [1]}, {"seconds": None}, {"warnings": {"a": 1}}]
+)
+def test_facts_that_are_not_whole_are_none(tmp_path, info):
+    for name, colour in (("a", 10), ("b", 200)):
+        (tmp_path / "set").mkdir(exist_ok=True)
+        Image.new("RGB", (24, 24), (colour, 0, 0)).save(tmp_path / "set" / f"{name}.png")
+    source = find(tmp_path / "set")
+    seen = image_decoding.survey(source, 16, lambda _, __: None)
+    whole = json.loads(json.dumps(image_decoding.to_facts(source, seen)))
+    assert image_decoding.from_facts(source, whole) == seen
+    assert image_decoding.from_facts(source, {**whole, **info} if info else {}) is None
 
 
 def test_tensors_without_the_file_beside_them_count_as_absent(caplog):

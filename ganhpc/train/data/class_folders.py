@@ -18,7 +18,7 @@ from ganhpc.core.units import counted
 from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
-from ganhpc.datasets.image_cache import cached
+from ganhpc.datasets.image_cache import cached, strange
 from ganhpc.datasets.image_folder import Source
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.train.data import image_folder
@@ -47,7 +47,8 @@ def load(request: DataRequest) -> ImageData:
         fingerprint = fingerprint_of(source)
     finally:
         source.close()
-    assert seen is not None
+    if seen is None:
+        raise strange(kept.path)
     used = [names[place] for place in kept.tensors["items"].tolist()]
     classes = tuple(sorted(set(names)))
     labels = torch.tensor([classes.index(name) for name in used])

@@ -26,7 +26,7 @@ from ganhpc.core.units import counted
 from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
-from ganhpc.datasets.image_cache import Cached, cached
+from ganhpc.datasets.image_cache import Cached, cached, strange
 from ganhpc.datasets.image_folder import Item, Source
 from ganhpc.datasets.types import DataRequest, ImageData, Size, sides
 
@@ -72,7 +72,8 @@ def prepare(
         name, identity = pictures.cache_name(source, size), pictures.identity(source, size)
         kept = cached(name, identity, lambda: decode(source, size, say))
         seen = pictures.from_facts(source, kept.info)
-        assert seen is not None
+        if seen is None:
+            raise strange(kept.path)
         return kept, seen, fingerprint_of(source)
     finally:
         source.close()
