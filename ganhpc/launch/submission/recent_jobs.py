@@ -18,6 +18,7 @@ from ganhpc.core.settings import state_folder
 from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Job, Scheduler
+from ganhpc.runs.run_files import is_job_id
 
 _KEPT_SECONDS = 3 * 86_400
 
@@ -92,6 +93,7 @@ def _read(path: Path) -> Iterator[Submitted]:
         with suppress(ValueError, TypeError, OverflowError):
             id, start, seconds, *more = parse_json(line)
             cluster, tag = more or ("", "")  # older versions wrote neither
-            texts = all(isinstance(text, str) for text in (id, cluster, tag))
+            # Its scheduler is asked for the number: no other word may become one of a command's.
+            texts = is_job_id(id) and all(isinstance(text, str) for text in (cluster, tag))
             if texts and 0 < float(start) < 4e9 and 0 < float(seconds) < 1e8:
                 yield Submitted(id, float(start), float(seconds), cluster, tag)

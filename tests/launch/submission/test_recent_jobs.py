@@ -140,6 +140,15 @@ def answers(monkeypatch: pytest.MonkeyPatch, module: ModuleType, found: dict[str
     monkeypatch.setattr(module, "ask", ask)
 
 
+def test_no_word_of_a_note_becomes_one_of_a_schedulers_command(cluster: Cluster) -> None:
+    assert cluster
+    words = ("--sql", "-a", "7 8", "7\n8", "", "\0", "9" * 101, 7, None, "7")
+    lines = [json.dumps([id, at("23T11:00"), 60.0]) for id in words]
+    file = recent_jobs._file("slurm")
+    file.write_text("\n".join(lines) + "\n")
+    assert [each.id for each in recent_jobs._read(file)] == ["7"]
+
+
 def test_oar_is_asked_for_the_users_own_jobs_that_have_run_and_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"state": "Terminated", "startTime": 1000, "stopTime": 1005, "walltime": 300}
     told = {"7": one, "8": {**one, "state": "Running", "stopTime": 0}, "9": {**one, "startTime": 0}}
