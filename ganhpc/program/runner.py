@@ -196,9 +196,10 @@ class _Segment:
         run, experiment, account = self.run_folder, self.experiment, self.account
         account.segments += 1
         if self.is_main:
-            with storing(run.folder):
-                for path in (run.checkpoints, run.tensorboard):
+            for path in (run.checkpoints, run.tensorboard):
+                with storing(path):
                     path.mkdir(exist_ok=True)
+            with storing(run.folder):
                 (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
             with suppress(FileNotFoundError), open_regular(run.folder / environment.FIGURES_FILE):
                 pass  # a program would wait for a fifo there until its time is over

@@ -612,6 +612,13 @@ def test_the_network_is_counted_before_the_first_step(tmp_path: Path) -> None:
     assert not (tmp_path / "begun").exists()
 
 
+def test_what_is_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
+    run = made(tmp_path, "true")
+    run.checkpoints.write_text("a file")
+    assert segment(run).returncode == 2
+    assert f"{run.checkpoints}: something of that name is in the way" in run.run_status().reason
+
+
 @pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/full")])
 def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: Callable[[Path], object]) -> None:
     """What lies in the log's place is neither waited for nor written; the program ends as it does."""
