@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganhpc.analysis.results.rows import Row, is_number
+from ganhpc.core import units
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import read_json
 from ganhpc.core.units import AmbiguousError, parse_count, parse_duration, parse_float, parse_whole
@@ -25,9 +26,14 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "~": lambda value, word: str(word).lower() in str(value).lower(),
 }
-_FORM = re.compile(r"\s*([A-Za-z_][\w-]*)\s*(<=|>=|!=|==|<|>|=|~)\s*(\S|\S.*\S)\s*")
-_AND = re.compile(r"\s+and\s+(?=[A-Za-z_][\w-]*\s*(?:<|>|!|=|~))")
+_FIELD = r"[^\W\d][^\s<>=!~]*"
+"""Figures of a program may be called val/loss or top-5."""
+_FORM = re.compile(rf"\s*({_FIELD})\s*(<=|>=|!=|==|<|>|=|~)\s*(\S|\S.*\S)\s*")
+_AND = re.compile(rf"\s+and\s+(?={_FIELD}\s*(?:<|>|!|=|~))")
 """Only before another test: a text to look for may have the word in it."""
+_BEGINNINGS = tuple("0123456789+-.")
+_DIGITS = 16
+"""Longer texts of digits are names, which a float would not tell apart."""
 _YES, _NO, _UNSET = ("yes", "true", "on", "1"), ("no", "false", "off", "0"), ("none", "null", "unset")
 
 
@@ -79,6 +85,9 @@ class Filter(NamedTuple):
             return value, self._number(whole=isinstance(value, int))
         if isinstance(value, list):
             return ",".join(map(str, value)), re.sub(r"(?<=\d)x(?=\d)", ",", self.value.replace(" ", ""))
+        number, wanted = _as_number(value), _as_number(self.value)
+        if isinstance(number, float) and isinstance(wanted, float):
+            return number, wanted
         return (json.dumps(value) if isinstance(value, dict) else str(value)), self.value
 
     def _number(self, *, whole: bool) -> float:
@@ -113,6 +122,10 @@ def look_up(found: list[Row], field: str, option: str) -> bool:
 
     Returns whether definitions have it. Raises UserError, with the nearest names, where no row has it.
     """
+    for row in found:
+        same = [] if field in row else [key for key in row if "-" in key and _field_name(key) == field]
+        if same:  # a program's figure such as top-5
+            row[field] = row[same[0]]
     lacking = [row for row in found if field not in row]
     definitions = [_definition(row) for row in lacking]
     defined = any(field in definition for definition in definitions)
@@ -125,16 +138,24 @@ def look_up(found: list[Row], field: str, option: str) -> bool:
 
 
 def _definition(row: Row) -> Row:
-    """Every option of the run's definition by its name, those of the budget and the resources too."""
+    """Every option of the run's definition by its name, those of the budget and the resources too, and what a scan gave a program's arguments."""
     try:
         tree = read_json(Run(Path(row["folder"])).experiment_json) or {}
     except (OSError, UserError):
         return {}
     nested = [tree.pop(key, None) for key in ("resources", "budget")]
-    flat: Row = {}
+    scanned = tree.get("parameters")
+    pairs = [pair for pair in scanned if isinstance(pair, list) and len(pair) == 2] if isinstance(scanned, list) else []
+    flat: Row = {_field_name(str(name)): text for name, text in pairs}
     for part in (nested[0], tree, nested[1]):
         flat |= part if isinstance(part, dict) else {}
     return flat
+
+
+def _as_number(value: Any) -> Any:
+    """A text that is a number, such as a value that a scan passes to a program, as one; anything else as it is."""
+    numeric = isinstance(value, str) and value[:1] in _BEGINNINGS and len(value) < _DIGITS and units.is_number(value)
+    return parse_float(value) if numeric else value
 
 
 def ordered(found: list[Row], field: str, *, largest_first: bool = False) -> list[Row]:
@@ -142,7 +163,7 @@ def ordered(found: list[Row], field: str, *, largest_first: bool = False) -> lis
 
     def value(row: Row) -> Any:
         inner = row.get(field)
-        return inner.get("mean") if isinstance(inner, dict) else inner
+        return inner.get("mean") if isinstance(inner, dict) else _as_number(inner)
 
     numbers = [row for row in found if is_number(value(row))]
     words = [row for row in found if value(row) is not None and not is_number(value(row))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from ganhpc.analysis.results import rows as results
 from ganhpc.analysis.results.filters import Filter, look_up, ordered, sort_field
 from ganhpc.analysis.results.rows import Row
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import write_json
+from ganhpc.runs.experiment import from_typed
+from ganhpc.runs.run_folder import Run
+from jobs.program import Program
 from tests.run_folders import done, stopped
 
 
@@ -160,3 +165,30 @@ def test_numbers_of_filters_are_read_by_the_one_rule(text: str, value: float, pa
 def test_numbers_of_filters_that_may_mean_two_or_none_are_refused(text: str, value: float, said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
         Filter.parse(text).passes({"x": value})
+
+
+def test_figures_and_scanned_values_of_programs_are_fields(tmp_path: Path) -> None:
+    for lr, opt, loss in (("1e-3", "adam", 0.5), ("0.01", "sgd", 0.25), ("auto", "sgd", 0.75)):
+        scanned = (("batch-size", "8"), ("lr", lr), ("opt", opt))
+        base = from_typed(Program, {"command": ("true", "{lr}", "{opt}", "{batch-size}"), "time": 60.0})
+        run = Run.open(tmp_path, dataclasses.replace(base, parameters=scanned))
+        names = {"experiment": "program", "variant": "x", "run": run.name, "state": "done", "seed": 0, "group": lr}
+        write_json(run.result_json, {**names, "val/loss": loss, "top-5": loss, "\u00e9cart": loss})
+
+    def passing(text: str) -> list[float]:
+        found, tests = results.rows(tmp_path), Filter.parse_all(text)
+        for test in tests:
+            look_up(found, test.field, "--filter")
+        return sorted(row["val/loss"] for row in found if all(test.passes(row) for test in tests))
+
+    assert passing("val/loss<0,6") == [0.25, 0.5] and passing("val/loss >= 50%") == [0.5, 0.75]
+    assert passing("top-5>0.4") == passing("top_5>0.4") == passing("\u00e9cart>0.4") == [0.5, 0.75]
+    assert passing("state=done and val/loss<0.6 and opt=sgd") == [0.25]
+    assert passing("lr=0.001") == [0.5] and passing("lr<0.1 and lr>2e-3") == [0.25] and passing("lr=auto") == [0.75]
+    assert passing("lr~1e-3") == [0.5] and passing("lr!=0,001") == [0.25, 0.75]
+    assert passing("batch-size=8") == passing("batch_size=8") == [0.25, 0.5, 0.75]
+    found = results.rows(tmp_path)
+    assert look_up(found, "lr", "--sort") and [row["lr"] for row in ordered(found, "lr")] == ["1e-3", "0.01", "auto"]
+    field, down = sort_field("-val/loss")
+    assert not look_up(found, field, "--sort")
+    assert [row["val/loss"] for row in ordered(found, field, largest_first=down)] == [0.75, 0.5, 0.25]
