@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import re
 import time
@@ -96,7 +97,8 @@ def job_of(tree: dict[str, Any]) -> Job:
     state = STATES.read(native)
     reservation = str(first("reservation") or "None") not in ("None", "none", "0", "False")
     message = str(first("message") or "")
-    postponed = _postponed(first("types") or ()) if state is JobState.WAITING else None
+    before = _listed(first("dependencies"))
+    postponed = _postponed(_listed(first("types"))) if state is JobState.WAITING else None
     named = start if state is JobState.WAITING and native != "Hold" else None
     start = start or postponed
     return Job(
@@ -112,10 +114,17 @@ def job_of(tree: dict[str, Any]) -> Job:
         reservation=reservation,
         message=message,
         named_start=named or (postponed if native != "Hold" else None),
-        why=_why(native, message, reservation, bool(first("dependencies")), named or postponed),
-        after=tuple(str(id) for id in first("dependencies") or ()),
+        why=_why(native, message, reservation, bool(before), named or postponed),
+        after=tuple(before),
         not_before=postponed,
     )
+
+
+def _listed(value: Any) -> list[str]:
+    """A list as JSON has it; a version that has one value alone, or several in one text, means the same."""
+    if isinstance(value, list):
+        return [str(each) for each in value]
+    return [] if value is None else re.split(r"\s*,\s*", str(value))
 
 
 def _exit_code(status: int) -> int | None:
@@ -188,9 +197,10 @@ def number(value: Any) -> float | None:
         hours, minutes, seconds = map(int, clock.groups())
         return float(hours * 3600 + minutes * 60 + seconds)
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return found if math.isfinite(found) else None
 
 
 def local(moment: dt.datetime) -> str:

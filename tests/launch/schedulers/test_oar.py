@@ -393,6 +393,30 @@ def test_an_exit_code_that_is_no_status_is_not_known(raw: object, code: int | No
     assert job_of({"Job_Id": 7, "state": "Terminated", "exit_code": raw}).exit_code == code
 
 
+@pytest.mark.parametrize("text", ["inf", "nan", 10**400, [], {}, "1e999"])
+def test_a_number_that_is_none_is_not_known(text: object) -> None:
+    """Of one job, it made the whole queue unreadable."""
+    tree = {
+        "Job_Id": 7,
+        "state": "Terminated",
+        "exit_code": text,
+        "walltime": text,
+        "startTime": text,
+        "stopTime": text,
+    }
+    job = job_of(tree)
+    assert (job.exit_code, job.walltime, job.start, job.end) == (None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("said", "after"), [([3, "4"], ("3", "4")), ("3", ("3",)), ("3, 4", ("3", "4")), (3, ("3",)), ([], ()), (None, ())]
+)
+def test_jobs_that_another_one_waits_for_as_other_versions_write_them(said: object, after: tuple[str, ...]) -> None:
+    tree = {"Job_Id": 7, "state": "Waiting", "dependencies": said, "types": "postpone=2037-11-23 19:01:00"}
+    job = job_of(tree)
+    assert job.after == after and job.not_before is not None
+
+
 def test_a_job_that_leaves_oar_a_choice_may_take_the_longest_walltime() -> None:
     asked = '-l "/host=1,walltime=0:10:0" -l "/host=2,walltime=2:0:0" -l "/host=4,walltime=0:5:0"'
     assert job_of({"Job_Id": 7, "state": "Waiting", "wanted_resources": asked}).walltime == 7200
