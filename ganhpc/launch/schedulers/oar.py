@@ -126,6 +126,12 @@ class Oar(Scheduler):
             raise UserError(
                 f"--nodes {request.nodes}: OAR's other nodes are reached outside of any container: leave out one of the two."
             )
+        for kind, _, outer in (word.partition("=") for word in self._types()):
+            if kind.strip() == "inner" and outer.strip() in request.after:
+                raise UserError(
+                    f"-t inner={outer.strip()} runs inside job {outer.strip()}, which is yours and for whose end the rule of one job has it wait: "
+                    "name another --policy, or leave the type out."
+                )
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "oar.sh",

@@ -503,3 +503,12 @@ def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_best_effort_takes_no_reservations_however_it_is_asked_for(site: Settings) -> None:
     assert not Oar(site).capabilities().reservations and Oar(Settings(queue="default")).capabilities().reservations
+
+
+def test_a_job_inside_of_another_does_not_wait_for_its_end(tmp_path: Path) -> None:
+    """In a container of the user's own it waited for ever; in one of a teacher's, it runs."""
+    scheduler = Oar(Settings(by_type=("-t 'inner=12'",)))
+    with pytest.raises(UserError, match="-t inner=12 runs inside job 12, which is yours"):
+        scheduler.prepare(request(tmp_path, "chain", after=("11", "12")))
+    argv = scheduler.prepare(request(tmp_path, "chain", after=("11",))).argv
+    assert argv[argv.index("-t") + 1] == "inner=12" and argv[argv.index("-a") + 1] == "11"
