@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import parse_json, read_bytes
-from ganhpc.runs.run_files import FAULTS
+from ganhpc.runs.run_files import FAULTS, is_count
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_protocol import EXIT_FAULT, LAUNCH
 
@@ -44,8 +44,9 @@ def note(folder: Path, launch: str, step: int, training: str = "", number: int |
     count = 1
     with suppress(OSError, UserError, ValueError, KeyError, TypeError):
         before = parse_json(read_bytes(_path(folder), _SIZE))
-        if before["launch"] == launch and before["step"] == step:
-            count = int(before["count"]) + (not training or before.get("training") != training)
+        # A count below zero, in a damaged file, would have a job sent again for ever.
+        if before["launch"] == launch and before["step"] == step and is_count(before["count"]):
+            count = before["count"] + (not training or before.get("training") != training)
     _write(folder, _bytes(launch, step, count, training, number))
     return count
 

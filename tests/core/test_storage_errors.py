@@ -103,6 +103,13 @@ def test_faults_are_counted_by_launch_and_checkpoint(tmp_path: Path) -> None:
     assert fault_count.note(tmp_path, "b", 6) == 1
 
 
+@pytest.mark.parametrize("count", ["-1000000000", "true", "2.5", "NaN", "1e300", '"7"', "[]", "null", "9" * 300])
+def test_a_count_that_is_none_begins_anew(tmp_path: Path, count: str) -> None:
+    """One below zero would have a job sent again for ever."""
+    (tmp_path / "faults.json").write_text(f'{{"launch": "a", "step": 5, "count": {count}, "training": ""}}')
+    assert [fault_count.note(tmp_path, "a", 5) for _ in range(3)] == [1, 2, 3]
+
+
 def test_a_count_of_faults_follows_no_link_and_waits_for_no_fifo(tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     mine.write_text("my own file")
