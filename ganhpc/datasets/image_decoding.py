@@ -125,9 +125,9 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
         raise Skip("huge, too many pixels") from None
     except UnidentifiedImageError:
         kind = kind_of(data[:HEAD])
-        such = ", such as numbers of 64 bits" * (kind == "TIFF") + ", such as PAM and floats in colour" * (
-            kind == "PPM"
-        )
+        such = ", such as numbers of 64 bits, and of 32 bits in colour" * (
+            kind == "TIFF"
+        ) + ", such as PAM and floats in colour" * (kind == "PPM")
         known = f"damaged, or a kind of {kind} that Pillow does not read{such}"
         raise Skip(f"unreadable ({known if kind else 'not an image, or its beginning is damaged'})") from None
     except MemoryError:

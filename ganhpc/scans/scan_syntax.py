@@ -17,7 +17,7 @@ _ALIASES = {"b1": "beta1", "b2": "beta2"}
 _MOST = 1000
 """Values of one range, at most."""
 
-_RANGE = re.compile(r"(?P<first>[^:]+):(?P<last>[^:]+):(?P<kind>lin|log)?(?P<n>\d+)", re.ASCII)
+_RANGE = re.compile(r"\s*(?P<first>[^:]+?)\s*:\s*(?P<last>[^:]+?)\s*:\s*(?P<kind>lin|log)?\s*(?P<n>\d+)\s*", re.ASCII)
 _WHOLE = re.compile(r"[+-]?\d{1,15}", re.ASCII)
 """Ends of a range of texts by which a program is given 32 instead of 32.0."""
 _SHAPE = "a range is FIRST:LAST:N, FIRST:LAST:linN or FIRST:LAST:logN, such as 1e-5:1e-3:log5"

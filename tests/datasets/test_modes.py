@@ -499,6 +499,12 @@ def test_tiffs_that_pillow_reads_wrongly_are_refused_by_name(channels, deflate, 
         decode(data, SIDE)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "u4", "f2", "f8"])
+def test_wide_colours_of_a_tiff_are_refused_by_name(dtype):
+    with pytest.raises(Skip, match=r"a kind of TIFF that Pillow does not read, such as .* 32 bits in colour"):
+        decode(big_endian_tiff(bytes_of(3).astype(dtype), 3 if dtype[0] == "f" else 1, deflate=False), SIDE)
+
+
 @pytest.mark.parametrize("kind", [0, 2, 4])
 def test_a_first_page_of_its_own_is_read(kind):
     values = bytes_of(3)
