@@ -48,7 +48,10 @@ def folders() -> tuple[Path, ...]:
     """The folders, absolute; those that can't be read too. Raises UserError where the settings can't be read."""
     typed = os.environ.get(VARIABLE)
     named = [expand(part).absolute() for part in typed.split(":") if part] if typed else settings.load().jobs
-    return tuple(dict.fromkeys(named))
+    each_once: dict[str, Path] = {}
+    for folder in named:
+        each_once.setdefault(os.path.realpath(folder), folder)  # a link, or another spelling, is the same folder
+    return tuple(each_once.values())
 
 
 def variable() -> dict[str, str]:

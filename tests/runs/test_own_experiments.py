@@ -177,6 +177,15 @@ def test_of_two_files_of_one_name_the_first_folders_is_taken(tmp_path: Path, mon
     assert f"is called like {tmp_path / 'a' / 'mine.py'}, which comes first" in text
 
 
+def test_one_folder_in_several_spellings_is_listed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good(tmp_path / "mine")
+    (tmp_path / "link").symlink_to("mine")
+    folder = tmp_path / "mine"
+    monkeypatch.setenv("GANHPC_JOBS", f"{folder}:{folder}/:{folder}/../mine:{tmp_path / 'link'}")
+    assert own_experiments.folders() == (folder,)
+    assert [file.problem for file in own_experiments.listed(frozenset())[0]] == [""]
+
+
 def test_folders_that_can_not_be_listed_hide_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     good(tmp_path / "a")
     (tmp_path / "file").write_text("")
