@@ -20,7 +20,7 @@ from typing import Any
 
 from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import open_regular, open_to_write
+from ganhpc.core.files import open_to_write
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import printable, say_error
 from ganhpc.core.units import counted
@@ -201,8 +201,8 @@ class _Segment:
                     path.mkdir(exist_ok=True)
             with storing(run.folder):
                 (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
-            with suppress(FileNotFoundError), open_regular(run.folder / environment.FIGURES_FILE):
-                pass  # a program would wait for a fifo there until its time is over
+            # A program would wait for a fifo there until its time is over.
+            said_figures.end_last_line(run.folder / environment.FIGURES_FILE)
             account.open, account.seen = True, self._digest()
             account.write(run)
             self.nodes.begin(account)

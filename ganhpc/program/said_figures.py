@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.files import Damaged, open_regular, parse_json
+from ganhpc.core.errors import StorageFault
+from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json
 from ganhpc.runs import figures
 from ganhpc.runs.run_files import is_number
 
@@ -16,6 +18,21 @@ _MOST_POINTS = 2000
 _MOST_BYTES = 8 * 2**20
 _MOST_NAMES = 100
 _LONGEST_LINE = 2**16
+
+
+def end_last_line(path: Path) -> None:
+    """Give the last line in the file of figures its line break, for which a program that was killed had no time: the next line stands alone.
+
+    Raises Damaged where something else than a file is there.
+    """
+    with suppress(FileNotFoundError):
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - 1))
+            last = file.read(1)
+        if last not in (b"", b"\n"):
+            with suppress(StorageFault), open_to_write(path, append=True) as log:
+                log.write(b"\n")
 
 
 class SaidFigures:

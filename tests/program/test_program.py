@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, ending, figures, ledger
+from ganhpc.program import bounded_log, ending, figures, ledger, said_figures
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
@@ -579,6 +579,19 @@ def test_lines_of_any_kind_in_the_file_of_figures(tmp_path: Path) -> None:
     assert said.last == {"step": 7, "loss": 1, "accuracy": 0.5}, "the last line needs no line break"
     said.read(ended=True)
     assert [point["step"] for point in said.curve] == [1, 2, 3, 6, 7]
+
+
+def test_a_line_that_a_kill_cut_off_spoils_none_of_the_next_segment(tmp_path: Path) -> None:
+    run = made(tmp_path, "python", "-c", "from ganhpc.program import figures; figures(step=3, loss=3)")
+    file = run.folder / "figures.jsonl"
+    file.write_bytes(b'{"step": 1, "loss": 1}\n{"step": 2, "lo')
+    assert segment(run).returncode == 0
+    curve = json.loads(run.evaluation_json.read_text())["curve"]
+    assert [point["step"] for point in curve] == [1, 3]
+    before = file.read_bytes()
+    said_figures.end_last_line(file)
+    said_figures.end_last_line(tmp_path / "none")
+    assert file.read_bytes() == before
 
 
 def test_a_killed_segment_counts_as_one(tmp_path: Path) -> None:
