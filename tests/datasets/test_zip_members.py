@@ -85,7 +85,7 @@ def test_a_member_that_can_be_read_no_more_is_skipped_by_its_name(
 ) -> None:
     path = tmp_path / "set.zip"
     packed(path, zipfile.ZIP_DEFLATED)
-    assert [name for name, _ in pictures(str(path), 16, 9)[0]] == ["bad.png", "good.png"]
+    assert [name for name, _ in pictures(str(path), 16, 9).pictures] == ["bad.png", "good.png"]
     real = zipfile.ZipFile.open
 
     def broken(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *words: object, **more: object) -> object:
@@ -94,8 +94,9 @@ def test_a_member_that_can_be_read_no_more_is_skipped_by_its_name(
         return real(archive, member, *words, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(zipfile.ZipFile, "open", broken)
-    found, skipped = pictures(str(path), 16, 9)
-    assert [name for name, _ in found] == ["good.png"] and skipped == ["bad.png: unreadable (Bad CRC-32)"]
+    found = pictures(str(path), 16, 9)
+    assert [name for name, _ in found.pictures] == ["good.png"]
+    assert found.skipped == ["bad.png: unreadable (Bad CRC-32)"]
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *words: broken(words[0], zipfile.ZipInfo("bad.png")))
     with pytest.raises(UserError, match="none of its pictures can be used"):
         pictures(str(path), 16, 9)
