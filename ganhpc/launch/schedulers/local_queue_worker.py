@@ -56,8 +56,9 @@ def _run_all(folder: Path) -> int:
     while left or _first_waiting(folder) is not None:
         left = False
         try:
-            # `status` asks for the lock, and has it for an instant.
-            with locks.held(folder / RUNNER_LOCK, tries=3):
+            # `status` asks for the lock, and has it for an instant, or for seconds where the machine is busy: who gives up
+            # for that leaves a job without a runner.
+            with locks.held(folder / RUNNER_LOCK, tries=100):
                 _take_over(folder)
                 _drain(folder)
         except locks.Held:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -12,10 +13,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ganhpc.core import locks
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import read_json, write_json
 from ganhpc.core.settings import Settings
@@ -353,6 +356,26 @@ def waiting_job(state: Path, lines: str, **values: object) -> local_queue_jobs.Q
 def runner() -> None:
     """Run the queue to its end."""
     assert local_queue_worker.main(local.queue_folder()) == 0
+
+
+def test_a_reader_that_pauses_while_it_asks_leaves_no_job_without_a_runner(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting_job(state, "echo done")
+    lock = local.queue_folder() / local.RUNNER_LOCK
+    lock.touch()
+    asking = os.open(lock, os.O_RDONLY)
+    fcntl.flock(asking, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 40:
+            os.close(asking)
+
+    monkeypatch.setattr(locks, "time", SimpleNamespace(sleep=pause))
+    runner()
+    assert said(state) == "done\n" and len(pauses) == 40
 
 
 def test_a_runner_killed_between_the_note_and_the_start_loses_no_job(state: Path) -> None:
