@@ -60,14 +60,15 @@ class Local(Scheduler):
 
     def prepare(self, request: JobRequest) -> PreparedJob:
         ends = [moment for moment in (request.until or request.deadline, self._outer_end) if moment]
-        request = dataclasses.replace(request, until=min(ends, default=None))
+        # For the trainer alone: a launcher takes back what could not end by a request's own bounds.
+        bounded = dataclasses.replace(request, until=min(ends, default=None))
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "local.sh",
             segment=script_text.number(request.segment),
             run=script_text.comment(request.run.name),
             setup=setup_lines(self.site, self.name, request),
-            command=node_command(self.site, request),
+            command=node_command(self.site, bounded),
         )
         return PreparedJob(request, script, ("bash", str(path)), path)
 

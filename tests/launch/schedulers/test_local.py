@@ -84,7 +84,11 @@ def test_a_queue_on_a_node_of_a_cluster_knows_the_end_of_the_job_that_it_is_in(
         (outer + dt.timedelta(60), outer),
     ):
         request = JobRequest("t", tmp_path, 1, 3600, "queue", until=until)
-        assert f"--until={bound.isoformat()}" in Local(Settings()).prepare(request).script
+        prepared = Local(Settings()).prepare(request)
+        assert f"--until={bound.isoformat()}" in prepared.script
+        assert prepared.request == request, (
+            "else a launcher would take back an hour's job as one that can't end in time"
+        )
     monkeypatch.delenv("SLURMD_NODENAME")
     assert "--until" not in Local(Settings()).prepare(JobRequest("t", tmp_path, 1, 3600, "queue")).script
 
