@@ -297,6 +297,7 @@ def save(number, frame):
     open(os.environ["GANHPC_CHECKPOINTS"] + "/saved", "w").write(signal.Signals(number).name)
     sys.exit(0)
 signal.signal(signal.SIGUSR1, save)
+open(os.environ["GANHPC_CHECKPOINTS"] + "/hears", "w")
 while True: time.sleep(0.05)
 """
 
@@ -316,8 +317,11 @@ def test_a_program_below_a_script_of_its_own_hears_the_signal(tmp_path: Path, na
     (tmp_path / "saves.py").write_text(SAVES)
     (tmp_path / name).write_text(BELOW[name])
     (tmp_path / name).chmod(0o755)
-    run = made(tmp_path, f"./{name}", stop_signal="USR1")
-    assert segment(run, 12.0).returncode == 75
+    run = made(tmp_path, f"./{name}", stop_signal="USR1", time=600.0)
+    with job(run, 600.0) as runner:
+        wait_for((run.checkpoints / "hears").exists)
+        ends_in(run, 22.0)  # it is told at once, and has twelve seconds to save before it is killed
+        assert runner.wait(120) == 75
     assert (run.checkpoints / "saved").read_text() == "SIGUSR1", run.log.read_text()
 
 
