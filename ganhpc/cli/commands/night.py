@@ -189,11 +189,15 @@ def window_of(
 
 
 def _plan(
-    wanted: Sequence[submit.Wanted], place: LaunchContext, window: Callable[[Sequence[Job], dt.datetime], Window]
+    wanted: Sequence[submit.Wanted],
+    place: LaunchContext,
+    window: Callable[[Sequence[Job], dt.datetime], Window],
+    *,
+    noting: bool = False,
 ) -> tuple[submit.Submission, list[submit.Wanted], list[str]]:
-    """(the plan of this moment, the runs in it, sentences on those that are submitted already)."""
+    """(the plan of this moment, the runs in it, sentences on those that are submitted already). `noting` as in `to_send`."""
     queue = scheduler_launch.queue_if_here(place.scheduler)
-    todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue)
+    todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue, noting=noting)
     now = place.now
     return submit.prepare(todo, place.scheduler, place.policy, now, queue, window(queue, now)), todo, said
 
@@ -233,10 +237,12 @@ def _agree(
 
     shown = None
     if not values["yes"]:
-        # Folders of --new have their names only now.
-        shown, todo, said = _plan(opened, place, window)
+        # Folders of --new have their names only now. The script takes the place of jobs in the record that have no number yet.
+        shown, todo, said = _plan(opened, place, window, noting=True)
         # A script of runs that are submitted already would submit them once more.
         scheduler_launch.say_each(said, console)
+        if not todo and values["json"]:
+            _show(shown, console, as_json=True)
         if not todo or not agree(shown):
             return
     scheduler_launch.send(

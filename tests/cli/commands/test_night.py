@@ -179,7 +179,7 @@ def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: Fake
     assert len(names) == 4
     (script,) = tmp_path.glob("night-*.sh")
     assert f"Submitted already, as jobs {', '.join(tree['sent'])}" in script.read_text()
-    again = subprocess.run(["bash", script], capture_output=True, text=True, timeout=60)
+    again = subprocess.run(["bash", script], capture_output=True, text=True, timeout=300)
     assert (again.returncode, again.stdout) == (0, "")
 
 
@@ -195,7 +195,7 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     (script,) = tmp_path.glob("night-*.sh")
     ours, theirs = socket.socketpair()  # standard error that can't be opened a second time, as under su, ssh or cron
     env = {**os.environ, **fake.env}
-    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, stdout=theirs, stderr=theirs, timeout=60)
+    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, stdout=theirs, stderr=theirs, timeout=300)
     assert by_hand.returncode == 0, ours.recv(9999)
     assert b"OAR_JOB_ID=2" in ours.recv(9999), "what oarsub says is shown"
     assert fake.job(2)["dependencies"] == [1]
@@ -204,6 +204,8 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     record, plan = run.request_json.read_bytes(), script.read_bytes()
     again = launch(*words, "--from", soon(0.1), "--until", soon(8))
     assert "is submitted already, as job 1 (waiting), 2 (waiting)" in " ".join(again.stdout.split()), again.stdout
+    again = launch(*words, "--from", soon(0.1), "--until", soon(8), "--json")
+    assert json.loads(again.stdout)["slots"] == [] and "is submitted already" in again.stderr
     dry = launch("cifar", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml", "--dry-run", "--json")
     told = json.loads(dry.stdout)
     assert told["jobs"] == [] and "is submitted already, as job 1" in told["said"][0], "it would send nothing"
@@ -254,7 +256,7 @@ def test_a_program_in_a_night_of_oar_is_submitted_with_any_argument(
     lines = [line for line in script.read_text().splitlines() if line.startswith("job")]
     assert len(lines) == 2 and all(line.endswith(")") for line in lines), "one line for each job"
     env = {**os.environ, **fake.env}
-    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60)
+    by_hand = subprocess.run(["bash", script], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
     assert by_hand.returncode == 0, by_hand.stderr
     assert fake.job(2)["dependencies"] == [1]
     assert commands(tmp_path / "runs") == [["python", "own.py", *WORDS]]
