@@ -37,9 +37,13 @@ def test_what_can_train_is_let_pass(tmp_path: Path) -> None:
     readiness.check(Settings(python=str(own)))
 
 
-def test_the_launchers_own_python_without_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_launchers_own_python_without_torch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(readiness, "NEEDED", ("numpy", "no_such_package"))
+    monkeypatch.setattr(readiness, "ROOT", tmp_path)  # a checkout without an environment
     with pytest.raises(UserError, match=r"does not have no_such_package: .*make setup.*"):
+        readiness.check(Settings())
+    made = program(tmp_path / ".venv" / "bin" / "python", "")
+    with pytest.raises(UserError, match=rf"does not have no_such_package: type {made} launch\.py \.\. instead"):
         readiness.check(Settings())
 
 
