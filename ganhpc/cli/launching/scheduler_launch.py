@@ -235,7 +235,7 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool, sa
         say(json.dumps({**submission.to_json(), "said": list(said)}, indent=1))
         return
     say_each(said, console)
-    if said and not submission.jobs:
+    if said and not submission.jobs and not submission.plan.remaining:
         return
     console.print(timeline(submission))
     console.print(_asks(submission), soft_wrap=True)
