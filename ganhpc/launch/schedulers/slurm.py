@@ -293,7 +293,9 @@ class Slurm(Scheduler):
         if answer.code != 0:
             raise UserError(_NO_ENDED.format(_why(answer)))
         found |= {job.id: job for job in _jobs(answer.out)}
-        return [job for job in found.values() if not job.state.alive and job.start and (job.end or moment + 1) > moment]
+        now = time.time()
+        over = [job for job in found.values() if not job.state.alive or _is_left_over(job, now)]
+        return [job for job in over if job.start and (job.end or moment + 1) > moment]
 
     def _of_this_user(self, *words: str) -> Answer:
         """The jobs of the process's own user. squeue takes no user without a name (a container), and tells of none of his jobs."""

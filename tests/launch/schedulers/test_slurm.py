@@ -279,9 +279,11 @@ def test_a_job_that_is_only_cleaned_up_keeps_nobody_from_starting(
 ) -> None:
     """A node that is gone leaves its job completing for hours, in which its run was said to be submitted already."""
     monkeypatch.setattr(slurm.time, "time", lambda: 1795260000.0)
+    program(bin / "sacct", "exit 0")
     for end, there in ((1795259990, True), (1795259400, False)):
         squeue(bin, [f"9 {native} 1795259000 {end} 20:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
         assert bool(Slurm(Settings()).queue()) == there
+        assert bool(Slurm(Settings()).ended_since(1795250000.0)) != there, "a day's quota counts it all the same"
     squeue(bin, ["9 RUNNING 1795259000 1795259400 20:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
     assert Slurm(Settings()).queue(), "over its time, and running all the same"
 
