@@ -40,11 +40,14 @@ def save(folder: Path, step: int, tree: dict[str, Any]) -> Path:
     write_json(
         path.with_suffix(".json"), {"step": step, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     )
-    # Only older ones make room. A later one is broken, or no run could go on from it: it takes no whole one's place.
-    older = [each for each in _newest_first(folder) if _step(each) < step]
-    for old in older[_KEEP - 1 :]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".pt").unlink(missing_ok=True)
+    # Only older ones make room, and only for a whole one: a broken one, of an earlier or a later step, takes no whole one's place.
+    kept = 1
+    for old in (each for each in _newest_first(folder) if _step(each) < step):
+        if kept == _KEEP:
+            old.unlink(missing_ok=True)
+            old.with_suffix(".pt").unlink(missing_ok=True)
+        elif _verified(old) is not None:
+            kept += 1
     return path
 
 

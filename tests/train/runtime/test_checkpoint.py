@@ -247,8 +247,16 @@ def test_broken_ones_of_later_steps_take_no_whole_ones_place(tmp_path: Path, con
         assert loaded is not None and loaded["weights"][0] == step and len(notes) == 2
     whole = {path.stem for path in tmp_path.glob("*.pt")}
     assert whole == {f"step-{step:010d}" for step in (2, 3, 100, 200)}
-    checkpoint.save(tmp_path, 300, tree(300))
-    assert {path.stem for path in tmp_path.glob("*.pt")} == {"step-0000000200", "step-0000000300"}
+    last = checkpoint.save(tmp_path, 300, tree(300))
+    whole = {path.stem for path in tmp_path.glob("*.pt")}
+    assert whole == {f"step-{step:010d}" for step in (3, 100, 200, 300)}, "behind the broken ones a whole one is kept"
+    saved = last.read_bytes()
+    last.write_bytes(saved[:-1])
+    loaded, notes = checkpoint.load(tmp_path, CPU)
+    assert loaded is not None and loaded["weights"][0] == 3 and len(notes) == 3
+    last.write_bytes(saved)
+    checkpoint.save(tmp_path, 400, tree(400))
+    assert {path.stem for path in tmp_path.glob("*.pt")} == {"step-0000000300", "step-0000000400"}
 
 
 def test_somebodys_copies_are_neither_read_nor_removed_and_take_no_place(tmp_path: Path) -> None:
