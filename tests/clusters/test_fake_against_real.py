@@ -113,6 +113,10 @@ def a_chain(talk: Talk) -> None:
     talk.say("oarstat", "-s", "-j", str(orphan))
     talk.say("oardel", str(orphan))
     talk.side.wait(orphan, ENDED, 120)
+    # Behind jobs that have ended, well or not, or were deleted before they began.
+    late = talk.submit(*CORE, "-a", str(parent), "-a", str(child), "-a", str(orphan), "date")
+    talk.side.end(late)
+    tell(talk, late)
 
 
 def reservations(talk: Talk) -> None:
