@@ -17,7 +17,7 @@ _REASONS = {
     "JobHoldMaxRequeue": "it is held, since it was sent again too often: `scontrol release` lets it go on",
     "PartitionDown": "its partition is down",
     "PartitionInactive": "its partition takes no jobs now",
-    "PartitionConfig": "it asks for more than its partition has: cancel it, and launch it with other options",
+    "PartitionConfig": "it asks for more than its partition has or allows: cancel it, and launch it with other options",
     "PartitionNodeLimit": "it asks for more nodes than its partition allows",
     "PartitionTimeLimit": "it asks for more time than its partition allows: cancel it, and launch it shorter",
     "ReqNodeNotAvail": "nodes that it needs are drained, down or reserved",

@@ -306,7 +306,7 @@ def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.
     [
         ("PartitionTimeLimit", "asks for more time than its partition allows: cancel it.*Slurm: PartitionTimeLimit"),
         ("QOSMaxWallDurationPerJobLimit", "more time than its quality of service"),
-        ("PartitionConfig", "asks for more than its partition has: cancel it"),
+        ("PartitionConfig", "asks for more than its partition has or allows: cancel it"),
         ("Resources", ""),
         ("None", ""),
     ],
