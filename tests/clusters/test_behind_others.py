@@ -1,4 +1,7 @@
-"""On real schedulers: launches behind whatever else a user has in the queue, and chains of which a job is deleted."""
+"""On real schedulers: launches behind whatever else a user has in the queue, and chains of which a job is deleted.
+
+By its name it runs before test_oar.py: behind the trainings which that begins, as the same user, nothing here would start.
+"""
 
 from __future__ import annotations
 
