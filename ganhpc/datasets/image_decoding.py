@@ -316,8 +316,7 @@ def survey(
     wide = []
     for item, extent in sums.open:
         if pixel_range.too_dark(extents[extent.type]):
-            why = "16-bit colours that use only the lowest values, and the lower half of each is not read: save it with 8 bits"
-            sums.skipped.append(f"{item.shown}: {why}")
+            sums.skipped.append(f"{item.shown}: {pixel_range.TOO_DARK}")
         else:
             wide.append(item)
     if wide:

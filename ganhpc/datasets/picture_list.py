@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,7 +13,7 @@ from ganhpc.core.whoami import expand, other_case
 from ganhpc.datasets import image_decoding, pixel_range
 from ganhpc.datasets.data_path import exists
 from ganhpc.datasets.folder_index import find
-from ganhpc.datasets.pixel_range import Extent, Type
+from ganhpc.datasets.pixel_range import Extent, Range, Type
 from ganhpc.datasets.types import Size
 
 if TYPE_CHECKING:
@@ -63,22 +64,30 @@ def _of_set(path: Path, size: Size, most: int) -> PictureList:
     found: list[tuple[str, np.ndarray]] = []
     skipped = [str(left) for left in source.others]
     extents: dict[Type, Extent] = {}
+    ranges: dict[Type, Range] = {}
     try:
         for item in source.items:
             if len(found) == most:
                 break
-            made = image_decoding.decoded(source, item, size, pixel_range.settled(extents))
+            made = image_decoding.decoded(source, item, size, ranges)
             if isinstance(made, Extent) and not extents:
                 extents = image_decoding.extents_of(source, size)  # as a training finds them: once, from the whole set
-                made = image_decoding.decoded(source, item, size, pixel_range.settled(extents))
+                ranges = pixel_range.settled({t: each for t, each in extents.items() if not pixel_range.too_dark(each)})
+                made = image_decoding.decoded(source, item, size, ranges)
             if isinstance(made, image_decoding.Picture):
                 found.append((item.name, made.pixels))
             else:
-                skipped.append(
-                    f"{item.shown}: {made if isinstance(made, str) else 'it has changed since it was read first'}"
-                )
+                skipped.append(f"{item.shown}: {_why(made, extents)}")
     finally:
         source.close()
     if not found:
         raise UserError(f"--input {printable(path)}: none of its pictures can be used (first: {skipped[0]}).")
     return PictureList(found, skipped, pixel_range.sentences(extents))
+
+
+def _why(made: Extent | str, extents: Mapping[Type, Extent]) -> str:
+    """The reason for which a picture of a set can't be used."""
+    if isinstance(made, str):
+        return made
+    known = extents.get(made.type)
+    return pixel_range.TOO_DARK if known and pixel_range.too_dark(known) else "it has changed since it was read first"

@@ -115,6 +115,10 @@ def sentences(extents: Mapping[Type, Extent]) -> list[str]:
     return [sentence(extent) for kind, extent in extents.items() if kind is not Type.COLOUR]
 
 
+TOO_DARK = "16-bit colours that use only the lowest values, and the lower half of each is not read: save it with 8 bits"
+"""Reason for which a picture is left out whose type is `too_dark` in its set."""
+
+
 def too_dark(extent: Extent) -> bool:
     """True if 16-bit colours lost too much: Pillow drops the lower byte of each value."""
     return extent.type is Type.COLOUR and extent.high < _HIGH_BYTE

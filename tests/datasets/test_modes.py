@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganhpc.core.errors import UserError
 from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect
 from ganhpc.datasets.picture_list import pictures
 from ganhpc.datasets.pixel_range import Extent, Range, Type, merged, settled
@@ -279,6 +280,15 @@ def test_colours_of_16_bits_are_right_or_refused(tmp_path):
     seen = inspect(dark, SIDE)
     assert seen.usable == 0
     assert seen.skipped[0].startswith("0.png: 16-bit colours that use only the lowest values")
+    # What a user wants translated is held to the same.
+    listed = pictures(str(good), SIDE, 10)
+    assert (len(listed.pictures), listed.skipped, listed.ranges) == (3, [], [])
+    for (_, pixels), values in zip(listed.pictures, full, strict=True):
+        assert np.abs(pixels - values / 257).max() <= 1
+    with pytest.raises(
+        UserError, match=r"none of its pictures can be used \(first: 0\.png: 16-bit colours that use only the low"
+    ):
+        pictures(str(dark), SIDE, 10)
 
 
 def test_pixels_that_are_no_numbers_are_named(tmp_path):
