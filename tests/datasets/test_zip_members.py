@@ -98,5 +98,9 @@ def test_a_member_that_can_be_read_no_more_is_skipped_by_its_name(
     assert [name for name, _ in found.pictures] == ["good.png"]
     assert found.skipped == ["bad.png: unreadable (Bad CRC-32)"]
     monkeypatch.setattr(zipfile.ZipFile, "open", lambda *words: broken(words[0], zipfile.ZipInfo("bad.png")))
-    with pytest.raises(UserError, match="none of its pictures can be used"):
+    # Whether the listing is known already hangs on how long ago the file was written.
+    with pytest.raises(
+        UserError,
+        match=r"none of its (pictures|2 files is an image that) can be used \(first: bad.png: unreadable \(Bad CRC-32\)",
+    ):
         pictures(str(path), 16, 9)
