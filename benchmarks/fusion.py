@@ -90,10 +90,8 @@ def answer(runs: Runs, figure: str = FIGURE) -> list[str]:
             if is_below(paired(own, values(runs.get(other, {}), figure)))
         ]
         verdict = "yes" if {BASELINE, *BASES} <= set(below) else "null"
-        feedback = "it is the feedback" if verdict == "yes" and WITHOUT_FEEDBACK in below else ""
-        told.append(
-            f"{arm}: {verdict}{', ' + feedback if feedback else ''} (below {', '.join(below) or 'none'} by both rules)"
-        )
+        feedback = ", it is the feedback" if verdict == "yes" and WITHOUT_FEEDBACK in below else ""
+        told.append(f"{arm}: {verdict}{feedback} (below {', '.join(below) or 'none'} by both rules)")
     return told
 
 

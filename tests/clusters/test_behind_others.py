@@ -70,7 +70,7 @@ def behind(user: User, job: str) -> set[str]:
 
 
 def planned(user: User, *words: str) -> dict[str, Any]:
-    """What a launch of the small training prints as JSON."""
+    """The JSON that a launch of the small training prints."""
     done = user.run(*SMALL, *words, "--on", user.where, "--json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))

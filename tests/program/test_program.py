@@ -341,7 +341,7 @@ if len(sys.argv) > 2: time.sleep(60)
 
 
 def sleeps(pid: int) -> int:
-    """How often a process has gone to sleep by itself."""
+    """The number of voluntary context switches of a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("voluntary_ctxt_switches"))
 
