@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar, NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
 from ganhpc.core.scheduler_environment import OF_ANOTHER_PYTHON
@@ -98,6 +98,9 @@ class Job:
         return other.is_among(self.after)
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
 class JobRequest:
     """One job to submit: a segment of a run."""
@@ -142,6 +145,13 @@ class JobRequest:
     def log(self) -> Path:
         """Where the job's words go: the run's log."""
         return self.run / "log.txt"
+
+    def waits_for(self, earlier: Sequence[T]) -> Sequence[T]:
+        """The jobs that must have ended first, of the `earlier` ones of its plan: where one runs at a time, every one, whatever the plan hopes. One
+        of them alone would free this job if a user took it back while another one runs."""
+        if self.alone and self.kind != "reservation":
+            return earlier
+        return earlier[-1:] if self.kind == "chain" and not self.after else earlier[:0]
 
 
 @dataclass(frozen=True)

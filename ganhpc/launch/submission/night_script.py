@@ -90,7 +90,7 @@ def _of_a_cluster(name: str) -> dict[str, ScriptText]:
 def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> ScriptText:
     """One job: when and why, then its command, which waits for those before it where it must, as the launcher has it wait."""
     request = job.request
-    before = [script_text.shell('"$job{}"', script_text.number(number)) for number in _numbers_before(k, slot, request)]
+    before = [script_text.shell('"$job{}"', script_text.number(number)) for number in request.waits_for(range(1, k))]
     times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
     title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
     command = submission.scheduler.by_hand(job, before)
@@ -111,13 +111,6 @@ def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> Scrip
             ),
         ]
     )
-
-
-def _numbers_before(k: int, slot: Slot, request: JobRequest) -> range:
-    """The numbers of the script's jobs for which its `k`th one waits."""
-    if request.alone and request.kind != "reservation":
-        return range(1, k)
-    return range(max(1, k - 1), k) if slot.kind == "chain" and not request.after else range(0)
 
 
 def _latest(request: JobRequest) -> int:

@@ -214,13 +214,8 @@ def _entry(slot: Slot, job: PreparedJob) -> submission_record.Entry:
 
 
 def _after(request: JobRequest, sent: Sequence[SubmittedJob]) -> tuple[str, ...]:
-    """The jobs that must have ended first: where one runs at a time, every one before it too, whatever the plan hopes. One of them alone
-    would free this job if a user took it back while another one runs."""
-    if request.alone and request.kind != "reservation":
-        return (*request.after, *(job.id for job in sent))
-    if request.kind == "chain" and not request.after:
-        return tuple(job.id for job in sent[-1:])
-    return request.after
+    """The jobs that must have ended first: those of before the plan, and of the plan those `sent` ones for which it waits."""
+    return (*request.after, *(job.id for job in request.waits_for(sent)))
 
 
 def _hand_over(scheduler: Scheduler, job: JobRequest, slot: Slot, policy: Policy) -> tuple[PreparedJob, SubmittedJob]:
