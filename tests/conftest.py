@@ -21,6 +21,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # One thread for each test, whatever else the machine does: figures that are compared do not depend on the load, and workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Options that pytest reads from the environment are for this run (xdist hands them to its workers), not for a pytest that a test starts.
+os.environ.pop("PYTEST_ADDOPTS", None)
 # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests stop with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
