@@ -22,8 +22,14 @@ KEPT = (
     "PBS_HOME",
     "PBS_SERVER",
     "PBS_DEFAULT",
+    "GANHPC_CONFIG",
+    "GANHPC_DATA",
+    "GANHPC_JOBS",
+    "GANHPC_RUNS",
+    "GANHPC_ON",
 )
-"""They say where the cluster is and who may speak to it. OAR's such (OARCONFFILE, OARDIR) have no underscore behind OAR."""
+"""They say where the cluster is and who may speak to it (OAR's OARCONFFILE and OARDIR have no underscore behind OAR), and what a user may
+set for the launcher."""
 _PATH = "SLURM_CONF"
 """Of these, the one with a path."""
 OF_ANOTHER_PYTHON = ("PYTHONHOME", "PYTHONPLATLIBDIR", "PYTHONSTARTUP", "PYTHONINSPECT")
@@ -61,15 +67,13 @@ TAKEN = (
     "TORCHELASTIC_",
     "I_MPI_HYDRA_",
     "I_MPI_PMI_",
-    "GANHPC_LAUNCH",
-    "GANHPC_SCHEDULER",
-    "GANHPC_STARTED",
-    "GANHPC_DIE_WITH_PARENT",
+    "GANHPC_",
     "SHELLOPTS",
     "BASHOPTS",
     *OF_ANOTHER_PYTHON,
 )
-"""Beginnings of names: requests to schedulers, parts of a job, and modes of a shell or a Python in which no script comes to its end."""
+"""Beginnings of names: requests to schedulers, parts of a job or of a training in which a command is typed, and modes of a shell or a Python in
+which no script comes to its end."""
 _OF_A_JOB = (
     "RANK",
     "LOCAL_RANK",
@@ -89,7 +93,8 @@ _OF_A_JOB = (
     "GPU_DEVICE_ORDINAL",
 )
 """Whole names, of what a job is given: taken out of what is submitted from inside one."""
-_JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID", "PBS_JOBID")
+_JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID", "PBS_JOBID", "TORCHELASTIC_RUN_ID", "GANHPC_RUN")
+"""Variables of a job, of torchrun's processes, and of a user's program inside a training."""
 
 
 def taken(environment: Mapping[str, str]) -> list[str]:

@@ -18,12 +18,12 @@ from ganhpc.core.settings import ROOT
 from ganhpc.program.worker import STOP
 from ganhpc.runs import file_owner, job_deadline, last_words
 from ganhpc.runs.run_folder import Run
-from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, OMP_TYPED
 
 FIGURES_FILE = "figures.jsonl"
 STOP_FILE = "program-stop"
 _TIME_FILE = "time-left.json"
-_OURS = (DIE_WITH_PARENT, LAUNCH, last_words.VARIABLE, file_owner.OWNER, job_deadline.BOUND)
+_OURS = (DIE_WITH_PARENT, LAUNCH, OMP_TYPED, last_words.VARIABLE, file_owner.OWNER, job_deadline.BOUND)
 """Variables between the launcher and its trainers, which are nothing to a program: one that starts `launch.py` itself would mistake them."""
 
 

@@ -26,8 +26,11 @@ from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission.submit import write_script
-from ganhpc.runs import file_owner
+from ganhpc.program import environment
+from ganhpc.program.environment import Place
+from ganhpc.runs import file_owner, job_deadline, last_words, trainer_protocol
 from ganhpc.runs.job_deadline import Bound
+from ganhpc.runs.run_folder import Run
 from tests.conftest import Launch
 from tests.helpers import ROOT, made
 from tests.launch.schedulers.test_oar import program
@@ -327,3 +330,14 @@ def test_inside_a_job_of_pbs_its_variables_are_taken_out_and_its_server_stays() 
     }
     found = for_commands(around)
     assert {name for name in found if name in around} == {"PBS_SERVER", "PBS_CONF_FILE"}
+
+
+def test_from_inside_a_training_nothing_of_it_reaches_what_is_submitted() -> None:
+    """The threads and the rank of the outer training became those of the job; what a user may set for the launcher stays."""
+    typed = {name: "mine" for name in ("GANHPC_CONFIG", "GANHPC_DATA", "GANHPC_JOBS", "GANHPC_RUNS", "GANHPC_ON")}
+    outer = trainer_protocol.environment({}, one_machine=False) | job_deadline.environment("owner", Bound(4e9))
+    outer |= environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(tasks=2), outer) | Place(tasks=2).variables(1)
+    found = for_commands({**outer, **typed, last_words.VARIABLE: "p", trainer_protocol.TAG: "t"})
+    assert {name: value for name, value in found.items() if name.startswith("GANHPC_")} == typed
+    assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} & set(found)
+    assert trainer_protocol.OMP_TYPED not in environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(), outer)
