@@ -127,6 +127,8 @@ class Segment:
         )
         self.scheduler = _scheduler_module()
         job = self.scheduler.job_name() if self.scheduler else ""
+        if job and (tag := os.environ.get(TAG)):
+            job += f", {tag}"  # clusters of one name give the same numbers
         # Trainers on the other nodes of a job have the same owner.
         self.owner = (follower and os.environ.get(file_owner.OWNER)) or job or file_owner.process(os.getpid())
         lives = self.scheduler.lives if self.scheduler else _nobody_says
@@ -155,7 +157,8 @@ class Segment:
         if not self.scheduler:
             return Job.mine(self.owner)
         id = os.environ.get(self.scheduler.JOB_VARIABLE, "")
-        return Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", ""), self.scheduler.cluster_name(), id)
+        tag = os.environ.get(TAG, "")
+        return Job.mine(self.owner, os.environ.get("GANHPC_SCHEDULER", ""), self.scheduler.cluster_name(), id, tag)
 
     def train(self) -> int:
         """Run the trainer to its end. Returns the job's exit code."""

@@ -1,6 +1,6 @@
 """The claim of a job on its run: one job at a time trains a run, on whichever machines the jobs are. Written by the node side.
 
-{"owner", "scheduler", "cluster", "id", "host", "folder"} in claim.json; whoever has it touches the file again and again.
+{"owner", "scheduler", "cluster", "id", "host", "tag", "folder"} in claim.json; whoever has it touches the file again and again.
 A job whose run another living job has claimed ends at once. Locks don't reach across machines on every file system, and a trainer that
 was killed a moment ago looks alive for a while; so the scheduler is asked for the other job, and where it can't be, the file is watched.
 """
@@ -39,14 +39,18 @@ class Job:
     cluster: str
     id: str
     host: str
+    tag: str = ""
+    """The launcher's name for it; claims of older versions have none."""
 
     @staticmethod
-    def mine(owner: str, scheduler: str = "", cluster: str = "", id: str = "") -> Job:
+    def mine(owner: str, scheduler: str = "", cluster: str = "", id: str = "", tag: str = "") -> Job:
         """A job on this machine."""
-        return Job(owner, scheduler, cluster, id, os.uname().nodename)
+        return Job(owner, scheduler, cluster, id, os.uname().nodename, tag)
 
     def is_same(self, other: Job) -> bool:
-        """True if both are one job, before and after it was sent again."""
+        """True if both are one job, before and after it was sent again. Clusters of one name give the same numbers, but no tag twice."""
+        if self.tag and other.tag and self.tag != other.tag:
+            return False
         key = (self.scheduler, self.cluster, self.id)
         return self.owner == other.owner or (bool(self.id) and key == (other.scheduler, other.cluster, other.id))
 
@@ -114,7 +118,7 @@ class Claim:
             return None
         if is_copy(Path(self.folder), tree.get("folder")):
             return None
-        fields = [tree.get(key) for key in Job.__dataclass_fields__]
+        fields = [tree.get(key, "" if key == "tag" else None) for key in Job.__dataclass_fields__]
         # Its scheduler is asked for the number: no other word may become one of a command's.
         known = all(map(is_text, fields)) and (not tree["id"] or is_job_id(tree["id"]))
         return Job(*map(str, fields)) if known else None

@@ -334,7 +334,7 @@ def test_inside_a_job_of_pbs_its_variables_are_taken_out_and_its_server_stays() 
 
 def test_from_inside_a_training_nothing_of_it_reaches_what_is_submitted() -> None:
     """The threads and the rank of the outer training became those of the job; what a user may set for the launcher stays."""
-    typed = {name: "mine" for name in ("GANHPC_CONFIG", "GANHPC_DATA", "GANHPC_JOBS", "GANHPC_RUNS", "GANHPC_ON")}
+    typed = dict.fromkeys(("GANHPC_CONFIG", "GANHPC_DATA", "GANHPC_JOBS", "GANHPC_RUNS", "GANHPC_ON"), "mine")
     outer = trainer_protocol.environment({}, one_machine=False) | job_deadline.environment("owner", Bound(4e9))
     outer |= environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(tasks=2), outer) | Place(tasks=2).variables(1)
     found = for_commands({**outer, **typed, last_words.VARIABLE: "p", trainer_protocol.TAG: "t"})

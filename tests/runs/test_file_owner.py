@@ -15,6 +15,7 @@ import pytest
 
 from ganhpc.core.files import write_json
 from ganhpc.launch.node_agent import Segment
+from ganhpc.launch.schedulers import slurm
 from ganhpc.runs import file_owner, job_deadline, stop_requests
 from ganhpc.runs.job_deadline import BOUND, Bound, Watched
 from ganhpc.runs.run_folder import Run, State
@@ -76,6 +77,24 @@ def test_a_job_of_slurm_that_was_requeued_or_has_its_number_elsewhere_is_another
     assert len(names) == 5 and "" not in names
     monkeypatch.delenv("SLURM_JOB_ID")
     assert slurm.job_name() == ""
+
+
+def test_jobs_of_one_number_on_clusters_of_one_name_are_owners_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GANHPC_SCHEDULER", "slurm")
+    monkeypatch.setenv("SLURM_JOB_ID", "5")
+    monkeypatch.setenv("SLURM_CLUSTER_NAME", "linux")
+    monkeypatch.setattr(slurm, "hosts", lambda: ["here"])
+    run, parts = made(tmp_path), []
+    for tag, server in (("aa-1", "ctl1"), ("bb-1", "ctl2")):
+        monkeypatch.setenv("GANHPC_TAG", tag)
+        said = f"SlurmctldHost[0] = {server}\nSlurmctldPort = 6817\n"
+        monkeypatch.setattr(slurm, "_configuration", lambda said=said: said)
+        parts.append(Segment(run, 0.0, 9e9, 1, True, False, ""))
+    assert parts[0].owner == "slurm job 5 of linux, restart 0, aa-1" and parts[1].owner != parts[0].owner
+    assert [part.claim.job.cluster for part in parts] == ["linux ctl1:6817", "linux ctl2:6817"]
+    assert not parts[0].claim.job.is_same(parts[1].claim.job)
 
 
 _NAMED = r"""

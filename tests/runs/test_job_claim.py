@@ -65,6 +65,20 @@ def test_a_job_of_another_cluster_with_the_same_number_is_watched(run: Run, monk
     assert here.take() == "", "nobody touches it: its job is gone"
 
 
+def test_a_job_of_another_cluster_with_the_same_name_and_number_is_another_job(run: Run) -> None:
+    """Both are called "linux": job 7 of one went on with the run that job 7 of the other trained."""
+    there = Job("slurm job 7 of linux, restart 0, aa-1", "slurm", "linux ctl1:6817", "7", "n1", "aa-1")
+    here = Job("slurm job 7 of linux, restart 0, bb-1", "slurm", "linux ctl2:6817", "7", "n1", "bb-1")
+    again = Job("slurm job 7 of linux, restart 1, aa-1", "slurm", "linux ctl1:6817", "7", "n2", "aa-1")
+    assert not here.is_same(there) and again.is_same(there)
+    assert Claim(run, there, never).take() == ""
+    assert Claim(run, here, never)._alive(there) is None, "nobody asks the other cluster"
+    assert Claim(run, again, never).take() == ""
+    older = {key: value for key, value in there.__dict__.items() if key != "tag"}
+    write_json(run.folder / "claim.json", older)
+    assert Claim(run, again, never).holder() == Job(**older)
+
+
 def test_a_process_that_is_gone_has_no_claim(run: Run) -> None:
     child = subprocess.Popen(["true"])
     name = file_owner.process(child.pid)

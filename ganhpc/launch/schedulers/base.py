@@ -345,7 +345,7 @@ class NodeSide(Protocol):
         """The id of the job on whose node this process runs; empty elsewhere, on a frontend inside a job's shell too."""
 
     def cluster_name(self) -> str:
-        """The cluster, as the node can tell it; may be empty."""
+        """The cluster, as the node can tell it, by words that no other has; may be empty."""
 
     def job_name(self) -> str:
         """A name of this job, and of no other, nor of its own start before it was sent again; empty outside a job."""
@@ -367,6 +367,11 @@ class NodeSide(Protocol):
 
     def go_on(self) -> int:
         """Have this job sent again; returns the exit code to end with."""
+
+
+def server_name(host: str) -> str:
+    """A server's host by a name that means the same on every machine."""
+    return os.uname().nodename if host.startswith("localhost") else host
 
 
 def system_zone() -> dt.tzinfo:

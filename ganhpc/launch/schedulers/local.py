@@ -33,6 +33,7 @@ from ganhpc.launch.schedulers.base import (
 )
 from ganhpc.launch.schedulers.enclosing_job import inside
 from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob
+from ganhpc.runs import file_owner
 
 RUNNER_LOCK = "runner.lock"
 """Held by the living runner of the queue."""
@@ -50,6 +51,10 @@ class Local(Scheduler):
 
     def cluster(self) -> str:
         return os.uname().nodename
+
+    def servers(self) -> tuple[str, ...]:
+        """This installation: two machines may share a host's name, and a home."""
+        return (f"machine-id {file_owner.machine()}",) if file_owner.machine() else ()
 
     @functools.cached_property
     def _outer_end(self) -> dt.datetime | None:
@@ -115,8 +120,12 @@ class Local(Scheduler):
 
 
 def queue_folder() -> Path:
-    """Where the queue of this user on this machine lies: one file a job, named by its number."""
-    return state_folder() / f"queue-{os.uname().nodename}"
+    """Where the queue of this user on this machine lies: one file a job, named by its number. Two machines may share a host's name, and a home;
+    of older versions they shared a queue, which is used until it is empty."""
+    shared = state_folder() / f"queue-{os.uname().nodename}"
+    own = shared.with_name(f"{shared.name}-{file_owner.machine()}".rstrip("-"))
+    left = own != shared and any(job.state.alive for job in local_queue_jobs.jobs(shared).values())
+    return shared if left else own
 
 
 def _start_runner() -> None:

@@ -11,6 +11,7 @@ import socket
 import stat
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
@@ -30,6 +31,7 @@ from ganhpc.launch.schedulers.base import (
     Scheduler,
     alive,
     node_command,
+    server_name,
     setup_lines,
     with_expected_times,
 )
@@ -88,12 +90,13 @@ class Oar(Scheduler):
         else this host."""
         if domain := _domain():
             return domain
-        try:
-            found = re.search(r'^\s*SERVER_HOSTNAME\s*=\s*"?([\w.-]+)', read_text(_settings()), re.MULTILINE)
-        except (OSError, UserError):  # on most machines it is for OAR itself to read
-            found = None
-        server = found[1] if found else "localhost"
-        return os.uname().nodename if server == "localhost" else server
+        return server_name(_setting("SERVER_HOSTNAME") or "localhost")
+
+    def servers(self) -> tuple[str, ...]:
+        """The server, where its settings can be read: a domain may have several."""
+        host, port = _setting("SERVER_HOSTNAME"), _setting("SERVER_PORT")
+        # One frontend may name the server by an alias.
+        return (f"{socket.getfqdn(server_name(host)).partition('.')[0]}:{port or 6666}",) if host else ()
 
     def old_types(self) -> bool:
         """True if the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.
@@ -283,6 +286,14 @@ def _settings() -> Path:
     return _SETTINGS if own else Path(os.environ.get("OARCONFFILE") or _SETTINGS)
 
 
+def _setting(name: str) -> str:
+    """A value in the settings that OAR's commands read; empty where there is none: on most machines they are for OAR itself to read."""
+    with suppress(OSError, UserError):
+        if found := re.search(rf"""^\s*{name}\s*=\s*["']?([\w.-]+)""", read_text(_settings()), re.MULTILINE):
+            return found[1]
+    return ""
+
+
 def _lost_its_database(answer: Answer) -> bool:
     """Where the database fails, oarstat says so and ends with 0; without any job it prints nothing."""
     return re.search(r"\bDB[DI]\b", answer.err) is not None
@@ -343,7 +354,8 @@ def lives(job: str) -> bool | None:
         found = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else None
     except ValueError:
         found = None
-    if found is None or any(job.native == "Finishing" for job in found):
+    # A server keeps every job: one that this one does not know is another server's.
+    if not found or any(job.native == "Finishing" for job in found):
         return None
     return any(job.state is JobState.RUNNING for job in found)
 

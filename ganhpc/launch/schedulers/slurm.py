@@ -9,7 +9,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Sequence
 
@@ -29,6 +28,7 @@ from ganhpc.launch.schedulers.base import (
     Stated,
     alive,
     node_command,
+    server_name,
     setup_lines,
     with_expected_times,
 )
@@ -129,16 +129,11 @@ class Slurm(Scheduler):
         return found[1] if found else ""
 
     def servers(self) -> tuple[str, ...]:
-        hosts = re.findall(r"^SlurmctldHost(?:\[\d+\])?\s*=\s*([^\s(]+)", self._configuration, re.MULTILINE)
-        port = re.search(r"^SlurmctldPort\s*=\s*(\S+)", self._configuration, re.MULTILINE)
-        here = socket.gethostname().partition(".")[0]
-        names = (here if host.startswith("localhost") else host.partition(".")[0] for host in hosts)
-        return tuple(f"{name}:{port[1]}" if port else name for name in names)
+        return _servers(self._configuration)
 
     @functools.cached_property
     def _configuration(self) -> str:
-        """The configuration in use, as its server tells it."""
-        return ask(["scontrol", "show", "config"], SECONDS).out if shutil.which("scontrol") else ""
+        return _configuration()
 
     def prepare(self, request: JobRequest) -> PreparedJob:
         slurm_options.check_defaults()
@@ -278,7 +273,8 @@ class Slurm(Scheduler):
         found: dict[str, Job] = {}
         if shutil.which("sacct"):
             since = dt.datetime.fromtimestamp(moment).strftime("%Y-%m-%dT%H:%M:%S")
-            fields = "JobIDRaw,State,ExitCode,Start,End"
+            # Tasks of arrays by the numbers that squeue gives them too, or each would count twice.
+            fields = "JobID,State,ExitCode,Start,End"
             # Without accounting sacct says so on standard error: what the launchers noted themselves then counts.
             answer = ask(
                 ["sacct", "-X", "-n", "-P", "-u", user_name(), "-S", since, "-o", fields],
@@ -378,8 +374,7 @@ def _job(record: str) -> Job | None:
     state = STATES.read(native)
     named = _seconds(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
     return Job(
-        # Of an array that waits, and of a component of a heterogeneous job (12+0): the number that dependencies and scancel take.
-        re.split(r"_\[|\+", id)[0],
+        _plain_id(id),
         state,
         native,
         name,
@@ -429,7 +424,13 @@ def _accounted(line: str) -> Job | None:
     id, native, code, start, end, name, comment, submitted = (*parts, "", "", "")[:8]
     exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
     tag = _tag(comment, submitted)
-    return Job(id, STATES.read(native), native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
+    id, state = _plain_id(id), STATES.read(native)
+    return Job(id, state, native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
+
+
+def _plain_id(id: str) -> str:
+    """Of an array that waits (10_[0-3]), and of a component of a heterogeneous job (12+0): the number that dependencies and scancel take."""
+    return re.split(r"_\[|\+", id)[0]
 
 
 def _tag(comment: str, script: str) -> str:
@@ -462,6 +463,18 @@ def _why(answer: Answer) -> str:
     return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
 
+def _configuration() -> str:
+    """The configuration in use, as its server tells it."""
+    return ask(["scontrol", "show", "config"], SECONDS).out if shutil.which("scontrol") else ""
+
+
+def _servers(configuration: str) -> tuple[str, ...]:
+    hosts = re.findall(r"^SlurmctldHost(?:\[\d+\])?\s*=\s*([^\s(]+)", configuration, re.MULTILINE)
+    port = re.search(r"^SlurmctldPort\s*=\s*(\S+)", configuration, re.MULTILINE)
+    names = (server_name(host).partition(".")[0] for host in hosts)
+    return tuple(f"{name}:{port[1]}" if port else name for name in names)
+
+
 def _local(moment: dt.datetime) -> str:
     """`moment` on this machine's clock, as sbatch reads it."""
     return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
@@ -480,8 +493,8 @@ def enclosing_job() -> str:
 
 
 def cluster_name() -> str:
-    """The cluster, where Slurm names it."""
-    return os.environ.get("SLURM_CLUSTER_NAME", "")
+    """The cluster, where Slurm names it, and its servers: names of clusters are not unique."""
+    return " ".join([os.environ.get("SLURM_CLUSTER_NAME", ""), *_servers(_configuration())]).strip()
 
 
 def job_start() -> float | None:

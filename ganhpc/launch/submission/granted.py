@@ -160,7 +160,7 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = (), latest: in
         )
     submission_record.note_id(run, tag, job, here=scheduler.origin)
     begins = start.timestamp() if start else time.time()
-    recent_jobs.add(scheduler.name, Submitted(job, begins, float(entry["seconds"]), scheduler.origin.cluster, tag))
+    recent_jobs.add(scheduler.name, Submitted.at(scheduler.origin, job, begins, float(entry["seconds"]), tag))
     return said
 
 

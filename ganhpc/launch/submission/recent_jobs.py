@@ -18,6 +18,7 @@ from ganhpc.core.settings import state_folder
 from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers.base import Job, Scheduler
+from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import is_job_id
 
 _KEPT_SECONDS = 3 * 86_400
@@ -25,7 +26,7 @@ _KEPT_SECONDS = 3 * 86_400
 
 @dataclass(frozen=True)
 class Submitted:
-    """A job as it was planned: its id, start (seconds since 1970) and walltime, its cluster and its tag.
+    """A job as it was planned: its id, start (seconds since 1970) and walltime, its cluster, its tag and the cluster's servers.
 
     Numbers are given again: by another cluster, and by the same one once its database was made anew.
     """
@@ -35,6 +36,16 @@ class Submitted:
     seconds: float
     cluster: str = ""
     tag: str = ""
+    servers: tuple[str, ...] = ()
+
+    @staticmethod
+    def at(here: Origin, id: str, start: float, seconds: float, tag: str) -> Submitted:
+        """A job that was submitted here."""
+        return Submitted(id, start, seconds, here.cluster, tag, here.servers)
+
+    def may_be_of(self, here: Origin) -> bool:
+        """True if it names no other place."""
+        return here.may_ask({"cluster": self.cluster, "servers": list(self.servers)})
 
     def is_among(self, known: Mapping[str, Job]) -> bool:
         """True if it is one of the jobs that the scheduler knows, by their numbers."""
@@ -56,10 +67,11 @@ def ended_today(
     if policy.day_quota is None or not scheduler.found.here:
         return []
     midnight = dt.datetime.combine(now.astimezone(tz).date(), dt.time(), tz).timestamp()
-    ended = list(scheduler.ended_since(midnight))
+    # One that ended while the two questions were asked, or whose state has no name here, is in the queue: it counts once.
+    waiting = {job.id for job in queue}
+    ended = [job for job in scheduler.ended_since(midnight) if job.id not in waiting]
     known = {job.id: job for job in (*queue, *ended)}
-    here = scheduler.origin.cluster
-    mine = (each for each in _read(_file(scheduler.name)) if not each.cluster or not here or each.cluster == here)
+    mine = (each for each in _read(_file(scheduler.name)) if each.may_be_of(scheduler.origin))
     noted = [each for each in mine if not each.is_among(known)]
     told = scheduler.jobs([each.id for each in noted]) if noted else {}
     for each in noted:
@@ -92,8 +104,8 @@ def _read(path: Path) -> Iterator[Submitted]:
     for line in lines:
         with suppress(ValueError, TypeError, OverflowError):
             id, start, seconds, *more = parse_json(line)
-            cluster, tag = more or ("", "")  # older versions wrote neither
+            cluster, tag, servers = (*more, *("", "", [])[len(more) :])  # older versions wrote less
             # Its scheduler is asked for the number: no other word may become one of a command's.
-            texts = is_job_id(id) and all(isinstance(text, str) for text in (cluster, tag))
+            texts = is_job_id(id) and all(isinstance(text, str) for text in (cluster, tag, *servers))
             if texts and 0 < float(start) < 4e9 and 0 < float(seconds) < 1e8:
-                yield Submitted(id, float(start), float(seconds), cluster, tag)
+                yield Submitted(id, float(start), float(seconds), cluster, tag, tuple(servers))

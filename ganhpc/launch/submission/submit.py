@@ -151,8 +151,7 @@ def send(
             return sent
         sent.append(taken)
         submission_record.note_id(runs[job.run], job.tag, taken.id, ready.command)
-        cluster = submission.scheduler.origin.cluster
-        noted = Submitted(taken.id, slot.start.timestamp(), job.seconds, cluster, job.tag)
+        noted = Submitted.at(submission.scheduler.origin, taken.id, slot.start.timestamp(), job.seconds, job.tag)
         recent_jobs.add(submission.scheduler.name, noted)
     return sent
 

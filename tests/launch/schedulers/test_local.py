@@ -26,6 +26,7 @@ from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
 from ganhpc.launch.schedulers.base import JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.local import Local
+from ganhpc.runs import file_owner
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +116,22 @@ def test_a_job_waits_for_its_time_and_is_given_up_after_it(state: Path) -> None:
     tree = read_json(local.queue_folder() / f"{soon}.json") or {}
     assert tree["started"] >= (now + dt.timedelta(seconds=2)).timestamp()
     assert not (state / "out.txt").read_text().count("late")
+
+
+@pytest.mark.usefixtures("state")
+def test_machines_of_one_name_that_share_a_home_have_queues_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs of the other one, whose processes nobody sees here, were said to have failed."""
+    monkeypatch.setattr(file_owner, "machine", lambda: "")
+    shared, plain = local.queue_folder(), Local(Settings()).origin
+    for machine in ("aaaa", "bbbb"):
+        monkeypatch.setattr(file_owner, "machine", lambda machine=machine: machine)
+        assert local.queue_folder() == shared.with_name(f"{shared.name}-{machine}")
+    there = plain._replace(servers=("machine-id aaaa",))
+    assert Local(Settings()).origin.may_ask(plain.to_entry()) and not Local(Settings()).origin.may_ask(there.to_entry())
+    number = local_queue_jobs.add(shared, {"script": "/x", "tag": "t", "seconds": 60})
+    assert local.queue_folder() == shared, "of an older version, until it is empty"
+    local_queue_jobs.change(local_queue_jobs.jobs(shared)[number], JobState.WAITING, state=JobState.CANCELLED.value)
+    assert local.queue_folder() != shared
 
 
 def test_the_end_of_its_time_is_a_polite_signal_first(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -490,6 +490,27 @@ def test_a_job_of_another_site_with_the_same_number_is_another_job(
     assert not claims[0].is_same(claims[1])
 
 
+def test_servers_of_one_domain_are_told_apart_where_their_settings_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getfqdn", lambda host="f1": f"{host}.lab.fr")
+    origins = []
+    for name, text in (
+        ("a", 'SERVER_HOSTNAME="oar1"\nSERVER_PORT="6667"\n'),
+        ("b", "SERVER_HOSTNAME = 'oar2'\n"),
+        ("c", ""),
+    ):
+        (tmp_path / name).write_text(text)
+        monkeypatch.setattr(oar, "_settings", lambda name=name: tmp_path / name)
+        origins.append(Oar(Settings()).origin)
+    first, second, silent = origins
+    assert (first.cluster, first.servers, second.servers) == ("lab.fr", ("oar1:6667",), ("oar2:6666",))
+    assert not first.may_ask(second.to_entry()) and first.is_of(first.to_entry())
+    assert silent.servers == () and first.may_ask(silent.to_entry()), "it can't be told"
+    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, "{}", ""))
+    assert oar.lives("7") is None, "a server that does not know the number says nothing of its job"
+
+
 def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "nodes").write_text("oar1\noar1\noar2\noar2\n")
     monkeypatch.setenv("OAR_NODEFILE", str(tmp_path / "nodes"))

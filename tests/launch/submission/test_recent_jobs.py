@@ -123,6 +123,39 @@ def test_a_number_that_was_given_again_is_not_the_noted_job(cluster: Cluster, tm
     assert first_minutes(cluster, tmp_path) == 120, "where the cluster can't be told, all that is noted counts"
 
 
+def test_a_cluster_of_the_same_name_with_other_servers_has_a_quota_of_its_own(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recent_jobs.time, "time", lambda: at("23T12:00"))  # older notes are forgotten
+    (tmp_path / "quota.toml").write_text(QUOTA + 'min_slot = "1m"\n')
+    here = cluster.origin._replace(cluster="linux", servers=("ctl1:6817",))
+    cluster.__dict__["origin"] = here
+    for id, servers in (("5", ("ctl1:6817",)), ("6", ("ctl9:6817",))):
+        noted = Submitted.at(here._replace(servers=servers), id, at("23T11:00"), 120.0, "mine")
+        recent_jobs.add("slurm", noted)
+        assert list(recent_jobs._read(recent_jobs._file("slurm")))[-1] == noted
+    assert first_minutes(cluster, tmp_path) == 180
+
+
+def test_a_job_in_the_queue_counts_once(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends between the two questions, or one in a state of a later version, was counted as waiting and as ended."""
+    (tmp_path / "quota.toml").write_text(QUOTA + 'min_slot = "1m"\n')
+    moment = dt.datetime.fromtimestamp(at("23T12:00"), dt.UTC)
+    job = Job("5", JobState.ENDED, "COMPLETED", start=at("23T11:00"), end=at("23T11:01"))
+    cluster.told = (job, Job("6", JobState.ENDED, "COMPLETED", start=at("23T11:02"), end=at("23T11:03")))
+    policy = load_policy(str(tmp_path / "quota.toml"))
+    found = recent_jobs.ended_today(cluster, policy, [job], moment, submit.zone(Settings(), policy))
+    assert [(busy.start.timestamp(), busy.job) for busy in found] == [(at("23T11:02"), "")]
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    line = slurm.SEPARATOR.join(["12_1", "COMPLETED", "600", "660", "9:00", "(null)", "None", "a", "(null)", "x"])
+    answers(
+        monkeypatch,
+        slurm,
+        {"sacct": Answer(0, "12_1|COMPLETED|0:0|600|660\n", ""), "squeue": Answer(0, f"{line}\n", "")},
+    )
+    assert [job.id for job in Slurm(Settings()).ended_since(500.0)] == ["12_1"], "a task of an array, told by both"
+
+
 def test_damaged_notes_count_for_nothing(cluster: Cluster, tmp_path: Path) -> None:
     file = state_folder() / "submitted-slurm.jsonl"
     file.write_text('[]\nx\n["1", "a", 2]\n["1", 1e400, 60]\n[1, 2, 3]\n{"a": 1}\n["1", [], {}]\n')
