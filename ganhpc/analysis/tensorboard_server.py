@@ -220,11 +220,11 @@ def tunnel(port: int, *, node: str | None = None, login: str | None = None) -> s
     `node`: the machine on which it runs, where that is not the one that is logged in to; `login`: USER@HOST of the latter. It listens
     on its own machine's loopback alone, so that the tunnel ends there: through other machines by -J, never by an open port.
     """
-    if node and "." not in node and (domain := _this_machine().partition(".")[2]).endswith(_GRID):
+    if node and "." not in node and (domain := this_machine().partition(".")[2]).endswith(_GRID):
         node = f"{node}.{domain}"  # as it is named on the site's own frontend and nodes
     here = port + _LOCAL_PORT if port + _LOCAL_PORT < 65_536 else port
     user = user_name()
-    place = node or _this_machine()
+    place = node or this_machine()
     user, host = login.rpartition("@")[::2] if login and "@" in login else (user, login or "")
     words = ["ssh", "-N", "-L", f"{here}:localhost:{port}"]
     hops, target = _way(place, host)
@@ -233,7 +233,12 @@ def tunnel(port: int, *, node: str | None = None, login: str | None = None) -> s
     return shlex.join([*words, f"{user}@{target}"])
 
 
-def _this_machine() -> str:
+def on_grid(machine: str) -> bool:
+    """True if a machine is named as one of Grid'5000, to which there is one way."""
+    return machine.endswith(f".{_GRID}")
+
+
+def this_machine() -> str:
     """The full name of this machine, as far as it knows one."""
     full = socket.getfqdn()
     return socket.gethostname() if full.startswith("localhost") else full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from pathlib import Path
 
 from ganhpc.core.digests import short_digest
@@ -62,6 +63,13 @@ def is_alive_here(name: str) -> bool:
 def command_of(pid: int) -> bytes:
     """The words of a process's command line, a zero byte after each. Raises OSError where there is no such process."""
     return Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+def began() -> float:
+    """When this process began, in seconds since 1970: before Python started, which may take a while on a busy frontend."""
+    now, since_boot = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+    age = since_boot - int(_born(os.getpid()) or 0) / os.sysconf("SC_CLK_TCK")
+    return now - age if 0 < age < since_boot else now
 
 
 def _born(pid: int) -> str | None:

@@ -225,6 +225,33 @@ def test_the_login_side_never_imports_torch(runs: Path) -> None:
     subprocess.run([sys.executable, "-c", code, str(runs)], cwd=ROOT, check=True, env={**os.environ}, timeout=60)
 
 
+def test_a_nodes_short_name_needs_the_machine_that_one_logs_in_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a laptop `ssh me@chifflot-1` reaches nothing; on a cluster's frontend the way leads through that."""
+    from ganhpc.cli.commands.board import show
+
+    ask: dict[str, Any] = {"words": (), "runs": str(tmp_path), "port": 6006, "node": "gpu7", "login": None}
+    monkeypatch.setattr(tensorboard_server, "user_name", lambda: "me")
+    monkeypatch.setattr(tensorboard_server.socket, "getfqdn", lambda: "front.lab.fr")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("SLURM_JOB_ID", "OAR_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(
+        UserError, match=r"--node gpu7 is a short name.*gpu7\.lille\.grid5000\.fr, or add --login USER@HOST"
+    ):
+        show(**ask)
+    for login, way in (("you@gt-0.fr", "-J you@gt-0.fr you@gpu7"), ("me@gpu7", "me@gpu7")):
+        show(**{**ask, "login": login})
+        assert f":6006 {way}\n" in capsys.readouterr().out
+    (tmp_path / "sbatch").write_text("#!/bin/sh\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    show(**ask)
+    assert ":6006 -J me@front.lab.fr me@gpu7\n" in capsys.readouterr().out
+    show(**{**ask, "node": "chifflot-1.lille.grid5000.fr"})
+    assert "-J me@access.grid5000.fr,me@lille me@chifflot-1.lille\n" in capsys.readouterr().out
+
+
 def test_a_nodes_short_name_goes_through_the_same_machines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorboard_server.socket, "getfqdn", lambda: "flille.lille.grid5000.fr")
     short, full = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,8 @@ from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
-from ganhpc.launch.schedulers.registry import job_variables
+from ganhpc.launch.schedulers.enclosing_job import inside
+from ganhpc.launch.schedulers.registry import CLUSTERS, job_variables, scheduler_class
 from ganhpc.runs import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans import scan_record
@@ -134,11 +136,27 @@ def _serve(
 
 
 def _say_tunnel(port: int, node: str | None, login: str | None) -> None:
-    line = tensorboard_server.tunnel(port, node=node, login=login)
+    line = tensorboard_server.tunnel(port, node=node, login=_login_for(node, login) if node else login)
     if not node and not login and any(name in os.environ for name in job_variables()) and "-J" not in line:
         say(f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True)
     say(f"on the laptop  {line}")
     say(f"then open      http://localhost:{line.split('-L ')[1].split(':')[0]}/")
+
+
+def _login_for(node: str, login: str | None) -> str | None:
+    """The machine through which a node is reached: as typed; else a cluster's frontend itself. Raises UserError for a short name, typed
+    where nothing tells the way to it."""
+    here = tensorboard_server.this_machine()
+    if login or tensorboard_server.on_grid(node) or tensorboard_server.on_grid(here):
+        return login
+    if not inside() and any(shutil.which(scheduler_class(name).command) for name in CLUSTERS):
+        return here
+    if "." in node or node in (here, here.partition(".")[0], "localhost"):
+        return login
+    raise UserError(
+        f"--node {node} is a short name, which does not tell the way there: write it whole, such as {node}.lille.grid5000.fr, or add --login "
+        f"USER@HOST, the machine that you log in to (--login USER@{node} where that is the node itself)."
+    )
 
 
 @contextmanager

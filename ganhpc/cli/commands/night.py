@@ -68,8 +68,9 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     window = window_of(place, values["begin"], values["until"])
     submission, _, said = _plan(wanted, place, window)
     if values["dry_run"]:
-        scheduler_launch.say_each(said, console)
-        _show(submission, console, values["json"])
+        if not values["json"]:
+            scheduler_launch.say_each(said, console)
+        _show(submission, console, values["json"], said)
         return
     _agree(wanted, scans, place, window, console, values)
 
@@ -202,9 +203,9 @@ def _plan(
     return submit.prepare(todo, place.scheduler, place.policy, now, queue, window(queue, now)), todo, said
 
 
-def _show(submission: submit.Submission, console: Console, as_json: bool) -> None:
+def _show(submission: submit.Submission, console: Console, as_json: bool, said: Sequence[str] = ()) -> None:
     if as_json:
-        say(json.dumps(submission.plan.to_json(), indent=1))
+        say(json.dumps({**submission.plan.to_json(), "said": list(said)}, indent=1))
         return
     console.print(scheduler_launch.timeline(submission))
     scheduler_launch.say_remaining(submission, console)
@@ -242,7 +243,7 @@ def _agree(
         # A script of runs that are submitted already would submit them once more.
         scheduler_launch.say_each(said, console)
         if not todo and values["json"]:
-            _show(shown, console, as_json=True)
+            _show(shown, console, as_json=True, said=said)
         if not todo or not agree(shown):
             return
     scheduler_launch.send(

@@ -298,6 +298,10 @@ class Scheduler(ABC):
         """GPUs on each node that the settings' own words ask for; None where they say nothing of GPUs."""
         return None
 
+    def own_gpus_by(self) -> str:
+        """Where those words stand, in a sentence."""
+        return "resources in the settings"
+
     def granted(self, job: str, tag: str) -> list[Job]:
         """The job as the scheduler has taken it; several where it made an array of it, or another job with its tag; none where it doesn't
         say. Raises UserError where the server doesn't answer."""

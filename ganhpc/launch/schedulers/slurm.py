@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.subprocesses import Answer, ask
+from ganhpc.core.units import counted
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.schedulers import option_words, script_text, slurm_options, slurm_reasons
@@ -193,7 +194,7 @@ class Slurm(Scheduler):
         if (typed := self.typed.get("gpu_model")) and not asks:
             way = "no GPU is asked for: leave it out, or leave out --device cpu or --gpus-per-node 0"
             if request.gpus_per_node:
-                way = "options in the settings ask for the GPUs: name it there, or write gpus_per_node in the settings instead"
+                way = f"the GPUs are asked for by {self.own_gpus_by()}: name it there, or write gpus_per_node in the settings instead"
             raise UserError(f"--gpu-model {typed} names a kind of GPU, and {way}.")
         if asks:
             model = f"{option_words.plain_name(self.site.gpu_model, 'gpu_model')}:" if self.site.gpu_model else ""
@@ -213,19 +214,25 @@ class Slurm(Scheduler):
         return next((count for count in counts if count is not None), None)
 
     def _asks_gpus(self, request: JobRequest) -> bool:
-        """True if the GPUs are still to be asked for. Raises UserError where options ask for others than were typed."""
-        own = self.own_gpus()
+        """True if the GPUs are still to be asked for, since no further word of the settings does. Raises UserError where such words ask for
+        others than were typed."""
+        own, by = self.own_gpus(), self.own_gpus_by()
         if request.nodes > 1 and any(word.name == "gpus" for word in self._further()):
             raise UserError(
-                f"--nodes {request.nodes} is typed, and options in the settings ask for the GPUs of all nodes together (--gpus): write "
-                "gpus_per_node in the settings instead."
+                f"--nodes {request.nodes} is typed, and the GPUs of all nodes together are asked for by {by} (--gpus): write gpus_per_node in "
+                "the settings instead."
             )
         if own is not None and request.typed_gpus not in (None, own):
             raise UserError(
-                f"--gpus-per-node {request.typed_gpus} is typed, and options in the settings ask for {own} GPUs on each node: leave out "
-                f"one of the two (gpus_per_node = {own} in the settings may be typed over)."
+                f"--gpus-per-node {request.typed_gpus} is typed, and {counted(own, 'GPU')} on each node {'is' if own == 1 else 'are'} asked for by "
+                f"{by}: leave out one of the two (gpus_per_node = {own} in the settings may be typed over)."
             )
-        return own is None or self.site.gpus_per_node is not None
+        return own is None
+
+    def own_gpus_by(self) -> str:
+        options = option_words.read(slurm_options.SLURM, self.site.options)
+        in_options = any(slurm_options.gpus(word) is not None for word in options)
+        return "options in the settings" if in_options else "the job type (--type)"
 
     def submit(self, prepared: PreparedJob) -> str:
         from ganhpc.launch.schedulers import slurm_submit

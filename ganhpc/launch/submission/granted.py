@@ -20,7 +20,7 @@ from ganhpc.launch.schedulers.base import Job, Refused, Scheduler
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission.planned_job import planned_job, report
 from ganhpc.launch.submission.recent_jobs import Submitted
-from ganhpc.runs import submission_record
+from ganhpc.runs import file_owner, submission_record
 from ganhpc.runs.run_folder import Run
 
 _SLACK = 60.0
@@ -140,10 +140,9 @@ def _let_go(scheduler: Scheduler, granted: Sequence[Job], asked: Asked) -> str:
     return f"it does not wait for job {living[0]}, behind which it was to start" if living else ""
 
 
-def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = (), latest: int = 0) -> str:
-    """Check a job that a night's script has submitted behind the jobs `after`, by the record of its run. Returns what is to be said. Raises UserError."""
-    # Read first: the check takes a while of its own.
-    late = bool(latest) and time.time() > latest
+def _by_hand(run: Run, tag: str, job: str, after: Sequence[str], late: bool) -> str:
+    """Check a job that a night's script has submitted behind the jobs `after`, by the record of its run; `late`: it was taken too late to end
+    in time. Returns what is to be said. Raises UserError."""
     entry, scheduler, policy = planned_job(run, tag)
     start = dt.datetime.fromisoformat(entry["start"]) if entry["kind"] in ("begin", "reservation") else None
     try:
@@ -164,15 +163,17 @@ def _by_hand(run: Run, tag: str, job: str, after: Sequence[str] = (), latest: in
     return said
 
 
-def main(words: Sequence[str]) -> None:
-    """Check the job that `words` name: a run's folder, a tag, the scheduler's number, and the numbers of the jobs before it."""
+def main(words: Sequence[str], taken: float | None = None) -> None:
+    """Check the job that `words` name: a run's folder, a tag, the scheduler's number, and the numbers of the jobs before it. `taken`: a moment by
+    which the scheduler had taken it; None: now."""
     folder, tag, job, *after = words
     latest = (
         int(after.pop(0).removeprefix("by=")) if after[:1] and after[0].startswith("by=") else 0
     )  # older scripts have none
-    report(lambda: _by_hand(Run.at(Path(folder)), tag, job, after, latest))
+    late = bool(latest) and (time.time() if taken is None else taken) > latest
+    report(lambda: _by_hand(Run.at(Path(folder)), tag, job, after, late))
 
 
 if __name__ == "__main__":
     streams.settle()
-    main(sys.argv[1:])
+    main(sys.argv[1:], file_owner.began())

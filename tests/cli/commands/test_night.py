@@ -206,6 +206,9 @@ def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_job
     assert "is submitted already, as job 1 (waiting), 2 (waiting)" in " ".join(again.stdout.split()), again.stdout
     again = launch(*words, "--from", soon(0.1), "--until", soon(8), "--json")
     assert json.loads(again.stdout)["slots"] == [] and "is submitted already" in again.stderr
+    dry = launch(*words, "--from", soon(0.1), "--until", soon(8), "--dry-run", "--json")
+    told = json.loads(dry.stdout)
+    assert told["slots"] == [] and "is submitted already, as job 1" in told["said"][0] and dry.stderr == ""
     dry = launch("cifar", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml", "--dry-run", "--json")
     told = json.loads(dry.stdout)
     assert told["jobs"] == [] and "is submitted already, as job 1" in told["said"][0], "it would send nothing"

@@ -131,8 +131,30 @@ def test_options_that_ask_for_gpus_are_the_settings_saying_so(tmp_path: Path) ->
         scheduler = Slurm(Settings(options=(option,)))
         job = prepared(tmp_path, scheduler)
         assert "gpus-per-node" not in job.script and job.request.tasks_per_node == 2
-        with pytest.raises(UserError, match="--gpus-per-node 4 is typed, and options in the settings ask for 2 GPUs"):
+        with pytest.raises(
+            UserError, match="--gpus-per-node 4 is typed, and 2 GPUs on each node are asked for by options in"
+        ):
             prepared(tmp_path, scheduler, gpus_per_node=4)
+        scheduler = Slurm(Settings(job_types=(("two", (option,)),)))
+        typed_requests.asked(scheduler, {"job_type": "two"})
+        with pytest.raises(UserError, match=r"2 GPUs on each node are asked for by the job type \(--type\)"):
+            prepared(tmp_path, scheduler, gpus_per_node=4)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "by"),
+    [
+        (Slurm(Settings(options=("--gres=gpu:2",), gpus_per_node=1)), "options in the settings"),
+        (Oar(Settings(resources="/host=1/gpu=2", gpus_per_node=1)), "resources in the settings"),
+    ],
+)
+def test_settings_that_ask_for_two_numbers_of_gpus_are_refused(tmp_path: Path, scheduler: Scheduler, by: str) -> None:
+    """Slurm got both, and OAR gave two GPUs to one process."""
+    with pytest.raises(UserError, match=f"gpus_per_node is 1 in the settings, and 2 GPUs .* asked for by {by}"):
+        prepared(tmp_path, scheduler)
+    site = dataclasses.replace(scheduler.site, gpus_per_node=2)
+    job = prepared(tmp_path, type(scheduler)(site))
+    assert job.request.tasks_per_node == 2 and "gpus-per-node" not in job.script, "asked for once"
 
 
 # -- typed names ---------------------------------------------------------------------------------------------------------------

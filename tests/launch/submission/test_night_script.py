@@ -6,6 +6,7 @@ import dataclasses
 import datetime as dt
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 from unittest import mock
@@ -157,6 +158,20 @@ def test_a_job_that_the_scheduler_took_too_late_is_taken_back(
             CANCELLED == ["7"]
             and "job 7 could not end in time any more, and it is taken back" in capsys.readouterr().err
         )
+
+
+def test_the_start_of_python_makes_no_job_late(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy frontend it takes seconds, and a job that was taken in time was taken back."""
+    begun = float(subprocess.run(
+        ["bash", "-c", '(exec "$0" -c "import time; time.sleep(0.3); from ganhpc.runs import file_owner; print(time.time() - file_owner.began())")', sys.executable],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout)  # fmt: skip
+    assert begun >= 0.3
+    run, said = made(tmp_path), []
+    monkeypatch.setattr(granted, "_by_hand", lambda *words: said.append(words[-1]) or "")
+    for taken in (time.time() - 100, time.time()):
+        granted.main([str(run.folder), "t", "7", f"by={int(time.time()) - 50}"], taken)
+    assert said == [False, True]
 
 
 @pytest.mark.parametrize(
