@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, parse_json, read_text
@@ -105,8 +104,7 @@ def _read(path: Path) -> Iterator[Submitted]:
     for line in lines:
         with suppress(ValueError, TypeError, OverflowError):
             id, start, seconds, *more = parse_json(line)
-            older: list[Any] = ["", "", []]  # versions that wrote less
-            cluster, tag, servers = [*more, *older[len(more) :]]
+            cluster, tag, servers = more + ["", "", []][len(more) :]  # older versions wrote less
             # Its scheduler is asked for the number: no other word may become one of a command's.
             texts = is_job_id(id) and all(isinstance(text, str) for text in (cluster, tag, *servers))
             if texts and 0 < float(start) < 4e9 and 0 < float(seconds) < 1e8:
