@@ -24,7 +24,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from benchmarks.races.__main__ import Race, sets_of, task_of
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks.gan_base import Gan
 

@@ -32,7 +32,7 @@ from torchvision import transforms
 from benchmarks.common import machine, spread
 from benchmarks.races.plain import STEPS, Plain
 from ganhpc.datasets.types import DataRequest, ImageData
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.bench.hardware_peaks import synchronizer
 from ganhpc.train.bench.timing import in_turn, ratios, seconds_each
 from ganhpc.train.bench.training_steps import Steps

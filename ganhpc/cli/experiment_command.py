@@ -12,7 +12,8 @@ import click
 from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import Experiment, from_typed, options, summary
+from ganhpc.runs.experiment import Experiment, from_typed, options
+from ganhpc.runs.known_experiments import summary
 from ganhpc.runs.options import Option
 from ganhpc.scans.named import named_scans
 

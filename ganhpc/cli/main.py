@@ -15,7 +15,7 @@ from ganhpc.core import streams
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.printable import say_error
 from ganhpc.core.storage_errors import fault
-from ganhpc.runs import experiment
+from ganhpc.runs import known_experiments
 
 _VERBS = {
     "night": "Several experiments laid into the night, under the rules.",
@@ -44,14 +44,14 @@ class _Program(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return [*experiment.names(), *_VERBS]
+        return [*known_experiments.names(), *_VERBS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
         if cmd_name in _VERBS:
             return importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
-        if experiment.is_known(cmd_name):
-            return importlib.import_module("ganhpc.cli.experiment_command").command(experiment.find(cmd_name))
+        if known_experiments.is_known(cmd_name):
+            return importlib.import_module("ganhpc.cli.experiment_command").command(known_experiments.find(cmd_name))
         return None
 
     def resolve_command(
@@ -67,7 +67,7 @@ class _Program(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
-        for place, lines in experiment.summaries():
+        for place, lines in known_experiments.summaries():
             with formatter.section(f"Experiments ({place})"):
                 formatter.write_dl(lines)
         with formatter.section("Verbs"):

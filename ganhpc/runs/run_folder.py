@@ -32,7 +32,7 @@ from ganhpc.core.printable import printable, shown
 from ganhpc.core.storage_errors import fault as storage_fault
 from ganhpc.core.storage_errors import is_full
 from ganhpc.core.typed_command import typed_command
-from ganhpc.runs import file_owner, stop_requests
+from ganhpc.runs import file_owner, known_experiments, stop_requests
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
@@ -221,7 +221,7 @@ class Run:
         if tree is None:
             raise UserError(f"{self.folder} is not a run folder: it has no experiment.json.")
         try:
-            return Experiment.from_json(tree)
+            return known_experiments.from_json(tree)
         except UserError as error:
             raise UserError(f"{self}: {error}") from None
 

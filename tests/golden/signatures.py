@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ganhpc.runs import experiment
+from ganhpc.runs import known_experiments
 
 FILE = Path(__file__).with_name("signatures.json")
 
@@ -18,8 +18,8 @@ def signatures() -> dict[str, list[str]]:
     """`<experiment> <preset>` -> [signature, group, variant]."""
     made = {
         f"{name} {preset}": one
-        for name in experiment.names()
-        for preset, one in experiment.find(name).presets().items()
+        for name in known_experiments.names()
+        for preset, one in known_experiments.find(name).presets().items()
     }
     return {name: [one.signature, one.group, one.variant] for name, one in sorted(made.items())}
 

@@ -22,7 +22,7 @@ from ganhpc.program import bounded_log, ending, figures, ledger, said_figures
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
-from ganhpc.runs import job_deadline, placeholders
+from ganhpc.runs import job_deadline, known_experiments, placeholders
 from ganhpc.runs.experiment import Experiment, from_typed
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_folder import Run, State
@@ -435,7 +435,7 @@ WORDS = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("
 def test_any_argument_is_kept_exactly(words: list[str]) -> None:
     experiment = defined("program", *words, folder="/")
     tree = json.loads(json.dumps(experiment.to_json()))
-    again = Experiment.from_json(tree)
+    again = known_experiments.from_json(tree)
     assert isinstance(again, Program) and again.command == ("program", *words)
     assert again.signature == experiment.signature
     kept = [word for word in words if "{" not in word]

@@ -14,22 +14,22 @@ from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import slug
-from ganhpc.runs import experiment
-from ganhpc.runs.experiment import Experiment, options
+from ganhpc.runs import known_experiments
+from ganhpc.runs.experiment import options
 from ganhpc.runs.options import Option
 from jobs.cifar import Cifar, CourseOptions
 from tests.golden import signatures
 
 
-@pytest.mark.parametrize("name", experiment.names())
+@pytest.mark.parametrize("name", known_experiments.names())
 def test_every_preset_is_sound_and_survives_json(name: str) -> None:
-    cls = experiment.find(name)
+    cls = known_experiments.find(name)
     for preset, definition in cls.presets().items():
         assert definition.preset == preset
         definition.check()
         for option in options(cls):
             option.check(option.get(definition))
-        again = Experiment.from_json(json.loads(json.dumps(definition.to_json())))
+        again = known_experiments.from_json(json.loads(json.dumps(definition.to_json())))
         assert again == definition
         assert again.signature == definition.signature
 
@@ -108,7 +108,7 @@ def test_unknown_presets_and_experiments_name_the_nearest() -> None:
     with pytest.raises(UserError, match="'tutorial'"):
         Cifar.from_preset("tutoriel")
     with pytest.raises(UserError, match="cifar"):
-        experiment.find("cifra")
+        known_experiments.find("cifra")
 
 
 @pytest.mark.parametrize(
@@ -121,14 +121,14 @@ def test_a_definition_of_another_version_is_refused(change: dict) -> None:
     if change == {"batch_size": None}:
         del tree["batch_size"]
     with pytest.raises(UserError, match="--new"):
-        Experiment.from_json(tree)
+        known_experiments.from_json(tree)
 
 
 def _scalars(kind: type) -> list[tuple[str, Option]]:
     """Every option of every experiment that takes one number of this kind."""
     return [
         (f"{cls.NAME} {option.flag}", option)
-        for cls in map(experiment.find, experiment.names())
+        for cls in map(known_experiments.find, known_experiments.names())
         for option in options(cls)
         if option.type is kind and option.kind not in ("duration", "count")
     ]

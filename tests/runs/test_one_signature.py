@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from ganhpc.core import units
 from ganhpc.core.errors import UserError
-from ganhpc.runs import experiment
-from ganhpc.runs.experiment import Experiment, options
+from ganhpc.runs import known_experiments
+from ganhpc.runs.experiment import options
 from ganhpc.runs.options import Option
 from ganhpc.scans.scan_syntax import values_of
 from jobs.dcgan import Dcgan
@@ -61,16 +61,16 @@ def test_every_option_that_is_no_name_has_spellings_here() -> None:
     """A new option of a kind that is not spelled above is looked at: does it take numbers in a text?"""
     names = {
         option.name
-        for cls in map(experiment.find, experiment.names())
+        for cls in map(known_experiments.find, known_experiments.names())
         for option in options(cls)
         if not option.choices and _kind(option) not in SPELLED
     }
     assert names == {"name", "data", "data_b", "data_root", "source", "headline", "measure"}
 
 
-@pytest.mark.parametrize("name", experiment.names())
+@pytest.mark.parametrize("name", known_experiments.names())
 def test_spellings_of_one_value_are_one_definition(name: str) -> None:
-    preset = experiment.find(name).presets()["default"]
+    preset = known_experiments.find(name).presets()["default"]
     for option in options(type(preset)):
         if option.choices or _kind(option) not in SPELLED:
             continue
@@ -105,7 +105,9 @@ def test_a_cadence_given_by_hand_or_scanned_is_the_one_that_is_typed() -> None:
 def test_what_was_typed_in_the_shortest_spelling_before_keeps_its_signature(word: str) -> None:
     """Definitions of before have the word as it was typed."""
     assert Dcgan().replace(sample_every=word).definition["sample_every"] == word
-    assert Experiment.from_json(Dcgan(sample_every="90s").to_json()).definition["sample_every"] == "90s", "an old run"
+    assert known_experiments.from_json(Dcgan(sample_every="90s").to_json()).definition["sample_every"] == "90s", (
+        "an old run"
+    )
 
 
 @given(st.integers(1, 10**9), st.sampled_from(["", " ", ",", "_", "'"]))

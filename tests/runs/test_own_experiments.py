@@ -15,8 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.slurm import Slurm
-from ganhpc.runs import experiment, own_experiments
-from ganhpc.runs.experiment import Experiment
+from ganhpc.runs import known_experiments, own_experiments
 from ganhpc.scans.named import named_scans
 from ganhpc.train.gan import generator_io
 from ganhpc.train.tasks.task import module_of
@@ -63,7 +62,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def help_of(name: str) -> str:
-    lines = {line_name: text for _, lines in experiment.summaries() for line_name, text in lines}
+    lines = {line_name: text for _, lines in known_experiments.summaries() for line_name, text in lines}
     return lines[name]
 
 
@@ -93,10 +92,10 @@ def test_a_broken_file_is_one_sentence_and_hides_nothing(
     text, sentence = BROKEN[case]
     (folder / "other.py").write_text(text)
     with pytest.raises(UserError, match=sentence) as told:
-        experiment.find("other")
+        known_experiments.find("other")
     assert "\n" not in str(told.value) and str(folder) in str(told.value)
-    assert experiment.find("mine").NAME == "mine"
-    assert {"mine", "cifar"} <= set(experiment.names())
+    assert known_experiments.find("mine").NAME == "mine"
+    assert {"mine", "cifar"} <= set(known_experiments.names())
     assert help_of("mine") == "One of mine." and help_of("other")
     assert capfd.readouterr().out == ""
 
@@ -109,7 +108,7 @@ def test_a_broken_file_in_jobs_is_one_sentence(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delitem(sys.modules, "jobs.other", raising=False)
     expected = "0 classes have the NAME 'other': give it to one" if "class" in sentence else sentence
     with pytest.raises(UserError, match=expected) as told:
-        experiment.find("other")
+        known_experiments.find("other")
     assert "\n" not in str(told.value) and str(tmp_path) in str(told.value)
 
 
@@ -143,14 +142,14 @@ def test_a_definition_with_wrong_types_is_one_sentence(folder: Path, case: str) 
     if case == "no decorator":
         path.write_text(path.read_text().replace("@dataclass(frozen=True, kw_only=True)\n", ""))
     with pytest.raises(UserError, match=sentence):
-        experiment.find("mine")
-    assert experiment.find("cifar").NAME == "cifar"
+        known_experiments.find("mine")
+    assert known_experiments.find("cifar").NAME == "cifar"
 
 
 def test_a_scan_of_a_wrong_type_is_one_sentence(folder: Path) -> None:
     good(folder, end='SCANS = {"lr": (1, 2)}')
     with pytest.raises(UserError, match=r"SCANS of mine.py has 'lr', which is no Named"):
-        named_scans(experiment.find("mine"))
+        named_scans(known_experiments.find("mine"))
 
 
 @pytest.mark.parametrize(("stem", "sentence"), [
@@ -160,20 +159,20 @@ def test_a_scan_of_a_wrong_type_is_one_sentence(folder: Path) -> None:
 ])  # fmt: skip
 def test_names_that_can_not_be_used(folder: Path, stem: str, sentence: str) -> None:
     (folder / f"{stem}.py").write_text("raise SystemExit(3)")
-    ((name, text),) = dict(experiment.summaries())[f"in {folder}"]
+    ((name, text),) = dict(known_experiments.summaries())[f"in {folder}"]
     assert name == stem.replace("_", "-")
     with pytest.raises(UserError, match=sentence):
         raise UserError(text)
-    assert experiment.find("cifar").__module__ == "jobs.cifar"
-    assert experiment.names().count(name) == (name in experiment._packaged())
+    assert known_experiments.find("cifar").__module__ == "jobs.cifar"
+    assert known_experiments.names().count(name) == (name in known_experiments._packaged())
 
 
 def test_of_two_files_of_one_name_the_first_folders_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         good(tmp_path / name, end=f"SEEN = {name!r}")
     monkeypatch.setenv("GANHPC_JOBS", f"{tmp_path}/a:{tmp_path}/b::{tmp_path}/a")
-    assert sys.modules[experiment.find("mine").__module__].SEEN == "a"
-    ((_, text),) = dict(experiment.summaries())[f"in {tmp_path / 'b'}"]
+    assert sys.modules[known_experiments.find("mine").__module__].SEEN == "a"
+    ((_, text),) = dict(known_experiments.summaries())[f"in {tmp_path / 'b'}"]
     assert f"is called like {tmp_path / 'a' / 'mine.py'}, which comes first" in text
 
 
@@ -190,11 +189,11 @@ def test_folders_that_can_not_be_listed_hide_nothing(tmp_path: Path, monkeypatch
     good(tmp_path / "a")
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("GANHPC_JOBS", f"{tmp_path}/gone:{tmp_path}/file:{tmp_path}/a")
-    lines = dict(experiment.summaries())["that can't be listed"]
+    lines = dict(known_experiments.summaries())["that can't be listed"]
     assert [text.split(" can't be listed ")[1][:8] for _, text in lines] == ["(No such", "(Not a d"]
-    assert experiment.find("mine").NAME == "mine"
+    assert known_experiments.find("mine").NAME == "mine"
     with pytest.raises(UserError, match=r"no experiment 'theirs'.*gone can't be listed"):
-        experiment.find("theirs")
+        known_experiments.find("theirs")
 
 
 def test_a_file_that_can_not_be_read(folder: Path) -> None:
@@ -203,14 +202,14 @@ def test_a_file_that_can_not_be_read(folder: Path) -> None:
     (folder / "third.py").mkdir()
     assert "no file that can be read" in help_of("other") and "no file that can be read" in help_of("third")
     with pytest.raises(UserError, match="no file that can be read"):
-        experiment.find("other")
+        known_experiments.find("other")
 
 
 def test_what_a_file_prints_is_no_output(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good(folder, end="print('hello')")
     assert help_of("mine") == "One of mine."
     assert capsys.readouterr() == ("", "")
-    experiment.find("mine")
+    known_experiments.find("mine")
     out, err = capsys.readouterr()
     assert out == "" and "mine.py prints when it is imported (hello)" in err
 
@@ -221,14 +220,14 @@ def test_what_a_file_in_jobs_prints_is_no_output(
     good(tmp_path, "loud", end="print('hello')")
     monkeypatch.setattr(jobs, "__path__", [*jobs.__path__, str(tmp_path)])
     monkeypatch.delitem(sys.modules, "jobs.loud", raising=False)
-    assert experiment.find("loud").NAME == "loud"
+    assert known_experiments.find("loud").NAME == "loud"
     out, err = capsys.readouterr()
     assert out == "" and "loud.py prints when it is imported (hello)" in err
 
 
 def test_the_list_runs_no_file(folder: Path) -> None:
     (folder / "mine.py").write_text('"""Mine."""\nopen("/nonexistent/x")\n')
-    assert "mine" in experiment.names() and help_of("mine") == "Mine."
+    assert "mine" in known_experiments.names() and help_of("mine") == "Mine."
 
 
 def test_files_beside_an_experiment(folder: Path) -> None:
@@ -242,8 +241,8 @@ def test_files_beside_an_experiment(folder: Path) -> None:
     )
     (folder / "random.py").write_text("OWN = True")
     (folder / "test_mine.py").write_text("1/0")
-    assert [name for name, _ in dict(experiment.summaries())[f"in {folder}"]] == ["mine", "random"]
-    found = module_of(experiment.find("mine").from_preset("default"))
+    assert [name for name, _ in dict(known_experiments.summaries())[f"in {folder}"]] == ["mine", "random"]
+    found = module_of(known_experiments.find("mine").from_preset("default"))
     assert found.networks() == 5 and found.random.OWN
     import random
 
@@ -266,18 +265,18 @@ def test_a_task_that_can_not_be_used(folder: Path, text: str | None, sentence: s
     if text is not None:
         (folder / "mine_task.py").write_text(text)
     with pytest.raises(UserError, match=sentence):
-        module_of(experiment.find("mine").from_preset("default"))
+        module_of(known_experiments.find("mine").from_preset("default"))
 
 
 def test_no_word_of_a_runs_file_names_a_module(folder: Path) -> None:
     """A definition's words are looked up among the files of the folders; its task is that of the class."""
     good(folder)
     (folder / "_hidden.py").write_text("raise SystemExit(3)")
-    tree = experiment.find("mine").from_preset("default").to_json()
-    assert Experiment.from_json({**tree, "task": "os"}).TASK == "classifier"
+    tree = known_experiments.find("mine").from_preset("default").to_json()
+    assert known_experiments.from_json({**tree, "task": "os"}).TASK == "classifier"
     for word in ("_hidden", "../mine", "os", "mine.py", str(folder / "mine"), "..", "", "mine\n"):
         with pytest.raises(UserError, match="is neither one of ganhpc's nor in a folder of your own: set GANHPC_JOBS"):
-            Experiment.from_json({**tree, "experiment": word})
+            known_experiments.from_json({**tree, "experiment": word})
 
 
 def test_the_settings_name_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,13 +286,13 @@ def test_the_settings_name_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("GANHPC_JOBS", raising=False)
     config.write_text('jobs = ["here", "~/there"]')
     assert own_experiments.folders() == (tmp_path / "here", Path.home() / "there")
-    assert experiment.find("mine").NAME == "mine"
+    assert known_experiments.find("mine").NAME == "mine"
     for text in ('jobs = "here"', "jobs = [3]", 'jobs = [""]', 'jobs = ["$NO_SUCH_VARIABLE/x"]'):
         config.write_text(text)
         with pytest.raises(UserError, match=r"has jobs = .*: write "):
             settings.load()
-        assert experiment.find("cifar").NAME == "cifar", "an experiment of ganhpc needs no settings"
-        assert "write" in dict(experiment.summaries())["that can't be listed"][0][1]
+        assert known_experiments.find("cifar").NAME == "cifar", "an experiment of ganhpc needs no settings"
+        assert "write" in dict(known_experiments.summaries())["that can't be listed"][0][1]
 
 
 @pytest.mark.parametrize("scheduler", [Oar, Slurm])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs import experiment
+from ganhpc.runs import known_experiments
 from ganhpc.runs.experiment import Experiment
 from ganhpc.scans import grid
 from ganhpc.scans.named import named_scans
@@ -81,9 +81,9 @@ def test_more_values_and_seeds_are_the_same_scan() -> None:
     assert first.record(Cifar(), 1, RUNS, []).key != first.record(Cifar(cutout=8), 1, RUNS, []).key
 
 
-@pytest.mark.parametrize("name", experiment.names())
+@pytest.mark.parametrize("name", known_experiments.names())
 def test_every_named_scan_can_be_run(name: str) -> None:
-    cls = experiment.find(name)
+    cls = known_experiments.find(name)
     for word, found in named_scans(cls).items():
         read = grid.read(cls, [word], zipped=False)
         runs = read.experiments(cls.from_preset(found.preset), 1)

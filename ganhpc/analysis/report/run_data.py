@@ -19,7 +19,7 @@ from ganhpc.core.files import LARGE, Damaged, open_regular, parse_json, read_jso
 from ganhpc.core.printable import printable_lines, printable_tree
 from ganhpc.core.settings import ROOT
 from ganhpc.datasets.data_path import FIRST, data_fields
-from ganhpc.runs import experiment as experiments
+from ganhpc.runs import known_experiments
 from ganhpc.runs.experiment import Kind
 from ganhpc.runs.network_description import Description
 from ganhpc.runs.run_files import read_metrics
@@ -70,8 +70,8 @@ class RunData:
     def kind(self) -> Kind:
         """The family of its experiment; of an experiment that is not there any more, by the networks and figures of the run."""
         name = str(self.definition.get("experiment", self.row.get("experiment")))
-        if name in experiments.names():
-            return experiments.find(name).KIND
+        if name in known_experiments.names():
+            return known_experiments.find(name).KIND
         if "generator" in self.networks_named:
             return Kind.GAN
         is_classifier = self.definition.get("task") == "classifier" or self.row.get("test_accuracy") is not None

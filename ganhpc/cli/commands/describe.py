@@ -14,8 +14,8 @@ from ganhpc.cli.experiment_command import command as training_command
 from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
 from ganhpc.core.typed_command import typed_command
-from ganhpc.runs import experiment as experiments
-from ganhpc.runs.experiment import Experiment, options
+from ganhpc.runs import known_experiments
+from ganhpc.runs.experiment import Experiment, Kind, from_typed, options
 
 if TYPE_CHECKING:
     from ganhpc.train.describe.describe_experiment import Described
@@ -26,22 +26,22 @@ class Describe(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         del ctx
-        return experiments.names()
+        return known_experiments.names()
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        return _command(experiments.find(cmd_name)) if cmd_name in experiments.names() else None
+        return _command(known_experiments.find(cmd_name)) if cmd_name in known_experiments.names() else None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and not args[0].startswith("-"):
-            experiments.find(args[0])
+            known_experiments.find(args[0])
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Experiments"):
-            formatter.write_dl([(name, experiments.summary(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl([(name, known_experiments.summary(name)) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=Describe, subcommand_metavar="EXPERIMENT [OPTIONS]", invoke_without_command=True)
@@ -73,14 +73,14 @@ def _command(cls: type[Experiment]) -> click.Command:
 
 def describe(cls: type[Experiment], values: dict[str, Any]) -> None:
     """Print the networks that the typed options stand for."""
-    if cls.KIND is experiments.Kind.PROGRAM:
+    if cls.KIND is Kind.PROGRAM:
         raise UserError(
             f"{cls.NAME} runs a program, whose network is its own affair: --measure MODULE:FUNCTION counts its parameters and operations "
             f"on the node, and `{typed_command('results')}` shows them."
         )
     from ganhpc.train.describe.describe_experiment import build
 
-    found = build(experiments.from_typed(cls, values, values["preset"] or "default"), _typed(cls, values))
+    found = build(from_typed(cls, values, values["preset"] or "default"), _typed(cls, values))
     if values["json"]:
         say(json.dumps(found.to_json(), indent=1))
         return

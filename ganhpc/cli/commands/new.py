@@ -15,7 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.core.storage_errors import fault
-from ganhpc.runs import experiment, own_experiments
+from ganhpc.runs import known_experiments, own_experiments
 
 _TEMPLATES = ROOT / "templates" / "new"
 KINDS = tuple(sorted(path.name for path in _TEMPLATES.iterdir() if path.is_dir()))
@@ -68,7 +68,7 @@ def _stem(name: str) -> str:
     stem = name.replace("-", "_")
     if keyword.iskeyword(stem):
         raise UserError(f"an experiment can't be called {name!r}, which is a word of Python's: try my-{name}.")
-    if name in experiment.taken() or experiment.is_known(name):
+    if name in known_experiments.taken() or known_experiments.is_known(name):
         raise UserError(f"there is an experiment or verb {name!r} already: choose another name.")
     if importlib.util.find_spec(stem) is not None:
         raise UserError(

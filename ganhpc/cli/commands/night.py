@@ -35,7 +35,8 @@ from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import night_script
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext
-from ganhpc.runs.experiment import Experiment, find, from_typed, is_known, options
+from ganhpc.runs.experiment import Experiment, from_typed, options
+from ganhpc.runs.known_experiments import find, is_known
 from ganhpc.runs.options import Option
 from ganhpc.runs.run_folder import Run
 from jobs.program import Program

@@ -40,7 +40,7 @@ RUNNER_LOCK = "runner.lock"
 
 
 class Local(Scheduler):
-    """See the module."""
+    """The queue of this machine: jobs one after another, started by a runner of its own."""
 
     name, title = "local", "the queue of this machine"
     able = QUEUE

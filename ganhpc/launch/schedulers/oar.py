@@ -50,7 +50,7 @@ _AGAIN_CODE = 99
 
 
 class Oar(Scheduler):
-    """See the module."""
+    """OAR as its frontend has it: requests, the queue, what became of jobs."""
 
     name, title, command = "oar", "OAR", "oarsub"
     able = Capabilities("oar", reservations=True, begin=True)

@@ -17,7 +17,7 @@ from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.units import counted
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
-from ganhpc.launch.schedulers import option_words, script_text, slurm_options, slurm_reasons
+from ganhpc.launch.schedulers import option_words, script_text, slurm_options
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -26,7 +26,6 @@ from ganhpc.launch.schedulers.base import (
     JobState,
     PreparedJob,
     Scheduler,
-    Stated,
     alive,
     node_command,
     server_name,
@@ -34,6 +33,17 @@ from ganhpc.launch.schedulers.base import (
     with_expected_times,
 )
 from ganhpc.launch.schedulers.script_text import ScriptText
+from ganhpc.launch.schedulers.slurm_output import (
+    ACCOUNT_FIELDS,
+    FIELDS,
+    MARK,
+    STATES,
+    accounted_job,
+    checked,
+    instant,
+    is_left_over,
+    jobs_of,
+)
 
 SECONDS = 30.0
 """Seconds that one of Slurm's commands may take before it is said to hang."""
@@ -42,54 +52,10 @@ _SIGNAL_SECONDS = 120
 
 _SQUEUE = ("squeue", "-h", "-a")
 """-a: a job in a hidden partition, which a plain squeue leaves out, counts too."""
-SEPARATOR = "\x1f"
-_FIELDS = SEPARATOR.join(("%i", "%T", "%S", "%e", "%l", "%E", "%r", "%j", "%k", "%o"))
-"""Of squeue: id, state, start, end, time limit, dependencies, reason, name, comment, script."""
-
-_ACCOUNT_FIELDS = "JobIDRaw,State,ExitCode,Start,End,JobName,Comment"
-_MARK = JOB_NAME + ":"
-"""First words of the comment of our jobs; their tag follows."""
-
-STATES = Stated(
-    {
-        "PENDING": JobState.WAITING,
-        "CONFIGURING": JobState.WAITING,
-        "REQUEUED": JobState.WAITING,
-        "REQUEUE_HOLD": JobState.WAITING,
-        "REQUEUE_FED": JobState.WAITING,
-        "SPECIAL_EXIT": JobState.WAITING,
-        "RESV_DEL_HOLD": JobState.WAITING,
-        "RUNNING": JobState.RUNNING,
-        "COMPLETING": JobState.RUNNING,
-        "SUSPENDED": JobState.RUNNING,
-        "STOPPED": JobState.RUNNING,
-        "SIGNALING": JobState.RUNNING,
-        "STAGE_OUT": JobState.RUNNING,
-        "RESIZING": JobState.RUNNING,
-        "COMPLETED": JobState.ENDED,
-        "TIMEOUT": JobState.TIMEOUT,
-        "DEADLINE": JobState.TIMEOUT,
-        "CANCELLED": JobState.CANCELLED,
-        "REVOKED": JobState.CANCELLED,
-        "FAILED": JobState.FAILED,
-        "NODE_FAIL": JobState.FAILED,
-        "BOOT_FAIL": JobState.FAILED,
-        "OUT_OF_MEMORY": JobState.FAILED,
-        "PREEMPTED": JobState.PREEMPTED,
-    }
-)
-
-
-_CLEANED_UP = ("COMPLETING", "STAGE_OUT")
-"""States of a job whose script has ended."""
-_CLEANING_SECONDS = 300.0
-"""Seconds for which such a job is taken for a running one."""
-_STANDS_STILL = ("SUSPENDED", "STOPPED")
-"""States in which a job's time does not run: its end moves with the clock."""
 
 
 class Slurm(Scheduler):
-    """See the module."""
+    """Slurm as its login node has it: requests, the queue, what became of jobs."""
 
     name, title, command = "slurm", "Slurm", "sbatch"
     able = Capabilities("slurm", begin=True)
@@ -164,7 +130,7 @@ class Slurm(Scheduler):
         # Slurm counts in minutes and rounds up; an edge must not be crossed by the rounding.
         minutes = max(1, request.seconds // 60)
         yield "job-name", JOB_NAME
-        yield "comment", f"{_MARK}{request.tag}"
+        yield "comment", f"{MARK}{request.tag}"
         yield "time", f"{minutes // 60}:{minutes % 60:02d}:00"
         # The script opens the log. Slurm would wait for whatever has taken the log's place since the job was submitted.
         yield "output", "/dev/null"
@@ -256,7 +222,7 @@ class Slurm(Scheduler):
         if answer.code != 0:
             raise UserError(f"Slurm's queue can't be read ({_why(answer)}): try again, or look at `squeue` yourself.")
         now = time.time()
-        return with_expected_times([job for job in alive(_jobs(answer.out)) if not _is_left_over(job, now)], now)
+        return with_expected_times([job for job in alive(jobs_of(answer.out)) if not is_left_over(job, now)], now)
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
@@ -265,15 +231,17 @@ class Slurm(Scheduler):
         wanted = set(ids)
         answer = self._of_this_user("-t", "all")
         if answer.code == 0:
-            found |= {job.id: job for job in _jobs(answer.out) if job.id in wanted}
+            found |= {job.id: job for job in jobs_of(answer.out) if job.id in wanted}
         lost = [id for id in ids if found[id].state is JobState.UNKNOWN]
         if lost and shutil.which("sacct"):
             command = ["sacct", "-X", "-n", "-P", "-j", ",".join(lost), "-o"]
-            answer = ask([*command, f"{_ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+            answer = ask([*command, f"{ACCOUNT_FIELDS},SubmitLine"], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
             if answer.code != 0:  # before 21.08 it keeps no line
-                answer = ask([*command, _ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
+                answer = ask([*command, ACCOUNT_FIELDS], SECONDS, {"SLURM_TIME_FORMAT": "%s"})
             # Without accounting sacct says so on standard error and ends with 1: the run folders then tell.
-            found |= {job.id: job for line in answer.out.splitlines() if (job := _accounted(line)) and job.id in wanted}
+            found |= {
+                job.id: job for line in answer.out.splitlines() if (job := accounted_job(line)) and job.id in wanted
+            }
         return found
 
     def ended_since(self, moment: float) -> list[Job]:
@@ -290,14 +258,14 @@ class Slurm(Scheduler):
             )
             if answer.code != 0 and not re.search("accounting storage is disabled", answer.err, re.I):
                 raise UserError(_NO_ENDED.format(_why(answer)))
-            found = {job.id: job for line in answer.out.splitlines() if (job := _accounted(line))}
+            found = {job.id: job for line in answer.out.splitlines() if (job := accounted_job(line))}
         # Accounting hears of an end a little later than the controller.
         answer = self._of_this_user("-t", "all")
         if answer.code != 0:
             raise UserError(_NO_ENDED.format(_why(answer)))
-        found |= {job.id: job for job in _jobs(answer.out)}
+        found |= {job.id: job for job in jobs_of(answer.out)}
         now = time.time()
-        over = [job for job in found.values() if not job.state.alive or _is_left_over(job, now)]
+        over = [job for job in found.values() if not job.state.alive or is_left_over(job, now)]
         return [job for job in over if job.start and (job.end or moment + 1) > moment]
 
     def _of_this_user(self, *words: str) -> Answer:
@@ -305,7 +273,7 @@ class Slurm(Scheduler):
         name = user_name()
         if not name.isdigit():
             return self._squeue(*words, "-u", name)
-        answer = _whole(ask([*_SQUEUE, *words, "-o", "%U %A"], SECONDS))
+        answer = checked(ask([*_SQUEUE, *words, "-o", "%U %A"], SECONDS))
         own = sorted({line.split()[1] for line in answer.out.splitlines() if line.split()[:1] == [name]})
         return self._squeue(*words, "-j", ",".join(own)) if own else Answer(answer.code, "", answer.err)
 
@@ -313,7 +281,7 @@ class Slurm(Scheduler):
         # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        return _whole(ask([*_SQUEUE, *words, "-o", _FIELDS], SECONDS, env))
+        return checked(ask([*_SQUEUE, *words, "-o", FIELDS], SECONDS, env))
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)
@@ -332,138 +300,6 @@ def _conditions(request: JobRequest) -> str:
     if request.after:
         conditions.append("afterany:" + ":".join(request.after))
     return ",".join(conditions)
-
-
-_RECORD = re.compile(rf"^(?=\d[^{SEPARATOR}\n]*{SEPARATOR}[A-Z_]+{SEPARATOR})", re.MULTILINE)
-"""Beginning of a job in squeue's answer. Names and comments of the user's other jobs may hold line breaks, so a line is no record."""
-
-
-def _jobs(answer: str) -> list[Job]:
-    found: dict[str, Job] = {}
-    for record in _RECORD.split(answer):
-        if (job := _job(record.removesuffix("\n"))) is not None:
-            found[job.id] = _together(found[job.id], job) if job.id in found else job
-    return list(found.values())
-
-
-def _together(first: Job, second: Job) -> Job:
-    """One job of two lines: the components of a heterogeneous job; or what is left of a federation's job beside the one that lives."""
-    if first.state.alive != second.state.alive:
-        return first if first.state.alive else second
-    running = next((job for job in (first, second) if job.state is JobState.RUNNING), first)
-    return dataclasses.replace(
-        running,
-        end=_later(first.end, second.end),
-        walltime=_later(first.walltime, second.walltime),
-        count=first.count + second.count,
-    )
-
-
-def _is_left_over(job: Job, now: float) -> bool:
-    """True if a job has ended a while ago and is cleaned up ever since: a node that is gone, or files that are copied, may take hours."""
-    return job.native in _CLEANED_UP and job.end is not None and now - job.end > _CLEANING_SECONDS
-
-
-def _later(first: float | None, second: float | None) -> float | None:
-    """The later of two moments, or the longer of two times; None, which is no limit, is after all others."""
-    return None if first is None or second is None else max(first, second)
-
-
-def _job(record: str) -> Job | None:
-    parts = record.split(SEPARATOR)
-    if len(parts) < 9:
-        return None  # noise: a banner, a warning
-    id, native, start, end, limit, waits_for, reason, name, comment, *more = parts
-    script = more[-1] if more else ""
-    tasks, at_once = _tasks(id)
-    rounds = -(-tasks // at_once)
-    each = _duration(limit)
-    state = STATES.read(native)
-    named = _seconds(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
-    return Job(
-        _plain_id(id),
-        state,
-        native,
-        name,
-        _tag(comment, script),
-        _seconds(start),
-        None if native in _STANDS_STILL else _seconds(end),
-        each * rounds if each is not None else None,
-        message=reason,
-        named_start=named,
-        why=slurm_reasons.in_words(reason, native),
-        after=tuple(re.findall(r"(?<=:)\d+(?:_\d+)?", waits_for)),
-        # Of another job that waits, the start is only an estimate.
-        not_before=_seconds(start) if reason == "BeginTime" else None,
-        count=tasks,
-        stuck=state is JobState.WAITING and slurm_reasons.ends_never(reason),
-    )
-
-
-def _tasks(id: str) -> tuple[int, int]:
-    """(tasks of an array that wait, how many of them may run at once); (1, 1) for any other job.
-
-    Slurm shows them as 10_[0-3,7%2]. Where a list is cut short with dots all the same, its end may be missing.
-    """
-    if not (found := re.search(r"_\[([^%\]]*)(?:%(\d+))?", id)):
-        return 1, 1
-    tasks = 0
-    for part in found[1].split(","):
-        if bounds := re.fullmatch(r"(\d+)(?:-(\d+)(?::(\d+))?)?", part.strip()):
-            first, last = int(bounds[1]), int(bounds[2] or bounds[1])
-            tasks += 1 + max(0, last - first) // int(bounds[3] or 1)
-    # Without a limit they may run at once, or one after another where there is little room.
-    return max(1, tasks), max(1, int(found[2] or 1))
-
-
-def _duration(text: str) -> float | None:
-    """Seconds of a time limit: 59:00, 1:00:00, 2-00:00:00; None where there is no limit."""
-    if not (found := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)):
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
-
-
-def _accounted(line: str) -> Job | None:
-    parts = line.split("|", 7)
-    if len(parts) < 5:
-        return None
-    id, native, code, start, end, name, comment, submitted = (*parts, "", "", "")[:8]
-    exit_code = int(code.split(":")[0]) if code[:1].isdigit() else None
-    tag = _tag(comment, submitted)
-    id, state = _plain_id(id), STATES.read(native)
-    return Job(id, state, native, name, tag, _seconds(start), _seconds(end), exit_code=exit_code)
-
-
-def _plain_id(id: str) -> str:
-    """Of an array that waits (10_[0-3]), and of a component of a heterogeneous job (12+0): the number that dependencies and scancel take."""
-    return re.split(r"_\[|\+", id)[0]
-
-
-def _tag(comment: str, script: str) -> str:
-    """Our tag of a job. Users and plugins of a site may write a comment of their own, and most accounts keep none; but the script, the
-    last word of the line that submitted it, is named after the tag."""
-    if comment.startswith(_MARK):
-        return comment.removeprefix(_MARK)
-    named = re.search(r"([\w-]+)\.sh'?$", script)
-    return named[1] if named else ""
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None  # N/A, Unknown, None
-
-
-def _whole(answer: Answer) -> Answer:
-    """squeue's answer; failed where it ended with 0 and has told of a fault, or stopped within a line: an empty queue says neither."""
-    told = re.search(r"^(?:squeue|slurm\w*)\b.*\berror\b.*$", answer.err, re.I | re.MULTILINE)
-    if answer.code == 0 and not answer.out.strip() and told:
-        return Answer(1, "", told[0])
-    if answer.code == 0 and answer.out and not answer.out.endswith("\n"):
-        return Answer(1, "", "its answer is cut short")
-    return answer
 
 
 def _why(answer: Answer) -> str:
@@ -512,13 +348,13 @@ def job_start() -> float | None:
 def job_end() -> float | None:
     """On the node: when this job really ends, in seconds since 1970."""
     end = _of_this_job("%e")
-    return end if end is not None else _seconds(os.environ.get("SLURM_JOB_END_TIME", ""))
+    return end if end is not None else instant(os.environ.get("SLURM_JOB_END_TIME", ""))
 
 
 def _of_this_job(field: str) -> float | None:
     job = os.environ.get("SLURM_JOB_ID", "")
     answer = ask([*_SQUEUE, "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
-    return _seconds(answer.out.strip()) if answer.code == 0 else None
+    return instant(answer.out.strip()) if answer.code == 0 else None
 
 
 def job_name() -> str:

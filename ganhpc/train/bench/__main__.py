@@ -12,7 +12,7 @@ import click
 from ganhpc.core.errors import UserError
 from ganhpc.datasets.data_path import FIRST, data_fields
 from ganhpc.datasets.types import DataRequest
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.bench import hardware_peaks, input_path, training_steps
 from ganhpc.train.bench.training_steps import EPOCH, Subject
 from ganhpc.train.data import registry

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from ganhpc.cli.commands.describe import command
 from ganhpc.core.errors import UserError
-from ganhpc.runs import experiment as experiments
+from ganhpc.runs import known_experiments
 from ganhpc.runs.experiment import Budget, Experiment
 from ganhpc.runs.options import option
 
@@ -83,7 +83,7 @@ def test_mistakes_get_a_sentence(words, sentence):
 
 
 def cifar(**values):
-    return experiments.find("cifar").from_preset("tutorial").replace(data="synthetic", **values)
+    return known_experiments.find("cifar").from_preset("tutorial").replace(data="synthetic", **values)
 
 
 def test_options_shape_the_network(build):

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from ganhpc.cli.commands import new
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT
-from ganhpc.runs import experiment
+from ganhpc.runs import known_experiments
+from ganhpc.runs.experiment import from_typed
 from ganhpc.train.tasks.task import module_of
 from tests.conftest import Launch
 
@@ -143,7 +144,7 @@ def test_faults_of_a_program_of_ones_own_are_sentences(
     (tmp_path / "mine.py").write_text(OWN.replace("FOLDER", repr(str(tmp_path))).replace(old, new_))
     monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
     with pytest.raises(UserError, match=re.escape(sentence)):
-        experiment.from_typed(experiment.find("mine"), {})
+        from_typed(known_experiments.find("mine"), {})
 
 
 @pytest.mark.parametrize(("name", "sentence"), [
@@ -189,7 +190,7 @@ def test_a_name_like_a_class_that_the_template_imports(
 ) -> None:
     written(name, "--kind", kind, "--into", str(tmp_path))
     monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
-    definition = experiment.find(name).from_preset("quick")
+    definition = known_experiments.find(name).from_preset("quick")
     if kind == "program":
         assert definition.in_braces()["steps"] == "200"  # type: ignore[attr-defined]
         return

@@ -15,7 +15,7 @@ from ganhpc.cli.commands.describe import command as describe_command
 from ganhpc.cli.views.run_summary import show_run
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.runs.experiment import find, names
+from ganhpc.runs.known_experiments import find, names
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.conftest import Launch

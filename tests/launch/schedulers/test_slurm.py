@@ -14,7 +14,8 @@ from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import slurm
 from ganhpc.launch.schedulers.base import JobRequest, JobState, Refused
-from ganhpc.launch.schedulers.slurm import SEPARATOR, Slurm
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.schedulers.slurm_output import SEPARATOR
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.submit import write_script

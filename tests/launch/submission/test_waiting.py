@@ -17,11 +17,12 @@ from ganhpc.core.files import write_json
 from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.check import Request, check
 from ganhpc.launch.policy.policy import Policy, explain
-from ganhpc.launch.schedulers import slurm_reasons
+from ganhpc.launch.schedulers import slurm_output, slurm_reasons
 from ganhpc.launch.schedulers.base import Job, JobState, with_expected_times
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.oar_output import job_of
-from ganhpc.launch.schedulers.slurm import SEPARATOR, STATES, Slurm, _job
+from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.schedulers.slurm_output import SEPARATOR, STATES
 from ganhpc.launch.submission import job_status
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
@@ -46,7 +47,9 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
 
 def line(state: str, start: str, reason: str) -> Job:
     """A line of squeue, as a job with its expected times."""
-    found = _job(SEPARATOR.join(("7", state, start, "N/A", "10:00", "(null)", reason, "ganhpc", "ganhpc:cafe-1-00")))
+    found = slurm_output.job_of(
+        SEPARATOR.join(("7", state, start, "N/A", "10:00", "(null)", reason, "ganhpc", "ganhpc:cafe-1-00"))
+    )
     assert found
     return with_expected_times([found], time.time())[0]
 

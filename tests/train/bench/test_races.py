@@ -9,7 +9,7 @@ import pytest
 from benchmarks.races.__main__ import RACES, copies, first_losses
 from benchmarks.races.plain import STEPS
 from ganhpc.datasets.types import DataRequest
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.data import registry
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks import task as base

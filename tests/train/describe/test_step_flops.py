@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.describe.describe_experiment import shape_and_classes
 from ganhpc.train.describe.step_flops import training_step
 from ganhpc.train.flops.counters import training_step_ops

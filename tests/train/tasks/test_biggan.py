@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.datasets.types import DataRequest
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.data import registry
 from ganhpc.train.gan import class_measures, frechet, generator_io, weight_averages
 from ganhpc.train.nets import biggan as nets

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.tasks import biggan
 from tests.helpers import finish, trainer_of
 from tests.train.nets.test_biggan_nets import parameters

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ganhpc.core.errors import UserError
 from ganhpc.datasets import held_data
 from ganhpc.datasets.types import ImageData
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.data import registry
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan import generator_io

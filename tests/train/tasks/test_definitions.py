@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import find, options
+from ganhpc.runs.experiment import options
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.describe.describe_experiment import build, shape_and_classes
 from ganhpc.train.tasks.task import module
 from tests.conftest import Launch

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan.similarity import ssim
 from ganhpc.train.nets import sdpc as sdpc_net

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.experiment import find
+from ganhpc.runs.known_experiments import find
 from ganhpc.train.tasks import sdpc_began
 from tests.helpers import finish, trainer_of
 from tests.train.loop.test_trainer import Killed, kill_at

@@ -11,7 +11,9 @@ from PIL import Image
 
 from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
-from ganhpc.runs.experiment import Experiment, find
+from ganhpc.runs import known_experiments
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.known_experiments import find
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.gan import generator_io
 from ganhpc.train.nets import sdpc
@@ -141,6 +143,6 @@ def test_the_width_came_later_and_changes_no_signature() -> None:
     default: Experiment = find("sdpc").from_preset("default")
     assert (default.signature, default.replace(image_width=40).signature != default.signature) == ("a594f0c982", True)
     tree = default.to_json()
-    assert "image_width" not in tree and Experiment.from_json(tree) == default
+    assert "image_width" not in tree and known_experiments.from_json(tree) == default
     wide = default.replace(image_width=40)
-    assert wide.to_json()["image_width"] == 40 and Experiment.from_json(wide.to_json()) == wide
+    assert wide.to_json()["image_width"] == 40 and known_experiments.from_json(wide.to_json()) == wide

@@ -17,7 +17,8 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.weight_files import definition_of, digest_of
 from ganhpc.datasets import held_data
-from ganhpc.runs.experiment import Experiment, find
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.known_experiments import find
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.gan import generator_io
 from ganhpc.train.nets.sdpc import Sdpc

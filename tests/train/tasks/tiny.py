@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ganhpc.datasets.data_path import FIRST, data_fields
-from ganhpc.runs.experiment import Experiment, find
+from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.known_experiments import find
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.data import registry
 from ganhpc.train.loop.build import request_of
