@@ -10,7 +10,6 @@ import argparse
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 import traceback
@@ -22,9 +21,18 @@ from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import open_to_write
 from ganhpc.core.files import storage_errors as storing
-from ganhpc.core.printable import printable, say_error
+from ganhpc.core.printable import say_error
 from ganhpc.core.units import counted
-from ganhpc.program import descendants, ending, environment, ledger, outcome, said_figures, tensorboard_figures
+from ganhpc.program import (
+    descendants,
+    ending,
+    environment,
+    ledger,
+    measuring,
+    outcome,
+    said_figures,
+    tensorboard_figures,
+)
 from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
 from ganhpc.program.environment import Place
@@ -38,7 +46,7 @@ from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
 from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_FAULT, EXIT_RESUMABLE, LAUNCH, die_with_parent
 
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _STATUS_SECONDS = 1.0
 _LATE_SECONDS = 0.5
 """Seconds for which a stop request is still looked for once the program has ended without one."""
@@ -128,7 +136,7 @@ class _Segment:
 
     def run(self) -> int:
         """Start the program where there is time for it, see it through, say what became of it. Returns the exit code."""
-        self._hear_signals()
+        self._handle_signals()
         try:
             ended = self._run()
         except UserError as error:
@@ -139,7 +147,7 @@ class _Segment:
             traceback.print_exception(error)
             ended = Ending(State.CRASHED, f"{type(error).__name__}: {error}", 1)
         self.nodes.end(ended.code, ended.reason)
-        self._say(ended)
+        self._report(ended)
         return ended.code
 
     def _refused(self, error: UserError) -> Ending:
@@ -156,7 +164,7 @@ class _Segment:
         if self._budget_left() <= 1.0:
             return self._done("time")
         self.experiment.check_watched()
-        self._measure()
+        measuring.measure(self.run_folder, self.experiment, self.mark)
         if (reason := self.run_folder.stop_reason(self.owner)) is not None:
             return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)
         return self._see_through()
@@ -239,14 +247,14 @@ class _Segment:
             now = time.monotonic()
             if now >= next_status:
                 next_status = now + _STATUS_SECONDS
-                self._look(processes)
+                self._update(processes)
             if now >= next_keep:
                 next_keep = now + _KEEP_SECONDS
                 self._keep()
             due = self._due()
             if due > self.step:
                 pids = self._send_signal(processes, due, pids)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _others_save(self, pids: list[int]) -> bool:
         """True while programs below a shell that ended at the signal still save."""
@@ -288,7 +296,8 @@ class _Segment:
             descendants.send(pids, signal.SIGTERM)
         return pids
 
-    def _look(self, processes: Processes) -> None:
+    def _update(self, processes: Processes) -> None:
+        """Take in figures, the other nodes' ends and the time, and write the status."""
         if self.failed_beside is None and (failed := self.nodes.failed()) is not None:
             self.failed_beside = failed
             processes.kill()
@@ -324,7 +333,7 @@ class _Segment:
 
     # -- how it ended -----------------------------------------------------------------------------------------------------
 
-    def _hear_late(self) -> None:
+    def _await_late_request(self) -> None:
         """A scheduler's signal reaches every process of a job: the program may have ended by it before the request was seen here."""
         patience = time.monotonic() + _LATE_SECONDS
         while self.reason is None and time.monotonic() < patience:
@@ -334,7 +343,7 @@ class _Segment:
 
     def _judge(self, processes: Processes, code: int) -> Ending:
         """The ending that the exit code means, by whether the program was told to stop. Closes the account."""
-        self._hear_late()
+        self._await_late_request()
         if code == 0 and self.reason is None and self.is_main and self.place.nodes > 1:
             self.nodes.wait_for_the_others(_OTHERS_SECONDS)
         failed = self.failed_beside or self.nodes.failed()
@@ -344,7 +353,8 @@ class _Segment:
         if processes.ended and self.reason is None:
             print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
         self.said.read(ended=True)
-        self._read_tensorboard()
+        if self.is_main:
+            tensorboard_figures.add_to(self.said, self.run_folder, self.experiment.headline)
         resumable = self.resumable
         by_time = self.reason is not None and not self.by_request
         cut_short = by_time or (self.reason is None and code in resumable)
@@ -403,20 +413,9 @@ class _Segment:
     def _done(self, ended_by: str) -> Ending:
         if self.is_main:
             self.said.read(ended=True)
-            self._look_for_headline()
+            self.said.warn_of_missing(self.experiment.headline)
             outcome.write(self.run_folder, self.experiment, self.account, self.said, ended_by, self.place.world)
         return Ending(State.DONE, "", 0)
-
-    def _look_for_headline(self) -> None:
-        """Say it where the figure that is asked for is none of the program's: tables have nothing to show then."""
-        typed, known = self.experiment.headline, list(said_figures.without_step(self.said.last))
-        if not typed or typed in self.said.last:
-            return
-        others = f"it has {', '.join(printable(name, 80) for name in known[:10])}" if known else "it has said none"
-        print(
-            f"warning: the headline {printable(typed)} is no figure of the program: {others}; --headline names one of them",
-            flush=True,
-        )
 
     def _left_state(self) -> State:
         return State.RESUMABLE if self.run_folder.has_checkpoint() else State.LOST
@@ -428,52 +427,9 @@ class _Segment:
     def _digest(self) -> str:
         return ledger.digest(self.run_folder.checkpoints)
 
-    def _read_tensorboard(self) -> None:
-        """Figures from event files, where the program has said none itself, or not the one that is asked for."""
-        typed = self.experiment.headline
-        if not self.is_main or (self.said.last and (typed is None or typed in self.said.last)):
-            return
-        try:
-            run = self.run_folder
-            found = tensorboard_figures.read([run.folder, run.tensorboard, run.checkpoints], typed)
-        except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
-            print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
-            return
-        if self.said.last and not any(typed in point for point in found.points):
-            return  # it has said its figures: of TensorBoard's the headline alone was looked for
-        for sentence in found.sentences:
-            print(sentence, flush=True)
-        for point in found.points:
-            self.said.add(point)
+    # -- signals and status ----------------------------------------------------------------------------------------------
 
-    def _measure(self) -> None:
-        """Have the program's network counted, once, in a process of its own. Raises UserError where it is over its budget."""
-        if self.experiment.measure is None or not self.is_main or (self.run_folder.folder / outcome.MEASURED).exists():
-            return
-        words = [sys.executable, "-m", "ganhpc.train.describe.measure_program", self.experiment.measure]
-        words += [
-            str(self.run_folder.folder.absolute() / outcome.MEASURED),
-            str(self.experiment.budget.budget_params or 0),
-        ]
-        env = environment.variables(self.run_folder, 0, self.experiment.seed, math.inf, Place(), os.environ)
-        ear = last_words.Ear()
-        try:
-            env |= ear.environment() | {descendants.MARK: self.mark}
-            done = subprocess.run(
-                words, cwd=self.experiment.folder or None, env=env, stdin=subprocess.DEVNULL, check=False
-            )
-        finally:
-            said = ear.close()
-        if done.returncode:
-            raise UserError(
-                said.reason
-                if said
-                else f"--measure {self.experiment.measure} failed (exit code {done.returncode}); its words are above."
-            )
-
-    # -- words ------------------------------------------------------------------------------------------------------------
-
-    def _hear_signals(self) -> None:
+    def _handle_signals(self) -> None:
         def ask(number: int, frame: object) -> None:
             del frame
             self.signals += 1
@@ -483,7 +439,7 @@ class _Segment:
             if name == "SIGTERM" or signal.getsignal(getattr(signal, name)) is not signal.SIG_IGN:
                 signal.signal(getattr(signal, name), ask)
 
-    def _say(self, ended: Ending) -> None:
+    def _report(self, ended: Ending) -> None:
         if ended.state is State.DONE:
             self._status(State.DONE, "")
             print(
@@ -492,8 +448,8 @@ class _Segment:
             )
             return
         words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
-        heard = last_words.say(words.state, words.reason, words.code, words.rank)
-        if not heard and self.is_main:
+        taken = last_words.say(words.state, words.reason, words.code, words.rank)
+        if not taken and self.is_main:
             print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)
         self._status(ended.state, ended.reason, **ended.keys(by_request=self.by_request))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json
+from ganhpc.core.printable import printable
 from ganhpc.runs import figures
 from ganhpc.runs.run_files import is_number
 
@@ -96,6 +97,17 @@ class SaidFigures:
     def headline(self, typed: str | None) -> str:
         """The figure that the program is judged by: as typed, else the first one of the catalogue that it has; empty where there is none."""
         return typed or next((f.key for f in figures.judges() if f.key in self.last), "")
+
+    def warn_of_missing(self, typed: str | None) -> None:
+        """Print a warning where the headline that is asked for is none of the program's figures: tables have nothing to show then."""
+        if not typed or typed in self.last:
+            return
+        known = list(without_step(self.last))
+        others = f"it has {', '.join(printable(name, 80) for name in known[:10])}" if known else "it has said none"
+        print(
+            f"warning: the headline {printable(typed)} is no figure of the program: {others}; --headline names one of them",
+            flush=True,
+        )
 
 
 def without_step(point: dict[str, float]) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
+from ganhpc.program.said_figures import SaidFigures
 from ganhpc.runs.run_files import is_number
+from ganhpc.runs.run_folder import Run
 
 _MOST_POINTS = 2000
 _MOST_NAMES = 100
@@ -36,6 +38,23 @@ class _Series(NamedTuple):
     folder: tuple[str, ...]
     """The folder's path below the run's, one for all segments."""
     values: dict[int, float]
+
+
+def add_to(said: SaidFigures, run: Run, headline: str | None) -> None:
+    """Add the figures of the run's event files where the program has said none itself, or not the headline that is asked for."""
+    if said.last and (headline is None or headline in said.last):
+        return
+    try:
+        found = read([run.folder, run.tensorboard, run.checkpoints], headline)
+    except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
+        print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
+        return
+    if said.last and not any(headline in point for point in found.points):
+        return  # it has said its figures: of TensorBoard's the headline alone was looked for
+    for sentence in found.sentences:
+        print(sentence, flush=True)
+    for point in found.points:
+        said.add(point)
 
 
 def read(folders: Sequence[Path], headline: str | None = None) -> Found:

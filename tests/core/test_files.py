@@ -146,7 +146,7 @@ BARE = {
     "ganhpc/launch/schedulers/script_text.py": "the program's own templates",
     "ganhpc/analysis/report/translation.py": "the program's own texts",
     "ganhpc/analysis/report/render_html.py": "the program's own pages",
-    "ganhpc/runs/experiment.py": "the program's own experiments",
+    "ganhpc/runs/known_experiments.py": "the program's own experiments",
     "ganhpc/datasets/image_cache.py": "a temporary file with a name of its own",
     "ganhpc/datasets/cifar10/download.py": "a file in a new folder of its own",
     "ganhpc/datasets/cifar10/npm.py": "a file in a new folder of its own",
