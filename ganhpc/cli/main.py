@@ -13,7 +13,7 @@ import click
 from ganhpc import __version__
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.core.storage_errors import fault
 from ganhpc.runs import known_experiments
 
@@ -124,5 +124,5 @@ def _terminate(number: int, frame: object) -> None:
 
 def _fail(sentence: str, code: int) -> None:
     """Print the sentence and leave."""
-    say_error(sentence)
+    print_error(sentence)
     sys.exit(code)

@@ -93,7 +93,7 @@ def visible(page: str) -> str:
     return _INVISIBLE.sub(lambda found: _escape(found[0]), page)
 
 
-def say_error(sentence: object) -> None:
+def print_error(sentence: object) -> None:
     """Print an error on standard error, as every program of ours ends: one line, printable whatever the sentence quotes."""
     print(f"Error: {printable(sentence, 20_000)}", file=sys.stderr, flush=True)
 

@@ -24,7 +24,7 @@ import click
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.core.storage_errors import fault, patiently
 from ganhpc.launch.schedulers import registry, script_text
 from ganhpc.launch.schedulers.base import JobState, NodeSide
@@ -87,16 +87,16 @@ def main(
     try:
         if said := readiness.own_problem():
             raise UserError(f"{said}.")
-        run = patiently(lambda: Run.at(folder), patience, say_error)
+        run = patiently(lambda: Run.at(folder), patience, print_error)
         segment = Segment(run, begun, min(begun + walltime, bound), tasks, last, again, follower, bound)
         segment.patience = patience
         sys.exit(segment.train())
     except OSError as problem:
         error = fault(problem, doing="read or write")
-        say_error(error)
+        print_error(error)
         sys.exit(error.exit_code)
     except UserError as error:
-        say_error(error)
+        print_error(error)
         sys.exit(error.exit_code)
 
 
@@ -175,12 +175,12 @@ class Segment:
         """Claim the run for this job; returns the sentence on why not, or an empty text."""
         if self.rank:
             return self.claim.follow()
-        return patiently(self.claim.take, self.patience, say_error)
+        return patiently(self.claim.take, self.patience, print_error)
 
     def _train(self) -> int:
         if self.rank == 0:
             self._wait_for_the_one_before()
-        self._hear_signals()
+        self._handle_signals()
         if self.rank == 0:
             self._write_deadline()
         step = self.run.status().get("step") or 0
@@ -315,7 +315,7 @@ class Segment:
             self.passed_on = True
             self._ask(ASKED)
 
-    def _hear_signals(self) -> None:
+    def _handle_signals(self) -> None:
         """Signals may repeat. Warnings are looked at in `_wait`; the others ask the trainer to save and stop."""
 
         def ask(number: int, frame: object) -> None:

@@ -26,7 +26,7 @@ def measure(run: Run, experiment: Any, mark: str) -> None:
     words = [sys.executable, "-m", "ganhpc.train.describe.measure_program", experiment.measure]
     words += [str(target), str(experiment.budget.budget_params or 0)]
     env = environment.variables(run, 0, experiment.seed, math.inf, Place(), os.environ)
-    ear = last_words.Ear()
+    ear = last_words.Listener()
     try:
         env |= ear.environment() | {descendants.MARK: mark}
         done = subprocess.run(words, cwd=experiment.folder or None, env=env, stdin=subprocess.DEVNULL, check=False)

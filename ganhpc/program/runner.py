@@ -21,7 +21,7 @@ from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import open_to_write
 from ganhpc.core.files import storage_errors as storing
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.core.units import counted
 from ganhpc.program import (
     descendants,
@@ -85,8 +85,8 @@ def main(argv: list[str]) -> int:
 def _not_begun(run: Run, error: UserError, place: Place) -> int:
     """Say why a segment could not begin; returns its exit code."""
     state, code = fault_count.state_and_code(run, error, count=place.node == 0)
-    if not last_words.say(state, str(error), code, place.node):
-        say_error(error)
+    if not last_words.report(state, str(error), code, place.node):
+        print_error(error)
     return code
 
 
@@ -448,7 +448,7 @@ class _Segment:
             )
             return
         words = LastWords(self.place.node, ended.state, ended.reason, ended.code)
-        taken = last_words.say(words.state, words.reason, words.code, words.rank)
+        taken = last_words.report(words.state, words.reason, words.code, words.rank)
         if not taken and self.is_main:
             print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)
         self._status(ended.state, ended.reason, **ended.keys(by_request=self.by_request))

@@ -81,12 +81,12 @@ def elsewhere(record: Request, here: Origin) -> list[Entry]:
     return [e for e in record["jobs"] if not here.may_ask(e) and _may_live(e, record)]
 
 
-def said(entries: Iterable[Entry], place: Callable[[str, str], str]) -> str:
+def described(entries: Iterable[Entry], place: Callable[[str, str], str]) -> str:
     """Where jobs are, in words: `job 7 on the Slurm cluster 'alpha' (user alice)`; `place` words a scheduler and its cluster."""
-    return " and ".join(dict.fromkeys(_said(entry, place) for entry in entries))
+    return " and ".join(dict.fromkeys(_described(entry, place) for entry in entries))
 
 
-def _said(entry: Entry, place: Callable[[str, str], str]) -> str:
+def _described(entry: Entry, place: Callable[[str, str], str]) -> str:
     where = place(entry.get("scheduler", ""), entry.get("cluster", ""))
     number = f"job {entry['job_id']}" if entry["job_id"] else "a job that is being submitted"
     server = f", server {entry['servers'][0]}" if entry.get("servers") else ""

@@ -49,7 +49,7 @@ class LastWords:
         return self.state in _FAILED or self.code == EXIT_FAULT
 
 
-class Ear:
+class Listener:
     """The reading end, in the process that starts trainers."""
 
     def __init__(self) -> None:
@@ -109,8 +109,8 @@ def _read(tree: Any) -> LastWords | None:
     return LastWords(rank, State(tree["state"]), reason, code, about if type(about) is int else None)
 
 
-def say(state: State, reason: str, code: int, rank: int | None = None, about: int | None = None) -> bool:
-    """Tell whoever listens how this process ends; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
+def report(state: State, reason: str, code: int, rank: int | None = None, about: int | None = None) -> bool:
+    """Report this process's end to whoever listens; returns whether somebody does. `rank`: None for this process's own. No error is raised."""
     handle = open_pipe(os.environ.get(VARIABLE, ""))
     if handle is None:
         return False

@@ -116,7 +116,7 @@ def summary(file: OwnFile) -> str:
         with warnings.catch_warnings(action="ignore"):  # a file's own warnings are for whoever runs it
             doc = ast.get_docstring(ast.parse(read_bytes(file.path))) or file.name
     except (OSError, Damaged, SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return f"broken: {_said(error, file.path)}."
+        return f"broken: {_message_of(error, file.path)}."
     return printable(doc.strip().partition("\n")[0], 200)
 
 
@@ -205,10 +205,12 @@ def imported(full: str, path: Path) -> types.ModuleType:
 
 def broken(path: Path, error: BaseException) -> UserError:
     """The refusal of a file whose import ended with `error`."""
-    return UserError(f"{where(path, error)}: {_said(error, path)}: fix it; the other experiments are not touched.")
+    return UserError(
+        f"{where(path, error)}: {_message_of(error, path)}: fix it; the other experiments are not touched."
+    )
 
 
-def _said(error: BaseException, path: Path) -> str:
+def _message_of(error: BaseException, path: Path) -> str:
     """The message of `error`, in one line, without a dot at its end."""
     if isinstance(error, SyntaxError):
         line = f" in line {error.lineno}" if error.lineno else ""

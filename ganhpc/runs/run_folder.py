@@ -252,7 +252,7 @@ class Run:
         status = self.status()
         try:
             found = self._standing(status)
-            if _said(status) is State.RUNNING and found.state is not State.RUNNING:
+            if _last_state(status) is State.RUNNING and found.state is not State.RUNNING:
                 # Read once more: it may have ended since, and a trainer writes its end before it lets go.
                 status = self.status()
                 found = self._standing(status)
@@ -268,7 +268,7 @@ class Run:
             return RunStatus(State.RUNNING, status.get("reason", ""), status)
         read_json(self.experiment_json)
         asked = read_request(self.request_json)
-        said, saved = _said(status), self.has_checkpoint()
+        said, saved = _last_state(status), self.has_checkpoint()
         if asked.get("cancelled"):
             return RunStatus(
                 State.CANCELLED, "its last checkpoint is kept" if saved else "before any checkpoint", status
@@ -324,7 +324,7 @@ class Run:
         """
         age = time.time() - status.get("time", 0.0)
         fresh = -_AHEAD_SECONDS < age < STALE_SECONDS
-        return fresh and _says_running_elsewhere(status) and not self._is_of_another_folder(status)
+        return fresh and _is_running_elsewhere(status) and not self._is_of_another_folder(status)
 
     def folder_identity(self) -> Status:
         """The fields of a status that tell the folder it is written in."""
@@ -347,7 +347,7 @@ class Run:
             before = self.status_json.stat()
         except OSError:
             return False
-        if not _says_running_elsewhere(status) or abs(time.time() - before.st_mtime) > STALE_SECONDS:
+        if not _is_running_elsewhere(status) or abs(time.time() - before.st_mtime) > STALE_SECONDS:
             return False
         patience = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < patience:
@@ -424,13 +424,13 @@ class Run:
         return stop_requests.reason_of(self.folder, owner, holds=holds)
 
 
-def _said(status: Status) -> State | None:
+def _last_state(status: Status) -> State | None:
     """The state in the trainer's last word; None where there is none, or one that no trainer says."""
     said = status.get("state")
     return State(said) if said in tuple(State) else None
 
 
-def _says_running_elsewhere(status: Status) -> bool:
+def _is_running_elsewhere(status: Status) -> bool:
     host = status.get("host")
     here = host is None or file_owner.is_here(host, status.get("machine"))
     return not here and status.get("state") == State.RUNNING

@@ -77,7 +77,7 @@ class TrainerProcesses:
     def __init__(self, command: Sequence[str], env: Mapping[str, str], **how: Any) -> None:
         """`env`: the environment; `how`: as for subprocess.Popen."""
         self._torchrun = _TORCHRUN in command
-        self._ear = last_words.Ear()
+        self._ear = last_words.Listener()
         self.child = subprocess.Popen(command, env={**env, **self._ear.environment()}, **how)
         self._failed_at: float | None = None
         self.words: LastWords | None = None

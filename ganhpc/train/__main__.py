@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.core.storage_errors import remove_leftovers
 from ganhpc.core.units import counted
 from ganhpc.runs import cores, fault_count, file_owner, last_words
@@ -75,8 +75,8 @@ def _is_main() -> bool:
 def _not_begun(run: Run, error: UserError) -> int:
     """Say why a process could not begin; returns its exit code."""
     state, code = fault_count.state_and_code(run, error, count=_is_main())
-    if not last_words.say(state, str(error), code) and _is_main():
-        say_error(error)  # of several processes that are refused the same, one says so
+    if not last_words.report(state, str(error), code) and _is_main():
+        print_error(error)  # of several processes that are refused the same, one says so
     return code
 
 
@@ -104,7 +104,7 @@ class Process:
 
     def train(self) -> int:
         """Build and fit; write what became of it into status.json. Returns the exit code."""
-        self._hear_signals()
+        self._handle_signals()
         self.watch.start()
         try:
             code = self._fit()
@@ -207,7 +207,7 @@ class Process:
     def _leave(self, reason: str) -> NoReturn:
         """In the watch's thread: the main thread does not end by itself."""
         words = LastWords(0, self._left_state(), f"{reason}; {self._kept()}", EXIT_RESUMABLE)
-        self._say(words)
+        self._report(words)
         if _is_main():
             self._status(words.state, words.reason, {})
         leave_now(_shown(EXIT_RESUMABLE))
@@ -215,15 +215,15 @@ class Process:
     def _finish(self, state: State, reason: str, code: int) -> None:
         """Say the last words, and write them into status.json."""
         words = LastWords(0, state, reason, code)
-        self._say(words)
+        self._report(words)
         if words.failed:
             failure_notice.give(words)
         if _is_main():
             self._status(state, reason, self.trainer.run_status() if self.trainer else {})
 
-    def _say(self, words: LastWords) -> None:
+    def _report(self, words: LastWords) -> None:
         """Say the last words through the pipe; where nobody listens, rank 0 prints them."""
-        if not last_words.say(words.state, words.reason, words.code) and _is_main():
+        if not last_words.report(words.state, words.reason, words.code) and _is_main():
             print(words.sentence, file=sys.stderr if words.failed else sys.stdout, flush=True)
 
     def _status(self, state: State, reason: str, figures: dict[str, Any]) -> None:
@@ -250,7 +250,7 @@ class Process:
             figures = trainer.fit()
         except Stopped as stopped:
             kept = f"a checkpoint of step {trainer.progress.step:,} is saved"
-            self._say(LastWords(process_group.rank, State.RESUMABLE, f"{stopped.reason}; {kept}", EXIT_RESUMABLE))
+            self._report(LastWords(process_group.rank, State.RESUMABLE, f"{stopped.reason}; {kept}", EXIT_RESUMABLE))
             if process_group.is_main:
                 asked = self.run.stop_reason(trainer.bound.owner) is not None
                 cause = StopCause.ASKED if asked else StopCause.OUT_OF_TIME
@@ -263,7 +263,7 @@ class Process:
         process_group.barrier()
         return 0
 
-    def _hear_signals(self) -> None:
+    def _handle_signals(self) -> None:
         """Every polite signal only asks for a stop, through the run folder, so that all ranks hear it. They may repeat.
 
         One that the parent has set to be ignored stays ignored: the node side of a job listens to the scheduler's warnings itself.

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core import streams
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.runs import file_owner, last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run, State
@@ -54,11 +54,11 @@ def main(words: list[str]) -> int:
         rank, failure = error.get_first_failure()
         code = int(failure.exitcode)
         if code < 0:
-            told = _say(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
+            told = _report(run_folder, f"rank {rank} was killed by {signal.Signals(-code).name}", code)
         else:
             reason = f"rank {rank} ended with exit code {code} and did not say why; what it printed is in the log"
             told = LastWords(last_words.TORCHRUN, State.CRASHED, reason, code, rank)
-            last_words.say(told.state, reason, code, told.rank, told.about)
+            last_words.report(told.state, reason, code, told.rank, told.about)
         if failure_notice.give(told, variables):
             # Where this torchrun keeps the store, the others can't read it there once this one has ended.
             time.sleep(_STORE_SECONDS)
@@ -68,11 +68,11 @@ def main(words: list[str]) -> int:
     except Exception as error:
         line = str(error).partition("\n")[0]
         if variables:
-            _say(run_folder, f"the node that keeps the meeting point is gone ({type(error).__name__}: {line})", 1)
+            _report(run_folder, f"the node that keeps the meeting point is gone ({type(error).__name__}: {line})", 1)
             return 1
         sentence = f"the processes of this run did not find one another ({type(error).__name__}: {line}): look at the network between the nodes."
-        if not last_words.say(State.CRASHED, sentence, 1, last_words.TORCHRUN):
-            say_error(sentence)
+        if not last_words.report(State.CRASHED, sentence, 1, last_words.TORCHRUN):
+            print_error(sentence)
         return 1
 
 
@@ -81,7 +81,7 @@ def _leave_when_asked(run: Run) -> None:
     owner = file_owner.mine()
     while not children("self"):
         if (reason := run.stop_reason(owner)) is not None:
-            _say(run, reason, EXIT_RESUMABLE)
+            _report(run, reason, EXIT_RESUMABLE)
             os._exit(EXIT_RESUMABLE)
         time.sleep(_LOOK_SECONDS)
 
@@ -101,11 +101,11 @@ def _watch(run: Run, variables: dict[str, str]) -> None:
         time.sleep(0.1)
 
 
-def _say(run: Run, reason: str, code: int) -> LastWords:
-    """The last words of a training that can be gone on with."""
+def _report(run: Run, reason: str, code: int) -> LastWords:
+    """Report the end of a training that can be resumed; returns its last words."""
     saved = run.has_checkpoint()
     state, kept = (State.RESUMABLE, "the last checkpoint is kept") if saved else (State.LOST, "there is no checkpoint")
-    last_words.say(state, f"{reason}; {kept}", code, last_words.TORCHRUN)
+    last_words.report(state, f"{reason}; {kept}", code, last_words.TORCHRUN)
     return LastWords(last_words.TORCHRUN, state, f"{reason}; {kept}", code)
 
 

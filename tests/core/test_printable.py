@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ganhpc.core.printable import is_printable, printable, printable_lines, say_error, shell_word, visible
+from ganhpc.core.printable import is_printable, print_error, printable, printable_lines, shell_word, visible
 
 FORBIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"}
 
@@ -58,7 +58,7 @@ def test_lines_of_a_log() -> None:
 
 
 def test_an_error_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    say_error("no run 'a\nError: b\x1b[2J'.")
+    print_error("no run 'a\nError: b\x1b[2J'.")
     assert capsys.readouterr().err == "Error: no run 'a\\nError: b\\e[2J'.\n"
 
 

@@ -51,7 +51,7 @@ def trained(run: Run) -> tuple[int, dict[str, Any]]:
 @pytest.fixture
 def quiet_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """The handlers of a trainer are for a process of its own."""
-    monkeypatch.setattr(train.Process, "_hear_signals", lambda _: None)
+    monkeypatch.setattr(train.Process, "_handle_signals", lambda _: None)
 
 
 @pytest.mark.slow  # a second of processor time: it computes
@@ -130,7 +130,7 @@ def test_a_count_of_faults_follows_no_link_and_waits_for_no_fifo(tmp_path: Path)
 def test_any_error_of_the_system_is_a_sentence_and_no_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run, ear = made(tmp_path), last_words.Ear()
+    run, ear = made(tmp_path), last_words.Listener()
     for name, value in ear.environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(

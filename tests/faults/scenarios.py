@@ -166,13 +166,13 @@ def three_jobs(world: World) -> None:
 def runner(world: World) -> object:
     def main() -> int:
         from ganhpc.core.errors import UserError
-        from ganhpc.core.printable import say_error
+        from ganhpc.core.printable import print_error
 
         try:  # a disk that stays full ends it
             with mock.patch.object(local_queue_worker, "PATIENCE_SECONDS", 0.3):
                 return local_queue_worker.main(local.queue_folder())
         except UserError as error:
-            say_error(error)
+            print_error(error)
             return 2
 
     del world

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.datasets import held_data
 from ganhpc.runs.run_folder import Run, State
 from tests.faults.campaign import Outcome
@@ -77,7 +77,7 @@ def _of_the_run(world: World, main: Callable[[str], object]) -> object:
     try:
         (run,) = world.all()
     except UserError as error:
-        say_error(error)
+        print_error(error)
         return 2
     return main(str(run.folder))
 

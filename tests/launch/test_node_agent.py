@@ -147,8 +147,8 @@ def test_only_a_job_that_got_somewhere_and_ran_out_of_time_is_sent_again(
     [
         ("", "sys.exit(1)", 1),
         ("", "os.kill(os.getpid(), 15)", 143),
-        ("last_words.say(State.RESUMABLE, 'out of time', 75)", "sys.exit(0)", 75),
-        ("last_words.say(State.CRASHED, 'one of them', 4)", "time.sleep(600)", 4),
+        ("last_words.report(State.RESUMABLE, 'out of time', 75)", "sys.exit(0)", 75),
+        ("last_words.report(State.CRASHED, 'one of them', 4)", "time.sleep(600)", 4),
     ],
 )
 def test_the_last_words_give_the_code_of_a_segment(run: Run, words: str, ends: str, code: int) -> None:

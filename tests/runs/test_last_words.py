@@ -18,7 +18,7 @@ def test_what_another_process_has_open_under_the_number_of_a_dead_one_is_not_wri
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The listener has died, and its number, with that of its handle, is another's: a checkpoint, or a pipe of its own."""
-    ear = last_words.Ear()
+    ear = last_words.Listener()
     (name, value), *_ = ear.environment().items()
     ear.close()
     _, number = value.split(" ")
@@ -29,7 +29,7 @@ def test_what_another_process_has_open_under_the_number_of_a_dead_one_is_not_wri
     with file.open("r+b") as opened:
         for handle in (opened.fileno(), write):
             monkeypatch.setenv(name, f"/proc/{os.getpid()}/fd/{handle} {number}")
-            assert not last_words.say(State.CRASHED, "no", 1)
+            assert not last_words.report(State.CRASHED, "no", 1)
     assert file.read_bytes() == b"weights"
     with pytest.raises(BlockingIOError):
         os.read(read, 1)
@@ -57,10 +57,10 @@ def test_a_worker_of_torchrun_tells_its_code_to_its_runner_only(
 
 
 def test_words_are_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    ear = last_words.Ear()
+    ear = last_words.Listener()
     for name, value in ear.environment().items():
         monkeypatch.setenv(name, value)
-    assert last_words.say(State.RESUMABLE, "out of time", 75)
+    assert last_words.report(State.RESUMABLE, "out of time", 75)
     assert ear.close() == last_words.LastWords(0, State.RESUMABLE, "out of time", 75)
 
 

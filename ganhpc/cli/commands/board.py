@@ -71,7 +71,7 @@ def show(words: tuple[str, ...], runs: str, port: int, node: str | None, login: 
             raise UserError(
                 "--node only prints the tunnel: leave the runs out, or type the command on the node itself."
             )
-        _say_tunnel(port, node, login)
+        _print_tunnel(port, node, login)
         return
     if why := tensorboard_server.missing():
         raise UserError(why)
@@ -123,7 +123,7 @@ def _serve(
             last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise UserError(f"TensorBoard did not start: {last}")
         say(f"TensorBoard  http://localhost:{port}/")
-        _say_tunnel(port, None, login)
+        _print_tunnel(port, None, login)
         say("Ctrl-C ends it")
         while child.poll() is None:
             time.sleep(_REFRESH if child.poll() is None else 0)
@@ -135,7 +135,7 @@ def _serve(
         _end(child)
 
 
-def _say_tunnel(port: int, node: str | None, login: str | None) -> None:
+def _print_tunnel(port: int, node: str | None, login: str | None) -> None:
     line = tensorboard_server.tunnel(port, node=node, login=_login_for(node, login) if node else login)
     if not node and not login and any(name in os.environ for name in job_variables()) and "-J" not in line:
         say(f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True)

@@ -70,7 +70,7 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     submission, _, said = _plan(wanted, place, window)
     if values["dry_run"]:
         if not values["json"]:
-            scheduler_launch.say_each(said, console)
+            scheduler_launch.print_lines(said, console)
         _show(submission, console, values["json"], said)
         return
     _agree(wanted, scans, place, window, console, values)
@@ -209,7 +209,7 @@ def _show(submission: submit.Submission, console: Console, as_json: bool, said: 
         say(json.dumps({**submission.plan.to_json(), "said": list(said)}, indent=1))
         return
     console.print(scheduler_launch.timeline(submission))
-    scheduler_launch.say_remaining(submission, console)
+    scheduler_launch.print_remaining(submission, console)
 
 
 def _agree(
@@ -242,7 +242,7 @@ def _agree(
         # Folders of --new have their names only now. The script takes the place of jobs in the record that have no number yet.
         shown, todo, said = _plan(opened, place, window, noting=True)
         # A script of runs that are submitted already would submit them once more.
-        scheduler_launch.say_each(said, console)
+        scheduler_launch.print_lines(said, console)
         if not todo and values["json"]:
             _show(shown, console, as_json=True, said=said)
         if not todo or not agree(shown):

@@ -15,7 +15,7 @@ from ganhpc.core import settings as site
 from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
 from ganhpc.launch.policy.check import Request, check
-from ganhpc.launch.policy.policy import Policy, explain, packaged_policies, say_seconds
+from ganhpc.launch.policy.policy import Policy, explain, format_seconds, packaged_policies
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.schedulers.choice import pick
 from ganhpc.launch.schedulers.registry import CHOICES, named
@@ -72,14 +72,14 @@ def _check(
     submission = submit.prepare([wanted], known, policy, moment, queue)
     broken = check(Request(moment, seconds), policy, tz, moment, [submit.busy_of(job, moment) for job in queue])
     if not broken:
-        say(f"{run} may be submitted now, as one job of {say_seconds(seconds)}.")
+        say(f"{run} may be submitted now, as one job of {format_seconds(seconds)}.")
         return
-    say(f"{run} may not be submitted now as one job of {say_seconds(seconds)}:")
+    say(f"{run} may not be submitted now as one job of {format_seconds(seconds)}:")
     for violation in broken:
         say(f"- {violation.sentence[:1].upper()}{violation.sentence[1:]}.")
     if nearest := broken[0].nearest:
         say(
-            f"The nearest job that passes starts on {nearest.start:%a %d %b %H:%M:%S} for {say_seconds(nearest.seconds)}."
+            f"The nearest job that passes starts on {nearest.start:%a %d %b %H:%M:%S} for {format_seconds(nearest.seconds)}."
         )
     slots = submission.plan.slots
     if slots and not submission.plan.remaining:

@@ -109,7 +109,7 @@ def send(
         if not agree(changed):
             return
         shown = changed
-    _say_sent(made, console, as_json, opened[0].run.runs)
+    _print_submitted(made, console, as_json, opened[0].run.runs)
 
 
 def _is_done(run: Run) -> str:
@@ -164,16 +164,17 @@ def _submit(
     )
 
 
-def _say_sent(made: _Round, console: Console, as_json: bool, runs: Path) -> None:
+def _print_submitted(made: _Round, console: Console, as_json: bool, runs: Path) -> None:
+    """Print what was submitted and what to type next."""
     submission = submit.joined(made.parts) if made.parts else None
     if as_json:
         say(json.dumps({**_tree(submission), "sent": [job.id for job in made.sent], "said": made.said}, indent=1))
         return
-    say_each(made.said, console)
+    print_lines(made.said, console)
     if submission and made.sent:
         console.print(timeline(submission, made.sent))
         console.print(_asks(submission), soft_wrap=True)
-        say_remaining(submission, console)
+        print_remaining(submission, console)
         status, logs = typed_command("status", "--watch", runs=runs), typed_command("logs", "RUN", "-f", runs=runs)
         console.print(
             f"next: `{status}` follows them; `{logs}` reads along.",
@@ -234,18 +235,18 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool, sa
     if as_json:
         say(json.dumps({**submission.to_json(), "said": list(said)}, indent=1))
         return
-    say_each(said, console)
+    print_lines(said, console)
     if said and not submission.jobs and not submission.plan.remaining:
         return
     console.print(timeline(submission))
     console.print(_asks(submission), soft_wrap=True)
-    say_remaining(submission, console)
+    print_remaining(submission, console)
     for job in submission.jobs:
         say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
 
 
-def say_each(said: Sequence[str], console: Console) -> None:
-    """Sentences, each on lines of its own."""
+def print_lines(said: Sequence[str], console: Console) -> None:
+    """Print sentences, each on lines of its own."""
     for sentence in said:
         console.print(sentence, markup=False, soft_wrap=True)
 
@@ -264,8 +265,8 @@ def _asks(submission: submit.Submission) -> str:
     return f"each job asks for {request.nodes} node{'s' * (request.nodes > 1)} with {gpus}{' each' * (request.nodes > 1)}{way}."
 
 
-def say_remaining(submission: submit.Submission, console: Console) -> None:
-    """The rest of the runs that the plan has no place for."""
+def print_remaining(submission: submit.Submission, console: Console) -> None:
+    """Print the rest of the runs that the plan has no place for."""
     for left in submission.plan.remaining:
         console.print(
             f"[yellow]left[/]  {format_duration(left.seconds)} of {in_markup(left.run)}: {in_markup(left.reason)}",

@@ -21,7 +21,7 @@ from ganhpc.launch.planner.planning_window import Window, tonight
 from ganhpc.launch.planner.submission_modes import Draft, choose_modes, deadlines
 from ganhpc.launch.policy.calendar import seconds_of
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob, FreeInterval
-from ganhpc.launch.policy.policy import Policy, say_seconds
+from ganhpc.launch.policy.policy import Policy, format_seconds
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ class _Filler:
         self.start, self.end = max(seconds_of(window.start), constraints.now), int(window.end.timestamp())
         if self.start >= self.end:
             raise UserError(
-                f"the window from {constraints.calendar.say(self.start)} to {constraints.calendar.say(self.end)} is empty: "
+                f"the window from {constraints.calendar.format_instant(self.start)} to {constraints.calendar.format_instant(self.end)} is empty: "
                 "give an end that is later (--until)."
             )
         self.overhead = overhead.seconds
@@ -221,7 +221,7 @@ class _Filler:
             done = end - cursor - self.overhead
             self._take(Draft(work.run, segment, cursor, end, done, opens, closes, span, latest, first), left, work)
             cursor, first = end + gap, False
-            opens = f"{say_seconds(gap)} after the slot before it" if gap else "when the slot before it ends"
+            opens = f"{format_seconds(gap)} after the slot before it" if gap else "when the slot before it ends"
         return None
 
     def _earliest(self, start: int) -> int:
@@ -234,7 +234,7 @@ class _Filler:
         if not self.pins_left:
             most = self.constraints.policy.max_reservations
             self.stopped = (
-                f"{self.able.name} can hold a job back until {self.constraints.calendar.say(start)} by an advance reservation only, "
+                f"{self.able.name} can hold a job back until {self.constraints.calendar.format_instant(start)} by an advance reservation only, "
                 f"and all {most} that policy {self.constraints.policy.name} allows are taken"
             )
             return False
@@ -262,15 +262,15 @@ class _Filler:
         )
 
     def _why_full(self) -> str:
-        policy, say = self.constraints.policy, self.constraints.calendar.say
+        policy, at = self.constraints.policy, self.constraints.calendar.format_instant
         if policy.max_job is not None and policy.max_job <= self.overhead:
-            most, lost = say_seconds(policy.max_job), say_seconds(self.overhead)
+            most, lost = format_seconds(policy.max_job), format_seconds(self.overhead)
             return f"a job of at most {most} has no time for its run besides the {lost} to start up and save"
         if policy.max_job is not None and policy.max_job < self.margins.shortest:
-            return f"a job of at most {say_seconds(policy.max_job)} is shorter than the {say_seconds(self.margins.shortest)} that every job is given"
+            return f"a job of at most {format_seconds(policy.max_job)} is shorter than the {format_seconds(self.margins.shortest)} that every job is given"
         if endless := self.constraints.endless:
             return f"{endless} has no known end, and policy {policy.name} allows {policy.max_jobs} at a time"
-        return f"no more fits between {say(self.start)} and {say(self.end)}"
+        return f"no more fits between {at(self.start)} and {at(self.end)}"
 
 
 def _slots(drafts: list[Draft], constraints: Constraints, able: Capabilities, short: int) -> tuple[Slot, ...]:

@@ -56,7 +56,7 @@ def _start_of_night(calendar: Calendar, evening: int, moment: int) -> tuple[int,
         return evening, "now"
     day = calendar.holiday(today) or f"{today:%A}"
     following = next(calendar.edges(evening, evening + LOOKED_AHEAD, moment), None)
-    before = f" before {calendar.say_edge(following)}" if following else ""
+    before = f" before {calendar.format_edge(following)}" if following else ""
     return moment, f"at once ({day}: no edge comes{before})"
 
 

@@ -188,12 +188,12 @@ class Calendar:
             yield period
             start = period.end
 
-    def say(self, instant: int) -> str:
+    def format_instant(self, instant: int) -> str:
         """The instant for a sentence: Mon 23 Nov 19:01."""
         moment = self.local(instant)
         return f"{moment:%a %d %b %H:%M:%S}" if moment.second else f"{moment:%a %d %b %H:%M}"
 
-    def say_edge(self, edge: Edge) -> str:
+    def format_edge(self, edge: Edge) -> str:
         """The edge for a sentence: the 09:00 edge of Tue 24 Nov."""
         return f"the {edge.wall:%H:%M} edge of {edge.date:%a %d %b}"
 

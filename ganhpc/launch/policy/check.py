@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ganhpc.launch.policy.calendar import seconds_of
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob, FreeInterval
-from ganhpc.launch.policy.policy import Policy, say_seconds
+from ganhpc.launch.policy.policy import Policy, format_seconds
 
 _SEARCHED = 14 * 86_400
 """Seconds around the request in which the nearest one that passes is looked for."""
@@ -38,7 +38,7 @@ class _Violation:
             return f"{self.sentence}; no request within two weeks of it would pass."
         start = f"{self.nearest.start:%a %d %b %H:%M:%S}".removesuffix(":00")
         how = "" if not self.nearest.reservation else " as a reservation"
-        return f"{self.sentence}; the nearest request that passes starts on {start} for {say_seconds(self.nearest.seconds)}{how}."
+        return f"{self.sentence}; the nearest request that passes starts on {start} for {format_seconds(self.nearest.seconds)}{how}."
 
 
 def check(
@@ -55,24 +55,24 @@ def check(
 
 def rules_broken(request: Request, constraints: Constraints) -> Iterator[tuple[str, str]]:
     """The broken rules and a sentence on each, without its full stop."""
-    policy, say = constraints.policy, constraints.calendar.say
-    start, length = seconds_of(request.start), say_seconds(request.seconds)
+    policy, at = constraints.policy, constraints.calendar.format_instant
+    start, length = seconds_of(request.start), format_seconds(request.seconds)
     end = start + request.seconds
     if request.seconds <= 0:
         yield "length", f"a job of {request.seconds} s has no length"
         return
     if start < constraints.now:
-        yield "past", f"a start on {say(start)} is in the past (now is {say(constraints.now)})"
+        yield "past", f"a start on {at(start)} is in the past (now is {at(constraints.now)})"
     if policy.max_job is not None and request.seconds > policy.max_job:
         yield (
             "max_job",
-            f"a job of {length} is longer than the {say_seconds(policy.max_job)} that policy {policy.name} allows",
+            f"a job of {length} is longer than the {format_seconds(policy.max_job)} that policy {policy.name} allows",
         )
     for block in constraints.blocks(start, end):
         if block.start < end and start < block.end:
             yield (
                 block.rule,
-                f"a job from {say(start)} to {say(end)} {_blocked(block.rule, block.opens, block.closes, policy)}",
+                f"a job from {at(start)} to {at(end)} {_blocked(block.rule, block.opens, block.closes, policy)}",
             )
     yield from _over_allowance(request, constraints, start, end)
     if not constraints.submitted_left:
@@ -98,7 +98,7 @@ def _over_allowance(request: Request, constraints: Constraints, start: int, end:
     if (room := constraints.allowed(start, end, request.cores)) is not None:
         yield (
             room.rule,
-            f"a job from {constraints.calendar.say(start)} to {constraints.calendar.say(end)} must end {room.closes}",
+            f"a job from {constraints.calendar.format_instant(start)} to {constraints.calendar.format_instant(end)} must end {room.closes}",
         )
 
 

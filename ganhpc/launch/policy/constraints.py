@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ganhpc.launch.policy.calendar import Calendar, Edge, Period, seconds_of
-from ganhpc.launch.policy.policy import Policy, say_seconds
+from ganhpc.launch.policy.policy import Policy, format_seconds
 
 NEVER = 2**53
 """The instant after all others."""
@@ -153,9 +153,9 @@ class Constraints:
     def _blocks_of_edges(self, start: int, end: int) -> Iterator[BlockedInterval]:
         before, after = self.policy.end_before_edge, self.policy.start_after_edge
         for edge in self.calendar.edges(start - after, end + before, self.now):
-            name = self.calendar.say_edge(edge)
-            opens = f"{say_seconds(after)} after {name}" if after else f"at {name}"
-            closes = f"{say_seconds(before)} before {name}" if before else f"at {name}"
+            name = self.calendar.format_edge(edge)
+            opens = f"{format_seconds(after)} after {name}" if after else f"at {name}"
+            closes = f"{format_seconds(before)} before {name}" if before else f"at {name}"
             yield BlockedInterval(edge.instant - before, edge.instant + after, "edge", opens, closes, edge)
 
     def _blocks_of_hours(self, start: int, end: int) -> Iterator[BlockedInterval]:
@@ -187,7 +187,7 @@ class Constraints:
                 yield end + gap, -1, job
 
     def _block_of_jobs(self, start: int, first: ExistingJob, end: int, last: ExistingJob) -> BlockedInterval:
-        gap = f"{say_seconds(self.policy.gap)} " if self.policy.gap else ""
+        gap = f"{format_seconds(self.policy.gap)} " if self.policy.gap else ""
         opens = f"{gap}after {last.called} ends" + (" (its end is not known)" if end >= NEVER else "")
         return BlockedInterval(start, end, "max_jobs", opens, f"{gap}before {first.called} starts", None, last.job)
 
@@ -211,7 +211,7 @@ class Constraints:
         """Limit of a job on `cores` that starts at `start`, inside `span`."""
         end, closes, rule = span.end, span.closes, ""
         if self.policy.max_job is not None and start + self.policy.max_job < span.end + (span.edge_after is None):
-            most = say_seconds(self.policy.max_job)
+            most = format_seconds(self.policy.max_job)
             end, rule = start + self.policy.max_job, "max_job"
             closes = f"after {most}, the longest job that policy {self.policy.name} allows"
         return self.allowed(start, end, cores) or MaxJob(end, closes, rule)
@@ -224,7 +224,7 @@ class Constraints:
             begin, (most_here, rule) = max(start, period.start), self._allowance(period, start, cores)
             if most_here is not None and begin + most_here < min(end, period.end):
                 closes, reopens = (
-                    self._say_allowance(rule, period, most_here),
+                    self._allowance(rule, period, most_here),
                     f"after the {period.kind} of {period.date:%a %d %b}",
                 )
                 return MaxJob(begin + most_here, closes, rule, period.end, reopens)
@@ -242,11 +242,11 @@ class Constraints:
         free = self.policy.quota_free_job if self._at_short_notice(start) and start >= period.start else 0
         return max(left, free), "day_quota"
 
-    def _say_allowance(self, rule: str, period: Period, most: int) -> str:
+    def _allowance(self, rule: str, period: Period, most: int) -> str:
         date = f"{period.date:%a %d %b}"
         if rule == "day_quota":
             return f"where the day quota of {date} leaves off"
-        return f"after {say_seconds(most)} of the {period.kind} of {date}, the most that policy {self.policy.name} allows a job"
+        return f"after {format_seconds(most)} of the {period.kind} of {date}, the most that policy {self.policy.name} allows a job"
 
     def _cores(self, cores: int | None) -> int:
         """The cores that count against the quota; the whole cluster where either number is unknown."""

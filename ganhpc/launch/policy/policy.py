@@ -153,7 +153,7 @@ def _value(path: Path, key: str, value: Any) -> Any:
         raise UserError(f"the policy file {path} has {key} = {value!r}: {error}") from None
 
 
-def say_seconds(seconds: int) -> str:
+def format_seconds(seconds: int) -> str:
     """A time for a sentence; whole hours stay hours: 62h."""
     return f"{seconds // 3600}h" if seconds and seconds % 3600 == 0 else format_duration(seconds)
 
@@ -166,15 +166,15 @@ def explain(policy: Policy) -> list[str]:
 
 def _about_jobs(policy: Policy) -> Iterable[str]:
     if policy.max_job is not None:
-        yield f"A job lasts at most {say_seconds(policy.max_job)}."
+        yield f"A job lasts at most {format_seconds(policy.max_job)}."
     if policy.max_jobs is not None:
         yield f"At most {policy.max_jobs} job{'s run' if policy.max_jobs > 1 else ' runs'} at a time."
     if policy.gap:
-        yield f"From the end of one job to the start of the next there are at least {say_seconds(policy.gap)}."
+        yield f"From the end of one job to the start of the next there are at least {format_seconds(policy.gap)}."
     if policy.max_submitted is not None:
         yield f"At most {policy.max_submitted} job{'s' if policy.max_submitted > 1 else ''} may wait or run, an array's tasks each counted."
     yield f"At most {policy.max_reservations} advance reservations wait at a time."
-    yield f"A slot shorter than {say_seconds(policy.min_slot)} is left empty." if policy.min_slot else ""
+    yield f"A slot shorter than {format_seconds(policy.min_slot)} is left empty." if policy.min_slot else ""
 
 
 def _about_edges(policy: Policy) -> Iterable[str]:
@@ -184,8 +184,8 @@ def _about_edges(policy: Policy) -> Iterable[str]:
     edges = " or ".join(f"{edge:%H:%M}" for edge in policy.edges)
     where = "of a working day" if policy.edge_days == "working" else "of any day"
     yield (
-        f"No job crosses {edges} {where}: it ends at least {say_seconds(policy.end_before_edge)} before the edge, or "
-        f"starts at least {say_seconds(policy.start_after_edge)} after it."
+        f"No job crosses {edges} {where}: it ends at least {format_seconds(policy.end_before_edge)} before the edge, or "
+        f"starts at least {format_seconds(policy.start_after_edge)} after it."
     )
     if policy.lax:
         yield (
@@ -202,16 +202,16 @@ def _about_days(policy: Policy) -> Iterable[str]:
         f"{f' (clocks of {policy.time_zone})' if policy.time_zone else ''}."
     )
     if policy.night_limit is not None:
-        yield f"A job takes at most {say_seconds(policy.night_limit)} of a night."
+        yield f"A job takes at most {format_seconds(policy.night_limit)} of a night."
     if policy.weekend_limit is not None:
-        yield f"A job takes at most {say_seconds(policy.weekend_limit)} of a weekend or of holidays."
+        yield f"A job takes at most {format_seconds(policy.weekend_limit)} of a weekend or of holidays."
     if policy.day_quota is not None:
         cores = counted(policy.cores, "core") if policy.cores else "all cores"
-        yield f"Jobs use at most {say_seconds(policy.day_quota)} x {cores} a user and day, between these hours."
+        yield f"Jobs use at most {format_seconds(policy.day_quota)} x {cores} a user and day, between these hours."
         if policy.cores is None:
             yield 'The number of cores is not set, so a job counts as if it took the whole cluster (set "cores").'
     if policy.day_quota is not None and policy.quota_free_job and policy.quota_free_notice:
         yield (
-            f"A job of at most {say_seconds(policy.quota_free_job)} submitted less than "
-            f"{say_seconds(policy.quota_free_notice)} before it starts does not count against that quota."
+            f"A job of at most {format_seconds(policy.quota_free_job)} submitted less than "
+            f"{format_seconds(policy.quota_free_notice)} before it starts does not count against that quota."
         )

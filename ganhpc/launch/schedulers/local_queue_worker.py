@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from ganhpc.core import locks, storage_errors
 from ganhpc.core.errors import BusyError, StorageFault, UserError
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.launch.schedulers import local_queue_jobs
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.local import RUNNER_LOCK
@@ -46,7 +46,7 @@ def main(folder: Path) -> int:
 
 
 def _patiently(work: Callable[[], T]) -> T:
-    return storage_errors.patiently(work, PATIENCE_SECONDS, say_error)
+    return storage_errors.patiently(work, PATIENCE_SECONDS, print_error)
 
 
 def _run_all(folder: Path) -> int:
@@ -100,7 +100,7 @@ def run(job: QueuedJob) -> None:
         if fault.passing:  # too many processes, or too little memory, for a moment
             _put_back(running)
             raise fault from error
-        say_error(f"job {job.number} could not be started: {error}")
+        print_error(f"job {job.number} could not be started: {error}")
         _end(running, JobState.FAILED)
         return
     with contextlib.suppress(*_PASSING):  # the process has its own note
@@ -169,5 +169,5 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1])))
     except UserError as problem:
-        say_error(problem)
+        print_error(problem)
         sys.exit(2)

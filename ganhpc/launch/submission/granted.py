@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
-from ganhpc.launch.policy.policy import Policy, say_seconds
+from ganhpc.launch.policy.policy import Policy, format_seconds
 from ganhpc.launch.schedulers.base import Job, Refused, Scheduler
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission.planned_job import planned_job, report
@@ -45,7 +45,7 @@ class Asked:
 
 def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
     """Read back what `job` was granted. Returns what is to be said of it; takes back a job that breaks a rule, and raises Refused."""
-    granted = _told(scheduler, job, asked.tag)
+    granted = _granted_by(scheduler, job, asked.tag)
     why = broken(granted, asked, policy) or _hidden(granted, job, asked) or _let_go(scheduler, granted, asked)
     if not granted and _is_ruled(policy):
         why = f"{scheduler.title} does not tell what became of the job, and policy {policy.name} has rules for it"
@@ -55,7 +55,7 @@ def check(scheduler: Scheduler, job: str, asked: Asked, policy: Policy) -> str:
         raise Refused(f"{why}; {_take_back(scheduler, list(dict.fromkeys([job, *(each.id for each in granted)])))}")
     said = []
     if granted and (walltime := granted[0].walltime) is not None and walltime < asked.seconds - _SLACK:
-        said.append(f"the site shortened it from {say_seconds(asked.seconds)} to {say_seconds(round(walltime))}")
+        said.append(f"the site shortened it from {format_seconds(asked.seconds)} to {format_seconds(round(walltime))}")
     if granted and granted[0].stuck:
         said.append(f"{scheduler.title} took it, and does not start it: {granted[0].why}")
     return "; ".join(said)
@@ -86,7 +86,8 @@ def _cancel(scheduler: Scheduler, ids: Sequence[str]) -> str:
     return "; ".join(failed)
 
 
-def _told(scheduler: Scheduler, job: str, tag: str) -> list[Job]:
+def _granted_by(scheduler: Scheduler, job: str, tag: str) -> list[Job]:
+    """The jobs that the scheduler has made of one request, as it says now; [] where it says none."""
     for number in range(TRIES):
         time.sleep(PAUSE_SECONDS if number else 0)
         try:
@@ -105,8 +106,8 @@ def broken(granted: Sequence[Job], asked: Asked, policy: Policy) -> str:
         return f"it made {number} jobs of the one that was asked for"
     job = granted[0]
     if _is_ruled(policy) and job.state.alive and (job.walltime is None or job.walltime > _longest(asked, policy)):
-        made = "one without an end" if job.walltime is None else f"one of {say_seconds(round(job.walltime))}"
-        return f"it made {made} of a job of {say_seconds(asked.seconds)}, which policy {policy.name} doesn't allow"
+        made = "one without an end" if job.walltime is None else f"one of {format_seconds(round(job.walltime))}"
+        return f"it made {made} of a job of {format_seconds(asked.seconds)}, which policy {policy.name} doesn't allow"
     early = asked.start.timestamp() - _SLACK if asked.start else None
     if _is_ruled(policy) and early is not None and job.start is not None and job.start < early:
         return f"it starts the job before {asked.start:%a %d %b %H:%M:%S}, which policy {policy.name} doesn't allow"

@@ -196,7 +196,7 @@ def _silent(
     if id := entry["job_id"]:
         asked = bool(message)
         if not asked:
-            place = job_origin.said([{**entry, "scheduler": name}], registry.place)
+            place = job_origin.described([{**entry, "scheduler": name}], registry.place)
             message = f"{place.removeprefix(f'job {id} ')}: not asked here, and left alone"
         job = Job(id, JobState.UNKNOWN, message=message)
         living.setdefault(str(run.folder), []).append(KnownJob(entry, job, name, asked))

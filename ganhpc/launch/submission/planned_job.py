@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.core.settings import load as load_settings
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import registry
@@ -55,5 +55,5 @@ def report(check: Callable[[], str]) -> None:
         if said := check():
             print(said, file=sys.stderr)
     except UserError as error:
-        say_error(error)
+        print_error(error)
         sys.exit(error.exit_code)

@@ -20,7 +20,7 @@ from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.planner import planner
 from ganhpc.launch.planner.planning_window import Window, from_now, tonight
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob
-from ganhpc.launch.policy.policy import Policy, say_seconds
+from ganhpc.launch.policy.policy import Policy, format_seconds
 from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, PreparedJob, Scheduler, system_zone
 from ganhpc.launch.submission import readiness
 from ganhpc.launch.submission import recent_jobs as submitted
@@ -372,5 +372,5 @@ def check_whole(submission: Submission) -> None:
         way = f"type --time {format_duration(granted)}" if granted else "try another time, or another --policy"
         way = "wait for one of them to end" if left.later else way
         raise UserError(
-            f"the policy {submission.policy.name!r} has no place for {say_seconds(left.seconds)} of {left.run}: {left.reason.rstrip('.')}; {way}."
+            f"the policy {submission.policy.name!r} has no place for {format_seconds(left.seconds)} of {left.run}: {left.reason.rstrip('.')}; {way}."
         )

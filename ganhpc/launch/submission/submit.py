@@ -105,7 +105,7 @@ def survey(
 def _others(w: Wanted, entries: Sequence[submission_record.Entry]) -> str:
     """The sentence on a run that somebody has submitted elsewhere."""
     return (
-        f"{w.run} is submitted elsewhere, as {job_origin.said(entries, registry.place)}, which can't be asked here: nothing is submitted. "
+        f"{w.run} is submitted elsewhere, as {job_origin.described(entries, registry.place)}, which can't be asked here: nothing is submitted. "
         f"Type `{w.run.command('status')}` there: once those jobs have ended, the same command goes on here. Or type it "
         f"with --new for another run; or, where nobody can ask that place any more, `{w.run.command('cancel', '--elsewhere')}`."
     )

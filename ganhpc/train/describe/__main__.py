@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.describe.describe_experiment import input_shape, shape_and_classes
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     try:
         print(json.dumps(_describe_run(Path(argv[0]))))
     except UserError as error:
-        say_error(error)
+        print_error(error)
         return error.exit_code
     return 0
 

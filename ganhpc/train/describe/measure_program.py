@@ -14,7 +14,7 @@ import torch
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
-from ganhpc.core.printable import say_error
+from ganhpc.core.printable import print_error
 from ganhpc.runs import last_words
 from ganhpc.runs.run_folder import State
 from ganhpc.train.describe.describe_module import describe
@@ -27,8 +27,8 @@ def main(word: str, file: Path, most: int) -> int:
         write_json(file, _measured(word, most))
         return 0
     except UserError as error:
-        if not last_words.say(State.REFUSED, str(error), 2, 0):
-            say_error(error)
+        if not last_words.report(State.REFUSED, str(error), 2, 0):
+            print_error(error)
         return 2
 
 

@@ -123,7 +123,7 @@ def _load_all(
         say(f"data: {images.name}, {counts} ({images.note})")
         for line in images.warnings:
             say(f"data: {line}")
-        _say_skipped(images.skipped, say)
+        _report_skipped(images.skipped, say)
         found[field] = images
     return found
 
@@ -142,7 +142,7 @@ def _held_places(
     return places
 
 
-def _say_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:
+def _report_skipped(names: tuple[str, ...], say: Callable[[str], None], most: int = 20) -> None:
     """Name the pictures that are not trained on, and why."""
     for line in names[:most]:
         say(f"skipped: {line}")

@@ -62,7 +62,10 @@ def test_seconds_are_rounded_up_and_need_a_zone() -> None:
 
 def test_edges_stand_on_working_days_in_order_and_at_both_ends_of_what_is_asked() -> None:
     calendar = Calendar(WEEK, PARIS)
-    found = [calendar.say(edge.instant) for edge in calendar.edges(at("2026-11-10T09:00"), at("2026-11-12T19:00"), 0)]
+    found = [
+        calendar.format_instant(edge.instant)
+        for edge in calendar.edges(at("2026-11-10T09:00"), at("2026-11-12T19:00"), 0)
+    ]
     assert found == ["Tue 10 Nov 09:00", "Tue 10 Nov 19:00", "Thu 12 Nov 09:00", "Thu 12 Nov 19:00"], (
         "the 11th is a holiday"
     )
@@ -74,7 +77,7 @@ def test_edges_stand_on_working_days_in_order_and_at_both_ends_of_what_is_asked(
     assert list(none.edges(at("2026-11-10T09:00"), at("2026-11-12T19:00"), 0)) == []
     (edge,) = calendar.edges(at("2026-11-10T09:00"), at("2026-11-10T09:00"), 0)
     assert (edge.wall, edge.date, edge.instant) == (dt.time(9), dt.date(2026, 11, 10), at("2026-11-10T09:00"))
-    assert calendar.say_edge(edge) == "the 09:00 edge of Tue 10 Nov"
+    assert calendar.format_edge(edge) == "the 09:00 edge of Tue 10 Nov"
 
 
 def test_in_the_night_when_the_clock_is_set_back_an_edge_comes_twice() -> None:
@@ -216,8 +219,8 @@ def test_working_days_one_after_another() -> None:
 
 def test_moments_in_a_sentence_have_seconds_where_they_count() -> None:
     calendar = Calendar(WEEK, PARIS)
-    assert calendar.say(at("2026-11-23T19:01")) == "Mon 23 Nov 19:01"
-    assert calendar.say(at("2026-11-23T19:01:01")) == "Mon 23 Nov 19:01:01"
+    assert calendar.format_instant(at("2026-11-23T19:01")) == "Mon 23 Nov 19:01"
+    assert calendar.format_instant(at("2026-11-23T19:01:01")) == "Mon 23 Nov 19:01:01"
 
 
 # --- moments that are typed ---
