@@ -72,6 +72,31 @@ def test_every_folder_has_a_face(folder: Path) -> None:
     assert side[1] == expected
 
 
+@pytest.mark.parametrize("folder", [*FOLDERS, ROOT / "jobs"], ids=lambda f: str(f.relative_to(ROOT)))
+def test_a_face_names_what_its_folder_imports(folder: Path) -> None:
+    """Beside its own top folder, whose layers import-linter holds."""
+    face = ast.get_docstring(ast.parse((folder / "__init__.py").read_text())) or ""
+    named = set(re.findall(r"[a-z]+", face.partition("May import:")[2]))
+    own = folder.relative_to(ROOT).parts[:2][-1]
+    imported = {top: path.name for path in folder.glob("*.py") for top in _imported_tops(path)}
+    assert not {top: name for top, name in imported.items() if top not in {*named, own}}
+
+
+def _imported_tops(path: Path) -> set[str]:
+    """The top folders from which a file imports, inside functions too: ganhpc.core.files is of core."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        for first, *rest in (name.split(".") for name in names):
+            if first == "jobs":
+                found.add("jobs")
+            elif first == "ganhpc" and rest and (ROOT / "ganhpc" / rest[0]).is_dir():
+                found.add(rest[0])
+    return found
+
+
 def test_the_page_names_every_folder() -> None:
     page = (ROOT / "ARCHITECTURE.md").read_text()
     tops = {f"`ganhpc/{folder.relative_to(ROOT / 'ganhpc').parts[0]}`" for folder in FOLDERS}

@@ -1,4 +1,4 @@
 """Tables, reports and TensorBoard of finished and running runs, read from run folders only.
 
-Side: login. May import: core, runs, scans, datasets.
+Side: login. May import: core, datasets, runs, scans.
 """

@@ -153,7 +153,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def missing() -> str | None:
-    """Why TensorBoard can't be started here, or None."""
+    """The reason for which TensorBoard can't be started here, or None."""
     if importlib.util.find_spec("tensorboard") is None:
         return f"TensorBoard is not installed in this environment: {shlex.quote(sys.executable)} -m pip install tensorboard"
     return None

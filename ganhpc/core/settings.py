@@ -157,7 +157,7 @@ class Settings:
 
 
 def places() -> list[Path]:
-    """Where the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
+    """Paths at which the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
     if named := os.environ.get(_VARIABLE):
         return [expand(named)]
     home = os.environ.get("XDG_CONFIG_HOME") or (str(own / ".config") if (own := whoami.home()) else "")
@@ -165,7 +165,7 @@ def places() -> list[Path]:
 
 
 def state_folder() -> Path:
-    """Where the launchers of this user meet."""
+    """Folder in which the launchers of this user meet."""
     return expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ganhpc"
 
 

@@ -84,7 +84,7 @@ TELL_SECONDS = 10.0
 
 
 class Skip(Exception):
-    """Why a file can't be used."""
+    """Reasons for which a file can't be used."""
 
 
 def _shown(size: Size) -> int | str:

@@ -146,7 +146,7 @@ def list_files(path: Path) -> Source:
 
 
 def _against(name: str, size: int) -> str:
-    """Why a file is not even opened, judged by its name and size; "" where nothing is against it."""
+    """The reason for which a file is not even opened, judged by its name and size; "" where nothing is against it."""
     if hidden(name):
         return "a hidden file"
     if size == 0:
@@ -391,7 +391,7 @@ def _leads_out(name: str) -> bool:
 
 
 def _against_member(name: str, info: zipfile.ZipInfo) -> str:
-    """Why a member is not even opened under this name; "" where nothing is against it."""
+    """The reason for which a member is not even opened under this name; "" where nothing is against it."""
     if _leads_out(name):
         return "its path leads out of the zip"
     parts = name.replace("\\", "/").split("/")

@@ -28,7 +28,7 @@ class PictureList(NamedTuple):
     pictures: list[tuple[str, np.ndarray]]
     """The name and the pixels, uint8 [height, width, 3], of each."""
     skipped: list[str]
-    """Why others can't be used."""
+    """Reasons for which others can't be used."""
     ranges: list[str]
     """The range of pixels in a folder or zip, a sentence for each type of pixel that leaves it open."""
 

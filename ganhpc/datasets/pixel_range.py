@@ -60,7 +60,7 @@ class Range:
 
 
 class Unusable(Exception):
-    """Why a picture's values can't be used."""
+    """Reasons for which a picture's values can't be used."""
 
 
 def extent_of(image: Image.Image, head: bytes) -> Extent | Range | None:

@@ -1,4 +1,4 @@
 """From a definition to jobs: policies, plans, schedulers, submission, and the agent on the node.
 
-Side: login. May import: core, runs, scans, datasets.
+Side: login. May import: core, datasets, runs, scans.
 """

@@ -48,7 +48,7 @@ from ganhpc.runs.trainer_protocol import (
 _REREAD_SECONDS = 60.0
 """Seconds between two questions to the scheduler for the job's end."""
 _GRACE_SECONDS = 60.0
-"""How long a trainer may live past the policy's end of its job; it plans to have ended before."""
+"""Seconds for which a trainer may live past the policy's end of its job; it plans to have ended before."""
 _WARNING_SECONDS = 200.0
 """A warning that comes nearer than this to the end of the job only says that it ends."""
 _WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
@@ -56,7 +56,7 @@ ASKED = "the scheduler asked for it"
 _FAULT_SECONDS = 600.0
 """Longest wait, in seconds, at the start of a job for a file system that is full or away; a quarter of the walltime where that is less."""
 _SAME_SECONDS = 4.0
-"""How long another node than the first looks whether the first has failed for the same reason."""
+"""Seconds for which another node than the first looks whether the first has failed for the same reason."""
 _PORT = 29_400
 
 
@@ -235,7 +235,7 @@ class Segment:
             time.sleep(1)
 
     def _nothing_to_do(self) -> str:
-        """Why this job of a chain has nothing to train, or an empty text."""
+        """The reason for which this job of a chain has nothing to train, or an empty text."""
         run_status = self.run.run_status()
         if run_status.state is State.DONE:
             return "the run is done already: nothing to do"

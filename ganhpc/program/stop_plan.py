@@ -1,4 +1,4 @@
-"""When a program is told to stop: its signal once, then SIGTERM, then SIGKILL, all before its time is over."""
+"""Steps by which a program is told to stop: its signal once, then SIGTERM, then SIGKILL, all before its time is over."""
 
 from __future__ import annotations
 

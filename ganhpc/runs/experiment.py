@@ -46,7 +46,7 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Resources:
-    """Where and with what a run computes. Not part of its signature: the same run may move to another machine."""
+    """Place and means of a run's computation. Not part of its signature: the same run may move to another machine."""
 
     device: str = option("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     nodes: int = option(1, "machines", low=1, high=1024)

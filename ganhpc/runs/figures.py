@@ -20,7 +20,7 @@ class _Better(Enum):
 
 
 class ShownIn(Enum):
-    """Where a figure shows beside `results --json` and the table, which have all."""
+    """Places where a figure shows beside `results --json` and the table, which have all."""
 
     ROW = auto()
     """Every row of `results` has it, if only as unknown."""

@@ -77,7 +77,7 @@ class Listener:
 
 
 def cause_of(data: bytes) -> LastWords | None:
-    """Why the processes whose lines are in `data` have ended; None where nobody spoke.
+    """The cause for which the processes whose lines are in `data` have ended; None where nobody spoke.
 
     A process that fails says so before its connections break, of which the others then fail: the first failure is the cause, unless
     one was killed before it could speak. Where the first to speak has stopped politely, all of them stop, and the lowest rank knows why.

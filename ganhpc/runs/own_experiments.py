@@ -41,7 +41,7 @@ class OwnFile:
     """Of the experiment, on the command line."""
     path: Path
     problem: str = ""
-    """Why it can't be used, as far as its name and its text tell: a sentence."""
+    """The reason for which it can't be used, as far as its name and its text tell: a sentence."""
 
 
 def folders() -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Where a run stands."""
+"""Progress of a run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def finite(value: float) -> float | None:
 
 @dataclass
 class Progress:
-    """Where a run stands: all that a resumed loop must know beside weights and random states."""
+    """Progress of a run: all that a resumed loop must know beside weights and random states."""
 
     step: int = 0
     schedule: float = 0.0

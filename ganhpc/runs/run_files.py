@@ -25,14 +25,14 @@ _JOB_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.:+,\[\]-]{0,99}")
 
 
 class RefusalSource(str, Enum):
-    """Who has refused the last launch of a run."""
+    """Parties that refuse a launch of a run."""
 
     POLICY = "policy"
     SCHEDULER = "scheduler"
 
 
 class StopCause(str, Enum):
-    """Why a trainer has stopped with a checkpoint."""
+    """Causes for which a trainer stops with a checkpoint."""
 
     OUT_OF_TIME = "out of time"
     ASKED = "asked"
@@ -61,7 +61,7 @@ def is_untrained(result: Mapping[str, Any]) -> bool:
 
 
 def refusal_source(request: Request) -> RefusalSource | None:
-    """Who has refused the run; None where nobody did, or it is not known."""
+    """The party that has refused the run; None where nobody did, or it is not known."""
     sentence = request.get("refused")
     if sentence is None:
         return None
@@ -189,7 +189,7 @@ def ended_untrained(request: Request) -> bool:
 
 
 def stop_reason(status: Status, request: Request) -> str:
-    """Why a trainer has stopped with a checkpoint: its own word, with what became of its job where that says more."""
+    """The cause for which a trainer has stopped with a checkpoint: its own word, with what became of its job where that says more."""
     reason, end = status.get("reason", ""), _last_end(request)
     if end == "preempted" and status.get("cause") != StopCause.OUT_OF_TIME:
         return f"{_ENDS[end]}; the last checkpoint is whole"

@@ -420,7 +420,7 @@ class Run:
         return stop_requests.ask(self.folder, reason, owner)
 
     def stop_reason(self, owner: str = "", *, holds: bool = True) -> str | None:
-        """Why a trainer of `owner` was asked to stop, or None; where it does not hold the run yet, by requests to its owner alone."""
+        """The reason for which a trainer of `owner` was asked to stop, or None; where it does not hold the run yet, by requests to its owner alone."""
         return stop_requests.reason_of(self.folder, owner, holds=holds)
 
 

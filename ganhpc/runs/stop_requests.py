@@ -49,7 +49,7 @@ def ask(folder: Path, reason: str, owner: str = "") -> bool:
 
 
 def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | None:
-    """Why a trainer of `owner` was asked to stop, or None. `holds`: it holds the run, so that requests without an owner are for it."""
+    """The reason for which a trainer of `owner` was asked to stop, or None. `holds`: it holds the run, so that requests without an owner are for it."""
     for name in dict.fromkeys((owner, "") if holds else (owner,)):
         path = path_of(folder, name)
         if (told := _UNWRITTEN.get(str(path))) is not None:

@@ -1,4 +1,4 @@
 """The training itself, on the compute node: `python -m ganhpc.train RUN_FOLDER`.
 
-Side: compute. May import: core, runs, datasets; jobs in bench only.
+Side: compute. May import: core, datasets, runs; in `bench` jobs, too.
 """

@@ -271,7 +271,7 @@ class Process:
 
         def ask(number: int, frame: object) -> None:
             del frame
-            self.watch.heard()
+            self.watch.note_signal()
             self._ask(number)
 
         for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"):

@@ -1,4 +1,4 @@
 """Reports and galleries as a page, a PDF or Markdown, in English or French.
 
-Side: login. May import: core, runs, scans, analysis.results.
+Side: login. May import: core, datasets, runs, scans, analysis below.
 """

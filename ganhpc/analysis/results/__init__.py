@@ -1,4 +1,4 @@
 """Rows of tables: read, filtered, ranked and compared.
 
-Side: login. May import: core, runs, scans.
+Side: login. May import: core, datasets, runs, scans.
 """

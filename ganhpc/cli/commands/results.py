@@ -160,7 +160,7 @@ def _shown(found: list[Row]) -> set[str]:
 
 
 def _nothing(runs: str, read: int) -> str:
-    """Why there is nothing to show, and what to type."""
+    """The reason that there is nothing to show, and the command to type."""
     if read:
         return f"none of the {counted(read, 'run')} in {runs} passes the filters: change one, or leave it out."
     there = "holds no runs yet" if Path(runs).is_dir() else "does not exist yet"

@@ -1,4 +1,4 @@
 """Starting runs: here, through a scheduler, as a scan.
 
-Side: login. May import: everything but train, cli.main, cli.commands.
+Side: login. May import: core, datasets, runs, scans, launch, analysis, cli below.
 """

@@ -1,4 +1,4 @@
 """Terminal views.
 
-Side: login. May import: core, runs, scans, launch, analysis.
+Side: login. May import: core, datasets, runs, scans, launch, analysis, cli below.
 """

@@ -280,7 +280,7 @@ def _line(cells: list[str], widths: list[int], gap: str) -> str:
 
 
 def _print_reasons(console: Console, shown: list[Row]) -> None:
-    """Why runs did not end well."""
+    """Print the reasons for which runs did not end well."""
     reasons = [row for row in shown if row.get("reason") and row["state"] in ("crashed", "refused", "lost")]
     for row in reasons[:_REASONS]:
         console.print(

@@ -39,7 +39,7 @@ _FOLDER = "ganhpc-cache"
 
 @dataclass(frozen=True)
 class Status:
-    """Where CIFAR-10 lies on this machine. Nothing was fetched to find out."""
+    """Copies of CIFAR-10 on this machine. Nothing was fetched to find them."""
 
     name: str
     cache: Path
@@ -58,7 +58,7 @@ class Status:
 
 
 def status(root: Path | None = None, *, checksum: bool = True) -> Status:
-    """Where the data lie and whether they are whole; `checksum` False looks at the cache's length only."""
+    """The place of the data, and whether they are whole; `checksum` False looks at the cache's length only."""
     root = _root(root)
     path = cache.place(_NAME, SPEC.identity(), _home(root))
     whole, problem = cache.check(path, SPEC.identity(), checksum=checksum)
@@ -122,7 +122,7 @@ def _root(root: Path | None) -> Path | None:
 
 
 def _folders(root: Path | None) -> list[Path]:
-    """Where the cache may be made, the first one first."""
+    """Folders in which the cache may be made, the first one first."""
     own = [root / _FOLDER] if root and not root.is_file() and not (root / SPEC.test_file[0]).exists() else []
     return [*own, cache.cache_folder()]
 

@@ -1,4 +1,4 @@
 """A look over the machine: what training needs, and what fixes what is missing.
 
-Side: login. May import: core, runs, datasets, launch below.
+Side: login. May import: core, datasets, runs, scans, launch below.
 """

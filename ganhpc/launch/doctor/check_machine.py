@@ -86,7 +86,7 @@ def check_disk(name: str, folder: Path) -> Iterator[Finding]:
 
 
 def unwritable(folder: Path) -> str:
-    """Why no file can be made in `folder`; empty where one can."""
+    """The reason for which no file can be made in `folder`; empty where one can."""
     try:
         with tempfile.NamedTemporaryFile(dir=folder, prefix=".ganhpc-doctor-") as file:
             file.write(b"x" * 4096)

@@ -21,7 +21,7 @@ class Window:
     opens: str = "when the window opens"
     closes: str = "when the window closes"
     opens_now: str = "now"
-    """Why a slot starts at the present moment."""
+    """Reason of a slot that starts at the present moment."""
 
 
 def tonight(policy: Policy, tz: dt.tzinfo, now: dt.datetime, edge_pair: bool = False) -> Window:

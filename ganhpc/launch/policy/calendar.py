@@ -54,7 +54,7 @@ def seconds_of(moment: dt.datetime) -> int:
 
 
 class Calendar:
-    """When the site works, by `policy`, in the time zone `tz`; dates are looked up once."""
+    """Working days and edges of the site, by `policy`, in the time zone `tz`; dates are looked up once."""
 
     def __init__(self, policy: Policy, tz: dt.tzinfo):
         self.policy = policy

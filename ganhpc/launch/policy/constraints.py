@@ -61,9 +61,9 @@ class BlockedInterval(NamedTuple):
     end: int
     rule: str
     opens: str
-    """Why a slot starts at its end: '1m after the 19:00 edge of Mon 23 Nov'."""
+    """Reason of a slot that starts at its end: '1m after the 19:00 edge of Mon 23 Nov'."""
     closes: str
-    """Why a slot ends at its start."""
+    """Reason of a slot that ends at its start."""
     edge: Edge | None = None
     job: str = ""
 

@@ -1,4 +1,4 @@
 """Schedulers: OAR, Slurm and the queue of this machine, one file each, behind one interface.
 
-Side: login. May import: core, runs, launch.policy, launch.planner.
+Side: login. May import: core, datasets, runs, scans, launch below.
 """

@@ -74,13 +74,13 @@ class Job:
     exit_code: int | None = None
     reservation: bool = False
     message: str = ""
-    """Why it waits or ended, in the scheduler's words."""
+    """The reason why it waits or ended, in the scheduler's words."""
     after: tuple[str, ...] = ()
     """Jobs that must have ended before it starts."""
     named_start: float | None = None
     """The start that the scheduler itself names for one that waits; None where it names none, whatever is expected in `start`."""
     why: str = ""
-    """Why it waits or stands still, in plain words."""
+    """The reason why it waits or stands still, in plain words."""
     not_before: float | None = None
     """For one that waits: from when on it may need a place of its own; None: from now on."""
     count: int = 1

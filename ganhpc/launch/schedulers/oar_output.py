@@ -148,7 +148,7 @@ _SUSPENDED = ("Suspended", "Resuming")
 
 
 def _why(native: str, message: str, reservation: bool, behind: bool, start: float | None) -> str:
-    """Why a job waits or stands still, in plain words; OAR's message says it only where something is wrong."""
+    """The reason for which a job waits or stands still, in plain words; OAR's message says it only where something is wrong."""
     said = "" if re.match(r"(FIFO scheduling OK|R=\d+,W=|$)", message) else f" (OAR: {message.strip()})"
     if native in _STANDS_STILL:
         return _STANDS_STILL[native] + said

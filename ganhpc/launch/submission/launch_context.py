@@ -1,4 +1,4 @@
-"""Where, under which rules and at which moment a command launches."""
+"""The place, the rules and the moment of a launch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ganhpc.runs.run_folder import Run
 
 
 class LaunchContext(NamedTuple):
-    """Where and under which rules a command launches, and at which moment."""
+    """The place and the rules of a launch, and its moment."""
 
     scheduler: Scheduler
     policy: Policy

@@ -42,7 +42,7 @@ def check(site: Settings) -> None:
 
 
 def setup_problem(setup: tuple[str, ...]) -> str:
-    """Why bash can't read the setup lines, in its words; empty where it can."""
+    """The reason for which bash can't read the setup lines, in its words; empty where it can."""
     if not setup or not shutil.which("bash"):
         return ""
     last = setup[-1]
@@ -57,7 +57,7 @@ def setup_problem(setup: tuple[str, ...]) -> str:
 
 
 def python_problem(site: Settings) -> str:
-    """Why the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
+    """The reason for which the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
     named = site.interpreter
     if site.container or ("/" not in named and site.setup_lines):
         return ""  # a container has its own, and setup may put one on the path

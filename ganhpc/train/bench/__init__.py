@@ -1,4 +1,4 @@
 """Measurements of this machine: ceilings, training steps and the input path, measured one way for `launch.py bench` and for benchmarks/.
 
-Side: compute. May import: core, runs, jobs, datasets, train below.
+Side: compute. May import: core, datasets, runs, jobs, train below.
 """

@@ -1,4 +1,4 @@
 """Images as batches on the device, and the data sets that need torch.
 
-Side: compute. May import: core, runs, datasets, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """

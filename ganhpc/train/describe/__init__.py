@@ -1,4 +1,4 @@
 """A network described by running it: functions, tensors, weights, operations.
 
-Side: compute. May import: core, runs, datasets, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """

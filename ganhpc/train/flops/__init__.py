@@ -1,6 +1,6 @@
 """Counting floating-point operations below modules and functions, operator by operator.
 
-Side: compute. May import: core, runs, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """
 
 from __future__ import annotations

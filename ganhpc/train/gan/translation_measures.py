@@ -174,7 +174,7 @@ def jpeg(images: Tensor) -> Tensor:
 
 
 def _edges(images: Tensor) -> Tensor:
-    """Where the outlines of `images` [n, C, H, W] are: [n, pixels], each of mean 0 and length 1, blind to colours and their order."""
+    """Outlines of `images` [n, C, H, W]: [n, pixels], each of mean 0 and length 1, blind to colours and their order."""
     grey = F.avg_pool2d(images.mean(1, keepdim=True), max(1, images.shape[-1] // 32))
     down, across = grey.diff(dim=2)[:, :, :, 1:], grey.diff(dim=3)[:, :, 1:]
     strength = F.avg_pool2d((down.square() + across.square()).sqrt(), 3, stride=1).flatten(1)

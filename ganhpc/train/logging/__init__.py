@@ -1,4 +1,4 @@
 """Records of a training: metrics.jsonl, TensorBoard, sample images.
 
-Side: compute. May import: core, runs, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """

@@ -1,4 +1,4 @@
-"""When a run makes pictures of what it can, and where they go: samples/step-<step>.png and TensorBoard. Only rank 0 makes them."""
+"""Sample images of a run, their moments and their places: samples/step-<step>.png and TensorBoard. Only rank 0 makes them."""
 
 from __future__ import annotations
 

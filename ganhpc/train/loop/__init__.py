@@ -1,4 +1,4 @@
 """The one training loop: set-up, steps, evaluations, stages, result.
 
-Side: compute. May import: core, runs, datasets, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """

@@ -115,7 +115,7 @@ class Speed:
             self._measure(FIRST * self._budget)
             self._compared_with(known)
 
-    def look_again(self, left: float = math.inf) -> None:
+    def measure_again(self, left: float = math.inf) -> None:
         """Measure again where other processes have begun or ceased to use the cores; costs next to nothing else. One process only.
 
         `left`: the seconds of training to come. A measurement that takes more than a small share of them does not pay, and would end the

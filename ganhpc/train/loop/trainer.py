@@ -139,7 +139,7 @@ class Trainer:
         begun = self.clock.sync()
         self.sampler.take_when_due(self.progress.step)
         self.snapshots.take_when_due(self.progress.step)
-        self.estimates.looked(self.clock.sync() - begun)
+        self.estimates.sampled(self.clock.sync() - begun)
 
     # -- stages ---------------------------------------------------------------------------------------------------------
 
@@ -224,7 +224,7 @@ class Trainer:
         self.progress.step_seconds += took
         self._check_finite()
         if self.speed:
-            self.speed.look_again(left * (self.estimates.step.seconds or 0.0))
+            self.speed.measure_again(left * (self.estimates.step.seconds or 0.0))
         self._write_progress()
 
     def _step(self, left: float) -> None:
@@ -364,7 +364,7 @@ class Trainer:
         return bool(self.process_group.agree([float(answer and self.process_group.is_main)])[0])
 
     def _must_stop(self, work: float) -> str | None:
-        """Why to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
+        """The reason to save and stop rather than begin `work` seconds of work, or None. Only rank 0 asks."""
         if (asked := self.run.stop_reason(self.bound.owner)) is not None:
             return asked
         costs = self._costs()

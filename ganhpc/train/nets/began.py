@@ -12,6 +12,8 @@ Parameters at the defaults (32x32 RGB, 64 channels), each a test:
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
@@ -106,56 +108,24 @@ class Discriminator(nn.Module):
         _check(variant, channels=channels, latent_dim=latent_dim, base_channels=base_channels)
         if (variant == "sabegan") != (decoder is not None):
             raise ValueError("sabegan, and only sabegan, shares its generator as `decoder`")
-        self.encoder = Encoder(
-            image_size=image_size,
-            channels=channels,
-            latent_dim=latent_dim,
-            base_channels=base_channels,
-            activation=activation,
-        )
+        shape: dict[str, Any] = {"image_size": image_size, "channels": channels, "latent_dim": latent_dim}
+        shape |= {"base_channels": base_channels, "activation": activation}
+        self.encoder = Encoder(**shape)
         xavier_normal(self.encoder)
-        self.decoder = decoder or Generator(
-            image_size=image_size,
-            channels=channels,
-            latent_dim=latent_dim,
-            base_channels=base_channels,
-            activation=activation,
-            variant=variant,
-            tanh=False,
-        )
+        self.decoder = decoder or Generator(**shape, variant=variant, tanh=False)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.decoder(self.encoder(images))
 
 
-def build(
-    *,
-    image_size: int = 32,
-    channels: int = 3,
-    latent_dim: int = 64,
-    base_channels: int = 64,
-    activation: str = "elu",
-    variant: str = "began",
-) -> tuple[Generator, Discriminator]:
-    """The generator and the discriminator of a variant. sabegan's discriminator holds the very generator as its decoder."""
-    generator = Generator(
-        image_size=image_size,
-        channels=channels,
-        latent_dim=latent_dim,
-        base_channels=base_channels,
-        activation=activation,
-        variant=variant,
-    )
-    discriminator = Discriminator(
-        image_size=image_size,
-        channels=channels,
-        latent_dim=latent_dim,
-        base_channels=base_channels,
-        activation=activation,
-        variant=variant,
-        decoder=generator if variant == "sabegan" else None,
-    )
-    return generator, discriminator
+def build(*, variant: str = "began", **shape: Any) -> tuple[Generator, Discriminator]:
+    """The generator and the discriminator of a variant, both of one `shape`: their other arguments.
+
+    sabegan's discriminator holds the very generator as its decoder.
+    """
+    generator = Generator(**shape, variant=variant)
+    decoder = generator if variant == "sabegan" else None
+    return generator, Discriminator(**shape, variant=variant, decoder=decoder)
 
 
 def _convolutions(width: int, number: int, activation: str) -> list[nn.Module]:

@@ -1,4 +1,4 @@
 """Optimizers and learning-rate schedules.
 
-Side: compute. May import: core, runs, train.runtime.
+Side: compute. May import: core, datasets, runs, train below.
 """

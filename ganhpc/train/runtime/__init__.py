@@ -1,4 +1,4 @@
 """Foundations of a training: its clock, checkpoints, process group, random states, CUDA graphs.
 
-Side: compute. May import: core, runs.
+Side: compute. May import: core, datasets, runs.
 """

@@ -80,7 +80,7 @@ class CostEstimates:
         self.step, self.evaluation = Estimate(), Estimate()
         self._step_then: float | None = None
         self._uneven = 1.0
-        self._looks = 0.0
+        self._samples = 0.0
 
     def stepped(self, seconds: float, steps: int) -> None:
         """Take in that `steps` training steps took `seconds`."""
@@ -95,10 +95,10 @@ class CostEstimates:
         self.evaluation.observe(seconds)
         self._step_then = None
 
-    def looked(self, seconds: float) -> None:
+    def sampled(self, seconds: float) -> None:
         """Take in that sample images and TensorBoard's distributions took `seconds` between two blocks of steps: they may fall due once more
         before the last evaluation."""
-        self._looks = max(self._looks, seconds)
+        self._samples = max(self._samples, seconds)
 
     def costs(self, final_cost: float) -> Costs:
         """Seconds to reckon with; the last evaluation is `final_cost` others."""
@@ -109,7 +109,7 @@ class CostEstimates:
             step=self.step.seconds or 0.0,
             evaluation=evaluation,
             # On a machine that does other things, too, the last evaluation may meet a busy moment.
-            final=FINAL_MARGIN * max(evaluation, mean * self._uneven) * final_cost + save + self._looks,
+            final=FINAL_MARGIN * max(evaluation, mean * self._uneven) * final_cost + save + self._samples,
             save=save,
         )
 

@@ -80,7 +80,7 @@ class StopWatch(threading.Thread):
                 self._leave(self.reason)
             time.sleep(_LOOK_SECONDS / 2)
 
-    def heard(self) -> None:
+    def note_signal(self) -> None:
         """In the main thread's signal handler: raise Interrupted where this watch has sent the signal."""
         if self._interrupting and not self._over.is_set():
             if self._doing() in (Doing.NOTHING_TO_LOSE, Doing.EVALUATION):

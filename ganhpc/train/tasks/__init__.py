@@ -1,4 +1,4 @@
 """Tasks: losses and the order of updates, one file each; looked up by module name.
 
-Side: compute. May import: core, runs, train below.
+Side: compute. May import: core, datasets, runs, train below.
 """

@@ -146,7 +146,7 @@ class BigGan(LatentGan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """Of pictures of the average: how far their thumbnails are from training images', and their diversity over all and within
         classes, over training images'; D's mean scores of held-out and of generated ones."""
         fakes = torch.cat(

@@ -187,7 +187,7 @@ class CycleGan(Gan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """Errors of cycle and identity on held-out images, means over both sets in gray levels of [-1, 1]; diversity of translations."""
         a2b, b2a = self.modules["a2b"], self.modules["b2a"]
         a, b = self._watched["a"], self._watched["b"]

@@ -178,7 +178,7 @@ class Gan(Task):
         del final  # What costs more is in `measures`, after the clock is stopped.
         for module in self.modules.values():
             module.eval()
-        figures = self.look()
+        figures = self.evaluation_figures()
         # Ranks may round differently, and all must come to the same conclusions.
         process_group = self.context.process_group
         sums = process_group.agree([float(value) for value in figures.values()])
@@ -187,7 +187,7 @@ class Gan(Task):
         return means
 
     @abstractmethod
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """The figures of an evaluation, in evaluation mode and without gradients. `diversity`, or several that begin so: the deviation
         of a generator's pictures over real ones' (`ganhpc.train.gan.collapse_detector`)."""
 

@@ -36,7 +36,7 @@ class LatentGan(Gan):
         self._real_spread = max(collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
         self._fixed = generator_io.latents(_WATCHED, self.latent_dim, experiment.seed).to(context.device)
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """diversity of pictures from fixed latent vectors, the GAN's own figures on held-out images, and where the data set can be
         measured exactly, what that takes little time to tell."""
         fakes = self.generator(self._fixed)

@@ -92,9 +92,9 @@ class SdpcBegan(Began):
             of_scales.backward(inputs=list(net.scales))
         self.descend(optimizer, net.scales)
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """As in `LatentGan`, and the figures of the SDPC on held-out images."""
-        found = super().look()
+        found = super().evaluation_figures()
         if net := self._net_of_codes:
             prepared = net.preparation(self._held_out[:64])
             found |= sdpc_learning.figures(net, prepared, net.infer(prepared))

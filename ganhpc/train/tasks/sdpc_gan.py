@@ -124,7 +124,7 @@ class SdpcGan(Dcgan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         """Of the first stage, the figures of the SDPC on held-out images; of the second, those of a DCGAN and the shares of active units."""
         if self._learns_codes:
             assert self._learning is not None
@@ -133,7 +133,7 @@ class SdpcGan(Dcgan):
             return dict(sdpc_learning.figures(net, prepared, net.infer(prepared)))
         codes = self._painter.codes(self._fixed)
         active = {f"active_{n}": (each > 0).float().mean() for n, each in enumerate(codes, 1)}
-        return {**super().look(), **active}
+        return {**super().evaluation_figures(), **active}
 
     def measures(self, seconds: float) -> dict[str, Any]:
         end = time.monotonic() + seconds

@@ -174,14 +174,14 @@ def test_while_it_trains_it_looks_again_where_the_load_has_changed_for_good(monk
     chooser.load = SimpleNamespace(others=lambda: next(others))  # type: ignore[assignment]
     for number in range(6):
         here.steps.clear()
-        chooser.look_again()
+        chooser.measure_again()
         # Every five seconds; a quiet moment between two busy ones is not yet a change.
         assert bool(here.steps) == (number == 5)
         here.now += 5.1
     assert (choices["speed"]["threads"], here.threads) == (2, 2)
 
 
-def test_it_does_not_look_again_where_too_little_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_does_not_measure_again_where_too_little_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     """A measurement in the last seconds would end the run behind its time."""
     here = Machine(monkeypatch, twice, Cores(2, busy=1.5))
     chooser = here.run({})
@@ -190,7 +190,7 @@ def test_it_does_not_look_again_where_too_little_is_left(monkeypatch: pytest.Mon
         here.steps.clear()
         for _ in range(3):
             here.now += 5.1
-            chooser.look_again(left)
+            chooser.measure_again(left)
         assert bool(here.steps) == measured
 
 

@@ -97,5 +97,5 @@ def test_single_fast_steps_and_warming_up_are_no_change_of_pace() -> None:
 def test_what_is_drawn_may_fall_due_before_the_last_evaluation() -> None:
     paces = CostEstimates()
     for seconds in (0.0, 0.4, 0.7, 0.0, 0.1):
-        paces.looked(seconds)
+        paces.sampled(seconds)
     assert paces.costs(1.0).final == pytest.approx(0.7 + FIRST_SAVE)

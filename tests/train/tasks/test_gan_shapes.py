@@ -68,7 +68,7 @@ class Twins(Gan):
         loss.backward()
         self.descend(self.optimizers[name], self.parameters(*self.updates()[name][0]))
 
-    def look(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor]:
         return {f"diversity_{n}": float(net(torch.ones(2, net.latent_dim)).std()) for n, net in self.generators.items()}
 
     def exported(self) -> dict[str, tuple[str, dict[str, Any]]]:

@@ -1,4 +1,4 @@
 """The sections of a report, one file a subject.
 
-Side: login. May import: core, runs, scans, analysis below.
+Side: login. May import: core, datasets, runs, scans, analysis below.
 """

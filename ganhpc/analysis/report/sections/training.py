@@ -321,7 +321,7 @@ def budgets(each: RunData, words: Translator) -> Section:
 
 
 def environment(each: RunData, words: Translator) -> Section:
-    """Where the figures come from, and the line that makes them again."""
+    """Origin of the figures, and the line that makes them again."""
     row = each.row
     known = [
         (key, row.get(key))
