@@ -1,4 +1,4 @@
-"""Sample images of a run, their moments and their places: samples/step-<step>.png and TensorBoard. Only rank 0 makes them."""
+"""Sample images of a run at its cadence: samples/step-<step>.png and TensorBoard. Only rank 0 makes them."""
 
 from __future__ import annotations
 
