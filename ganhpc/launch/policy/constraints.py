@@ -224,7 +224,7 @@ class Constraints:
             begin, (most_here, rule) = max(start, period.start), self._allowance(period, start, cores)
             if most_here is not None and begin + most_here < min(end, period.end):
                 closes, reopens = (
-                    self._allowance(rule, period, most_here),
+                    self._allowance_reason(rule, period, most_here),
                     f"after the {period.kind} of {period.date:%a %d %b}",
                 )
                 return MaxJob(begin + most_here, closes, rule, period.end, reopens)
@@ -242,7 +242,7 @@ class Constraints:
         free = self.policy.quota_free_job if self._at_short_notice(start) and start >= period.start else 0
         return max(left, free), "day_quota"
 
-    def _allowance(self, rule: str, period: Period, most: int) -> str:
+    def _allowance_reason(self, rule: str, period: Period, most: int) -> str:
         date = f"{period.date:%a %d %b}"
         if rule == "day_quota":
             return f"where the day quota of {date} leaves off"
