@@ -36,7 +36,7 @@ _VERBS = {
     "doctor": "Look over this machine: each line good, or with its fix.",
     "completion": "The line that switches on completion in your shell.",
 }
-"""The verbs, one module of ganhpc.cli each, with their short help (so that the list imports none of them)."""
+"""The verbs, one module of ganhpc.cli.commands each, with their short help (so that the list imports none of them)."""
 
 
 class _Program(click.Group):

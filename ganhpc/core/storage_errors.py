@@ -102,7 +102,7 @@ def is_full(folder: Path) -> bool:
     return False
 
 
-def patiently(work: Callable[[], T], seconds: float, say: Callable[[UserError], object]) -> T:
+def with_retries(work: Callable[[], T], seconds: float, say: Callable[[UserError], object]) -> T:
     """Do `work`; where a fault that may pass keeps it from its end (a full disk, or something that another process holds), `say` that and
     do it again after a pause, which doubles up to a minute.
 

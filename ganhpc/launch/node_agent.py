@@ -25,7 +25,7 @@ from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged
 from ganhpc.core.printable import print_error
-from ganhpc.core.storage_errors import fault, patiently
+from ganhpc.core.storage_errors import fault, with_retries
 from ganhpc.launch.schedulers import registry, script_text
 from ganhpc.launch.schedulers.base import JobState, NodeSide
 from ganhpc.launch.submission import readiness
@@ -87,7 +87,7 @@ def main(
     try:
         if said := readiness.own_problem():
             raise UserError(f"{said}.")
-        run = patiently(lambda: Run.at(folder), patience, print_error)
+        run = with_retries(lambda: Run.at(folder), patience, print_error)
         segment = Segment(run, begun, min(begun + walltime, bound), tasks, last, again, follower, bound)
         segment.patience = patience
         sys.exit(segment.train())
@@ -175,7 +175,7 @@ class Segment:
         """Claim the run for this job; returns the sentence on why not, or an empty text."""
         if self.rank:
             return self.claim.follow()
-        return patiently(self.claim.take, self.patience, print_error)
+        return with_retries(self.claim.take, self.patience, print_error)
 
     def _train(self) -> int:
         if self.rank == 0:

@@ -251,16 +251,16 @@ class Run:
         """The state that the files tell, with the reason. Never raises: a damaged file is the reason."""
         status = self.status()
         try:
-            found = self._standing(status)
+            found = self._read_status(status)
             if _last_state(status) is State.RUNNING and found.state is not State.RUNNING:
                 # Read once more: it may have ended since, and a trainer writes its end before it lets go.
                 status = self.status()
-                found = self._standing(status)
+                found = self._read_status(status)
         except Damaged as error:
             found = RunStatus(State.REFUSED, f"damaged: {error}", status, damaged=True)
         return replace(found, reason=printable(found.reason))
 
-    def _standing(self, status: Status) -> RunStatus:
+    def _read_status(self, status: Status) -> RunStatus:
         if (result := self.result()) is not None:
             untrained = is_untrained(result)
             return RunStatus(State.REFUSED, UNTRAINED, status) if untrained else RunStatus(State.DONE, "", status)
@@ -362,7 +362,7 @@ class Run:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the run for this process; stop requests to whoever held it before are over. Raises Busy where a living trainer has it."""
+        """Hold the run for this process; stop requests to whoever held it before are over. Raises BusyError where a living trainer has it."""
         with ExitStack() as stack:
             with folder_lock(self.folder):
                 try:

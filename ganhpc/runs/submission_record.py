@@ -44,7 +44,7 @@ def note_intent(
 ) -> None:
     """Write down jobs that are about to be submitted, or (not `about_to`) that a person may submit by hand.
 
-    `here` is who submits them where. Raises Busy where another person, or this one elsewhere, has submitted the run meanwhile.
+    `here` is who submits them where. Raises BusyError where another person, or this one elsewhere, has submitted the run meanwhile.
     """
     with updated(run) as record:
         others = elsewhere(record, here) if here else []

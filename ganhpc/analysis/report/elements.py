@@ -158,7 +158,7 @@ class Document:
     figures: Sequence[tuple[str, str]] = ()
     made: str = ""
     words: Any = field(default=None, compare=False)
-    """The language's `Words`, for the few words that a form of output adds itself."""
+    """The language's `Translator`, for the few words that a form of output adds itself."""
 
 
 def safe_word(name: str) -> str:

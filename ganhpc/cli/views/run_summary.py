@@ -35,7 +35,7 @@ def show_run(run: Run, console: Console, *, explained: bool = False) -> None:
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
-    lines = [*_outcome(found), *_by_class(run)] if finished else list(_standing(found, explained))
+    lines = [*_outcome(found), *_by_class(run)] if finished else list(_unfinished(found, explained))
     for name, text in lines:
         table.add_row(f"{name:<13}", text if isinstance(text, Text) else Text(text))
     console.print(table)
@@ -146,7 +146,7 @@ def _peak(found: Row) -> Iterator[tuple[str, str]]:
 # -- any other run --------------------------------------------------------------------------------------------------------
 
 
-def _standing(found: Row, explained: bool) -> Iterator[tuple[str, str | Text]]:
+def _unfinished(found: Row, explained: bool) -> Iterator[tuple[str, str | Text]]:
     """The lines of a run without a result; `explained`: without the reason of its state."""
     state, reason = plain(found["state"]), "" if explained else plain(found["reason"])
     yield "state", Text.assemble((state, STATE_COLOURS.get(state, "")), f": {reason}" if reason else "")

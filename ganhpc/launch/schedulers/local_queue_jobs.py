@@ -174,7 +174,7 @@ def jobs(folder: Path) -> dict[int, QueuedJob]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """One process at a time reads and writes the queue. Raises Busy where another does so for long."""
+    """One process at a time reads and writes the queue. Raises BusyError where another does so for long."""
     try:
         with file_lock(folder / _LOCK, PATIENCE_SECONDS):
             yield

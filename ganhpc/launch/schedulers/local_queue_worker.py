@@ -42,11 +42,11 @@ T = TypeVar("T")
 
 def main(folder: Path) -> int:
     """Run the queue in `folder` to its end."""
-    return _patiently(lambda: _run_all(folder))
+    return _with_retries(lambda: _run_all(folder))
 
 
-def _patiently(work: Callable[[], T]) -> T:
-    return storage_errors.patiently(work, PATIENCE_SECONDS, print_error)
+def _with_retries(work: Callable[[], T]) -> T:
+    return storage_errors.with_retries(work, PATIENCE_SECONDS, print_error)
 
 
 def _run_all(folder: Path) -> int:
@@ -115,13 +115,13 @@ def run(job: QueuedJob) -> None:
 
 def _put_back(job: QueuedJob) -> None:
     """Note that a job that was about to begin waits again."""
-    _patiently(lambda: change(job, JobState.RUNNING, state=JobState.WAITING.value))
+    _with_retries(lambda: change(job, JobState.RUNNING, state=JobState.WAITING.value))
 
 
 def _end(job: QueuedJob, state: JobState, **values: object) -> None:
     """Note the end of a job, as soon as it can be noted."""
     moment = time.time()
-    _patiently(lambda: change(job, JobState.RUNNING, state=state.value, ended=moment, **values))
+    _with_retries(lambda: change(job, JobState.RUNNING, state=state.value, ended=moment, **values))
 
 
 def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:

@@ -48,7 +48,7 @@ class SubmittedJob(NamedTuple):
 
 @contextmanager
 def one_launcher(scheduler: str) -> Iterator[None]:
-    """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises Busy."""
+    """One launcher of this user at a time looks at the queue and submits; another waits up to a minute. Raises BusyError."""
     folder = state_folder()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -69,7 +69,7 @@ class Costs:
 
 
 class CostEstimates:
-    """The paces of a training loop, and what its plan is to reckon with."""
+    """Running estimates of the costs of a training loop, for its plan."""
 
     def __init__(self) -> None:
         self.save = Estimate()

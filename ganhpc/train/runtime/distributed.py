@@ -19,7 +19,7 @@ from ganhpc.runs.cores import Threads
 
 @dataclass(frozen=True)
 class Distributed:
-    """This process among its peers. Made by torchrun's environment variables; without them there is one process."""
+    """This process in its process group. Made by torchrun's environment variables; without them there is one process."""
 
     rank: int
     world_size: int
