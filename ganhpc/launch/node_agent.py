@@ -114,17 +114,22 @@ class Segment:
         follower: str,
         until: float = math.inf,
     ) -> None:
+        """
+        Args:
+            run: the run that is trained.
+            begun: when this process started, in seconds since 1970.
+            hard_end: when the job ends, for all that is known at its start: after its walltime, or at `until`.
+            tasks: training processes on each node.
+            last: it is the run's last job.
+            again: the scheduler is to send this job again where the run is not done.
+            follower: RANK:NODES:FIRST_HOST on another node than the first; empty on the first.
+            until: when the job must have ended by the policy, whatever becomes of its walltime.
+        """
         self.until = until
         self.patience = 0.0
         """Seconds for which a fault that may pass is waited for before the trainer starts."""
-        self.run, self.begun, self.hard_end, self.tasks, self.last, self.again = (
-            run,
-            begun,
-            hard_end,
-            tasks,
-            last,
-            again,
-        )
+        self.run, self.begun, self.hard_end = run, begun, hard_end
+        self.tasks, self.last, self.again = tasks, last, again
         self.scheduler = _scheduler_module()
         job = self.scheduler.job_name() if self.scheduler else ""
         if job and (tag := os.environ.get(TAG)):
@@ -139,7 +144,7 @@ class Segment:
         self.passed_on = False
         """True if a warning of the scheduler was passed on to the trainer."""
         self.over_since = math.inf
-        """When the policy's end of the job was first seen to have passed, by the machine's own clock."""
+        """Moment at which the policy's end of the job was first seen to have passed, by the machine's own clock."""
         self.told_to_end = False
         """True if a signal asked for the end of the job."""
         self.unwritten = False

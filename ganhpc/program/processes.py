@@ -73,8 +73,20 @@ class Processes:
         torchrun: bool,
         resumable: frozenset[int],
     ) -> None:
-        """`guardian`: the process that ends them where this one is killed; `torchrun`: the command is torchrun's, one for all ranks;
-        `resumable`: exit codes that mean no failure. Raises UserError where the program can't be started."""
+        """
+        Args:
+            command: the command line.
+            env: the environment, to which each process adds its ranks.
+            folder: the folder in which it runs.
+            log: the file that what it prints goes into.
+            place: the processes on this node, and all.
+            mark: the word in the environment by which its descendants are known.
+            guardian: the process that ends them where this one is killed.
+            torchrun: the command is torchrun's, one for all ranks.
+            resumable: exit codes that mean no failure.
+
+        Raises UserError where the program can't be started.
+        """
         self._mark, self._torchrun, self._resumable = mark, torchrun, resumable
         self._first_rank = place.node * place.tasks
         self._guardian = frozenset({guardian})

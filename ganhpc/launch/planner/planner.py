@@ -1,6 +1,6 @@
 """The planner: runs with time to go, a policy, the jobs there are and the clock -> slots, each with its reasons.
 
-`plan` is a pure function. All arithmetic is on UTC instants; edges come from the site's wall clock (calendar_rules).
+`plan` is a pure function. All arithmetic is on UTC instants; edges come from the site's wall clock (ganhpc.launch.policy.calendar).
 The planner lays the runs one after another in the order given, as early as the rules allow, and cuts a run wherever a slot
 must end; the next slot resumes it. What does not fit comes back as an explicit remainder.
 """
@@ -162,6 +162,17 @@ class _Filler:
         runs: Sequence[Work],
         margins: Margins,
     ):
+        """
+        Args:
+            constraints: the rules for the jobs of this user, beside those there are.
+            window: the time that the plan may use.
+            able: abilities of the scheduler.
+            overhead: seconds that each segment spends besides its run's own time.
+            runs: the runs, in the order in which they are laid.
+            margins: seconds that the plan keeps in hand.
+
+        Raises UserError where the window is empty.
+        """
         self.constraints, self.window, self.able = constraints, window, able
         self.start, self.end = max(seconds_of(window.start), constraints.now), int(window.end.timestamp())
         if self.start >= self.end:

@@ -1,4 +1,4 @@
-"""True if one job may be submitted, and if not, every rule in its way and the nearest job that would pass."""
+"""Check of one job against the policy: every rule in its way, and the nearest job that would pass."""
 
 from __future__ import annotations
 

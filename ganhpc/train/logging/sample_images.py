@@ -16,7 +16,7 @@ class SampleImages:
     """Pictures of one task at its cadence: at each end of an epoch, every N steps, or every so many seconds of the training clock."""
 
     def __init__(self, run: Run, task: Task, metrics: RunLogger, clock: Clock, step: int, *, active: bool) -> None:
-        """`step`: where the run stands, 0 unless it is resumed."""
+        """`metrics`: writes them; `step`: of the run, 0 unless it is resumed; `active`: False on all ranks but rank 0."""
         self._run, self._task, self._metrics, self._clock, self._active = run, task, metrics, clock, active
         self._taken_at = clock.used if step else None
         self._taken_step = step or -1

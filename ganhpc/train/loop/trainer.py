@@ -73,6 +73,16 @@ class Trainer:
         restored: dict[str, Any] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
+        """
+        Args:
+            run: the folder that is written.
+            experiment: the definition.
+            task: networks, losses and data.
+            clock: the training clock, which runs already.
+            process_group: this process and the others.
+            restored: the content of the checkpoint that is gone on from; None for a new run.
+            say: prints one line on rank 0.
+        """
         self.run, self.experiment, self.task = run, experiment, task
         self.clock, self.process_group, self.say = clock, process_group, say
         self.plan = TrainingPlan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
