@@ -14,7 +14,7 @@ from ganhpc.core.units import counted
 
 
 def render_step(step: dict[str, Any], forward_macs: int, console: Console) -> None:
-    """Print what `step_count.training_step` found. `forward_macs`: multiply-accumulates of one image through each network once."""
+    """Print what `step_flops.training_step` found. `forward_macs`: multiply-accumulates of one image through each network once."""
     if "error" in step:
         console.print(
             Padding(Text(f"A whole training step could not be counted: {step['error']}", style="yellow"), (1, 2))

@@ -119,7 +119,7 @@ def _is_done(run: Run) -> str:
 def to_send(
     wanted: Sequence[submit.Wanted], scheduler: Scheduler, queue: Sequence[Job], *, noting: bool = False
 ) -> tuple[list[submit.Wanted], list[str]]:
-    """(what of planned runs a submission would send at this moment, sentences on the rest). `noting` as in `sending.survey`; else nothing
+    """(what of planned runs a submission would send at this moment, sentences on the rest). `noting` as in `submit.survey`; else nothing
     is written."""
     left = [w for w in wanted if not w.run.result_json.exists()]
     said = [_is_done(w.run) for w in wanted if w.run.result_json.exists()]

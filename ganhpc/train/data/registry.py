@@ -21,7 +21,7 @@ LOADERS: dict[str, Callable[[DataRequest], ImageData]] = {
     "negatives": lines.load_negatives,
     "synthetic": synthetic.load,
 }
-"""Name of a data set -> the function that loads it; the names are those of `set_list.SETS`."""
+"""Name of a data set -> the function that loads it; the names are those of `catalogue.SETS`."""
 
 
 def load(request: DataRequest) -> ImageData:

@@ -34,7 +34,7 @@ class Described:
     notes: tuple[str, ...]
     """Notes for the user: a budget that is too small, options that change nothing."""
     step: dict[str, Any]
-    """The operations of one whole training step (`step_count.training_step`)."""
+    """The operations of one whole training step (`step_flops.training_step`)."""
 
     def to_json(self) -> dict[str, Any]:
         """One network's keys at the top level; several under `modules`, with their totals beside them."""

@@ -39,7 +39,7 @@ def training_step(experiment: Experiment, shape: tuple[int, int, int], classes: 
 
     Returns:
         `images`: training images that the step sees; `ops` (add, mul, max, other, total), `macs` and `uncounted` as in
-        `flops.training_step_ops`; `fvcore`: its `total`, `macs`, `by_operator`, `unsupported` and what it `leaves_out`. All for the
+        `counters.training_step_ops`; `fvcore`: its `total`, `macs`, `by_operator`, `unsupported` and what it `leaves_out`. All for the
         whole step, not for one image.
     """
     task = _task(experiment, shape, classes)

@@ -208,7 +208,7 @@ class Gan(Task):
 
     @abstractmethod
     def exported(self) -> dict[str, tuple[str, dict[str, Any]]]:
-        """Of each generator that is of use by itself: the name of its kind (a key of `generator.kinds()`), and what its class was built
+        """Of each generator that is of use by itself: the name of its kind (a key of `generator_io.kinds()`), and what its class was built
         with, as JSON values."""
 
     def exports(self) -> dict[str, Export]:

@@ -23,7 +23,7 @@ class LatentGan(Gan):
     """
 
     def __init__(self, experiment: Any, context: Context, networks: dict[str, nn.Module], net: str) -> None:
-        """`net`: the generator's kind, a key of `generator.kinds()`."""
+        """`net`: the generator's kind, a key of `generator_io.kinds()`."""
         super().__init__(experiment, context, networks)
         (self.generator,), (self.adversary,) = self.generators.values(), self.adversaries.values()
         self.latent_dim = int(self.generator.latent_dim)  # type: ignore[arg-type]

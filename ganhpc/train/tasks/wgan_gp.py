@@ -144,7 +144,7 @@ def _generator_arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[s
 
 
 _KEYS = {"conv": "wgan-gp", "strips": "strips"}
-"""--generator: its key in `generator.kinds()`."""
+"""--generator: its key in `generator_io.kinds()`."""
 
 
 def networks(
