@@ -17,6 +17,7 @@ from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers import oar, slurm
 from ganhpc.launch.schedulers.base import Availability, Job, JobState
 from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.schedulers.slurm_output import SEPARATOR
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission.prepare import Wanted
@@ -147,7 +148,7 @@ def test_a_job_in_the_queue_counts_once(cluster: Cluster, tmp_path: Path, monkey
     found = recent_jobs.ended_today(cluster, policy, [job], moment, submit.zone(Settings(), policy))
     assert [(busy.start.timestamp(), busy.job) for busy in found] == [(at("23T11:02"), "")]
     monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
-    line = slurm.SEPARATOR.join(["12_1", "COMPLETED", "600", "660", "9:00", "(null)", "None", "a", "(null)", "x"])
+    line = SEPARATOR.join(["12_1", "COMPLETED", "600", "660", "9:00", "(null)", "None", "a", "(null)", "x"])
     answers(
         monkeypatch,
         slurm,
