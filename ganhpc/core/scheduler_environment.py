@@ -45,6 +45,8 @@ TAKEN = (
     "SINFO_",
     "SLURM_",
     "SLURMD_",
+    "SPANK_",
+    "_SLURM_",
     "OAR_",
     "OARSUB_",
     "OARSTAT_",

@@ -265,7 +265,9 @@ class Run:
             untrained = is_untrained(result)
             return RunStatus(State.REFUSED, UNTRAINED, status) if untrained else RunStatus(State.DONE, "", status)
         if self.is_held(status):
-            return RunStatus(State.RUNNING, status.get("reason", ""), status)
+            # Why an earlier trainer has ended is no reason of the one that has begun and not yet said anything.
+            reason = status.get("reason", "") if _last_state(status) is State.RUNNING else ""
+            return RunStatus(State.RUNNING, reason, status)
         read_json(self.experiment_json)
         asked = read_request(self.request_json)
         said, saved = _last_state(status), self.has_checkpoint()

@@ -88,8 +88,10 @@ def test_a_status_that_a_power_cut_has_damaged_hides_no_checkpoint(tmp_path: Pat
     write_json(run.checkpoints / "step-0000000001.json", {})
     assert run.run_status().state is State.RESUMABLE
     assert "the last checkpoint is whole" in run.run_status().reason
+    write_json(run.status_json, {"state": "resumable", "reason": "signal SIGTERM"})
     with run.hold():
-        assert run.run_status().state is State.RUNNING
+        found = run.run_status()
+        assert (found.state, found.reason) == (State.RUNNING, ""), "why the trainer before it has ended"
     write_json(run.result_json, {})
     assert run.run_status().state is State.DONE
 

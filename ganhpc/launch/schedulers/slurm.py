@@ -17,7 +17,7 @@ from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.units import counted
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
-from ganhpc.launch.schedulers import option_words, script_text, slurm_options
+from ganhpc.launch.schedulers import option_words, script_text, slurm_options, slurm_partitions
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -217,6 +217,18 @@ class Slurm(Scheduler):
 
     # -- looking ------------------------------------------------------------------------------------------------------
 
+    def granted(self, job: str, tag: str) -> list[Job]:
+        return [self._judged(each) for each in super().granted(job, tag)]
+
+    def _judged(self, job: Job) -> Job:
+        """A job that waits behind others says of itself no more than that: its partition's longest time is asked for."""
+        if job.state is not JobState.WAITING or job.walltime is None or not slurm_partitions.hides(job.message):
+            return job
+        names = _field(job.id, "%P").split(",")
+        told = ask(["scontrol", "-a", "show", "partition"], SECONDS).out
+        why = slurm_partitions.never_starts(job.walltime, names, told)
+        return dataclasses.replace(job, why=why, stuck=True) if why else job
+
     def queue(self) -> list[Job]:
         answer = self._of_this_user()
         if answer.code != 0:
@@ -306,6 +318,12 @@ def _why(answer: Answer) -> str:
     return f"no answer in {SECONDS:g} s" if answer.code is None else answer.last_words or f"exit code {answer.code}"
 
 
+def _field(job: str, field: str) -> str:
+    """What squeue says of a job in one of its fields; empty where it does not tell."""
+    answer = ask([*_SQUEUE, "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
+    return answer.out.strip() if answer.code == 0 else ""
+
+
 def _configuration() -> str:
     """The configuration in use, as its server tells it."""
     return ask(["scontrol", "show", "config"], SECONDS).out if shutil.which("scontrol") else ""
@@ -352,9 +370,7 @@ def job_end() -> float | None:
 
 
 def _of_this_job(field: str) -> float | None:
-    job = os.environ.get("SLURM_JOB_ID", "")
-    answer = ask([*_SQUEUE, "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
-    return instant(answer.out.strip()) if answer.code == 0 else None
+    return instant(_field(os.environ.get("SLURM_JOB_ID", ""), field))
 
 
 def job_name() -> str:

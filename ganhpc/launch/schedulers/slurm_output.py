@@ -6,7 +6,7 @@ import dataclasses
 import re
 
 from ganhpc.core.subprocesses import Answer
-from ganhpc.launch.schedulers import slurm_reasons
+from ganhpc.launch.schedulers import slurm_partitions, slurm_reasons
 from ganhpc.launch.schedulers.base import JOB_NAME, Job, JobState, Stated
 
 SEPARATOR = "\x1f"
@@ -99,7 +99,7 @@ def job_of(record: str) -> Job | None:
     script = more[-1] if more else ""
     tasks, at_once = _tasks(id)
     rounds = -(-tasks // at_once)
-    each = _duration(limit)
+    each = slurm_partitions.duration(limit)
     state = STATES.read(native)
     named = instant(start) if state is JobState.WAITING and slurm_reasons.names_start(reason) else None
     return Job(
@@ -136,14 +136,6 @@ def _tasks(id: str) -> tuple[int, int]:
             tasks += 1 + max(0, last - first) // int(bounds[3] or 1)
     # Without a limit they may run at once, or one after another where there is little room.
     return max(1, tasks), max(1, int(found[2] or 1))
-
-
-def _duration(text: str) -> float | None:
-    """Seconds of a time limit: 59:00, 1:00:00, 2-00:00:00; None where there is no limit."""
-    if not (found := re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text)):
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-    return float(days * 86_400 + hours * 3600 + minutes * 60 + seconds)
 
 
 def accounted_job(line: str) -> Job | None:

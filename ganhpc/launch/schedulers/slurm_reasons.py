@@ -29,6 +29,7 @@ _REASONS = {
     "SchedDefer": "the scheduler has put it off",
     "JobLaunchFailure": "a node could not start it, and it is held: `scontrol release` lets it go on",
     "launch failed requeued held": "a node could not start it, and it is held: `scontrol release` lets it go on",
+    "job requeued in held state": "it was sent again, and is held: `scontrol release` lets it go on",
     "InvalidAccount": "its account is not valid",
     "InvalidQOS": "its quality of service (QOS) is not valid",
     "AccountNotAllowed": "its partition does not take its account",

@@ -303,6 +303,34 @@ def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
+    ("reason", "partition", "said"),
+    [
+        (
+            "Dependency",
+            "half",
+            "does not start it: partition half allows jobs of 30m, and it asks for 1h: cancel it.*--queue",
+        ),
+        ("BeginTime", "half", "partition half allows jobs of 30m"),
+        ("Dependency", "half,days", ""),
+        ("Dependency", "free", ""),
+        ("Dependency", "unknown", ""),
+        ("Resources", "half", ""),
+    ],
+)
+def test_a_job_behind_others_that_its_partition_never_starts_is_told_of_at_once(
+    bin: Path, reason: str, partition: str, said: str
+) -> None:
+    """As long as it waits for other jobs, Slurm says no more of it than that."""
+    limits = "PartitionName=half MaxTime=00:30:00 State=UP\\nPartitionName=days\\n   MaxTime=1-00:00:00\\nPartitionName=free\\n MaxTime=UNLIMITED"
+    program(bin / "scontrol", f"printf '{limits}\\n'")
+    line = f"8 PENDING N/A N/A 1:00:00 afterany:7(unfulfilled) {reason} ganhpc ganhpc:cafe-1-00 /x"
+    (bin / "line").write_text(line.replace(" ", SEPARATOR) + "\n")
+    program(bin / "squeue", f'case "$*" in *" -o %P") echo {partition};; *) cat {bin / "line"};; esac')
+    told = granted.check(Slurm(Settings()), "8", Asked("cafe-1-00", 3600), Policy("one", max_job=3600, max_jobs=1))
+    assert bool(told) == bool(said) and re.search(said, told), told
+
+
+@pytest.mark.parametrize(
     ("reason", "said"),
     [
         ("PartitionTimeLimit", "asks for more time than its partition allows: cancel it.*Slurm: PartitionTimeLimit"),
