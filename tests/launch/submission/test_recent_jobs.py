@@ -18,7 +18,6 @@ from ganhpc.launch.schedulers import oar, slurm
 from ganhpc.launch.schedulers.base import Availability, Job, JobState
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.schedulers.slurm_output import SEPARATOR
-from ganhpc.launch.schedulers.slurm_output import SEPARATOR
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission.prepare import Wanted
