@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import parse_json
+from ganhpc.runs.run_files import is_count, is_number
+
+_UNKNOWN = ("first", "evaluated", "pass_step")
+"""Fields that are -1 where nothing is known yet."""
 
 
 class Stopped(Exception):
@@ -75,11 +79,30 @@ class Progress:
     @classmethod
     def from_json(cls, text: str) -> Progress:
         """The progress that a checkpoint holds. Raises TypeError or ValueError where a field holds what it can't be."""
-        made = cls(**json.loads(text))
+        if not isinstance(text, str):
+            raise TypeError(f"progress is of the type {type(text).__name__}")
+        made = cls(**parse_json(text))
         for each in dataclasses.fields(cls):
             value, kind = getattr(made, each.name), type(getattr(cls(), each.name))
             if type(value) is not kind and not (kind is float and type(value) is int):
-                raise TypeError(f"{each.name} is {value!r}")
-            if kind is float and not math.isfinite(value):
-                raise ValueError(f"{each.name} is {value!r}")
+                raise TypeError(f"{each.name} is {value!r:.40}")
+            known = is_count(value) if kind is int else is_number(value) and value >= 0
+            if kind in (int, float) and not known and not (value == -1 and each.name in _UNKNOWN):
+                raise ValueError(f"{each.name} is {value!r:.40}")
+        made._check()
         return made
+
+    def _check(self) -> None:
+        """Raise ValueError where the fields contradict one another, or their lists hold what no evaluation and no stage has left."""
+        if max(self.evaluated, self.pass_step, self.stage_step) > self.step:
+            raise ValueError(f"it is about steps behind step {self.step}")
+        if max(self.schedule, self.stage_schedule) > 1.000001:
+            raise ValueError("it is behind the end of its schedule")
+        for point in self.curve:
+            if not isinstance(point, dict) or not is_count(point.get("step")) or not is_count(point.get("stage", 0)):
+                raise ValueError("its curve has a point that is none")
+        for stage in self.earlier:
+            if not isinstance(stage, dict) or not isinstance(stage.get("name"), str):
+                raise ValueError("it has a stage that is none")
+            if not all(value is None or is_number(value) for key, value in stage.items() if key != "name"):
+                raise ValueError("it has a stage whose figures are no numbers")

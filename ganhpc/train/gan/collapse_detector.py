@@ -14,6 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from ganhpc.core.units import counted
+from ganhpc.train.runtime import checkpoint_content as content
 
 LOW_DIVERSITY = 0.1
 """Below this share of real images' deviation, pictures are taken for the same."""
@@ -59,6 +60,6 @@ class CollapseDetector:
         return dict(vars(self))
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        """Go on from a checkpoint. Raises ValueError, KeyError and the like where it holds what no watch has seen."""
+        self.same, self.sure = content.count(state["same"], "watch.same"), content.count(state["sure"], "watch.sure")
+        self.best = content.amount(state["best"], "watch.best")

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganhpc.train.runtime import checkpoint_content as content
+
 
 class ImagePool:
     """At most `size` images, and the state of their random choices.
@@ -62,16 +64,15 @@ class ImagePool:
             "random": [version, list(numbers), following],
         }
 
-    def load(self, state: dict[str, Any], device: torch.device) -> None:
-        """Go on from a checkpoint. Raises ValueError where it is of a pool of another size."""
-        version, numbers, following = state["random"]
-        self._random.setstate((version, tuple(numbers), following))
-        held = state["images"]
+    def load(self, state: dict[str, Any], shape: tuple[int, ...], device: torch.device) -> None:
+        """Go on from a checkpoint. `shape`: of one image. Raises ValueError, KeyError and the like where it is of another pool."""
+        self._random.setstate(content.python_state(state["random"], "pool.random"))
         self._images, self.count = None, 0
-        if held is None:
+        if state["images"] is None:
             return
-        if len(held) > self.size:
-            raise ValueError(f"a pool of {len(held)} images where {self.size} fit")
+        held = content.finite(state["images"], "pool.images")
+        if not held.is_floating_point() or tuple(held.shape[1:]) != tuple(shape) or len(held) > self.size:
+            raise ValueError(f"a pool of {list(held.shape)} where {self.size} images {list(shape)} fit")
         self._images = held.new_zeros(self.size, *held.shape[1:]).to(device)
         self.count = len(held)
         self._images[: self.count] = held.to(device)

@@ -64,7 +64,11 @@ def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun:
         for note in found.notes:
             say(f"warning: {note}")
         try:
-            return _standing_at(found.tree, run, experiment, images, source, process_group, begun, say)
+            trainer = _standing_at(found.tree, run, experiment, images, source, process_group, begun, say)
+            if found.tree and trainer.progress.step != found.step:
+                # By its name it would stand in front of all that the run saves from now on.
+                raise checkpoint.Unusable(f"it is that of step {trainer.progress.step:,}")
+            return trainer
         except checkpoint.Unusable as error:
             say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
             unusable.append(found.name)
@@ -85,7 +89,7 @@ def _standing_at(
     if restored:
         try:
             clock.load(restored["clock"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise checkpoint.Unusable(f"{type(error).__name__}: {error}") from error
     startup = time.monotonic() - begun
     clock.start()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.job_deadline import Watched
 from ganhpc.runs.progress import Failed, NonFinite, Progress, Stopped, finite
@@ -24,6 +25,7 @@ from ganhpc.train.loop.epoch_line import epoch_line
 from ganhpc.train.loop.speed_choice import Speed
 from ganhpc.train.loop.step_work import StepWork, jumped, turned
 from ganhpc.train.runtime import checkpoint, compiling, cuda_graph
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.cost_estimates import SAVE_SHARE, STOP_SECONDS, WAIT_SECONDS, CostEstimates, Costs
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.runtime.long_phase import shown_while_long
@@ -474,22 +476,30 @@ class Trainer:
         """Stand where the checkpoint `tree` was saved. Raises checkpoint.Unusable where it is not of this run's networks and loop."""
         try:
             self._take_back(tree)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, OverflowError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
+        except (torch.cuda.OutOfMemoryError, MemoryError, OSError, UserError):
+            raise
+        except Exception as error:  # whatever torch and a task's own code say of contents that they were not made for
             raise checkpoint.Unusable(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}") from error
 
     def _take_back(self, tree: dict[str, Any]) -> None:
-        self.progress = Progress.from_json(tree["progress"])
-        self.task.begin_stage(self.progress.stage)
+        done = self.progress = Progress.from_json(tree["progress"])
+        content.count(done.stage, "progress.stage", len(self.task.stages) - 1)
+        if self.plan.epochs is not None:
+            content.count(done.step, "progress.step", self.plan.epochs * self.task.steps_per_epoch)
+        self.task.begin_stage(done.stage)
+        content.modules(tree["modules"], self.task.modules, "modules")
         for name, module in self.task.modules.items():
             module.load_state_dict(tree["modules"][name])
         for name, optimizer in self.task.optimizers.items():
-            optimizer.load_state_dict(tree["optimizers"][name])
+            state = content.optimizer_state(tree["optimizers"][name], optimizer, f"optimizers.{name}")
+            optimizer.load_state_dict(state)
         self.task.load_state(tree["task"])
-        self.sums, self.counted = dict(tree["sums"]), tree["counted"]
-        self.rates = dict(tree.get("rates", {}))  # checkpoints of older versions have none
-        self.saved_step = self.progress.step
+        self.sums = content.scalars(tree["sums"], "sums")
+        self.counted = content.count(tree["counted"], "counted")
+        if self.sums and not self.counted:
+            raise ValueError("sums of no steps")
+        self.rates = content.numbers(tree.get("rates", {}), "rates")  # checkpoints of older versions have none
+        self.saved_step = done.step
         lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
-        self.progress.lost_seconds += max(0.0, lost)
+        done.lost_seconds += max(0.0, lost)
         restore_random_state(tree["random"], self.process_group)

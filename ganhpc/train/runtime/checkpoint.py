@@ -62,6 +62,8 @@ class _Loaded:
     tree: dict[str, Any] | None
     name: str
     notes: list[str]
+    step: int = 0
+    """By its name."""
 
 
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
@@ -90,7 +92,7 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = ()) ->
                 f"{sidecar.with_suffix('.pt')} is of format {tree['format']!r} and this version reads format {FORMAT}: "
                 "use the version that made it, or launch again with --new."
             )
-        return _Loaded(tree, sidecar.stem, notes)
+        return _Loaded(tree, sidecar.stem, notes, _step(sidecar))
     if notes or without:
         notes.append("no whole checkpoint is left: starting over")
     return _Loaded(None, "", notes)
@@ -108,11 +110,14 @@ def _step(sidecar: Path) -> int:
 def _verified(sidecar: Path) -> bytes | None:
     """The bytes of a checkpoint, or None where they are not those that were written."""
     try:
-        said = read_json(sidecar)
-        data = read_bytes(sidecar.with_suffix(".pt"), MOST_BYTES)
+        said, path = read_json(sidecar), sidecar.with_suffix(".pt")
+        # A look first: a file of another length may have more bytes than there is memory for.
+        if not said or said.get("bytes") not in (None, path.stat().st_size):
+            return None
+        data = read_bytes(path, MOST_BYTES)
     except (UserError, OSError, MemoryError):
         return None
-    return data if said and hashlib.sha256(data).hexdigest() == said.get("sha256") else None
+    return data if hashlib.sha256(data).hexdigest() == said.get("sha256") else None
 
 
 def _content(data: bytes, device: torch.device) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.distributed import Distributed
 
 
@@ -26,14 +27,30 @@ def random_state(process_group: Distributed) -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any], process_group: Distributed) -> None:
-    """Take back what `random_state` gave. A rank that did not exist then starts from rank 0's."""
-    for kind, ranks in state["torch"].items():
-        value = ranks[process_group.rank if process_group.rank < len(ranks) else 0].cpu()
+    """Take back what `random_state` gave. A rank that did not exist then starts from rank 0's.
+
+    Raises ValueError, KeyError and the like where it is no state of these generators, on all ranks alike.
+    """
+    ranks = {kind: _states(each, f"random.torch.{kind}") for kind, each in state["torch"].items()}
+    numpy_state = content.numpy_state(state["numpy"], "random.numpy")
+    python_state = content.python_state(state["python"], "random.python")
+    for each in ranks["cpu"]:
+        torch.Generator().set_state(each)
+    for kind, states in ranks.items():
+        value = states[process_group.rank if process_group.rank < len(states) else 0]
         if kind == "cpu":
             torch.set_rng_state(value)
         elif process_group.device.type == "cuda":
             torch.cuda.set_rng_state(value, process_group.device)
-    name, keys, *rest = state["numpy"]
-    np.random.set_state((name, keys.cpu().numpy().astype(np.uint32), *rest))
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(words), gauss))
+    np.random.set_state(numpy_state)
+    random.setstate(python_state)
+
+
+def _states(given: Any, what: str) -> list[torch.Tensor]:
+    """States of torch's generators, one for each rank."""
+    if not isinstance(given, list) or not given:
+        raise ValueError(f"{what} is no list of states")
+    for each in given:
+        if content.finite(each, what).dtype != torch.uint8 or each.shape != given[0].shape or each.dim() != 1:
+            raise ValueError(f"{what} is no list of states")
+    return [each.cpu().contiguous() for each in given]

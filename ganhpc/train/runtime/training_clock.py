@@ -12,6 +12,7 @@ from typing import Any
 from fvcore.common.timer import Timer
 
 from ganhpc.runs.figures import BETWEEN, TIMED
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.cost_estimates import Costs
 
 
@@ -130,10 +131,12 @@ class Clock:
         return {"used": self.used, "phases": dict(self._phases), "sampled": self._sampled_steps, "steps": self._steps}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self._base = state["used"]
-        self._phases.update(state["phases"])
-        self._sampled_steps, self._steps = state["sampled"], state["steps"]
+        """Go on from a checkpoint. Raises ValueError, KeyError and the like where it holds what no clock has shown."""
+        self._base = content.amount(state["used"], "clock.used")
+        phases = {name: content.amount(value, f"clock.{name}") for name, value in state["phases"].items()}
+        self._phases.update({name: value for name, value in phases.items() if name in self._phases})
+        self._steps = content.count(state["steps"], "clock.steps")
+        self._sampled_steps = content.count(state["sampled"], "clock.sampled", self._steps)
 
 
 @dataclass

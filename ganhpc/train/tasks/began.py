@@ -20,11 +20,14 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.nets import began
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.tasks.gan_base import side_of
 from ganhpc.train.tasks.latent_gan import LatentGan
 from ganhpc.train.tasks.task import Context, Task
 
 Batch = tuple[Tensor, Tensor]
+_OF_A_STALL = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+"""Entries of a plateau's state that every version of torch has."""
 
 
 class Began(LatentGan):
@@ -120,10 +123,15 @@ class Began(LatentGan):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
+        content.tensor(state["k"], self.k.cpu(), "k")
         self.k = state["k"].to(self.k.device)
         for stall, saved in zip(self._stall, state["stall"], strict=True):
-            stall.load_state_dict(saved)
-        self._measures = list(state["M"])
+            # Of what another version of torch keeps there, what this one has.
+            known = {name: value for name, value in stall.state_dict().items() if name in saved or name in _OF_A_STALL}
+            kept = {name: saved[name] for name in known}
+            content.like(kept, known, "stall")
+            stall.load_state_dict(kept)
+        self._measures = [content.amount(value, "M") for value in state["M"]]
 
     def arguments(self) -> dict[str, Any]:
         return generator_arguments(self.experiment, self.context.data.shape)

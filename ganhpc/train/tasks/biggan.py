@@ -21,6 +21,7 @@ from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
 from ganhpc.train.nets import biggan
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.gan_base import HELD_OUT, side_of
 from ganhpc.train.tasks.latent_gan import LatentGan
@@ -232,7 +233,13 @@ class BigGan(LatentGan):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self._steps_made, self._best = state["steps"], dict(state["best"])
+        self._steps_made = content.count(state["steps"], "steps")
+        if state["best"]:
+            best = content.same_names(state["best"], dict.fromkeys(("distance", "step", "state")), "best")
+            content.like(best["distance"], 0.0, "best.distance")
+            content.count(best["step"], "best.step", self._steps_made)
+            content.like(best["state"], self.average.state_dict(), "best.state")
+        self._best = dict(state["best"])
 
     def arguments(self) -> dict[str, Any]:
         return _generator_arguments(self.experiment, self.context.data.shape, self._classes)

@@ -244,7 +244,7 @@ class CycleGan(Gan):
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
         for name, pool in self.pools.items():
-            pool.load(state["pools"][name], self.context.device)
+            pool.load(state["pools"][name], self.context.data.shape, self.context.device)
 
 
 def _least_squares(scores: Tensor, target: float) -> Tensor:

@@ -24,6 +24,7 @@ from ganhpc.train.data import augment
 from ganhpc.train.data.batch_loader import BatchLoader
 from ganhpc.train.gan import collapse_detector, generator_io
 from ganhpc.train.nets.shared_norm import share_batch_norm
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime import compiling
 from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks.task import Context, Export, Task
@@ -222,7 +223,7 @@ class Gan(Task):
 
     def load_state(self, state: dict[str, Any]) -> None:
         self._watch.load(state["watch"])
-        self._seen = state["epochs_seen"]
+        self._seen = content.count(state["epochs_seen"], "epochs_seen")
 
     def example_inputs(self, name: str) -> tuple[Tensor, ...]:
         """Images, which adversaries and translating generators take."""

@@ -22,6 +22,7 @@ from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import frechet, generator_io
 from ganhpc.train.nets import dcgan, sdpc_gan
 from ganhpc.train.nets.sdpc import Sdpc
+from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks import sdpc_learning
 from ganhpc.train.tasks.dcgan import Dcgan
@@ -163,7 +164,8 @@ class SdpcGan(Dcgan):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        self._stage = state["sdpc_stage"]
+        if content.count(state["sdpc_stage"], "sdpc_stage") != self._stage:
+            raise ValueError(f"sdpc_stage is {state['sdpc_stage']} in stage {self._stage}")
 
 
 def _of_run(experiment: Any, folder: Path, shape: tuple[int, int, int]) -> Sdpc:
