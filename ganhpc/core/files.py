@@ -119,6 +119,11 @@ def open_regular(path: Path | str, most: int | None = None) -> BufferedReader:
     return file
 
 
+def handle_path(file: IO[bytes]) -> str:
+    """A path to the open file, for a library that opens files by their names: whatever has taken its own path since."""
+    return f"/proc/self/fd/{file.fileno()}"
+
+
 def open_to_write(path: Path, *, append: bool = False) -> IO[bytes]:
     """The regular file `path`, made where it is missing, open to be written without a buffer. Never waits for a fifo or a device.
 

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import StorageFault
-from ganhpc.core.files import Damaged, open_regular, read_bytes, sync_folder
+from ganhpc.core.files import Damaged, handle_path, open_regular, read_bytes, sync_folder
 from ganhpc.core.printable import printable
 from ganhpc.core.storage_errors import fault
 from ganhpc.core.whoami import expand
@@ -33,6 +33,8 @@ VARIABLE = "GANHPC_DATA"
 """Environment variable that names the cache folder."""
 _FORMAT = 1
 _log = logging.getLogger(__name__)
+WHOLE_NUMBERS = ("uint8", "int8", "int16", "int32", "int64")
+"""Types of tensors that hold labels and places."""
 
 Tensors = Mapping[str, Any]
 """Arrays by name: all of torch, or all of numpy."""
@@ -50,6 +52,24 @@ class Cached:
     path: Path
     made: bool = False
     repaired: bool = False
+
+    def tensor(self, name: str, *shape: int | None, kinds: Collection[str] = ("uint8",)) -> Tensor:
+        """The tensor `name`, of one of the types `kinds` and of `shape` (None: a length of 1 or more). Raises Damaged where the copy has no such one."""
+        found = self.tensors.get(name)
+        if found is None or found.dim() != len(shape) or str(found.dtype).removeprefix("torch.") not in kinds:
+            raise strange(self.path)
+        if any(
+            size != wanted if wanted is not None else not size for size, wanted in zip(found.shape, shape, strict=True)
+        ):
+            raise strange(self.path)
+        return found
+
+    def fact(self, name: str, fits: Callable[[Any], bool]) -> Any:
+        """The fact `name`. Raises Damaged where there is none for which `fits` holds."""
+        value = self.info.get(name)
+        if not fits(value):
+            raise strange(self.path)
+        return value
 
 
 def cache_folder() -> Path:
@@ -93,9 +113,13 @@ def cached(name: str, identity: Mapping[str, Any], make: Make, folder: Path | No
     path = place(name, identity, folder)
     made, damage = _have(path, identity, make, checksum=True)
     try:
-        return Cached(load_file(path), facts(path) or {}, path, made, repaired=bool(damage))
+        # By its handle: what has taken its place since it was checked, such as a fifo, would be waited for.
+        with open_regular(path) as file:
+            return Cached(load_file(handle_path(file)), facts(path) or {}, path, made, repaired=bool(damage))
     except SafetensorError:
         raise strange(path) from None
+    except OSError as error:
+        raise fault(error, path, doing="read") from error
 
 
 def strange(path: Path) -> Damaged:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -385,9 +386,9 @@ def known(source: Source, size: Size) -> Inspection | None:
 def from_facts(source: Source, info: Mapping[str, Any]) -> Inspection | None:
     """The inspection in the facts that were kept; None where they are not whole."""
     fields = Inspection.__dataclass_fields__
-    if not fields.keys() <= info.keys() or not all(_is_lines(info.get(key)) for key in _LINES):
+    if not fields.keys() <= info.keys() or not all(is_lines(info.get(key)) for key in _LINES):
         return None
-    if not all(type(info[key]) in (int, float) for key in _NUMBERS):
+    if not all(_is_amount(info[key]) for key in _NUMBERS) or not isinstance(info["size"], int | str):
         return None
     values: dict[str, Any] = {key: info[key] for key in fields}
     lists = {key: tuple(values[key]) for key in ("converted", "ranges", "warnings")}
@@ -400,7 +401,12 @@ _LINES = ("converted", "ranges", "warnings", "undecoded")
 _NUMBERS = ("usable", "enlarged", "seconds", "images_per_second")
 
 
-def _is_lines(value: Any) -> bool:
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and (0 <= value < 1e15 or value == math.inf)  # images a second of no time at all
+
+
+def is_lines(value: Any) -> bool:
+    """True for a list of texts."""
     return isinstance(value, list) and all(isinstance(line, str) for line in value)
 
 

@@ -27,6 +27,7 @@ from ganhpc.datasets.types import DataRequest, ImageData
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
 __all__ = ["CLASSES", "SHAPE", "Status", "ensure", "load", "status"]
 
@@ -95,13 +96,23 @@ def load(request: DataRequest) -> ImageData:
     root = _root(request.root)
     home = _home(root)
     found = cache.cached(_NAME, SPEC.identity(), _maker(root, home, None), home)
-    tensors = found.tensors
-    images, labels = tensors["train_images"], tensors["train_labels"].long()
+    images, labels = _part(found, "train", SPEC.train.count)
+    test_images, test_labels = _part(found, "test", SPEC.test.count)
     if n is not None and n < most:
         chosen = torch.tensor(subset(labels.tolist(), n))
         images, labels = images[chosen], labels[chosen]
-    note = f"{found.info['source']}, cached in {found.path}"
-    return ImageData(_NAME, images, labels, tensors["test_images"], tensors["test_labels"].long(), CLASSES, note=note)
+    origin = found.fact("source", lambda text: isinstance(text, str))
+    note = f"{origin}, cached in {found.path}"
+    return ImageData(_NAME, images, labels, test_images, test_labels, CLASSES, note=note)
+
+
+def _part(found: cache.Cached, part: str, count: int) -> tuple[Tensor, Tensor]:
+    """Images and labels of a part of the set. Raises Damaged where the cache holds something else."""
+    images = found.tensor(f"{part}_images", count, *SHAPE)
+    labels = found.tensor(f"{part}_labels", count, kinds=cache.WHOLE_NUMBERS).long()
+    if labels.min() < 0 or labels.max() >= len(CLASSES):
+        raise cache.strange(found.path)
+    return images, labels
 
 
 def subset(labels: list[int], n: int) -> list[int]:

@@ -46,7 +46,8 @@ def load(request: DataRequest) -> ImageData:
         raise UserError(f"--image-size {size}: CelebA's faces can be brought to 8 to 178 pixels.")
     root = _root(request)
     kept = cached(f"celeba-{size}", _identity(root, size), lambda: _decode(root, size, request.say))
-    images = kept.tensors["images"]
+    images, test_images = (kept.tensor(name, None, 3, size, size) for name in ("images", "test_images"))
+    skipped = kept.fact("skipped", pictures.is_lines)
     if request.train_images is not None:
         if not 1 <= request.train_images <= len(images):
             raise UserError(
@@ -56,9 +57,7 @@ def load(request: DataRequest) -> ImageData:
         images = images[order[: request.train_images]]
     origin = f"decoded, kept in {kept.path}" if kept.made else f"from the cache {kept.path}"
     note = f"CelebA in {root / _BASE} at {size} pixels; {origin}"
-    return ImageData(
-        "celeba", images, None, kept.tensors["test_images"], None, note=note, skipped=tuple(kept.info["skipped"])
-    )
+    return ImageData("celeba", images, None, test_images, None, note=note, skipped=tuple(skipped))
 
 
 def _root(request: DataRequest) -> Path:

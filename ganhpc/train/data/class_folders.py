@@ -18,7 +18,7 @@ from ganhpc.core.units import counted
 from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
-from ganhpc.datasets.image_cache import cached, strange
+from ganhpc.datasets.image_cache import WHOLE_NUMBERS, cached, strange
 from ganhpc.datasets.image_folder import Source
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.train.data import image_folder
@@ -49,10 +49,13 @@ def load(request: DataRequest) -> ImageData:
         source.close()
     if seen is None:
         raise strange(kept.path)
-    used = [names[place] for place in kept.tensors["items"].tolist()]
+    images = kept.tensor("images", None, 3, size, size)
+    places = kept.tensor("items", len(images), kinds=WHOLE_NUMBERS)
+    if places.min() < 0 or places.max() >= len(names):
+        raise strange(kept.path)
+    used = [names[place] for place in places.tolist()]
     classes = tuple(sorted(set(names)))
     labels = torch.tensor([classes.index(name) for name in used])
-    images = kept.tensors["images"]
     held = _held_out(images, labels, classes, path)
     train, test = (mask.nonzero().squeeze(1) for mask in (~held, held))
     train = image_folder.first(train, request.train_images, path)

@@ -29,6 +29,7 @@ from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import Cached, cached, strange
 from ganhpc.datasets.image_folder import Item, Source
 from ganhpc.datasets.types import DataRequest, ImageData, Size, sides
+from ganhpc.runs.run_files import is_count
 
 HELD_OUT = 0.05
 MOST_HELD_OUT = 1_000
@@ -47,7 +48,8 @@ def load(request: DataRequest) -> ImageData:
             raise UserError(f"{flag} {side}: pictures can be brought to 8 to 1024 pixels.")
     size: Size = height if width == height else (height, width)
     kept, seen, fingerprint = prepare(path, size, request.say)
-    images, held_out = kept.tensors["images"], kept.info["held_out"]
+    images = kept.tensor("images", None, 3, height, width)
+    held_out = kept.fact("held_out", lambda number: is_count(number) and 0 < number < len(images))
     train = first(images[held_out:], request.train_images, path)
     return ImageData(
         printable(path.stem if path.is_file() else path.resolve().name),
@@ -93,8 +95,8 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
             parts.append(f"{len(lines)} {word} (first: {lines[0]})")
     if seen.enlarged:
         parts.append(f"{seen.enlarged} enlarged")
-    if kept.info["copies"]:
-        parts.append(f"{kept.info['copies']} are copies of others")
+    if copies := kept.fact("copies", is_count):
+        parts.append(f"{copies} are copies of others")
     return "; ".join(parts)
 
 

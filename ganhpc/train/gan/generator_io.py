@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError, nearest
-from ganhpc.core.files import Damaged, open_regular, parse_json, read_json
+from ganhpc.core.files import Damaged, handle_path, open_regular, parse_json, read_json
 from ganhpc.core.printable import printable
 from ganhpc.runs import own_experiments
 from ganhpc.runs.run_folder import Run
@@ -139,9 +139,8 @@ def exported(run: Run) -> list[str]:
 
 def _has_definition(path: Path) -> bool:
     try:
-        with open_regular(path):  # a fifo would be waited for
-            pass
-        with safe_open(path, framework="pt") as file:
+        # By its handle: a fifo would be waited for.
+        with open_regular(path) as held, safe_open(handle_path(held), framework="pt") as file:
             return "definition" in (file.metadata() or {})
     except (SafetensorError, OSError, Damaged):
         return False
@@ -187,15 +186,14 @@ def load(run: Run, name: str | None = None) -> tuple[nn.Module, str]:
 def load_file_of(path: Path) -> nn.Module:
     """The generator in an exported file, which carries its definition. Raises UserError where it is not whole."""
     try:
-        with open_regular(path):  # a fifo would be waited for
-            pass
-        with safe_open(path, framework="pt") as file:
-            about = parse_json((file.metadata() or {})["definition"])
-            net = build(about, path)
-            shapes = {name: list(value.shape) for name, value in net.state_dict().items()}
-            if shapes != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
-                raise ValueError("its weights are those of another network")
-        net.load_state_dict(load_file(path))
+        with open_regular(path) as held:  # by its handle: a fifo would be waited for
+            with safe_open(handle_path(held), framework="pt") as file:
+                about = parse_json((file.metadata() or {})["definition"])
+                net = build(about, path)
+                shapes = {name: list(value.shape) for name, value in net.state_dict().items()}
+                if shapes != {name: file.get_slice(name).get_shape() for name in file.keys()}:  # noqa: SIM118
+                    raise ValueError("its weights are those of another network")
+            net.load_state_dict(load_file(handle_path(held)))
         _try(net)
     except (
         SafetensorError,
