@@ -21,6 +21,7 @@ from ganhpc.runs.trainer_protocol import EXIT_FAULT, LAUNCH
 MOST = 5
 """Faults in a row without a new checkpoint in between after which the jobs of a launch are not repeated."""
 _SIZE = 512
+_LONGEST_LAUNCH = 100
 _NOT_BEGUN = -1
 """Stands for the step of a process that could not begin."""
 
@@ -45,7 +46,7 @@ def note(folder: Path, launch: str, step: int, training: str = "", number: int |
     with suppress(OSError, UserError, ValueError, KeyError, TypeError):
         before = parse_json(read_bytes(_path(folder), _SIZE))
         # A count below zero, in a damaged file, would have a job sent again for ever.
-        if before["launch"] == launch and before["step"] == step and is_count(before["count"]):
+        if before["launch"] == launch[:_LONGEST_LAUNCH] and before["step"] == step and is_count(before["count"]):
             count = before["count"] + (not training or before.get("training") != training)
     _write(folder, _bytes(launch, step, count, training, number))
     return count
@@ -88,7 +89,12 @@ def _path(folder: Path) -> Path:
 
 
 def _bytes(launch: str, step: int, count: int, training: str, number: int | None) -> bytes:
-    tree: dict[str, object] = {"launch": launch[:150], "step": step, "count": count, "training": training[:100]}
+    tree: dict[str, object] = {
+        "launch": launch[:_LONGEST_LAUNCH],
+        "step": step,
+        "count": count,
+        "training": training[:100],
+    }
     if number is not None:
         tree |= {"number": number, "time": round(time.time(), 3), "given_up": count > MOST}
     return json.dumps(tree).encode().ljust(_SIZE - 1) + b"\n"

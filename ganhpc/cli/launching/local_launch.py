@@ -172,7 +172,9 @@ def _renew_bound(run: Run, job: Inside, before: Bound | None) -> Bound | None:
 def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerProcesses, LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", LAUNCH: ""}
+    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    # A launch of its own each time: nobody but the user repeats it, and faults of the days before don't count against it.
+    env[LAUNCH] = os.urandom(4).hex()
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
     env |= own_experiments.variable()
