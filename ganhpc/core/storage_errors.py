@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ganhpc.core.errors import BusyError, StorageFault, UserError
+from ganhpc.core.process_numbers import exists
 
 T = TypeVar("T")
 PAUSES = (1.0, 60.0)
@@ -159,7 +160,7 @@ def temporary_name(name: str) -> str:
 
 def _writer_is_dead(path: str, host: str | None, pid: int) -> bool:
     if host == _host():  # whatever the clock of the file server says
-        return not Path(f"/proc/{pid}").exists()
+        return not exists(pid)
     return time.time() - Path(path).stat().st_mtime > _LEFTOVER_SECONDS
 
 

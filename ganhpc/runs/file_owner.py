@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from ganhpc.core.digests import short_digest
+from ganhpc.core.process_numbers import HIDDEN, born
 
 OWNER = "GANHPC_OWNER"
 """Environment variable in which whoever starts a trainer gives its own name to it."""
@@ -18,7 +19,7 @@ _PROCESS = re.compile(r"process ([0-9]{1,10}) born ([0-9]{1,20}) in boot (\S+) o
 def process(pid: int) -> str:
     """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
     installed = f" ({machine()})" if machine() else ""
-    return f"process {pid} born {_born(pid) or 0} in boot {_boot()}/{_numbering()} on {os.uname().nodename}{installed}"
+    return f"process {pid} born {born(pid) or 0} in boot {_boot()}/{_numbering()} on {os.uname().nodename}{installed}"
 
 
 def machine() -> str:
@@ -48,16 +49,17 @@ def is_over(name: str) -> bool:
     boot, _, numbering = found[3].partition("/")
     if boot != _boot():
         return True
-    # Containers of one machine share its boot, and often the host's name: a number means nothing in another's numbering.
-    return numbering == _numbering() and found[2] != _born(int(found[1]))
+    # Containers of one machine share its boot, and often the host's name: a number means nothing in another's numbering. Of a number that
+    # /proc hides, nobody can say whose it is by now.
+    return numbering == _numbering() and born(int(found[1])) not in (found[2], HIDDEN)
 
 
 def is_alive_here(name: str) -> bool:
-    """True if the name is that of a process which lives where this one can see it."""
+    """True if the name is that of a process which lives where this one can see it (/proc may hide another user's)."""
     found = _PROCESS.fullmatch(name)
     if found is None or not is_here(found[4], found[5]):
         return False
-    return found[3] == f"{_boot()}/{_numbering()}" and found[2] == _born(int(found[1]))
+    return found[3] == f"{_boot()}/{_numbering()}" and found[2] == born(int(found[1]))
 
 
 def command_of(pid: int) -> bytes:
@@ -68,18 +70,9 @@ def command_of(pid: int) -> bytes:
 def began() -> float:
     """When this process began, in seconds since 1970: before Python started, which may take a while on a busy frontend."""
     now, since_boot = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
-    age = since_boot - int(_born(os.getpid()) or 0) / os.sysconf("SC_CLK_TCK")
+    ticks = born(os.getpid()) or ""
+    age = since_boot - int(ticks if ticks.isdecimal() else 0) / os.sysconf("SC_CLK_TCK")
     return now - age if 0 < age < since_boot else now
-
-
-def _born(pid: int) -> str | None:
-    """When the process began, in ticks since the machine's start; None where there is none."""
-    try:
-        # A process may call itself anything: its name there is bytes of any encoding.
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if stat[0] == "Z" else stat[19]
 
 
 def _boot() -> str:

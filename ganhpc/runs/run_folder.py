@@ -15,6 +15,7 @@ runs/<experiment>/<variant>-<signature>[-N]/
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import signal
 import time
@@ -403,9 +404,9 @@ class Run:
         stop_requests.forget(self.folder, "")
         pid, host = status.get("pid"), status.get("host")
         if isinstance(pid, int) and host and file_owner.is_here(host, status.get("machine")):
-            # The status may be of a trainer before this one, whose number another process has by now.
+            # The status may be of a trainer before this one, whose number another process has by now, such as `tail -f` of this run's log.
             with suppress(OSError):
-                if os.fsencode(self.folder.name) in file_owner.command_of(pid):
+                if _trains(file_owner.command_of(pid), self.folder.name):
                     os.kill(pid, signal.SIGTERM)
                     return
         raise UserError(
@@ -424,6 +425,13 @@ class Run:
     def stop_reason(self, owner: str = "", *, holds: bool = True) -> str | None:
         """The reason for which a trainer of `owner` was asked to stop, or None; where it does not hold the run yet, by requests to its owner alone."""
         return stop_requests.reason_of(self.folder, owner, holds=holds)
+
+
+def _trains(command: bytes, name: str) -> bool:
+    """True for the command line, a zero byte behind each word, of a trainer or of a program's runner in a folder of this name."""
+    words = command.split(b"\0")
+    entry = next((word for flag, word in itertools.pairwise(words) if flag == b"-m"), b"")
+    return entry.startswith(b"ganhpc.") and os.fsencode(name) in command
 
 
 def _last_state(status: Status) -> State | None:

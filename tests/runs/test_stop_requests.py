@@ -52,8 +52,8 @@ def test_whoever_asks_hears_it(tmp_path: Path, owner: str) -> None:
     assert run.stop_reason(owner) is None, "the next trainer is not asked"
 
 
-def waiting(folder: str) -> subprocess.Popen[str]:
-    child = subprocess.Popen([sys.executable, "-c", WAITS, folder], stdout=subprocess.PIPE, text=True)
+def waiting(*words: str) -> subprocess.Popen[str]:
+    child = subprocess.Popen([sys.executable, "-c", WAITS, *words], stdout=subprocess.PIPE, text=True)
     assert child.stdout and child.stdout.readline() == "ready\n"
     return child
 
@@ -69,13 +69,14 @@ def test_a_request_of_megabytes_leaves_a_status_that_is_read(tmp_path: Path, own
 
 
 @pytest.mark.usefixtures("full")
-@pytest.mark.parametrize("whose", ["its own", "another process's", "another machine's"])
+@pytest.mark.parametrize("whose", ["its own", "another process's", "a reader's of its log", "another machine's"])
 def test_cancel_reaches_the_holder_or_says_that_it_does_not(
     tmp_path: Path, whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = made(tmp_path)
     monkeypatch.setattr(Run, "is_held", lambda _: True)
-    child = waiting(str(run.folder) if whose == "its own" else "another")
+    words = {"its own": ("-m", "ganhpc.train", str(run.folder)), "a reader's of its log": (str(run.log),)}
+    child = waiting(*words.get(whose, ("-m", "ganhpc.train", "another")))
     host = "elsewhere" if whose == "another machine's" else os.uname().nodename
     write_json(run.status_json, {"state": "running", "pid": child.pid, "host": host})
     if whose == "its own":

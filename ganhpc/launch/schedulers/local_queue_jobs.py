@@ -20,6 +20,7 @@ from typing import Any
 from ganhpc.core.errors import BusyError, StorageFault, UserError
 from ganhpc.core.files import Damaged, read_json, read_text, storage_errors, write_json
 from ganhpc.core.locks import Held, file_lock
+from ganhpc.core.process_numbers import born
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.runs.run_files import Check, is_amount, is_count, is_moment, is_text
 
@@ -95,15 +96,6 @@ def boot() -> str:
     with suppress(OSError, Damaged):
         return read_text("/proc/sys/kernel/random/boot_id").strip()
     return "unknown"
-
-
-def born(pid: int) -> str | None:
-    """When the process began, in ticks since the machine's start; None where there is none, or only its remains."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-    return None if len(stat) < 20 or stat[0] == "Z" else stat[19]
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------

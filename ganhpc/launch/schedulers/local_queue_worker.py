@@ -19,6 +19,7 @@ from typing import TypeVar
 from ganhpc.core import locks, storage_errors
 from ganhpc.core.errors import BusyError, StorageFault, UserError
 from ganhpc.core.printable import print_error
+from ganhpc.core.process_numbers import born
 from ganhpc.launch.schedulers import local_queue_jobs
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.local import RUNNER_LOCK
@@ -104,7 +105,7 @@ def run(job: QueuedJob) -> None:
         _end(running, JobState.FAILED)
         return
     with contextlib.suppress(*_PASSING):  # the process has its own note
-        change(running, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid) or "gone")
+        change(running, JobState.RUNNING, pid=child.pid, born=born(child.pid) or "gone")
     watch(running, child.pid, lambda: child.poll() is None)
     if child.returncode == _NOT_BEGUN and not local_queue_jobs.has_begun(running):
         _put_back(running)

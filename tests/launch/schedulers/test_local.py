@@ -21,6 +21,7 @@ import pytest
 from ganhpc.core import locks
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import read_json, write_json
+from ganhpc.core.process_numbers import born
 from ganhpc.core.settings import Settings
 from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
@@ -194,7 +195,7 @@ def test_a_runner_that_is_killed_is_followed_by_another(state: Path) -> None:
     runner = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(runner, signal.SIGKILL)
     os.killpg(pid, signal.SIGKILL)
-    until(lambda: local_queue_jobs.born(runner) is None)  # it holds the queue for as long as it has not died
+    until(lambda: born(runner) is None)  # it holds the queue for as long as it has not died
     assert ended(send(state, "second", "echo second")) is JobState.ENDED
     assert Local(Settings()).jobs([first])[first].state is JobState.FAILED
 
@@ -267,7 +268,7 @@ def test_a_job_of_before_the_machines_restart_has_no_process_though_its_number_a
     job = local_queue_jobs.begin(waiting_job(state, "echo never"))
     assert job is not None
     other = subprocess.Popen(["sleep", "60"], start_new_session=True)
-    who = {"pid": other.pid, "born": local_queue_jobs.born(other.pid)}
+    who = {"pid": other.pid, "born": born(other.pid)}
     local_queue_jobs.change(job, JobState.RUNNING, **who, boot="another", state=noted)
     kept = local_queue_jobs.jobs(local.queue_folder())[job.number]
     assert not kept.alive and not Local(Settings()).queue()
@@ -434,7 +435,7 @@ def test_a_cancelled_job_ends_whose_runner_was_killed(state: Path, noted: bool) 
     words = ["bash", "-c", local_queue_jobs.WRAPPER, str(job.claim), job.script]
     child = subprocess.Popen(words, start_new_session=True)
     if noted:
-        local_queue_jobs.change(job, JobState.RUNNING, pid=child.pid, born=local_queue_jobs.born(child.pid))
+        local_queue_jobs.change(job, JobState.RUNNING, pid=child.pid, born=born(child.pid))
     until(lambda: said(state))
     Local(Settings()).cancel(str(job.number))
     assert child.wait(timeout=60) == -signal.SIGTERM
