@@ -48,6 +48,11 @@ def _names_in_utf8() -> str | None:
     return None
 
 
+def print_line(text: str) -> None:
+    """Print a line in one write: other processes write into the same log, and Python without buffers writes the line break apart."""
+    print(f"{text}\n", end="", flush=True)
+
+
 def pipe_address(handle: int) -> str:
     """Words by which another process of this machine finds the pipe `handle` of this one: its path in /proc, and the pipe's own number."""
     return f"/proc/{os.getpid()}/fd/{handle} {os.fstat(handle).st_ino}"

@@ -24,6 +24,10 @@ _PR_SET_CHILD_SUBREAPER = 36
 _SHELLS = {"sh", "bash", "dash", "ash", "zsh", "ksh", "mksh", "fish", "csh", "tcsh", "busybox"}
 _WRAPPERS = {"accelerate", "conda", "time", "xargs"}
 """Programs that pass no signal on either."""
+_MAKES = {"make", "gmake"}
+"""Programs that pass SIGTERM on, and no other signal."""
+_MASKS = ("SigIgn", "SigCgt")
+"""Lines of /proc/PID/status: the signals that a process ignores, and those that it has handlers of."""
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
@@ -72,8 +76,8 @@ def _marked(mark: str) -> list[int]:
     return found
 
 
-def listeners(root: int, through: int = 0) -> list[int]:
-    """The processes that a signal to the program `root` is for: itself, and below shells and the like, which pass nothing on, their programs.
+def listeners(root: int, number: int, through: int = 0) -> list[int]:
+    """The processes that the signal `number` to the program `root` is for: itself, and the programs below one that passes it to nobody.
 
     `through`: levels of processes of ours that are above the program.
     """
@@ -83,19 +87,30 @@ def listeners(root: int, through: int = 0) -> list[int]:
     while todo:
         pid = todo.pop()
         found.append(pid)
-        if _passes_nothing_on(pid):
+        if _passes_nothing_on(pid, number):
             todo += tree.get(pid, [])
     return found
 
 
-def _passes_nothing_on(pid: int) -> bool:
-    """True if the process runs a shell or a wrapper: by its own name, or by the program that it runs, since a script (./run.sh) gives the process its name."""
+def _passes_nothing_on(pid: int, number: int) -> bool:
+    """True if the process dies of the signal, or runs a shell or a wrapper: by its own name, or by the program that it runs, since a script
+    (./run.sh) gives the process its name."""
     names = set()
     with suppress(OSError):
         names.add(Path(f"/proc/{pid}/comm").read_text(errors="replace").strip())
     with suppress(OSError):
         names.add(Path(os.readlink(f"/proc/{pid}/exe")).name)  # noqa: PTH115 (a path object would look for the file)
-    return any(re.sub(r"[0-9.-]+$", "", name) in _SHELLS | _WRAPPERS for name in names)
+    silent = _SHELLS | _WRAPPERS | (_MAKES if number != signal.SIGTERM else set())
+    return any(re.sub(r"[0-9.-]+$", "", name) in silent for name in names) or not _has_handler(pid, number)
+
+
+def _has_handler(pid: int, number: int) -> bool:
+    """True if the process has a handler of the signal, or ignores it; also where nobody says."""
+    with suppress(OSError, ValueError, KeyError):
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+        masks = {name: int(mask, 16) for name, _, mask in (line.partition(":") for line in lines) if name in _MASKS}
+        return any(masks[name] >> (number - 1) & 1 for name in _MASKS)
+    return True
 
 
 def send(pids: list[int], number: int) -> None:
@@ -103,6 +118,12 @@ def send(pids: list[int], number: int) -> None:
     for pid in pids:
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
+
+
+def wake(pids: list[int]) -> None:
+    """Let those go on that were suspended (SIGSTOP): they would hear no other signal than SIGKILL."""
+    parents = _parents()
+    send([pid for pid in pids if parents.get(pid, (0, ""))[1] == "T"], signal.SIGCONT)
 
 
 def reap(but: frozenset[int] = frozenset()) -> None:

@@ -22,7 +22,9 @@ from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH
 
 FIGURES_FILE = "figures.jsonl"
 STOP_FILE = "program-stop"
-_TIME_FILE = "time-left.json"
+TIME_FILE = "time-left.json"
+_IMPORTABLE = str(ROOT / "ganhpc" / "program" / "importable")
+"""The folder on a program's search path. The checkout's own would hide a `jobs` or `tests` of the user's, installed or without `__init__.py`."""
 _OURS = (DIE_WITH_PARENT, LAUNCH, OMP_TYPED, last_words.VARIABLE, file_owner.OWNER, job_deadline.BOUND)
 """Variables between the launcher and its trainers, which are nothing to a program: one that starts `launch.py` itself would mistake them."""
 
@@ -65,7 +67,7 @@ def variables(
         "GANHPC_SEGMENT": str(segment),
         "GANHPC_SEED": str(seed),
         "GANHPC_SECONDS_LEFT": str(int(left)) if math.isfinite(left) else "",
-        "GANHPC_TIME_FILE": str(folder / _TIME_FILE),
+        "GANHPC_TIME_FILE": str(folder / TIME_FILE),
         STOP: str(folder / STOP_FILE),
         "GANHPC_RESUMABLE_EXIT": str(EXIT_RESUMABLE),
         "GANHPC_RANK": str(place.node * place.tasks),
@@ -75,7 +77,7 @@ def variables(
     # `python` is the one that the launcher runs with; `ganhpc.program` can be imported, behind what the program has itself.
     path = os.pathsep.join(filter(None, [str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]))
     libraries = [word for word in kept.get("PYTHONPATH", "").split(os.pathsep) if word and word != str(ROOT)]
-    return {**kept, **added, "PATH": path, "PYTHONPATH": os.pathsep.join([*libraries, str(ROOT)])}
+    return {**kept, **added, "PATH": path, "PYTHONPATH": os.pathsep.join([*libraries, _IMPORTABLE])}
 
 
 @dataclass
@@ -95,7 +97,7 @@ class TimeFile:
         tree: dict[str, Any] = {"seconds_left": _finite(left), "budget_seconds_left": _finite(budget)}
         tree |= {"job_seconds_left": _finite(job), "stops_at": _finite(stop_at), "written": time.time()}
         with suppress(UserError, OSError):  # a full disk: the program has the first bound from its environment
-            write_json(self.run.folder / _TIME_FILE, tree, durable=False)
+            write_json(self.run.folder / TIME_FILE, tree, durable=False)
 
 
 def _finite(value: float) -> float | None:

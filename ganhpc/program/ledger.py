@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ganhpc.core.files import read_json, write_json
-from ganhpc.runs.run_files import is_amount, is_count, is_text
-from ganhpc.runs.run_folder import PROGRAM_LEDGER, Run
+from ganhpc.runs.run_files import PROGRAM_LEDGER, is_amount, is_count, is_text
+from ganhpc.runs.run_folder import Run
 
 NOWHERE = 2
 """Segments in a row that changed no file in the checkpoint folder after which the program is said to get nowhere."""
 _MOST_FILES = 100_000
+_MOST_SEGMENTS = 1000
+_DIGITS = 19
 
 
 @dataclass
@@ -34,6 +36,10 @@ class Ledger:
     """Digest of the checkpoint folder at the start of the segment."""
     open: bool = False
     """True while a segment runs: one that was killed leaves it so."""
+    saved: bool = False
+    """True if the last segment ended by itself when it was asked to, with another checkpoint folder than at its start."""
+    figures: dict[str, bool] = field(default_factory=dict)
+    """The bytes that the file of figures had when each segment began, with whether the one before had `saved`."""
 
     @classmethod
     def read(cls, run: Run) -> Ledger:
@@ -45,16 +51,31 @@ class Ledger:
             if check(tree.get(name)):
                 setattr(made, name, tree[name])
         made.stop_seconds = tree["stop_seconds"] if is_amount(tree.get("stop_seconds")) else None
-        made.open = tree.get("open") is True
+        made.open, made.saved = tree.get("open") is True, tree.get("saved") is True
+        figures = tree.get("figures")
+        if isinstance(figures, dict):
+            made.figures = {k: v is True for k, v in figures.items() if k.isdecimal() and len(k) < _DIGITS}
         return made
 
     def write(self, run: Run, *, durable: bool = True) -> None:
         """Write it in one step. Raises StorageFault."""
         write_json(run.folder / PROGRAM_LEDGER, dataclasses.asdict(self), durable=durable)
 
-    def close(self, *, changed: bool, counts: bool) -> None:
-        """Note the end of a segment. `changed`: its checkpoint folder has; `counts`: one that has not brings `nowhere` nearer."""
-        self.open = False
+    def begin(self, figures: int) -> None:
+        """Note the start of a segment, with the bytes that its file of figures has."""
+        self.open = True
+        self.figures[str(figures)] = self.saved
+        for old in list(self.figures)[:-_MOST_SEGMENTS]:
+            del self.figures[old]
+
+    def begins(self) -> dict[int, bool]:
+        """`figures` by numbers."""
+        return {int(size): saved for size, saved in self.figures.items()}
+
+    def close(self, *, changed: bool, counts: bool, saved: bool = False) -> None:
+        """Note the end of a segment. `changed`: its checkpoint folder has; `counts`: one that has not brings `nowhere` nearer; `saved`: it
+        ended by itself when it was asked to."""
+        self.open, self.saved = False, saved and changed
         self.nowhere = 0 if changed else self.nowhere + counts
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -14,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.printable import printable
 from ganhpc.core.streams import pipe_address
 from ganhpc.program import descendants, worker
 from ganhpc.program.bounded_log import BoundedLog
@@ -26,6 +29,8 @@ _OTHERS_SECONDS = 3.0
 _SAVING_SECONDS = 60.0
 """Seconds that they get after one has ended that is to be gone on with: they may still save."""
 _LOG_SECONDS = 10.0
+_OF_SHELLS = frozenset(["alias", "cd", "eval", "exec", "export", "set", "source", "ulimit", "unset", ".", ":"])
+"""Words that are no programs, and that only a shell knows."""
 
 
 def command_of(command: Sequence[str], launcher: str, place: Place) -> list[str]:
@@ -93,7 +98,8 @@ class Processes:
         self._codes, self._codes_end = os.pipe() if torchrun else (-1, -1)
         self._said = b""
         self._first: tuple[int, int] | None = None
-        read, write = os.pipe()
+        # One pipe for torchrun itself, and one for each of the program's processes, so that no line of one is in the midst of another's.
+        pipes = [os.pipe() for _ in range(place.tasks + torchrun)]
         self.children: list[subprocess.Popen[bytes]] = []
         self._first_at = 0.0
         self.ended = 0
@@ -107,14 +113,18 @@ class Processes:
                 if torchrun:
                     codes = {worker.CODES: pipe_address(self._codes_end)}
                     own |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
-                self.children.append(self._start(command, {**env, **ranks, **own}, folder, write))
+                    own |= {worker.OUTPUTS: "\n".join(pipe_address(write) for _, write in pipes[1:])}
+                self.children.append(self._start(command, {**env, **ranks, **own}, folder, pipes[local][1]))
         except BaseException:
             self._end_all()
             raise
         finally:
-            os.close(write)
-        self._read = read
-        self.log = BoundedLog(read, log)
+            # Those of torchrun's workers are found by their addresses as long as they are open here.
+            for _, write in pipes if not torchrun else pipes[:1]:
+                os.close(write)
+        self._writes = [write for _, write in pipes[1:]] if torchrun else []
+        self._reads = [read for read, _ in pipes]
+        self.log = BoundedLog(self._reads, log, in_lines=place.world > 1)
         self.log.start()
 
     @staticmethod
@@ -123,14 +133,7 @@ class Processes:
         try:
             return subprocess.Popen(list(command), env=dict(env), cwd=folder or None, preexec_fn=_before, **how)  # type: ignore[call-overload]
         except (OSError, ValueError) as error:
-            if not Path(folder).is_dir():
-                raise UserError(
-                    f"the folder {folder}, in which the program is to run, is not on this machine: put it back."
-                ) from None
-            why = getattr(error, "strerror", None) or error
-            raise UserError(
-                f"the program {command[0]!r} can't be started ({why}): name one that is on the PATH of the machine that runs it, or its path."
-            ) from None
+            raise UserError(_not_started(command[0], folder, error)) from None
 
     @property
     def pids(self) -> frozenset[int]:
@@ -166,11 +169,11 @@ class Processes:
         lines = [line.split() for line in self._said.splitlines(keepends=True) if line.endswith(b"\n")]
         return next(((int(code), int(rank)) for rank, code in lines if int(code)), None)
 
-    def listeners(self) -> list[int]:
-        """The processes that a stop signal is for."""
+    def listeners(self, number: int) -> list[int]:
+        """The processes that the stop signal `number` is for."""
         through = 2 if self._torchrun else 0  # torchrun and its workers, which would take the signal for the end
         alive = [child.pid for child in self.children if child.poll() is None]
-        return [pid for child in alive for pid in descendants.listeners(child, through)]
+        return [pid for child in alive for pid in descendants.listeners(child, number, through)]
 
     def kill(self) -> None:
         """Kill all that is below this process, but for the guardian."""
@@ -182,12 +185,13 @@ class Processes:
         own = next((child.returncode for child in self.children if child.returncode), 0)
         self._end_all()
         if self._torchrun:
-            os.close(self._codes)
-            os.close(self._codes_end)
+            for handle in (self._codes, self._codes_end, *self._writes):
+                os.close(handle)
             self._codes = self._codes_end = -1
         self.log.join(_LOG_SECONDS)
-        with suppress(OSError):
-            os.close(self._read)
+        for read in self._reads:
+            with suppress(OSError):
+                os.close(read)
         own = own or next((child.returncode for child in self.children if child.returncode), 0)
         return first[0] if first else own
 
@@ -196,6 +200,26 @@ class Processes:
         for child in self.children:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(5)
+
+
+def _not_started(name: str, folder: str, error: OSError | ValueError) -> str:
+    """The sentence on a program that can't be started, with the way on."""
+    if not Path(folder).is_dir():
+        return f"the folder {folder}, in which the program is to run, is not on this machine: put it back."
+    number = error.errno if isinstance(error, OSError) else None
+    way = "name one that is on the PATH of the machine that runs it, or its path"
+    is_there = "/" in name and Path(folder, name).is_file()
+    if number == errno.ENOENT and is_there:
+        way = f"the interpreter in its first line is not on this machine (Windows line ends name none): type one before it, such as bash {shlex.quote(name)}"
+    elif number == errno.ENOENT and (len(name.split()) > 1 or name in _OF_SHELLS):
+        way = f"a line for a shell is typed as bash -c {shlex.quote(name if len(name.split()) > 1 else f'{name} ..')}"
+    elif number == errno.ENOEXEC:
+        way = f"a script's first line names its interpreter, such as #!/bin/bash; or type bash {shlex.quote(name)}"
+    elif number == errno.EACCES and is_there:
+        way = f"make it executable (chmod +x), or type its interpreter before it, such as bash {shlex.quote(name)}"
+    elif number == errno.E2BIG:
+        way = "its arguments and its environment are larger than the system takes: let it read them from a file"
+    return f"the program {printable(name)!r} can't be started ({getattr(error, 'strerror', None) or error}): {way}."
 
 
 def _before() -> None:

@@ -22,6 +22,7 @@ from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import open_to_write
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import print_error
+from ganhpc.core.streams import print_line
 from ganhpc.core.units import counted
 from ganhpc.program import (
     descendants,
@@ -37,6 +38,7 @@ from ganhpc.program.descendants import Guardian
 from ganhpc.program.ending import Ending
 from ganhpc.program.environment import Place
 from ganhpc.program.nodes import NodeEnd, SegmentNodes
+from ganhpc.program.own_files import OwnFiles
 from ganhpc.program.processes import Processes, command_of, free_port
 from ganhpc.program.stop_plan import Step, StopPlan
 from ganhpc.runs import fault_count, file_owner, last_words, placeholders
@@ -109,8 +111,10 @@ class _Segment:
         self.bound = Watched(run.deadline_json)
         self.nodes = SegmentNodes(run, place, self.owner)
         self.account = ledger.Ledger.read(run)
-        self.said = said_figures.SaidFigures(run.folder / environment.FIGURES_FILE)
+        self.said = said_figures.SaidFigures(run.folder / environment.FIGURES_FILE, self.account.begins())
         self.time_file = environment.TimeFile(run)
+        self.own_files: OwnFiles | None = None
+        """On the first node."""
         self.plan = StopPlan.make(1.0, 1.0, None)
         self.before = self.account.seconds
         self.started = self.asked_to_stop_at = -math.inf
@@ -158,6 +162,10 @@ class _Segment:
     def _run(self) -> Ending:
         if not self.is_main:
             return self._run_beside()
+        if self.run_folder.result() is not None:
+            return Ending(State.DONE, "", 0)
+        self.own_files = OwnFiles(self.run_folder)
+        self.own_files.keep()
         self._note_killed_segment()
         if (found := self._gets_nowhere()) is not None:
             return found
@@ -210,8 +218,9 @@ class _Segment:
             with storing(run.folder):
                 (run.folder / environment.STOP_FILE).unlink(missing_ok=True)
             # A program would wait for a fifo there until its time is over.
-            said_figures.end_last_line(run.folder / environment.FIGURES_FILE)
-            account.open, account.seen = True, self._digest()
+            account.begin(said_figures.end_last_line(run.folder / environment.FIGURES_FILE))
+            account.seen = self._digest()
+            self.said.begins = account.begins()
             account.write(run)
             self.nodes.begin(account)
         left = self._left()
@@ -224,7 +233,7 @@ class _Segment:
         env = environment.variables(
             run, account.segments, experiment.seed, left - self.plan.ask, self.place, os.environ
         )
-        print(f"segment {account.segments} of the program: {ending.brief_time(left)}", flush=True)
+        print_line(f"segment {account.segments} of the program: {ending.brief_time(left)}")
         self.before, self.started = account.seconds, time.monotonic()
         torchrun = experiment.launcher == "torchrun" and self.place.world > 1
         how: dict[str, Any] = {
@@ -283,17 +292,18 @@ class _Segment:
                 file.write(f"{self.reason}\n".encode())
         number = getattr(signal, f"SIG{self.experiment.stop_signal}")
         if due is Step.KILL:
-            print("the program does not stop: it is killed", flush=True)
+            print_line("the program does not stop: it is killed")
             processes.kill()
             return []
-        pids = processes.listeners() or pids
+        pids = processes.listeners(number if before is Step.RUN else signal.SIGTERM) or pids
         if before is Step.RUN:
-            print(f"{self.reason}: the program is told to stop ({number.name})", flush=True)
+            print_line(f"{self.reason}: the program is told to stop ({number.name})")
             descendants.send(pids, number)
             if not pids:  # torchrun has started none of its workers yet
                 descendants.send(list(processes.pids), signal.SIGTERM)
         if due is Step.TERM and (before is not Step.RUN or number != signal.SIGTERM):
             descendants.send(pids, signal.SIGTERM)
+        descendants.wake(pids)
         return pids
 
     def _update(self, processes: Processes) -> None:
@@ -301,6 +311,8 @@ class _Segment:
         if self.failed_beside is None and (failed := self.nodes.failed()) is not None:
             self.failed_beside = failed
             processes.kill()
+        if self.own_files:
+            self.own_files.keep()
         self.said.read()
         self._count()
         self._write_time_left()
@@ -344,6 +356,8 @@ class _Segment:
     def _judge(self, processes: Processes, code: int) -> Ending:
         """The ending that the exit code means, by whether the program was told to stop. Closes the account."""
         self._await_late_request()
+        if self.own_files:
+            self.own_files.keep()
         if code == 0 and self.reason is None and self.is_main and self.place.nodes > 1:
             self.nodes.wait_for_the_others(_OTHERS_SECONDS)
         failed = self.failed_beside or self.nodes.failed()
@@ -351,14 +365,15 @@ class _Segment:
         self.account.changes += changed
         lines = processes.log.last_lines(ending.LINES)
         if processes.ended and self.reason is None:
-            print(f"ended with the program: {processes.ended} of its processes that were left", flush=True)
+            print_line(f"ended with the program: {processes.ended} of its processes that were left")
         self.said.read(ended=True)
         if self.is_main:
             tensorboard_figures.add_to(self.said, self.run_folder, self.experiment.headline)
         resumable = self.resumable
         by_time = self.reason is not None and not self.by_request
         cut_short = by_time or (self.reason is None and code in resumable)
-        self.account.close(changed=changed, counts=cut_short)
+        by_itself = self.reason is not None and code in (0, *resumable)
+        self.account.close(changed=changed, counts=cut_short, saved=by_itself)
         self._write_account()
         if cut_short and (found := self._gets_nowhere()) is not None:
             return found
@@ -442,9 +457,8 @@ class _Segment:
     def _report(self, ended: Ending) -> None:
         if ended.state is State.DONE:
             self._status(State.DONE, "")
-            print(
-                f"done: {ending.brief_time(self.account.seconds)} in {counted(self.account.segments, 'segment')}",
-                flush=True,
+            print_line(
+                f"done: {ending.brief_time(self.account.seconds)} in {counted(self.account.segments, 'segment')}"
             )
             return
         words = LastWords(self.place.node, ended.state, ended.reason, ended.code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import math
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +22,12 @@ _MOST_NAMES = 100
 _LONGEST_LINE = 2**16
 
 
-def end_last_line(path: Path) -> None:
+def end_last_line(path: Path) -> int:
     """Give the last line in the file of figures its line break, for which a program that was killed had no time: the next line stands alone.
 
-    Raises Damaged where something else than a file is there.
+    Returns the bytes that the file has. Raises Damaged where something else than a file is there.
     """
+    size = 0
     with suppress(FileNotFoundError):
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -33,14 +35,64 @@ def end_last_line(path: Path) -> None:
             last = file.read(1)
         if last not in (b"", b"\n"):
             with suppress(StorageFault), open_to_write(path, append=True) as log:
-                log.write(b"\n")
+                size += log.write(b"\n")
+    return size
+
+
+class _Steps:
+    """The steps of a program's figures, each after the one before also where its counter begins anew, as for each epoch."""
+
+    def __init__(self) -> None:
+        self._before = 0.0
+        """The steps of the counters before this one."""
+        self._first: float | None = None
+        """The step with which the counter began in this segment."""
+        self._first_of_last: float | None = None
+        """That of the segment before, where it had saved at its end: what follows would go on behind it."""
+        self._last, self._between, self._epoch = -math.inf, 1.0, -math.inf
+        self._said: dict[str, float] = {}
+        """The last step at which each figure was said."""
+
+    def begin_segment(self, *, saved: bool) -> None:
+        """The lines from here on are of another segment: what it says again was lost with the one before."""
+        self._first, self._first_of_last = None, self._first if saved else None
+
+    def placed(self, point: dict[str, float]) -> tuple[dict[str, float], bool]:
+        """(the point with its step among all, True if it says again what was said of that step or a later one)."""
+        if (said := point.get("step")) is None:
+            return point, False
+        names = without_step(point)
+        again = any(self._said.get(name, -math.inf) > said + self._before for name in names)
+        if again and self._begins_anew(said, point.get("epoch")):
+            self._before = self._last + (0.0 if said > 0 else self._between - said)
+            self._first, again = said, False
+        self._first = said if self._first is None else self._first
+        step = said + self._before
+        if again:
+            self._said = {name: at for name, at in self._said.items() if at < step}
+        self._said |= dict.fromkeys(names, step)
+        if step > self._last > -math.inf:
+            self._between = step - self._last
+        self._last = step if again else max(step, self._last)
+        self._epoch = point.get("epoch", self._epoch)
+        return {**point, "step": step}, again
+
+    def _begins_anew(self, said: float, epoch: float | None) -> bool:
+        """True if the counter has begun anew: in a later epoch, or at its first step; else the program has gone back to an earlier state."""
+        if epoch is not None and math.isfinite(self._epoch):
+            return epoch > self._epoch
+        first = self._first if self._first is not None else self._first_of_last
+        return said <= first if first is not None else self._before > 0
 
 
 class SaidFigures:
     """The figures in a file of JSON lines, read as they come."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, begins: dict[int, bool] | None = None) -> None:
+        """`begins`: the bytes that the file had when each segment began, with whether the one before had saved at its end."""
         self._path, self._offset, self._every, self._seen = path, 0, 1, 0
+        self.begins = begins or {}
+        self._steps = _Steps()
         self.curve: list[dict[str, float]] = []
         """Points in the order of their steps: what was said again after a resumption counts, not what was said before."""
         self.last: dict[str, float] = {}
@@ -62,8 +114,12 @@ class SaidFigures:
                             self._offset += len(data)
                             self._take(data)
                         return
+                    at = self._offset
                     self._offset += len(whole) or len(data)
-                    for line in whole.splitlines():
+                    for line in whole.splitlines(keepends=True):
+                        if at in self.begins:
+                            self._steps.begin_segment(saved=self.begins[at])
+                        at += len(line)
                         self._take(line)
         except (OSError, Damaged):
             return
@@ -82,17 +138,29 @@ class SaidFigures:
         """Add one point; its names are those of `last` from now on."""
         if not point:
             return
+        point, again = self._steps.placed(point)
         self.last |= point if len(self.last) < 2 * _MOST_NAMES else {k: v for k, v in point.items() if k in self.last}
         step = point.get("step")
-        while step is not None and self.curve and self.curve[-1].get("step", -1.0) >= step:
-            before = self.curve.pop()
-            if before.get("step") == step:
-                point = {**before, **point}
         self._seen += 1
-        if self._seen % self._every == 0 or step is None or step < 2:
+        if step is None:
             self.curve.append(point)
+        else:
+            self._put(step, point, again=again)
         if len(self.curve) > _MOST_POINTS:
             self.curve, self._every = self.curve[::2], self._every * 2
+
+    def _put(self, step: float, point: dict[str, float], *, again: bool) -> None:
+        """Put a point in the place of its step; said `again`, it takes the place of all that was said from this step on."""
+        place = len(self.curve)
+        while place and self.curve[place - 1].get("step", -1.0) >= step:
+            place -= 1
+        if place < len(self.curve) and self.curve[place].get("step") == step:
+            point = {**self.curve[place], **point}
+            self.curve[place] = point
+        elif self._seen % self._every == 0 or step < 2 or again:
+            self.curve.insert(place, point)
+        if again:
+            del self.curve[place + 1 :]
 
     def headline(self, typed: str | None) -> str:
         """The figure that the program is judged by: as typed, else the first one of the catalogue that it has; empty where there is none."""

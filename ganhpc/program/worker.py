@@ -20,6 +20,8 @@ CODES = "GANHPC_WORKER_CODES"
 """Variable with the address of the pipe (ganhpc.core.streams) for lines `RANK CODE`: torchrun closes what its children could inherit."""
 RESUMABLE = "GANHPC_RESUMABLE_EXITS"
 """Variable with the exit codes of a program that is to be gone on with, between blanks."""
+OUTPUTS = "GANHPC_WORKER_OUTPUTS"
+"""Variable with the addresses of the pipes for what the processes of this node print, one a line, in the order of their local ranks."""
 STOP = "GANHPC_STOP_FILE"
 """Variable with the file that is there once the program is to stop."""
 _CANNOT_START = 127
@@ -29,8 +31,9 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 def main(words: list[str]) -> int:
     """Run the program to its end. Returns the exit code for torchrun, negative for a signal."""
     die_with_parent()
-    env = {name: value for name, value in os.environ.items() if name not in (CODES, RESUMABLE)}
+    env = {name: value for name, value in os.environ.items() if name not in (CODES, RESUMABLE, OUTPUTS)}
     env["GANHPC_RANK"] = os.environ.get("RANK", "0")
+    _take_own_output()
     try:
         child = subprocess.Popen(words, env=env, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=_before)
     except OSError as error:
@@ -43,6 +46,18 @@ def main(words: list[str]) -> int:
     _report_code(code)
     resumable = map(int, os.environ.get(RESUMABLE, "").split())
     return 0 if code in resumable or Path(os.environ.get(STOP, "/nowhere")).exists() else code
+
+
+def _take_own_output() -> None:
+    """Print into the pipe of this process, and not into the one that torchrun's workers share."""
+    with suppress(ValueError, IndexError):
+        address = os.environ.get(OUTPUTS, "").splitlines()[int(os.environ.get("LOCAL_RANK", "0"))]
+        if (handle := open_pipe(address)) is not None:
+            os.set_blocking(handle, True)
+            sys.stdout.flush()
+            for number in (1, 2):
+                os.dup2(handle, number)
+            os.close(handle)
 
 
 def _before() -> None:

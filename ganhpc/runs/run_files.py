@@ -7,6 +7,7 @@ if it were not there: the trainer writes it anew. request.json is kept whole or 
 from __future__ import annotations
 
 import datetime as dt
+import os
 import re
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -58,6 +59,20 @@ def is_untrained(result: Mapping[str, Any]) -> bool:
     """True if a result is of a run that made no step: versions before such runs were refused wrote one."""
     epochs = result.get("epochs")
     return isinstance(epochs, int | float) and not isinstance(epochs, bool) and epochs == 0 and not result.get("steps")
+
+
+PROGRAM_LEDGER = "program.json"
+"""The account of a user's program (ganhpc.program.ledger): its run has it, whatever it saves."""
+
+
+def is_result(folder: Path | str, tree: Mapping[str, Any] | None) -> bool:
+    """True if what lies at result.json is the run's result: a user's program may have put something of its own there, whose run is not done.
+
+    `tree`: the object in the file; None where it holds none.
+    """
+    if tree is None and os.path.isfile(f"{folder}/result.json"):  # noqa: PTH113 (raises nothing)
+        return True
+    return (tree is not None and "signature" in tree) or not os.path.lexists(f"{folder}/{PROGRAM_LEDGER}")
 
 
 def refusal_source(request: Request) -> RefusalSource | None:

@@ -38,6 +38,7 @@ from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
+    PROGRAM_LEDGER,
     UNTRAINED,
     Fault,
     RefusalSource,
@@ -45,6 +46,7 @@ from ganhpc.runs.run_files import (
     Status,
     end_in_words,
     ended_untrained,
+    is_result,
     is_untrained,
     job_failed,
     read_fault,
@@ -54,8 +56,6 @@ from ganhpc.runs.run_files import (
     stop_reason,
 )
 
-PROGRAM_LEDGER = "program.json"
-"""The account of a user's program (ganhpc.program.ledger): its run has it, whatever it saves."""
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
 _AHEAD_SECONDS = 90.0
@@ -228,7 +228,22 @@ class Run:
 
     def result(self) -> dict[str, object] | None:
         """The outcome, or None while there is none. Raises Damaged."""
-        return read_json(self.result_json)
+        try:
+            tree = read_json(self.result_json)
+        except Damaged:
+            if is_result(self.folder, None):
+                raise
+            return None
+        return tree if tree is None or is_result(self.folder, tree) else None
+
+    def is_done(self) -> bool:
+        """True if the run has its result, also a damaged one."""
+        if not self.result_json.exists():
+            return False
+        try:
+            return self.result() is not None
+        except Damaged:
+            return True
 
     def is_there(self) -> bool:
         """True if the folder exists and can be looked at: another user's may be closed, and a name from a record longer than any folder's."""

@@ -45,7 +45,9 @@ class Programs:
 
     def __init__(self, user: User):
         self.user = user
-        (user.folder / "beside.toml").write_text('max_job = "1m"\ngap = "2s"\nmin_slot = "10s"\n')
+        for name, longest in (("beside", "1m"), ("longer", "2m")):
+            text = f'max_job = "{longest}"\ngap = "2s"\nmin_slot = "10s"\n'
+            (user.folder / f"{name}.toml").write_text(text)
         for source in SOURCES.iterdir():
             if source.is_file():
                 shutil.copy(source, user.folder)
@@ -54,10 +56,12 @@ class Programs:
         self.runs["run"] = self._submit("run", "bash", "run.sh", "2000")
         if user.where == "oar":  # a core on each, beside the others
             (user.folder / "config.toml").write_text(SETTINGS + 'resources = "/host=2/core=1"\n')
-        self.runs["pair"] = self._submit("pair", "bash", "-c", PAIR, options=("--nodes", "2"))
+        for name, options in PAIRS.items():
+            self.runs[name] = self._submit(name, "bash", "-c", PAIR, str(SECONDS[name]), options=options)
         (user.folder / "config.toml").write_text(SETTINGS + RESOURCES[user.where])
 
     def _submit(self, name: str, *words: str, options: Sequence[str] = ()) -> Path:
+        policy = "longer.toml" if name == "torchrun" else "beside.toml"  # which loads torch first
         options = (
             *options,
             "--time",
@@ -71,7 +75,7 @@ class Programs:
             "--on",
             self.user.where,
         )
-        done = self.user.run("program", *options, "--policy", "beside.toml", "--json", "--", *words)
+        done = self.user.run("program", *options, "--policy", policy, "--json", "--", *words)
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         tree: dict[str, Any] = json.loads(done.stdout)
         return self.user.folder / "runs" / "program" / str(tree["slots"][0]["run"])
@@ -88,28 +92,29 @@ class Programs:
             ours = torch.load(self.runs[name] / "checkpoints" / "end.pt", weights_only=True)
             theirs = torch.load(whole.end(name), weights_only=True)
             assert all(torch.equal(ours[key], theirs[key]) for key in theirs), log
-        self._check_pair()
+        for name in PAIRS:
+            self._check_pair(self.runs[name], SECONDS[name])
         seen = self.user.wait(self.runs["run"], ("crashed",), PATIENCE)
         assert "gets nowhere: 2 segments in a row" in seen["reason"]
 
-    def _check_pair(self) -> None:
+    def _check_pair(self, run: Path, seconds: int) -> None:
         """A chain of segments on two nodes: each goes on, on both, where the one before was told to stop."""
-        run = self.runs["pair"]
         self.user.wait(run, ("done",), PATIENCE)
         result, log = read(run / "result.json"), (run / "log.txt").read_text()
         assert result["segments"] >= 2 and result["processes"] == 2 and result["ended_by"] == "program", log
         for rank in "01":
-            assert (run / "checkpoints" / rank).read_text().split() == [str(PAIR_SECONDS)], log
+            assert (run / "checkpoints" / rank).read_text().split() == [str(seconds)], log
             begins = [int(line.split()[-1]) for line in log.splitlines() if line.startswith(f"rank {rank} begins")]
             saves = [int(line.split()[-1]) for line in log.splitlines() if line.startswith(f"rank {rank} saved")]
             assert begins == [0, *saves] and len(begins) == result["segments"], log
 
 
-PAIR_SECONDS = 70
 PAIR = """
 at=$GANHPC_CHECKPOINTS/$RANK; n=$(cat $at 2>/dev/null || echo 0); echo "rank $RANK begins at $n"
 trap 'echo $n > $at; echo "rank $RANK saved $n"; exit 75' TERM
-while [ $n -lt PAIR_SECONDS ]; do sleep 1; n=$((n + 1)); done; echo $n > $at
-""".replace("PAIR_SECONDS", str(PAIR_SECONDS))
-"""Longer than a job of a minute."""
+while [ $n -lt $0 ]; do sleep 1; n=$((n + 1)); done; echo $n > $at
+"""
+PAIRS = {"pair": ("--nodes", "2"), "torchrun": ("--nodes", "2", "--launcher", "torchrun")}
+SECONDS = {"pair": 70, "torchrun": 130}
+"""Longer than a job."""
 _OPTIONS = ("--out", "{checkpoints}", "--steps", str(STEPS), "--pause", str(PAUSE))

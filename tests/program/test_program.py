@@ -207,6 +207,30 @@ def test_a_crash_shows_the_last_lines_in_status(launch: Launch) -> None:
     assert "crashed" in shown and "exit code 7" in shown and "| first" in shown and "| second é" in shown
 
 
+STARTS = {
+    "python train.py | tee log": (None, "typed as bash -c 'python train.py | tee log'"),
+    "source": (None, "typed as bash -c 'source ..'"),
+    "./no_first_line": ("exit 3\n", "names its interpreter, such as #!/bin/bash; or type bash ./no_first_line"),
+    "./windows.sh": ("#!/bin/sh\r\nexit 3\r\n", "Windows line ends name none"),
+    "./not_executable": ("#!/bin/sh\n", "chmod +x"),
+    "~/run.sh": (None, "or its path"),
+    "": (None, "or its path"),
+    ".": (None, "or its path"),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+def test_what_cannot_be_started_is_a_sentence_with_the_way_on(tmp_path: Path, name: str) -> None:
+    text, way = STARTS[name]
+    if text:
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o644 if "not_executable" in name else 0o755)
+    run = made(tmp_path, name)
+    assert segment(run).returncode == 2
+    found = run.run_status()
+    assert found.state is State.REFUSED and "can't be started" in found.reason and way in found.reason, found
+
+
 def test_a_program_that_is_not_there_is_a_sentence(launch: Launch) -> None:
     done = launch("program", "--on", "local", "--time", "30s", "--", "no-such-program")
     assert (
@@ -307,6 +331,8 @@ BELOW = {
     "train.bash": "#!/bin/bash\npython saves.py\necho over\n",
     "by_env": "#!/usr/bin/env bash\npython saves.py\necho over\n",
     "accelerate": f"#!{sys.executable}\nimport subprocess\nsubprocess.call(['python', 'saves.py'])\n",
+    "of_its_own": f"#!{sys.executable}\nimport subprocess\nsubprocess.call(['python', 'saves.py'])\n",
+    "with_make": "#!/usr/bin/make -f\nall:\n\tpython saves.py\n",
 }
 
 
@@ -323,6 +349,52 @@ def test_a_program_below_a_script_of_its_own_hears_the_signal(tmp_path: Path, na
         ends_in(run, 22.0)  # it is told at once, and has twelve seconds to save before it is killed
         assert runner.wait(120) == 75
     assert (run.checkpoints / "saved").read_text() == "SIGUSR1", run.log.read_text()
+
+
+def test_a_program_that_is_suspended_hears_the_signal(tmp_path: Path) -> None:
+    (tmp_path / "saves.py").write_text(SAVES + "\n")
+    run = made(tmp_path, "python", "saves.py", stop_signal="USR1", time=600.0)
+    with job(run, 600.0) as runner:
+        wait_for((run.checkpoints / "hears").exists)
+        tree = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+        program = next(int(pid) for pid in tree if b"saves.py" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        os.kill(program, signal.SIGSTOP)
+        run.ask_to_stop("enough", "me")
+        assert runner.wait(120) == 75
+    assert (run.checkpoints / "saved").read_text() == "SIGUSR1", run.log.read_text()
+
+
+@pytest.mark.slow  # 2 s in all
+def test_make_gets_one_sigterm_and_passes_it_on(tmp_path: Path) -> None:
+    """It does so itself; at a second one many programs stop without having saved."""
+    (tmp_path / "Makefile").write_text("all:\n\tpython once.py\n")
+    (tmp_path / "once.py").write_text(
+        SAVES.replace("SIGUSR1", "SIGTERM")
+        .replace("time.sleep(0.3)", "heard.append(number); time.sleep(1); assert heard == [number]")
+        .replace("import os", "heard = []\nimport os", 1)
+    )
+    run = made(tmp_path, "make", time=600.0)
+    with job(run, 600.0) as runner:
+        wait_for((run.checkpoints / "hears").exists)
+        ends_in(run, 60.0)
+        run.ask_to_stop("enough", "me")
+        assert runner.wait(120) == 75
+    assert (run.checkpoints / "saved").read_text() == "SIGTERM", run.log.read_text()
+
+
+def test_packages_of_the_user_s_own_are_not_hidden(tmp_path: Path) -> None:
+    """Those named as folders of the checkout, and without __init__.py: any other with one on the path would go before."""
+    for name in ("jobs", "docs", "templates"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "own.py").write_text("")
+    lines = (
+        "import jobs.own, docs.own, templates.own, ganhpc; from ganhpc.program import figures; figures(step=1, loss=3)"
+    )
+    (tmp_path / "train.py").write_text(f"{lines}\nprint(jobs.own.__file__, ganhpc.__file__)\n")
+    run = made(tmp_path, "python", "train.py")
+    assert segment(run).returncode == 0, run.log.read_text()
+    assert f"{tmp_path}/jobs/own.py {ROOT}/ganhpc/__init__.py" in run.log.read_text()
+    assert run.result()["loss"] == 3  # type: ignore[index]
 
 
 # -- processes --------------------------------------------------------------------------------------------------------
@@ -387,6 +459,41 @@ def test_a_gigabyte_of_output_keeps_head_and_end(tmp_path: Path) -> None:
     assert "the first line" in text and "the last line" in text
     left_out = int(text.partition("\n[")[2].partition(" bytes")[0])
     assert left_out + len(text) == pytest.approx(256 * 2**20, rel=0.001)
+
+
+@pytest.mark.parametrize("line", [b"\rstep", b"x"])
+def test_a_log_without_line_breaks_keeps_head_and_end(tmp_path: Path, line: bytes) -> None:
+    """As of a progress bar."""
+    path = tmp_path / "log.txt"
+    read, write = os.pipe()
+    log = bounded_log.BoundedLog([read], path)
+    log.start()
+    with os.fdopen(write, "wb") as file:
+        file.write(b"the head" + line * (3 * bounded_log.MOST_BYTES // len(line)) + b"the end")
+    log.join(120)
+    data = path.read_bytes()
+    assert data.startswith(b"the head") and data.endswith(b"the end\n") and len(data) < bounded_log.MOST_BYTES
+    os.close(read)
+
+
+def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    pipes = [os.pipe() for _ in range(2)]
+    log = bounded_log.BoundedLog([read for read, _ in pipes], path, in_lines=True)
+    log.start()
+    for part in (b"half ", b"of a line", b"\n", b"\r10 %", b"\r20 %", b"the last"):
+        for _, write in pipes:
+            os.write(write, part)
+            time.sleep(0.01)
+    long = b"y" * (2 * bounded_log._LONGEST_LINE)
+    os.write(pipes[0][1], long[: len(long) // 2])
+    os.write(pipes[0][1], long[len(long) // 2 :])
+    for _, write in pipes:
+        os.close(write)
+    log.join(60)
+    text = path.read_bytes()
+    assert text.startswith(b"half of a line\nhalf of a line\n") and text.count(b"y") == len(long)
+    assert text.count(b"the last") == 2
 
 
 def test_a_signal_to_every_process_of_the_job_ends_no_run_as_done(tmp_path: Path) -> None:
@@ -561,6 +668,54 @@ def test_figures_are_bounded_and_what_is_said_again_counts(tmp_path: Path, monke
     assert len(said.curve) <= 2001
 
 
+def curve(tmp_path: Path, *segments: str, saved: bool = True) -> list[tuple[float, float]]:
+    """(step, loss) of a curve that several segments have said: blanks between its figures, STEP[@EPOCH]."""
+    path, begins, number = tmp_path / "figures.jsonl", {}, 0
+    with path.open("w") as file:
+        for text in segments:
+            begins[file.tell()] = saved
+            for word in text.split():
+                step, _, epoch = word.partition("@")
+                number += 1
+                point = {"step": int(step), "loss": number} | ({"epoch": float(epoch)} if epoch else {})
+                file.write(json.dumps(point) + "\n")
+    said = SaidFigures(path, begins)
+    said.read()
+    return [(int(point["step"]), int(point["loss"])) for point in said.curve]
+
+
+def test_a_counter_that_begins_anew_goes_on_in_the_curve(tmp_path: Path) -> None:
+    in_order = [(step, step) for step in range(1, 7)]
+    assert curve(tmp_path, "1 2 3 1 2 3") == in_order, "as for each epoch"
+    assert curve(tmp_path, "0 1 2 0 1 2") == [(step - 1, step) for step in range(1, 7)]
+    assert curve(tmp_path, "10 20 30 10 20 30") == [(10 * step, step) for step in range(1, 7)]
+    assert curve(tmp_path, "1 2 3", "1 2 3") == in_order, "as for each segment, though it goes on"
+    assert curve(tmp_path, "1@0 2@0 1@1", "2@1 1@2 2@2") == in_order
+    assert curve(tmp_path, "5 6 1 2", "3 4") == [(5, 1), (6, 2), (7, 3), (8, 4), (9, 5), (10, 6)]
+
+
+def test_what_is_said_again_after_a_resumption_or_a_step_back_counts(tmp_path: Path) -> None:
+    assert curve(tmp_path, "1 2 3 4", "3 4 5") == [(1, 1), (2, 2), (3, 5), (4, 6), (5, 7)]
+    assert curve(tmp_path, "1 2 3", "1 2", saved=False) == [(1, 4), (2, 5)], "killed before anything was saved"
+    assert curve(tmp_path, "1 2 3 2 3 4") == [(1, 1), (2, 4), (3, 5), (4, 6)], "back to an earlier state"
+    assert curve(tmp_path, "1@1 2@1 1@2 2@2", "1@2 2@2") == [(1, 1), (2, 2), (3, 5), (4, 6)]
+
+
+def test_a_figure_that_comes_late_takes_its_place_in_the_curve(tmp_path: Path) -> None:
+    said = SaidFigures(tmp_path / "none")
+    for point in (
+        {"step": 1, "a": 1},
+        {"step": 2, "a": 2},
+        {"step": 3, "a": 3},
+        {"step": 2, "b": 5},
+        {"step": 4, "a": 4},
+    ):
+        said.add({name: float(value) for name, value in point.items()})
+    said.add({"step": 2.5, "b": 6.0})
+    assert [point.get("a", 0) for point in said.curve] == [1, 2, 0, 3, 4]
+    assert said.curve[1] == {"step": 2, "a": 2, "b": 5}
+
+
 def test_lines_of_any_kind_in_the_file_of_figures(tmp_path: Path) -> None:
     path = tmp_path / "figures.jsonl"
     lines = [
@@ -642,7 +797,7 @@ def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: 
     path = tmp_path / "log.txt"
     place(path)
     read, write = os.pipe()
-    log = bounded_log.BoundedLog(read, path)
+    log = bounded_log.BoundedLog([read], path)
     log.start()
     os.write(write, b"its words\n" * 1000)
     os.close(write)

@@ -85,6 +85,21 @@ def test_a_stop_before_torchrun_has_started_a_worker_ends_torchrun(tmp_path: Pat
     assert child.wait(180) == 75 and "it is killed" not in run.log.read_text()
 
 
+PIECES = """
+import os, time
+for word in ("rank ", os.environ["RANK"], " says ", "so", chr(10)) * 20:
+    os.write(1, word.encode()); time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
+def test_no_line_of_a_process_is_in_the_midst_of_another_s(tmp_path: Path, launcher: str) -> None:
+    run = made(tmp_path, "python", "-c", PIECES, launcher=launcher)
+    assert runner(run, "--tasks=2").wait(300) == 0
+    lines = run.log.read_text().splitlines()
+    assert [lines.count(f"rank {rank} says so") for rank in (0, 1)] == [20, 20], lines
+
+
 @pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_path: Path, launcher: str) -> None:
@@ -115,12 +130,12 @@ def test_torchrun_is_that_of_the_program_s_python_and_meets_at_a_port_of_its_own
 # -- two nodes --------------------------------------------------------------------------------------------------------
 
 
-def two_nodes(run: Run, first: bool = True, **env: str) -> list[subprocess.Popen[bytes]]:
+def two_nodes(run: Run, first: bool = True, owner: str = "job", **env: str) -> list[subprocess.Popen[bytes]]:
     """The runners of two nodes of a job, the second of which comes first: it reads what an older job has left."""
     words = ("--tasks=1", "--nodes=2", "--first=127.0.0.1", f"--port={processes.free_port()}")
-    second = runner(run, *words, "--node=1", **env)
+    second = runner(run, *words, "--node=1", owner=owner, **env)
     time.sleep(0.3)
-    return [*([runner(run, *words, "--node=0", **env)] if first else []), second]
+    return [*([runner(run, *words, "--node=0", owner=owner, **env)] if first else []), second]
 
 
 def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
@@ -140,6 +155,31 @@ def test_two_nodes_run_one_segment_with_one_account(tmp_path: Path) -> None:
         assert (seen["GANHPC_RANK"], seen["LOCAL_RANK"], seen["WORLD_SIZE"]) == (str(rank), "0", "2")
         assert seen["GANHPC_SEGMENT"] == "2" and seen["MASTER_ADDR"] == "127.0.0.1"
     assert Ledger.read(run).segments == 2 and run.run_status().state is State.RESUMABLE
+
+
+CHAIN = """
+at=$GANHPC_CHECKPOINTS/$RANK; n=$(cat $at 2>/dev/null || echo 0); echo "rank $RANK begins at $n"
+trap 'echo $n > $at; echo "rank $RANK saved $n"; exit 75' TERM
+[ -e $at ] && exit 0
+while :; do sleep 0.2; n=$((n + 1)); done
+"""
+
+
+@pytest.mark.slow  # torchrun loads torch four times
+def test_a_chain_of_two_nodes_by_torchrun(tmp_path: Path) -> None:
+    """Told to stop, each of its processes saves once, and both nodes end as resumable; the next segment goes on from there."""
+    run = made(tmp_path, "bash", "-c", CHAIN, launcher="torchrun", time=600.0)
+    children = two_nodes(run)
+    wait_for(lambda: run.log.read_text().count("begins at 0\n") == 2, 300)
+    run.ask_to_stop("enough", "job")
+    assert [child.wait(300) for child in children] == [75, 75], run.log.read_text()
+    saved = {rank: (run.checkpoints / str(rank)).read_text().strip() for rank in (0, 1)}
+    assert run.run_status().state is State.RESUMABLE
+    assert [child.wait(300) for child in two_nodes(run, owner="next")] == [0, 0], run.log.read_text()
+    lines = run.log.read_text().splitlines()
+    for rank, number in saved.items():
+        assert lines.count(f"rank {rank} saved {number}") == 1 and f"rank {rank} begins at {number}" in lines, lines
+    assert run.run_status().state is State.DONE and Ledger.read(run).segments == 2
 
 
 def test_two_nodes_that_are_done_wait_for_nobody(tmp_path: Path) -> None:

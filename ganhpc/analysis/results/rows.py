@@ -19,7 +19,7 @@ from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
 from ganhpc.runs.figures import ShownIn
-from ganhpc.runs.run_files import UNTRAINED, is_untrained
+from ganhpc.runs.run_files import UNTRAINED, is_result, is_untrained
 from ganhpc.runs.run_folder import Run, State
 
 Row = dict[str, Any]
@@ -155,11 +155,16 @@ def _is_run(folder: str) -> bool:
 def _row(folder: str, results: Index, definitions: Index) -> Row | None:
     """A finished run's row is its result.json, one file to read. None: the folder holds no run."""
     try:
-        made = {**_EMPTY, **results.read(folder)}
+        tree = results.read(folder)
     except FileNotFoundError:
         return _unfinished(folder, definitions)
     except (OSError, UserError, ValueError, TypeError) as error:
+        if not is_result(folder, None):
+            return _unfinished(folder, definitions)
         return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
+    if not is_result(folder, tree):
+        return _unfinished(folder, definitions)
+    made = {**_EMPTY, **tree}
     _without_wrong(made)
     above, _, made["run"] = folder.rstrip("/").rpartition("/")
     if made["experiment"] is None:

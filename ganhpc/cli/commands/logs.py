@@ -66,7 +66,7 @@ def _follow(run: Run, offset: int) -> None:
         if view is not None and view.run_status.state not in (State.RUNNING, State.WAITING):
             say(_stands(view), err=True)
             return
-        if time.monotonic() - asked > _ASK_SECONDS or run.result_json.exists():
+        if time.monotonic() - asked > _ASK_SECONDS or run.is_done():
             view, asked = _look(run), time.monotonic()
             waits = view.run_status.reason if view.run_status.state is State.WAITING else ""
             if waits and waits != said:

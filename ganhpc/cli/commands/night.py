@@ -162,7 +162,7 @@ def planned(experiments: Sequence[Experiment], runs: Path, *, new: bool) -> list
     """The runs that are not done. Raises UserError where all are."""
     wanted = [submit.Wanted(Run.planned(runs, e, new=new), e) for e in experiments]
     scheduler_launch.compare_data(wanted)
-    left = [w for w in wanted if not w.run.result_json.exists()]
+    left = [w for w in wanted if not w.run.is_done()]
     if not left:
         raise UserError(
             f"all of it is done already: `{typed_command('results', runs=runs)}` shows it, --new trains it afresh."

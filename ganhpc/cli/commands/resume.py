@@ -95,7 +95,7 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
             say(" ".join(local_launch.command_of(run, experiment)))
             continue
         opening.hold_again(run, experiment, console)
-        code = 0 if run.result_json.exists() else local_launch.train(run, experiment, console)
+        code = 0 if run.is_done() else local_launch.train(run, experiment, console)
         worst = max(worst, code)
         show_run(run, console, explained=bool(code))
     if worst:

@@ -89,7 +89,7 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         run = opening.open_run(runs, experiment, seen, new=new)
         opened.append(run)
         opening.hold_data(run, experiment, console, seen)
-        if run.result_json.exists():
+        if run.is_done():
             done = run.run_status().state is State.DONE
             word = "[green]already done:[/]" if done else "[red]not trained:[/]"
             console.print(f"{word} {in_markup(run)}  (--new trains it afresh)", soft_wrap=True)
@@ -257,7 +257,7 @@ def _stop_signals(run: Run, console: Console) -> Iterator[_Heard]:
 
 def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, console: Console) -> int:
     """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
-    if run.result_json.exists():  # whatever became of a process after it
+    if run.is_done():  # whatever became of a process after it
         return 0
     run_status = run.run_status()
     # What an earlier trainer has said of its own end is no news of this one's.

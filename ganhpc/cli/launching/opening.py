@@ -26,7 +26,7 @@ def open_run(runs: Path, experiment: Experiment, seen: dict[str, held_data.Conte
 def compare_data(run: Run, experiment: Experiment, seen: dict[str, held_data.Contents]) -> None:
     """See, without writing anything, that the pictures of a planned run are there and those that it began with. Raises UserError."""
     if run.experiment_json.exists():
-        held_data.compare(run.folder, experiment.definition, finished=run.result_json.exists())
+        held_data.compare(run.folder, experiment.definition, finished=run.is_done())
     else:
         held_data.require(experiment.definition, seen)
 
@@ -38,7 +38,7 @@ def hold_data(
 
     `experiment` is as it was typed; `seen` keeps what was looked at, for several runs on the same pictures. Raises UserError.
     """
-    line = held_data.hold(run.folder, experiment.definition, finished=run.result_json.exists(), seen=seen)
+    line = held_data.hold(run.folder, experiment.definition, finished=run.is_done(), seen=seen)
     if line:
         console.print(f"data: {line}", soft_wrap=True, markup=False)
 
@@ -50,7 +50,7 @@ def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
 
 def compare_again(run: Run, experiment: Experiment) -> None:
     """As `compare_data`, for a run that is gone on with by its name."""
-    if not run.result_json.exists():
+    if not run.is_done():
         held_data.require_places(run.folder, experiment.definition)
     compare_data(run, _where_they_lie(run, experiment), {})
 

@@ -120,7 +120,7 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
             run = opening.open_run(runs, e, looked, new=new)
             opening.hold_data(run, e, console, looked)
             # Another launcher of the same scan may have done it meanwhile.
-            code = 0 if run.result_json.exists() else local_launch.train(run, e, console, signals)
+            code = 0 if run.is_done() else local_launch.train(run, e, console, signals)
             why = "" if code == 0 else str(run.run_status().state)
         except UserError as error:
             console.print(f"Error: {error}", soft_wrap=True, markup=False)
@@ -137,7 +137,7 @@ def _train_all(plan: Planned, runs: Path, console: Console, *, new: bool) -> tup
 
 def _closing(plan: Planned, runs: Path, kept: scan_record.Scan, failed: Sequence[str], *, stopped: bool) -> str:
     """One sentence on how the scan ended, and what to type next."""
-    done = sum(run.result_json.exists() for run in plan.runs)
+    done = sum(run.is_done() for run in plan.runs)
     head = f"scan {kept.name}: {done} of {counted(len(plan.runs), 'run')} done"
     if failed:
         more = f" and {len(failed) - 5} more" if len(failed) > 5 else ""

@@ -92,7 +92,7 @@ def send(
     the plan is written as a script. `shown`: the plan that the user has agreed to. The plan that is submitted is made under the lock
     of the launchers, at that moment; one that differs from `shown` is submitted only where `agree` (which shows it) says so.
     """
-    wanted = [w for w in opened if not w.run.result_json.exists()]
+    wanted = [w for w in opened if not w.run.is_done()]
     done = [w.run for w in opened if w not in wanted]
     made = _Round([_is_done(run) for run in done])
     fetch_data(wanted, console)
@@ -121,8 +121,8 @@ def to_send(
 ) -> tuple[list[submit.Wanted], list[str]]:
     """(what of planned runs a submission would send at this moment, sentences on the rest). `noting` as in `submit.survey`; else nothing
     is written."""
-    left = [w for w in wanted if not w.run.result_json.exists()]
-    said = [_is_done(w.run) for w in wanted if w.run.result_json.exists()]
+    left = [w for w in wanted if not w.run.is_done()]
+    said = [_is_done(w.run) for w in wanted if w.run.is_done()]
     if not scheduler.found.here:
         return left, said
     todo, living = sending.survey(left, queue, scheduler.origin, noting=noting)
