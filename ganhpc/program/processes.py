@@ -106,26 +106,33 @@ class Processes:
         """Processes that were still there at the end, and had to be ended."""
         if torchrun:
             os.set_blocking(self._codes, False)
+        outputs = [write for _, write in pipes]
         try:
-            for local in range(1 if torchrun else place.tasks):
-                ranks = {} if torchrun else place.variables(local)
-                own = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: mark}
-                if torchrun:
-                    codes = {worker.CODES: pipe_address(self._codes_end)}
-                    own |= codes | {worker.RESUMABLE: " ".join(map(str, sorted(resumable)))}
-                    own |= {worker.OUTPUTS: "\n".join(pipe_address(write) for _, write in pipes[1:])}
-                self.children.append(self._start(command, {**env, **ranks, **own}, folder, pipes[local][1]))
+            self._start_all(command, env, folder, place, outputs)
         except BaseException:
             self._end_all()
             raise
         finally:
             # Those of torchrun's workers are found by their addresses as long as they are open here.
-            for _, write in pipes if not torchrun else pipes[:1]:
-                os.close(write)
-        self._writes = [write for _, write in pipes[1:]] if torchrun else []
+            for output in outputs[: 1 if torchrun else None]:
+                os.close(output)
+        self._writes = outputs[1:] if torchrun else []
         self._reads = [read for read, _ in pipes]
         self.log = BoundedLog(self._reads, log, in_lines=place.world > 1)
         self.log.start()
+
+    def _start_all(
+        self, command: Sequence[str], env: Mapping[str, str], folder: str, place: Place, outputs: Sequence[int]
+    ) -> None:
+        """Start the processes of this node, or torchrun, which starts them."""
+        for local in range(1 if self._torchrun else place.tasks):
+            ranks = {} if self._torchrun else place.variables(local)
+            own = {"GANHPC_RANK": ranks.get("RANK", env.get("GANHPC_RANK", "0")), descendants.MARK: self._mark}
+            if self._torchrun:
+                own |= {worker.CODES: pipe_address(self._codes_end)}
+                own |= {worker.RESUMABLE: " ".join(map(str, sorted(self._resumable)))}
+                own |= {worker.OUTPUTS: "\n".join(map(pipe_address, outputs[1:]))}
+            self.children.append(self._start(command, {**env, **ranks, **own}, folder, outputs[local]))
 
     @staticmethod
     def _start(command: Sequence[str], env: Mapping[str, str], folder: str, output: int) -> subprocess.Popen[bytes]:

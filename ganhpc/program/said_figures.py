@@ -12,6 +12,7 @@ from typing import Any
 from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json
 from ganhpc.core.printable import printable
+from ganhpc.core.streams import print_line
 from ganhpc.runs import figures
 from ganhpc.runs.run_files import is_number
 
@@ -172,9 +173,8 @@ class SaidFigures:
             return
         known = list(without_step(self.last))
         others = f"it has {', '.join(printable(name, 80) for name in known[:10])}" if known else "it has said none"
-        print(
-            f"warning: the headline {printable(typed)} is no figure of the program: {others}; --headline names one of them",
-            flush=True,
+        print_line(
+            f"warning: the headline {printable(typed)} is no figure of the program: {others}; --headline names one of them"
         )
 
 

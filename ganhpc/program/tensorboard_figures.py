@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
+from ganhpc.core.streams import print_line
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.runs.run_files import is_number
 from ganhpc.runs.run_folder import Run
@@ -47,12 +48,12 @@ def add_to(said: SaidFigures, run: Run, headline: str | None) -> None:
     try:
         found = read([run.folder, run.tensorboard, run.checkpoints], headline)
     except Exception as error:  # a damaged file, or a TensorBoard that can't be loaded: no figures, and a program that ran all the same
-        print(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})", flush=True)
+        print_line(f"warning: TensorBoard's files were not read ({type(error).__name__}: {error})")
         return
     if said.last and not any(headline in point for point in found.points):
         return  # it has said its figures: of TensorBoard's the headline alone was looked for
     for sentence in found.sentences:
-        print(sentence, flush=True)
+        print_line(sentence)
     for point in found.points:
         said.add(point)
 
