@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,13 @@ def screen(**how: Any) -> Console:
     """A console of rich whose texts are shown and not obeyed, words between colons among them; styles and bars are its own."""
     from rich.console import Console
 
-    console = Console(**{"emoji": False, **how})
+    class Screen(Console):
+        """As rich's, which would end the program by itself where the reader of its output has left."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
+
+    console = Screen(**{"emoji": False, **how})
     console.push_render_hook(_Hook())  # type: ignore[arg-type]
     return console
 

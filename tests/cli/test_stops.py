@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
@@ -178,3 +179,41 @@ def test_a_stop_while_the_launcher_reads_the_pictures(tmp_path: Path, number: in
     code, said = stopped(run, tmp_path, number, {"HOOK_AT": "ganhpc.datasets.held_data:hold", "HOOK_DO": "wait"})
     assert (code, said.strip()) == (128 + number, "Error: stopped.")
     assert finish(run)["weights_sha256"] == whole("pictures")["weights_sha256"]
+
+
+@pytest.mark.parametrize(("gone", "code"), [("pipe", 141), ("terminal", 129)])
+def test_output_that_nobody_takes_any_more_stops_a_training_with_a_checkpoint(
+    tmp_path: Path, gone: str, code: int
+) -> None:
+    """As `| head` does, or a terminal that is closed."""
+    run = Run.open(tmp_path / "runs", small(epochs=10_000))
+    reader, writer = os.openpty() if gone == "terminal" else os.pipe()
+    words = [sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]
+    child = subprocess.Popen(words, cwd=ROOT, stdin=writer, stdout=writer, stderr=writer, start_new_session=True)
+    os.close(writer)
+    os.set_blocking(reader, False)
+    while child.poll() is None and not run.status().get("step"):
+        with contextlib.suppress(BlockingIOError):
+            os.read(reader, 65_536)
+        time.sleep(0.05)
+    os.close(reader)
+    if gone == "terminal":
+        child.send_signal(signal.SIGHUP)
+    assert child.wait(timeout=60) == code
+    found = run.run_status()
+    assert (found.state, found.status["cause"]) == (State.RESUMABLE, StopCause.ASKED), found
+    assert (run.checkpoints / f"step-{found.status['step']:010d}.json").exists()
+
+
+def test_hanging_up_stops_nothing_under_nohup(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "runs", small(epochs=10_000))
+    words = ["nohup", sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]
+    with (tmp_path / "said").open("w") as said:
+        child = subprocess.Popen(words, cwd=ROOT, stdout=said, stderr=said, stdin=subprocess.DEVNULL)
+    for number in (signal.SIGHUP, signal.SIGTERM):
+        before = run.status().get("step", 0)
+        while child.poll() is None and run.status().get("step", 0) <= before:
+            time.sleep(0.05)
+        child.send_signal(number)
+    assert child.wait(timeout=60) == 128 + signal.SIGTERM
+    assert "SIGTERM at the launcher" in run.run_status().reason

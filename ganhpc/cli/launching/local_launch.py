@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 import os
+import select
 import shlex
 import signal
 import subprocess
@@ -48,6 +49,8 @@ _POLITE_SECONDS = 75.0
 _TERM_SECONDS = 5.0
 """The time from SIGTERM to SIGKILL."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_STOPPED = tuple(128 + number for number in (*_STOP_SIGNALS, signal.SIGPIPE))
+"""Exit codes for the shell of a training that was asked to stop."""
 
 
 def processes(experiment: Experiment) -> int:
@@ -97,7 +100,7 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         else:
             code = train(run, experiment, console)
             worst = max(worst, code)
-            if code in (130, 143, 129):
+            if code in _STOPPED:
                 break
         if not as_json:
             show_run(run, console, explained=bool(code))
@@ -139,13 +142,15 @@ def train(
         trainer, tail = _start(run, command, bound)
         with ProgressView(run, console) as view:
             while trainer.run():
-                view.update(tail.lines())
+                with heard.while_printing():
+                    view.update(tail.lines())
                 heard.escalate(trainer)
                 time.sleep(0.1)
                 if job and time.monotonic() - asked > _REREAD_SECONDS:
                     asked, bound = time.monotonic(), _renew_bound(run, job, bound)
             code = trainer.end()
-            view.update(tail.lines())
+            with heard.while_printing():
+                view.update(tail.lines())
         _end_group(trainer.child.pid)
         trainer.note_failure(run, file_owner.process(os.getpid()))
     if signals is not None:
@@ -209,15 +214,34 @@ class _Heard:
         """A signal handler: the first asks the trainer to save and stop."""
         del frame
         now = time.monotonic()
-        if not self.numbers:
+        first = not self.numbers
+        if first:
             self._first = self._last = now
-            self._console.print("stopping: saving a checkpoint ..  (again: stop without)")
         self.numbers.append(number)
         if now - self._last > 0.5:  # a person's; a terminal and a program may both send the first
             self._last = now
             self._first = min(self._first, now - _POLITE_SECONDS)
-        written = self._run.ask_to_stop(f"{signal.Signals(number).name} at the launcher", self._owner)
+        self._ask(f"{signal.Signals(number).name} at the launcher")
+        if first:
+            with self.while_printing():
+                self._console.print("stopping: saving a checkpoint ..  (again: stop without)")
+
+    def _ask(self, reason: str) -> None:
+        written = self._run.ask_to_stop(reason, self._owner)
         self._unwritten = self._unwritten or not written
+
+    @contextmanager
+    def while_printing(self) -> Iterator[None]:
+        """Within the block, output that nobody takes any more (`| head`, a terminal that was closed) asks the trainer to save and stop: an
+        error here would end the launcher, and the trainer dies with it."""
+        try:
+            yield
+        except OSError as error:
+            _leave_output()
+            if not self.numbers:
+                self._first = self._last = time.monotonic()
+                self.numbers.append(signal.SIGPIPE)
+                self._ask(f"the launcher's output can't be written ({error.strerror})")
 
     def escalate(self, trainer: TrainerProcesses) -> None:
         """Send SIGTERM, then SIGKILL to all processes of the trainer where it has not ended in time."""
@@ -232,6 +256,26 @@ class _Heard:
                     os.killpg(trainer.child.pid, number)
 
 
+def _leave_output() -> None:
+    """Lead the standard streams that can't be written to nothing, so that the launcher goes on to its end."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+            gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in _polled(stream.fileno()))
+        except OSError:
+            gone = True
+        if gone:
+            os.dup2(nothing, stream.fileno())
+    os.close(nothing)
+
+
+def _polled(handle: int) -> list[tuple[int, int]]:
+    poll = select.poll()
+    poll.register(handle, 0)
+    return poll.poll(0)
+
+
 def _end_group(group: int) -> None:
     """Whatever the trainer has started ends with it."""
     with suppress(ProcessLookupError, PermissionError):
@@ -244,8 +288,10 @@ def _stop_signals(run: Run, console: Console) -> Iterator[_Heard]:
     heard = _Heard(run, console)
     mine = file_owner.process(os.getpid())
     stop_requests.forget(run.folder, mine)  # to the trainer of this launcher that was before this one
+    # Under nohup, hanging up stops nothing.
+    kept = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     before: dict[int, Callable[..., Any] | int | None] = {
-        number: signal.signal(number, heard.take) for number in _STOP_SIGNALS
+        number: signal.signal(number, heard.take) for number in _STOP_SIGNALS if not (kept and number == signal.SIGHUP)
     }
     try:
         yield heard
