@@ -10,11 +10,11 @@ import functools
 import math
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, slug
@@ -41,7 +41,7 @@ _HEADER = 2**16
 """First bytes in which a file says its range: a PGM may have comments of any length before its highest value."""
 SIZE = 64
 """Pixels where none are asked for."""
-VERSION = 4
+VERSION = 5
 """Raised whenever the same files would give other bytes, so that old caches are left alone."""
 _FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""
@@ -82,6 +82,9 @@ class Inspection:
 
 TELL_SECONDS = 10.0
 """Between two lines of progress."""
+Tell = Callable[[str], None]
+"""Takes a line of progress."""
+_T = TypeVar("_T")
 
 
 class Skip(Exception):
@@ -117,6 +120,8 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
             extent = pixel_range.extent_of(image, data[:_HEADER])
             if isinstance(extent, Extent):
                 if ranges is None:
+                    if pixel_range.too_dark(extent):
+                        raise Skip(pixel_range.TOO_DARK)
                     ranges = pixel_range.settled({extent.type: extent})
                 if extent.type not in ranges:
                     return extent
@@ -243,9 +248,21 @@ def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range]
         return f"unreadable ({str(error) or type(error).__name__})"
 
 
-def extents_of(source: Source, size: Size) -> dict[Type, Extent]:
-    """The lowest and the highest values in the whole set, for each type of pixel whose range the set decides."""
-    return pixel_range.merged(each for _, each in _decode_all(source, size, {}) if isinstance(each, Extent))
+def extents_of(source: Source, size: Size, tell: Tell | None = None) -> dict[Type, Extent]:
+    """The lowest and the highest values in the whole set, for each type of pixel whose range the set decides. `tell` gets lines of progress."""
+    decoding = with_progress(_decode_all(source, size, {}), len(source.items), tell, "range of the whole set: decoding")
+    return pixel_range.merged(each for _, each in decoding if isinstance(each, Extent))
+
+
+def with_progress(results: Iterable[_T], total: int, tell: Tell | None, what: str) -> Iterator[_T]:
+    """The `results`, `total` in number; `tell` gets a line now and then while they take long."""
+    began = told = time.perf_counter()
+    for number, each in enumerate(results, start=1):
+        yield each
+        now = time.perf_counter()
+        if tell and now - told > TELL_SECONDS:
+            told = now
+            tell(f"{what}, {number:,} of {total:,} files, {(total - number) * (now - began) / number:.0f} s more")
 
 
 class _Survey:
@@ -297,22 +314,16 @@ class _Survey:
 
 
 def survey(
-    source: Source, size: Size, keep: Callable[[Item, np.ndarray], None], tell: Callable[[str], None] | None = None
+    source: Source, size: Size, keep: Callable[[Item, np.ndarray], None], tell: Tell | None = None
 ) -> Inspection:
     """Decode every picture of `source`, hand the usable ones to `keep` in the order of their names, and sum up.
 
     Pictures whose range the whole set decides come after the others. `tell` gets a line of progress now and then.
     """
-    began = reported_at = time.perf_counter()
+    began = time.perf_counter()
     sums = _Survey(source, keep)
-    for number, (item, result) in enumerate(_decode_all(source, size, {}), start=1):
+    for item, result in with_progress(_decode_all(source, size, {}), len(source.items), tell, "data: decoding"):
         sums.take(item, result)
-        if tell and time.perf_counter() - reported_at > TELL_SECONDS:
-            reported_at = time.perf_counter()
-            rate = number / (reported_at - began)
-            tell(
-                f"data: decoding, {number:,} of {len(source.items):,} files, {(len(source.items) - number) / rate:.0f} s more"
-            )
     extents = pixel_range.merged(extent for _, extent in sums.open)
     wide = []
     for item, extent in sums.open:
@@ -321,8 +332,8 @@ def survey(
         else:
             wide.append(item)
     if wide:
-        ranges = pixel_range.settled(extents)
-        for item, result in _decode_all(dataclasses.replace(source, items=tuple(wide)), size, ranges):
+        again = _decode_all(dataclasses.replace(source, items=tuple(wide)), size, pixel_range.settled(extents))
+        for item, result in with_progress(again, len(wide), tell, "data: decoding with the range of the whole set"):
             sums.take(item, result)
     seconds = time.perf_counter() - began
     return Inspection(
@@ -344,16 +355,24 @@ def require_two(path: Path) -> None:
     """Raise UserError where fewer than two different pictures of a folder or zip can be used. They are tried until two are found."""
     source = find(path)
     try:
-        usable, skipped = set[str](), [str(left) for left in source.others]
+        usable, dark, skipped = set[str](), list[Item](), [str(left) for left in source.others]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's
             for item in source.items:
-                if isinstance(result := decoded(source, item, _MIN_SIDE, None), str):
+                result = decoded(source, item, _MIN_SIDE, {})
+                if isinstance(result, Extent) and pixel_range.too_dark(result):
+                    dark.append(item)  # usable where another one of the set is bright
+                    continue
+                if isinstance(result, Extent):
+                    usable |= {each.digest for each in dark if result.type is Type.COLOUR}
+                    result = decoded(source, item, _MIN_SIDE, None)
+                if isinstance(result, str):
                     skipped.append(f"{item.shown}: {result}")
                 else:
                     usable.add(item.digest)
                 if len(usable) > 1:
                     return
+        skipped += [f"{item.shown}: {pixel_range.TOO_DARK}" for item in dark if item.digest not in usable]
         raise too_few(printable(source.path), len(usable), sorted(skipped))
     finally:
         source.close()

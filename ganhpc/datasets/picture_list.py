@@ -13,6 +13,7 @@ from ganhpc.core.whoami import expand, other_case
 from ganhpc.datasets import image_decoding, pixel_range
 from ganhpc.datasets.data_path import exists
 from ganhpc.datasets.folder_index import find
+from ganhpc.datasets.image_decoding import Tell
 from ganhpc.datasets.pixel_range import Extent, Range, Type
 from ganhpc.datasets.types import Size
 
@@ -33,8 +34,8 @@ class PictureList(NamedTuple):
     """The range of pixels in a folder or zip, a sentence for each type of pixel that leaves it open."""
 
 
-def pictures(word: str, size: Size, most: int) -> PictureList:
-    """The pictures that `word` holds, `most` at most. Raises UserError where it is nothing that holds a picture."""
+def pictures(word: str, size: Size, most: int, tell: Tell | None = None) -> PictureList:
+    """The pictures that `word` holds, `most` at most. `tell` gets lines of progress. Raises UserError where it is nothing that holds a picture."""
     path = expand(word)
     if not exists(path):
         near = other_case(path)
@@ -43,7 +44,7 @@ def pictures(word: str, size: Size, most: int) -> PictureList:
     try:
         if path.is_file() and path.suffix.lower() != ".zip":
             return PictureList(_of_file(path, size), [], [])
-        return _of_set(path, size, most)
+        return _of_set(path, size, most, tell)
     except UserError as error:
         raise UserError(str(error).replace("--data ", "--input ", 1)) from None
 
@@ -59,19 +60,20 @@ def _of_file(path: Path, size: Size) -> list[tuple[str, np.ndarray]]:
     return [(path.name, made.pixels)]
 
 
-def _of_set(path: Path, size: Size, most: int) -> PictureList:
+def _of_set(path: Path, size: Size, most: int, tell: Tell | None) -> PictureList:
     source = find(path)
     found: list[tuple[str, np.ndarray]] = []
     skipped = [str(left) for left in source.others]
     extents: dict[Type, Extent] = {}
     ranges: dict[Type, Range] = {}
     try:
-        for item in source.items:
+        for item in image_decoding.with_progress(source.items, len(source.items), tell, "--input: decoding"):
             if len(found) == most:
                 break
             made = image_decoding.decoded(source, item, size, ranges)
             if isinstance(made, Extent) and not extents:
-                extents = image_decoding.extents_of(source, size)  # as a training finds them: once, from the whole set
+                # As a training finds them: once, from the whole set.
+                extents = image_decoding.extents_of(source, size, tell)
                 ranges = pixel_range.settled({t: each for t, each in extents.items() if not pixel_range.too_dark(each)})
                 made = image_decoding.decoded(source, item, size, ranges)
             if isinstance(made, image_decoding.Picture):

@@ -30,6 +30,8 @@ _HIGH_BYTE = 64
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 """Tags of TIFF."""
 _UNSIGNED, _SIGNED = 1, 2
+_VARIED = 255
+"""In the container of a JPEG 2000: the codestream says the bits of each channel."""
 
 
 class Type(StrEnum):
@@ -186,7 +188,9 @@ def _stated_range(image: Image.Image, head: bytes) -> Range | None:
         # Pillow has spread the file's own maximum over 0..65535; one of 65535 is what programs write for any 16-bit values.
         return Range(0, 65535) if image.mode != "F" and _maximum(head) != 65535 else None
     bits = _bits(image, head)
-    return Range(0, 2**bits - 1) if 8 < bits < 16 else None
+    # Of JPEG 2000, Pillow has moved the bits to the upper end of 16.
+    scale = 2 ** (16 - bits) if image.format == "JPEG2000" else 1
+    return Range(0, (2**bits - 1) * scale) if 8 < bits < 16 else None
 
 
 def _bits(image: Image.Image, head: bytes) -> int:
@@ -195,9 +199,20 @@ def _bits(image: Image.Image, head: bytes) -> int:
         return head[24]
     if image.format == "PPM":
         return 16 if _maximum(head) > 255 else 8
+    if image.format == "JPEG2000":
+        return _bits_of_jpeg_2000(head)
     if hasattr(image, "tag_v2"):
         return tag(image, _BITS, 8)
     return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
+
+
+def _bits_of_jpeg_2000(head: bytes) -> int:
+    """Bits a channel of a JPEG 2000, 16 at most: by the header of its container, or of its codestream; 8 where neither is found."""
+    for mark, offset in ((b"ihdr", 14), (b"\xff\x4f\xff\x51", 42)):
+        at = head.find(mark) + offset
+        if offset <= at < len(head) and head[at] != _VARIED:
+            return min(16, (head[at] & 0x7F) + 1)
+    return 8
 
 
 def tag(image: Image.Image, number: int, default: int) -> int:

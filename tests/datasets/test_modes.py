@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from ganhpc.core.errors import UserError
-from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect
+from ganhpc.datasets import image_decoding
+from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect, require_two
 from ganhpc.datasets.picture_list import pictures
 from ganhpc.datasets.pixel_range import Extent, Range, Type, merged, settled
 from ganhpc.datasets.types import DataRequest
@@ -520,3 +521,51 @@ def test_a_first_page_of_its_own_is_read(kind):
     values = bytes_of(3)
     made = decode(big_endian_tiff(values, 1, deflate=True, planes=True, more_tags=[(254, [kind])]), SIDE)
     assert (made.pixels == values).all()
+
+
+def test_one_dark_picture_of_16_bit_colours_is_refused_as_in_a_set(tmp_path):
+    values = RNG.integers(0, 65536, (SIDE, SIDE, 3))
+    dark, bright = sixteen_bit_rgb(values // 16), sixteen_bit_rgb(values)
+    path = tmp_path / "dark.png"
+    path.write_bytes(dark)
+    with pytest.raises(UserError, match="it can't be used: 16-bit colours that use only the lowest values"):
+        pictures(str(path), SIDE, 1)
+    path.write_bytes(bright)
+    assert len(pictures(str(path), SIDE, 1).pictures) == 1
+    # Before a run begins, a set is judged as the training will.
+    other = sixteen_bit_rgb(values[::-1] // 16)
+    with pytest.raises(UserError, match=r"it has 0 usable images.*0\.png: 16-bit colours that use only the lowest"):
+        require_two(make(tmp_path, "folder", {"0.png": dark, "1.png": other}))
+    require_two(make(tmp_path, "zip", {"0.png": dark, "1.png": bright}))
+
+
+@pytest.mark.parametrize("codestream", [False, True])
+def test_a_jpeg_2000_states_its_bits(codestream):
+    """Pillow writes 16 bits alone: here both headers are changed to 12, and the values moved to where a decoder puts them back."""
+    values = RNG.integers(0, 1000, (SIDE, SIDE))
+    data = bytearray(
+        encoded(
+            Image.fromarray((values - 2**11 + 2**15).astype(np.uint16)),
+            "JPEG2000",
+            no_jp2=codestream,
+            irreversible=False,
+        )
+    )
+    for mark, offset in ((b"ihdr", 14), (b"\xff\x4f\xff\x51", 42)):
+        if (at := data.find(mark)) >= 0:
+            assert data[at + offset] == 15
+            data[at + offset] = 11
+    made = decode(bytes(data), SIDE).pixels
+    assert np.abs(made - grey(values / 4095 * 255)).max() <= 1
+    wide = encoded(Image.fromarray(values.astype(np.uint16)), "JPEG2000", no_jp2=codestream, irreversible=False)
+    assert np.abs(decode(wide, SIDE, {Type.SHORT: Range(0, 1000)}).pixels - grey(values / 1000 * 255)).max() <= 1
+
+
+def test_the_range_of_a_folder_to_translate_shows_progress(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_decoding, "TELL_SECONDS", 0.0)
+    path = make(tmp_path, "folder", tiffs(*(np.full((SIDE, SIDE), top, np.uint16) for top in (40, 400, 4000))))
+    said = []
+    pictures(str(path), SIDE, 2, said.append)
+    told = [line.partition(" files,")[0] for line in said]
+    assert told[:3] == [f"range of the whole set: decoding, {k} of 3" for k in (1, 2, 3)]
+    assert told[3] == "--input: decoding, 1 of 3"

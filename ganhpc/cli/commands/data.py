@@ -19,6 +19,7 @@ from ganhpc.cli.views.data_preview import show
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import printable
+from ganhpc.core.whoami import expand
 from ganhpc.datasets.catalogue import DataSet, data_sets, names
 from ganhpc.datasets.data_path import denoted, is_path
 from ganhpc.datasets.image_cache import sidecar
@@ -79,7 +80,7 @@ def command(
             raise UserError(
                 f"--fetch is for data sets by their names ({', '.join(names())}): {printable(name)} is a folder or zip."
             )
-        show(Path(name).expanduser(), image_size, sheet, console, as_json=as_json, everything=everything)
+        show(expand(name), image_size, sheet, console, as_json=as_json, everything=everything)
         return
     if sheet or everything:
         raise UserError(

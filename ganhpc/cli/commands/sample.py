@@ -138,6 +138,11 @@ def sample(
         _write_onnx(net, onnx)
 
 
+def _progress(line: str) -> None:
+    """A line of progress, beside what the command prints."""
+    say(line, err=True)
+
+
 def _write_onnx(net: nn.Module, onnx: str) -> None:
     from ganhpc.train.gan.onnx_export import write_onnx
 
@@ -195,18 +200,21 @@ def _write_translations(
     from ganhpc.datasets.picture_list import pictures
     from ganhpc.train.gan import generator_io
     from ganhpc.train.runtime import image_files
+    from ganhpc.train.runtime.long_phase import shown_while_long
 
     name, net = there
     channels, height, width = cast("tuple[int, int, int]", net.image_shape)
     if channels != 3:
         raise UserError(f"{run} translates pictures of {channels} channels, and --input reads colour pictures.")
-    found, skipped, ranges = pictures(given, (height, width), MOST if to_folder else sheet[0] * sheet[1])
+    most = MOST if to_folder else sheet[0] * sheet[1]
+    found, skipped, ranges = pictures(given, (height, width), most, _progress)
     for line in skipped[:10]:
         say(f"skipped: {printable(line)}")
     for line in ranges:
         say(line)
     sources = torch.stack([torch.tensor(pixels).permute(2, 0, 1) for _, pixels in found]).float() / 127.5 - 1
-    made = generator_io.draw(net, sources, 16)
+    with shown_while_long("translation", _progress):
+        made = generator_io.draw(net, sources, 16)
     if to_folder:
         path.mkdir(exist_ok=True)
         taken: set[str] = set()
@@ -221,7 +229,8 @@ def _write_translations(
         return
     parts = [image_files.unit(sources), made]
     if back:
-        parts.append(generator_io.draw(generator_io.load(run, back)[0], made * 2 - 1, 16))
+        with shown_while_long("the way back", _progress):
+            parts.append(generator_io.draw(generator_io.load(run, back)[0], made * 2 - 1, 16))
     columns = min(sheet[1], len(found)) * len(parts)
     image_files.save(image_files.grid(torch.stack(parts, 1).flatten(0, 1), columns), path)
     told = "source, translation and cycle" if back else "source and translation"
@@ -240,17 +249,21 @@ def _seed(run: Run) -> int:
 def _sheet(net: nn.Module, plan: Plan, kind: str, path: Path) -> None:
     from ganhpc.train.gan import generator_io, latent_walks
     from ganhpc.train.runtime import image_files
+    from ganhpc.train.runtime.long_phase import shown_while_long
 
     z, y = latent_walks.sheet(plan, kind)
-    image_files.save(image_files.grid(generator_io.draw(net, z, y=y), plan.columns), path)
+    with shown_while_long("drawing", _progress):
+        made = generator_io.draw(net, z, y=y)
+    image_files.save(image_files.grid(made, plan.columns), path)
 
 
 def _film(net: nn.Module, plan: Plan, kind: str, frames: int, path: Path) -> None:
     """Every picture of the grid goes from one latent vector, or class, to another and back."""
     from ganhpc.train.gan import generator_io, latent_walks
     from ganhpc.train.runtime import image_files
+    from ganhpc.train.runtime.long_phase import shown_while_long
 
-    there = [
-        image_files.grid(generator_io.draw(net, z, y=y), plan.columns) for z, y in latent_walks.film(plan, kind, frames)
-    ]
+    walk = latent_walks.film(plan, kind, frames)
+    with shown_while_long("drawing", _progress):
+        there = [image_files.grid(generator_io.draw(net, z, y=y), plan.columns) for z, y in walk]
     image_files.save_animation([*there, *there[-2:0:-1]], path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ganhpc.cli import output
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import printable, shell_word
@@ -40,7 +41,7 @@ class _Preview:
     fingerprint: str
     copies: int
     folders: dict[str, int]
-    """Pictures in each folder at the top, where there are several."""
+    """Usable pictures in each folder, where there are several."""
     shown: list[np.ndarray]
 
 
@@ -51,22 +52,23 @@ def _look(path: Path, size: int, most: int = _SHEET) -> _Preview:
         step = max(1, math.ceil(len(source.items) / most))
         hashes: list[bytes] = []
         shown: list[np.ndarray] = []
+        folders = {_folder(source, item): 0 for item in source.items}
 
         def keep(item: Item, picture: np.ndarray) -> None:
-            del item
+            folders[_folder(source, item)] += 1
             if len(hashes) % step == 0 and len(shown) < most:
                 shown.append(picture)
             hashes.append(hashlib.blake2b(picture.tobytes(), digest_size=16).digest())
 
-        seen = image_decoding.survey(source, size, keep)
-        return _Preview(seen, fingerprint_of(source), len(hashes) - len(set(hashes)), _folders(source), shown)
+        seen = image_decoding.survey(source, size, keep, lambda line: output.say(line, err=True))
+        several = dict(sorted(folders.items())) if len(folders) > 1 else {}
+        return _Preview(seen, fingerprint_of(source), len(hashes) - len(set(hashes)), several, shown)
     finally:
         source.close()
 
 
-def _folders(source: Source) -> dict[str, int]:
-    counts = collections.Counter("/".join(item.folders(in_zip=source.is_zip)) for item in source.items)
-    return dict(sorted(counts.items())) if len(counts) > 1 else {}
+def _folder(source: Source, item: Item) -> str:
+    return "/".join(item.folders(in_zip=source.is_zip))
 
 
 def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json: bool, everything: bool) -> None:

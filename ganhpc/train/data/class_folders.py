@@ -19,7 +19,7 @@ from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import WHOLE_NUMBERS, cached, strange
-from ganhpc.datasets.image_folder import Source
+from ganhpc.datasets.image_folder import Item, Left, Source, hidden
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.train.data import image_folder
 
@@ -45,6 +45,7 @@ def load(request: DataRequest) -> ImageData:
         )
         seen = pictures.from_facts(source, kept.info)
         fingerprint = fingerprint_of(source)
+        lost = _lost_classes(source, request.class_level, names)
     finally:
         source.close()
     if seen is None:
@@ -70,7 +71,7 @@ def load(request: DataRequest) -> ImageData:
         tuple(printable(each) for each in classes),
         note=note,
         skipped=seen.skipped,
-        warnings=(*seen.ranges, *seen.warnings),
+        warnings=(*lost, *seen.ranges, *seen.warnings),
         fingerprint=fingerprint,
     )
 
@@ -90,6 +91,24 @@ def _classes_of(source: Source, level: int) -> list[str]:
     if len(set(found)) < 2:
         raise UserError(_one_class(source, folders, found[0]))
     return found
+
+
+def _lost_classes(source: Source, level: int, names: list[str]) -> list[str]:
+    """A sentence on folders that would name a class, had they a picture that is read."""
+    lost: dict[str, list[Left]] = {}
+    for left in source.others:
+        above = Item(left.name, 0).folders(in_zip=source.is_zip)
+        if len(above) >= max(1, level) and not hidden(left.name.replace("\\", "/")):
+            lost.setdefault(above[level - 1], []).append(left)
+    for name in names:
+        lost.pop(name, None)
+    if not lost:
+        return []
+    some = "; ".join(
+        f"{printable(name)} ({counted(len(left), 'file')}, first: {left[0]})" for name, left in sorted(lost.items())[:3]
+    )
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return [f"no class, since no picture in it is read: {some}{more}"]
 
 
 def _one_class(source: Source, folders: list[list[str]], only: str) -> str:

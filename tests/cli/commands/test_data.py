@@ -190,18 +190,19 @@ def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
         "b/x.txt": b"x",
         ".t/1.png": b"x",
     }
+    files |= {"b/cut.png": encoded(picture(3))[:200], "c/cut.png": encoded(picture(4))[:200]}
     make(tmp_path, "folder", files | {"b/grey.png": encoded(picture(1, mode="L"))})
     kept = {"GANHPC_DATA": str(tmp_path / "kept")}
     done = launch("data", "pictures", "--sheet", "sheet.png", "--image-size", "32", **kept)
     assert done.returncode == 0, done.stderr
     for words in (
-        "pictures: 16 files, 14 usable pictures, brought to 32 x 32 pixels",
-        "skipped: 2 (1 a hidden file, 1 not an image)",
+        "pictures: 18 files, 14 usable pictures, brought to 32 x 32 pixels",
+        "skipped: 4 (2 unreadable, 1 a hidden file, 1 not an image)",
         "b/x.txt: not an image",
         ".t/1.png: a hidden file",
         "converted: 1 (1 grey)",
         "copies: 1 picture exactly like another one",
-        "  a: 12\n  b: 2",
+        "  a: 12\n  b: 2\n  c: 0",
         "sheet: 14 of the pictures in sheet.png",
     ):
         assert words in done.stdout
@@ -211,7 +212,7 @@ def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
         assert sheet.size == (4 * 33 + 1, 4 * 33 + 1)
         assert len(sheet.getcolors(100_000)) > 1000
     told = json.loads(launch("data", "./pictures", "--json", **kept).stdout)
-    assert (told["usable"], told["copies"], told["folders"]) == (14, 1, {"a": 12, "b": 2})
+    assert (told["usable"], told["copies"], told["folders"]) == (14, 1, {"a": 12, "b": 2, "c": 0})
     for words, said in {
         ("data", "pictures", "--fetch"): "--fetch is for data sets by their names",
         ("data", "pictures", "--sheet", "s.jpg"): "a name that ends in .png",

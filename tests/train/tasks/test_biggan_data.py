@@ -53,6 +53,18 @@ def test_class_folders_give_each_picture_its_class(folders: Path) -> None:
     assert labelled(folders, class_level=1).classes == ("test", "train")
 
 
+def test_a_folder_without_a_picture_that_is_read_is_named_and_no_class(folders: Path) -> None:
+    for name in ("train/dog/0.heic", "train/dog/1.heic", "train/.hidden/0.heic", "train/cat/more.heic"):
+        (folders / name).parent.mkdir(exist_ok=True)
+        (folders / name).write_bytes(b"\0\0\0\x18ftypheic" + name.encode())
+    data = labelled(folders)
+    assert data.classes == ("ape", "bee", "cat")
+    (said,) = [line for line in data.warnings if "no class" in line]
+    assert said == (
+        "no class, since no picture in it is read: dog (2 files, first: train/dog/0.heic: a HEIC picture, not read: save it as JPEG)"
+    )
+
+
 def test_copies_of_a_picture_go_to_one_side(folders: Path) -> None:
     first = labelled(folders)
     for k, name in enumerate(("ape", "bee", "cat")):
