@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
 
 _LONGEST = 1_000_000
+_LEAST_COLUMNS, _USUAL_COLUMNS, _MOST_COLUMNS = 20, 80, 10_000
+"""Widths of a terminal: under the first, the second is taken; wider ones than the last are taken for it."""
 
 
 def say(text: object = "", *, err: bool = False) -> None:
@@ -25,10 +27,16 @@ def say(text: object = "", *, err: bool = False) -> None:
 
 def screen(**how: Any) -> Console:
     """A console of rich whose texts are shown and not obeyed, words between colons among them; styles and bars are its own."""
-    from rich.console import Console
+    from rich.console import Console, ConsoleDimensions
 
     class Screen(Console):
-        """As rich's, which would end the program by itself where the reader of its output has left."""
+        """As rich's, which would end the program by itself where the reader of its output has left, and obey any COLUMNS."""
+
+        @property
+        def size(self) -> ConsoleDimensions:
+            """The terminal's, or that of COLUMNS and LINES; a width in which no table can be read counts as none."""
+            width, height = super().size
+            return ConsoleDimensions(_USUAL_COLUMNS if width < _LEAST_COLUMNS else min(width, _MOST_COLUMNS), height)
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None

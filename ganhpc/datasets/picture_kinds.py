@@ -89,6 +89,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
             (b"/* XPM", "XPM"),
             (b"\x76\x2f\x31\1", "OpenEXR"),
             (b"#?RADIANCE", "Radiance"),
+            (b"#?RGBE", "Radiance"),
             (b"\xff\x0a", "JPEG XL"),
             (b"\0\0\0\x0cJXL ", "JPEG XL"),
             (b"gimp xcf", "GIMP"),

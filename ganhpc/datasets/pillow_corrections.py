@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ganhpc.datasets.pixel_range import Unusable, tag
+from ganhpc.datasets.pixel_range import Unusable, jpeg_2000, tag
 
 if TYPE_CHECKING:
     from PIL import Image
 
 _NATIVE = {"F;32BF": "F;32NF", "I;16BS": "I;16NS", "I;32BS": "I;32NS", "I;32B": "I;32N"}
 """Pillow's raw modes of big-endian numbers, and the same in the byte order of this machine."""
-_KIND, _BITS, _FILL_ORDER, _PLANES = 254, 258, 266, 284
+_KIND, _BITS, _COMPRESSION, _FILL_ORDER, _PLANES, _PREDICTOR = 254, 258, 259, 266, 284, 317
 """Tags of TIFF."""
+_PLAIN = (1, 32_773)
+"""Compressions of TIFF that know no differences: none, and PackBits."""
 _REDUCED = 1
 """Bit of a page's kind: it is a smaller version of another page."""
 _GREY, _COLOUR = 0, 2
@@ -28,6 +30,8 @@ def before_load(image: Image.Image, head: bytes) -> None:
         _tiff(image)
     elif image.format == "PNG":
         _transparent_png(image, head)
+    elif image.format == "JPEG2000":
+        _jpeg_2000(image, head)
 
 
 def _tiff(image: Any) -> None:
@@ -41,6 +45,9 @@ def _tiff(image: Any) -> None:
     if codecs == {"raw"} and planes and tag(image, _FILL_ORDER, 1) == 2:
         # Pillow reads the bits of each plane in the other order.
         raise Unusable("planes, uncompressed, whose bits are in reverse order are not read: save it as PNG")
+    if tag(image, _PREDICTOR, 1) != 1 and tag(image, _COMPRESSION, 1) in _PLAIN:
+        # Differences between neighbours, which Pillow takes for the values.
+        raise Unusable("differences of pixels without a compression that has them are not read: save it as PNG")
     if planes and image.mode in ("LA", "PA"):
         # Pillow leaves the plane of the transparency empty.
         raise Unusable("grey or a palette with its transparency in a plane is not read: save it as PNG")
@@ -61,3 +68,12 @@ def _transparent_png(image: Image.Image, head: bytes) -> None:
         raise Unusable("16-bit colours, one of which is transparent, are not read: save it with 8 bits")
     if kind == _GREY and bits in (2, 4) and isinstance(key, int) and image.mode == "L":
         image.info["transparency"] = key * 255 // (2**bits - 1)
+
+
+def _jpeg_2000(image: Image.Image, head: bytes) -> None:
+    bits, signed = jpeg_2000(head)
+    if signed:
+        raise Unusable("a JPEG 2000 of integers with a sign is not read: save it as TIFF")
+    if bits > 8 and image.mode != "I;16":
+        # Pillow rounds to 8 bits, and the highest values, which become 256, are 0 then: white turns black.
+        raise Unusable("a JPEG 2000 with more than 8 bits a colour is not read: save it with 8 bits, or as PNG")

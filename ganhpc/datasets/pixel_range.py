@@ -177,6 +177,8 @@ def _colours(image: Image.Image, head: bytes) -> Extent | None:
     """The upper bytes of a 16-bit picture with several channels, which is all that Pillow gives."""
     if image.mode not in ("RGB", "RGBA", "LA", "RGBX", "RGBa", "CMYK") or _bits(image, head) != 16:
         return None
+    if image.format == "PPM" and _maximum(head) != 65535:
+        return None  # Pillow has spread the file's own maximum over 0..255
     bands = 1 if image.mode == "LA" else 3
     extremes: Any = image.getextrema()
     return Extent(Type.COLOUR, min(low for low, _ in extremes[:bands]), max(high for _, high in extremes[:bands]))
@@ -200,19 +202,20 @@ def _bits(image: Image.Image, head: bytes) -> int:
     if image.format == "PPM":
         return 16 if _maximum(head) > 255 else 8
     if image.format == "JPEG2000":
-        return _bits_of_jpeg_2000(head)
+        return jpeg_2000(head)[0]
     if hasattr(image, "tag_v2"):
         return tag(image, _BITS, 8)
     return 16 if image.mode.startswith("I;16") else 32 if image.mode in ("I", "F") else 8
 
 
-def _bits_of_jpeg_2000(head: bytes) -> int:
-    """Bits a channel of a JPEG 2000, 16 at most: by the header of its container, or of its codestream; 8 where neither is found."""
+def jpeg_2000(head: bytes) -> tuple[int, bool]:
+    """(bits a channel, 16 at most; whether they have a sign) of a JPEG 2000, by the header of its container, or of its codestream; (8, False)
+    where neither is found."""
     for mark, offset in ((b"ihdr", 14), (b"\xff\x4f\xff\x51", 42)):
         at = head.find(mark) + offset
         if offset <= at < len(head) and head[at] != _VARIED:
-            return min(16, (head[at] & 0x7F) + 1)
-    return 8
+            return min(16, (head[at] & 0x7F) + 1), head[at] > 0x7F
+    return 8, False
 
 
 def tag(image: Image.Image, number: int, default: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 
 import pytest
 
@@ -15,3 +16,23 @@ def test_a_foreign_word_is_neither_a_picture_nor_a_colour_nor_obeyed(name: str) 
     file = io.StringIO()
     screen(file=file, width=100, force_terminal=False).print(f"[bold]run[/] {in_markup(name)}")
     assert file.getvalue() == f"run {name.replace(chr(27), chr(92) + 'e').replace(chr(10), chr(92) + 'n')}\n"
+
+
+@pytest.mark.parametrize(
+    ("columns", "width"), [("0", 80), ("1", 80), ("19", 80), ("20", 20), ("200", 200), ("9" * 30, 10_000)]
+)
+def test_a_width_in_which_nothing_can_be_read_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, columns: str, width: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert screen().width == width
+
+
+def test_a_reader_that_has_left_is_an_error_to_handle() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as file, pytest.raises(BrokenPipeError):
+        try:
+            screen(file=file).print("a line")
+        finally:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), writer)

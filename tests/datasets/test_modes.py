@@ -561,6 +561,43 @@ def test_a_jpeg_2000_states_its_bits(codestream):
     assert np.abs(decode(wide, SIDE, {Type.SHORT: Range(0, 1000)}).pixels - grey(values / 1000 * 255)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("mode", "bits", "codestream", "words"),
+    [
+        ("RGB", 12, False, "more than 8 bits a colour"),
+        ("RGB", 12, True, "more than 8 bits a colour"),
+        ("L", 9, False, "more than 8 bits a colour"),
+        ("L", 8 + 0x80, True, "a sign"),
+        ("I;16", 16 + 0x80, False, "a sign"),
+    ],
+)
+def test_a_jpeg_2000_that_pillow_reads_wrongly_is_refused_by_name(mode, bits, codestream, words):
+    """Of more than 8 bits, Pillow 13 makes white black: 4095 of 12 bits becomes 256, and 0 then."""
+    _, image, *_ = next(case for case in CASES if case[0] == mode)
+    data = bytearray(encoded(image, "JPEG2000", no_jp2=codestream))
+    for mark, offset in ((b"ihdr", 14), (b"\xff\x4f\xff\x51", 42)):
+        if (at := data.find(mark)) >= 0:
+            data[at + offset] = bits - 1
+    with pytest.raises(Skip, match=words):
+        decode(bytes(data), SIDE)
+
+
+def test_a_dark_ppm_that_states_its_highest_value_is_kept():
+    values = RNG.integers(0, 200, (SIDE, SIDE, 3)).astype(">u2")
+    made = decode(b"P6 32 32 1023\n" + values.tobytes(), SIDE).pixels
+    assert np.abs(made - values / 1023 * 255).max() <= 1
+
+
+@pytest.mark.parametrize("compression", [1, 32773])
+def test_a_tiff_of_differences_without_a_compression_that_has_them_is_refused(compression):
+    def entry(value):
+        return (259).to_bytes(2, "big") + bytes((0, 4, 0, 0, 0, 1)) + value.to_bytes(4, "big")
+
+    data = big_endian_tiff(bytes_of(1), 1, deflate=False, more_tags=[(317, [2])])
+    with pytest.raises(Skip, match="differences of pixels"):
+        decode(data.replace(entry(1), entry(compression)), SIDE)
+
+
 def test_the_range_of_a_folder_to_translate_shows_progress(tmp_path, monkeypatch):
     monkeypatch.setattr(image_decoding, "TELL_SECONDS", 0.0)
     path = make(tmp_path, "folder", tiffs(*(np.full((SIDE, SIDE), top, np.uint16) for top in (40, 400, 4000))))
