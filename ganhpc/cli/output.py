@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.measure import Measurement
 
 _LONGEST = 1_000_000
-_LEAST_COLUMNS, _USUAL_COLUMNS, _MOST_COLUMNS = 20, 80, 10_000
-"""Widths of a terminal: under the first, the second is taken; wider ones than the last are taken for it."""
+_LEAST_COLUMNS, _MOST_COLUMNS = 20, 10_000
+"""A width of the screen outside of these counts as none."""
 
 
 def say(text: object = "", *, err: bool = False) -> None:
@@ -27,23 +27,24 @@ def say(text: object = "", *, err: bool = False) -> None:
 
 def screen(**how: Any) -> Console:
     """A console of rich whose texts are shown and not obeyed, words between colons among them; styles and bars are its own."""
-    from rich.console import Console, ConsoleDimensions
+    from rich.console import Console
 
     class Screen(Console):
-        """As rich's, which would end the program by itself where the reader of its output has left, and obey any COLUMNS."""
-
-        @property
-        def size(self) -> ConsoleDimensions:
-            """The terminal's, or that of COLUMNS and LINES; a width in which no table can be read counts as none."""
-            width, height = super().size
-            return ConsoleDimensions(_USUAL_COLUMNS if width < _LEAST_COLUMNS else min(width, _MOST_COLUMNS), height)
+        """As rich's, which would end the program by itself where the reader of its output has left."""
 
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE)) from None
 
-    console = Screen(**{"emoji": False, **how})
+    console = Screen(**{"emoji": False, "_environ": _with_columns(os.environ), **how})
     console.push_render_hook(_Hook())  # type: ignore[arg-type]
     return console
+
+
+def _with_columns(environ: Mapping[str, str]) -> dict[str, str]:
+    """`environ` without a COLUMNS in which no table can be read."""
+    text = environ.get("COLUMNS", "")
+    good = len(text) < 6 and text.isdecimal() and _LEAST_COLUMNS <= int(text) <= _MOST_COLUMNS
+    return {name: value for name, value in environ.items() if good or name != "COLUMNS"}
 
 
 def in_markup(text: object) -> str:

@@ -153,7 +153,7 @@ def allocated(environ: Mapping[str, str]) -> int | None:
     if "SLURM_JOB_ID" not in environ:
         return None
     for name in ("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"):
-        if (environ.get(name) or "").isdigit() and int(environ[name]) > 0:
+        if (environ.get(name) or "").isdecimal() and int(environ[name]) > 0:
             return int(environ[name])
     return None
 
@@ -250,7 +250,7 @@ def _typed_threads(environ: Mapping[str, str]) -> int | None:
         if "TORCHELASTIC_RUN_ID" in environ and text == "1":
             return None
     first = text.split(",")[0].strip()  # A list has one number for each level of nesting.
-    return int(first) if first.isdigit() and int(first) > 0 else None
+    return int(first) if first.isdecimal() and int(first) > 0 else None
 
 
 def wait_without_spinning(cores: Cores, processes: int, environ: MutableMapping[str, str]) -> bool:
