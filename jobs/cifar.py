@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,6 +24,10 @@ class CompactOptions:
     depths: tuple[int, ...] = option((1, 2, 2), "compact: convolutions in each stage", low=1, high=100)
     stem_kernel: int = option(3, "compact: side of the first layer", unit="pixels", low=1, high=15)
     stem_stride: int = option(2, "compact: stride of the first layer", unit="pixels", low=1, high=4)
+    pooling: str = option(
+        "activation", "compact: what the pooling of a stage follows", choices=("activation", "convolution")
+    )
+    nonlinearity: str = option("silu", "compact: activation", choices=("silu", "hardswish"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +102,7 @@ class Cifar(Experiment):
     TASK: ClassVar[str] = "classifier"
     KIND: ClassVar[Kind] = Kind.CLASSIFIER
     DATA: ClassVar[tuple[str, ...]] = ("cifar10", "synthetic")
+    ADDED_FIELDS: ClassVar[Mapping[str, Any]] = {"pooling": "activation", "nonlinearity": "silu"}
 
     data: str = option("cifar10", "data set: cifar10, or synthetic (made on the spot)", metavar="NAME")
     held_out: int | None = option(
@@ -139,8 +145,7 @@ class Cifar(Experiment):
     )
     tta: str = option(
         "auto",
-        "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones (auto: flip; shift where the network is "
-        "meant for many epochs)",
+        "last evaluation also on mirrored images, or (shift) on mirrored and shifted ones (auto: shift; flip for the course's network)",
         choices=("auto", "none", "flip", "shift"),
     )
 

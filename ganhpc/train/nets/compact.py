@@ -11,20 +11,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class ConvBlock(nn.Module):
-    """[B, in, H, W] -> [B, out, H, W]: 3x3 convolution, BatchNorm without a trained scale, SiLU."""
+ACTIVATIONS: dict[str, type[nn.Module]] = {"silu": nn.SiLU, "hardswish": nn.Hardswish}
 
-    def __init__(self, channels_in: int, channels: int) -> None:
+
+class ConvBlock(nn.Module):
+    """[B, in, H, W] -> [B, out, H, W]: 3x3 convolution, BatchNorm without a trained scale, activation.
+
+    With `pooled`, 2x2 maximum pooling follows the convolution: [B, out, H/2, W/2].
+    """
+
+    def __init__(self, channels_in: int, channels: int, activation: str = "silu", *, pooled: bool = False) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels, 3, padding=1, bias=False)
         # The first filters pass their input on, so that a deep stack starts as a shallow one.
         nn.init.dirac_(self.conv.weight.data[:channels_in])
+        self.pool = nn.MaxPool2d(2) if pooled else None
         self.norm = nn.BatchNorm2d(channels, eps=1e-12, momentum=0.3)
         self.norm.weight.requires_grad_(False)
-        self.activation = nn.SiLU()
+        self.activation = ACTIVATIONS[activation]()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.activation(self.norm(self.conv(x)))
+        x = self.conv(x)
+        if self.pool is not None:
+            x = self.pool(x)
+        return self.activation(self.norm(x))
 
 
 class CompactNet(nn.Module):
@@ -35,6 +45,9 @@ class CompactNet(nn.Module):
         depths: convolutions in each stage.
         stem: filters of the first layer, at most 2 C k k; they whiten patches of the training images, and only their bias is trained.
         stem_kernel, stem_stride: side and stride of the first layer, in pixels.
+        pooling: what the pooling follows: "activation", or the last "convolution" of a stage, so that BatchNorm and activation work on a
+            quarter of the pixels (as in cifar10-airbench).
+        nonlinearity: "silu" or "hardswish" (Howard et al., 2019), which takes no exponentials.
         scale: factor of the scores, which keeps the first loss small under a high learning rate.
     """
 
@@ -46,6 +59,8 @@ class CompactNet(nn.Module):
         stem: int = 32,
         stem_kernel: int = 3,
         stem_stride: int = 2,
+        pooling: str = "activation",
+        nonlinearity: str = "silu",
         scale: float = 1 / 9,
         input_shape: tuple[int, int, int] = (3, 32, 32),
         classes: int = 10,
@@ -54,14 +69,16 @@ class CompactNet(nn.Module):
         border = (stem_kernel - stem_stride + 1) // 2 if stem_stride > 1 else stem_kernel // 2
         self.stem = nn.Conv2d(input_shape[0], stem, stem_kernel, stem_stride, border)
         self.stem.weight.requires_grad_(False)
-        self.stem_activation = nn.SiLU()
+        self.stem_activation = ACTIVATIONS[nonlinearity]()
         self.stages = nn.Sequential()
         before = stem
         for number, (width, depth) in enumerate(zip(channels, depths, strict=True), start=1):
-            if number > 1:
+            if number > 1 and pooling == "activation":
                 self.stages.add_module(f"pool{number - 1}", nn.MaxPool2d(2))
             for layer in range(1, depth + 1):
-                self.stages.add_module(f"conv{number}_{layer}", ConvBlock(before, width))
+                pooled = pooling == "convolution" and layer == depth and number < len(channels)
+                block = ConvBlock(before, width, nonlinearity, pooled=pooled)
+                self.stages.add_module(f"conv{number}_{layer}", block)
                 before = width
         self.pool = nn.AdaptiveMaxPool2d(1)
         self.flatten = nn.Flatten()

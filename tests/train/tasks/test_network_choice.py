@@ -21,16 +21,21 @@ from ganhpc.train.tasks.task import Context
 from jobs.cifar import PRESETS, Cifar
 from tests.helpers import finish, made
 
-SPEEDS = {"two CPU cores": (2067.0, 645.0, 90.0), "an old GPU": (9_000.0, 4_000.0, 1_000.0), "a large GPU": (90_000.0, 60_000.0, 20_000.0)}  # fmt: skip
-"""Images a second of the base, the large and the record network."""
+SPEEDS = {
+    "two CPU cores": (2067.0, 1400.0, 645.0, 90.0),
+    "two cores with matrix units": (4_500.0, 4_700.0, 1_200.0, 200.0),
+    "an old GPU": (9_000.0, 8_000.0, 4_000.0, 1_000.0),
+    "a large GPU": (90_000.0, 80_000.0, 60_000.0, 20_000.0),
+}
+"""Images a second of the base, the wide, the large and the record network."""
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict[str, Any]:
-    base, large, record = SPEEDS[device]
+    base, wide, large, record = SPEEDS[device]
+    by_children = {7: base, 5: wide, 11: large}
 
     def speed(net: torch.nn.Module, *_: Any, **__: Any) -> float:
-        name = type(net).__name__
-        return record if name == "RecurrentNet" else large if len(net.stages) == 11 else base  # type: ignore[arg-type]
+        return record if type(net).__name__ == "RecurrentNet" else by_children[len(net.stages)]  # type: ignore[arg-type]
 
     monkeypatch.setattr(network_choice, "images_per_second", speed)
     images = registry.load(DataRequest("synthetic", train_images=50_000 // 100))
@@ -50,6 +55,8 @@ def chosen(monkeypatch: pytest.MonkeyPatch, device: str, seconds: float) -> dict
     [
         ("two CPU cores", 300.0, "compact 32-64-104"),
         ("two CPU cores", 3600.0, "compact 32-48-64-80"),
+        ("two cores with matrix units", 300.0, "compact 64-64-96"),
+        ("two cores with matrix units", 60.0, "compact 32-64-104"),
         ("an old GPU", 300.0, "compact 32-48-64-80"),
         ("an old GPU", 3600.0, "compact 32-48-64-80"),
         ("a large GPU", 300.0, "recurrent 48-64-80"),
@@ -93,8 +100,8 @@ def test_the_forecast_counts_evaluations_and_what_is_no_step() -> None:
     """27 epochs of steps alone were foretold where 21 fitted."""
     images = registry.load(DataRequest("synthetic", train_images=500))
     context = Context(images, Distributed.start("cpu"), seconds_left=300.0)
-    # 300 s at 100 images a second: 60 epochs of steps; 500 test images cost 150 training images after each, and 300 at the end.
-    assert network_choice._epochs_that_fit(300.0, 100.0, Cifar(), context) == pytest.approx((28_500 - 300) / 650)
+    # 300 s at 100 images a second: 60 epochs of steps; 500 test images cost 150 training images after each, and six times that at the end.
+    assert network_choice._epochs_that_fit(300.0, 100.0, Cifar(), context) == pytest.approx((28_500 - 900) / 650)
     assert network_choice._epochs_that_fit(1.0, 100.0, Cifar(), context) == 0.0
 
 

@@ -7,11 +7,12 @@ from jobs.cifar import PRESETS, Cifar
 
 
 def test_few_epochs_and_many_are_augmented_otherwise() -> None:
-    few = {"crop": 2, "cutout": 0, "tta": "flip"}
+    few = {"crop": 2, "cutout": 0, "tta": "shift"}
     many = {"crop": 4, "cutout": 8, "tta": "shift"}
     assert recipe.settled(Cifar(), {"net": "compact"}) == recipe.settled(Cifar(), {}) == few
     assert recipe.settled(Cifar(), {"net": "recurrent"}) == recipe.settled(Cifar().replace(net="densenet"), {}) == many
     assert recipe.settled(Cifar().replace(net="compact"), {"net": "recurrent"}) == few
+    assert recipe.settled(Cifar().replace(net="course"), {}) == {**few, "tta": "flip"}
 
 
 def test_what_is_typed_holds() -> None:
