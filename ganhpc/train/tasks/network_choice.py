@@ -246,9 +246,7 @@ def _epochs_that_fit(seconds: float, speed: float, experiment: Any, context: Con
     """Epochs that fit into `seconds` at `speed` training images a second, each with its evaluation, and the last evaluation besides."""
     passes = tta.PASSES[recipe.settled(experiment, {})["tta"]]
     evaluation = EVALUATION * len(context.data.test_images)
-    return max(0.0, _OF_STEPS * seconds * speed - passes * evaluation) / (
-        len(context.data.images) + evaluation
-    )
+    return max(0.0, _OF_STEPS * seconds * speed - passes * evaluation) / (len(context.data.images) + evaluation)
 
 
 def _heaviest(
