@@ -279,8 +279,8 @@ class _Filler:
             return f"a job of at most {most} has no time for its run besides the {lost} to start up and save"
         if policy.max_job is not None and policy.max_job < self.margins.shortest:
             return f"a job of at most {format_seconds(policy.max_job)} is shorter than the {format_seconds(self.margins.shortest)} that every job is given"
-        if endless := self.constraints.endless:
-            return f"{endless} has no known end, and policy {policy.name} allows {policy.max_jobs} at a time"
+        if held := self.constraints.held_at(self.end):
+            return f"{held}, and policy {policy.name} allows {policy.max_jobs} at a time"
         return f"no more fits between {at(self.start)} and {at(self.end)}"
 
 

@@ -136,11 +136,16 @@ class Constraints:
         """Jobs that wait or run."""
         return sum(job.count for job in self.busy if self.end_of(job) > self.now)
 
-    @property
-    def endless(self) -> str:
-        """The job without a known end behind which nothing can ever be planned, if there is one."""
-        last = self._busy_blocks[-1] if self._busy_blocks else None
-        return f"job {last.job or '?'}" if last and last.end >= NEVER else ""
+    def held_at(self, instant: int) -> str:
+        """The job that may still hold the last place at `instant`, with its end, in words; empty where none does."""
+        last = next((block for block in self._busy_blocks if block.start <= instant < block.end), None)
+        if last is None:
+            return ""
+        if last.end >= NEVER:
+            return f"job {last.job or '?'} has no known end"
+        return (
+            f"job {last.job or '?'} may last until {self.calendar.local(last.end - self.policy.gap):%a %d %b %Y %H:%M}"
+        )
 
     # --- blocks and free time ---
 

@@ -193,9 +193,16 @@ def test_a_job_of_unknown_end_has_ended_after_one_longest_job_from_now_or_from_i
     assert constraints(hour, "24T10:00", unknown).end_of(unknown) == at("24T11:00")
     assert constraints(hour, "24T10:00", later).end_of(later) == at("24T13:00")
     assert constraints(ALONE, "24T10:00", unknown).end_of(unknown) == NEVER
-    assert constraints(ALONE, "24T10:00", unknown).endless == "job 7"
-    assert constraints(ALONE, "24T10:00").endless == constraints(hour, "24T10:00", unknown).endless == ""
-    assert constraints(ALONE, "24T10:00", job("24T09:00", None)).endless == "job ?"
+    evening = at("24T18:00")
+    assert constraints(ALONE, "24T10:00", unknown).held_at(evening) == "job 7 has no known end"
+    assert (
+        constraints(ALONE, "24T10:00").held_at(evening) == constraints(hour, "24T10:00", unknown).held_at(evening) == ""
+    )
+    assert constraints(ALONE, "24T10:00", job("24T09:00", None)).held_at(evening) == "job ? has no known end"
+    # Slurm gives a job without a limit the end of a year from now.
+    late = job("24T09:00", "25T09:00", "7")
+    assert constraints(ALONE, "24T10:00", late).held_at(evening) == "job 7 may last until Wed 25 Nov 2026 09:00"
+    assert constraints(ALONE, "24T10:00", late).held_at(at("25T10:00")) == ""
     (block,) = constraints(ALONE, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
     assert block.opens == "1m1s after job 7 ends (its end is not known)"
     (block,) = constraints(hour, "24T10:00", unknown).blocks(at("24T10:00"), at("24T12:00"))
