@@ -57,7 +57,7 @@ def _wrong(settings: site.Settings) -> tuple[str, str] | None:
         return f"data_root {settings.data_root} is no folder", f"`mkdir -p {settings.data_root}`, or correct data_root."
     if said := readiness.setup_problem(settings.setup_lines):
         return f"setup is not shell that bash reads ({said})", "Correct it: no job is sent with it."
-    if settings.python and (said := readiness.python_problem(settings)):
+    if (settings.python or settings.conda) and (said := readiness.python_problem(settings)):
         return said, "No job is sent with it."
     return None
 

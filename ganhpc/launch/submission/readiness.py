@@ -14,6 +14,7 @@ from pathlib import Path
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import ask
+from ganhpc.core.whoami import expand
 from ganhpc.launch.schedulers.script_text import comment
 
 NEEDED = ("torch", "numpy", "click", "safetensors")
@@ -59,6 +60,8 @@ def setup_problem(setup: tuple[str, ...]) -> str:
 def python_problem(site: Settings) -> str:
     """The reason for which the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
     named = site.interpreter
+    if site.conda and "/" in site.conda and not site.container and site.python is None:
+        return _conda_problem(site, Path(site.conda))
     if site.container or ("/" not in named and site.setup_lines):
         return ""  # a container has its own, and setup may put one on the path
     if site.python is None and not os.environ.get("PYTHONPATH"):
@@ -68,6 +71,14 @@ def python_problem(site: Settings) -> str:
         there = "is not executable" if Path(named).exists() else "is not there"
         return f"python in {_settings(site)} is {site.python!r}, but {comment(named)} {there}: correct it, or remove the line"
     return _asked(path, site)
+
+
+def _conda_problem(site: Settings, folder: Path) -> str:
+    """The same of a Conda environment that the settings name by its folder; of one that they name alone, only the node can tell."""
+    path = expand(folder).absolute() / "bin" / "python"
+    if not os.access(path, os.X_OK):
+        return f"conda in {_settings(site)} is {site.conda!r}, which is no Conda environment here (it has no bin/python): correct it"
+    return "" if site.setup else _asked(str(path), site)  # lines of setup come behind it
 
 
 def own_problem(site: Settings = Settings()) -> str:  # noqa: B008
@@ -98,6 +109,8 @@ def _missing(path: str, names: list[str], site: Settings) -> str:
 
 def _way(site: Settings) -> str:
     made = ROOT / ".venv" / "bin" / "python"
+    if site.python is None and site.conda:
+        return f"install it there, or name another one in {_settings(site)}"
     if site.python is not None:
         return f"correct python in {_settings(site)}, or remove the line: the jobs then run under the launcher's own"
     if os.access(made, os.X_OK) and Path(sys.prefix).resolve() != made.parents[1].resolve():

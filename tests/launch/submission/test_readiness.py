@@ -53,6 +53,22 @@ def test_torch_is_found_and_not_imported() -> None:
     assert done.stdout == "False\n", done.stderr
 
 
+def test_a_conda_environment_that_is_named_by_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its job ended on the node, and the whole chain with it."""
+    env = tmp_path / "envs" / "gan"
+    site = Settings(conda=str(env))
+    with pytest.raises(UserError, match=r"conda in the settings is '.*/envs/gan', which is no Conda environment here"):
+        readiness.check(site)
+    program(env / "bin" / "python", f'exec {sys.executable} "$@"')
+    readiness.check(site)
+    readiness.check(Settings(conda="gan"))
+    monkeypatch.setattr(readiness, "_PROBE", readiness._PROBE.replace("'torch'", "'no_such_package'"))
+    readiness._asked.cache_clear()
+    with pytest.raises(UserError, match=r"does not have no_such_package: install it there, or name another one"):
+        readiness.check(site)
+    readiness.check(Settings(conda=str(env), setup=("module load other",)))
+
+
 def test_a_python_that_is_not_there(tmp_path: Path) -> None:
     site = Settings(path=tmp_path / "ganhpc.toml", python="venv/bin/python")
     with pytest.raises(UserError, match=r"ganhpc\.toml is 'venv/bin/python', but .* is not there: correct it"):
