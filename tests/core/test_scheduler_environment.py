@@ -210,6 +210,14 @@ def test_inside_a_job_auto_means_this_machine_and_salloc_on_a_frontend_is_not_in
     monkeypatch.setenv("SLURMD_NODENAME", "node1")
     assert inside() == Inside("slurm", "12")
     assert pick("auto", Settings()) == (None, "inside job 12 of Slurm; --on slurm submits another one")
+    for said, there in (
+        ("echo RUNNING", True), ("echo COMPLETING", True), ("echo SUSPENDED", True), ("exit 1", True), ("echo A_LATER_WORD", True),
+        ("echo COMPLETED", False), ("echo PENDING", False), ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", False),
+    ):  # fmt: skip
+        program(bin / "squeue", said)
+        assert bool(inside()) == there, "an editor may keep the variables of a job that has ended"
+    scheduler, _ = pick("auto", Settings())
+    assert scheduler and scheduler.name == "slurm", "this is a frontend"
     monkeypatch.delenv("SLURM_JOB_ID")
     monkeypatch.setenv("OAR_JOB_ID", "13")
     assert inside() is None

@@ -283,7 +283,7 @@ class Slurm(Scheduler):
     def _of_this_user(self, *words: str) -> Answer:
         """The jobs of the process's own user. squeue takes no user without a name (a container), and tells of none of his jobs."""
         name = user_name()
-        if not name.isdigit():
+        if name != str(os.getuid()):  # the number of a student is a name
             return self._squeue(*words, "-u", name)
         answer = checked(ask([*_SQUEUE, *words, "-o", "%U %A"], SECONDS))
         own = sorted({line.split()[1] for line in answer.out.splitlines() if line.split()[:1] == [name]})
@@ -348,9 +348,11 @@ REMOTE_SHELL = ()
 
 
 def enclosing_job() -> str:
-    """The job on whose node this process runs: `salloc` sets the job's variables on the frontend too, but not its node's name."""
+    """The job on whose node this process runs: `salloc` sets the job's variables on the frontend too, but not its node's name. A start-up file
+    or an editor may keep the variables of a job that has ended."""
     job = os.environ.get(JOB_VARIABLE, "")
-    return job if job.isdigit() and os.environ.get("SLURMD_NODENAME") else ""
+    there = job.isdigit() and bool(os.environ.get("SLURMD_NODENAME"))
+    return job if there and lives(job) is not False else ""
 
 
 def cluster_name() -> str:
@@ -385,7 +387,8 @@ def lives(job: str) -> bool | None:
     native = answer.out.strip()
     if answer.code != 0:
         return False if "Invalid job id" in answer.err else None
-    return None if native == "COMPLETING" else STATES.read(native) is JobState.RUNNING
+    state = STATES.read(native)
+    return None if native == "COMPLETING" or state is JobState.UNKNOWN else state is JobState.RUNNING
 
 
 def hosts() -> list[str]:

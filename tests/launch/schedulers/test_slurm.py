@@ -289,6 +289,17 @@ def test_a_job_that_is_only_cleaned_up_keeps_nobody_from_starting(
     assert Slurm(Settings()).queue(), "over its time, and running all the same"
 
 
+def test_a_user_whose_name_is_a_number_sees_his_jobs(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A student's number was taken for the number of a user without a name, who has no jobs: everything was submitted twice."""
+    monkeypatch.setattr(slurm, "user_name", lambda: "22001234")
+    line = "9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x".replace(" ", SEPARATOR)
+    (bin / "lines").write_text(f"{line}\n")
+    program(
+        bin / "squeue", f'case "$*" in *"-u 22001234"*) cat {bin / "lines"};; *"%U %A"*) echo "{os.getuid()} 9";; esac'
+    )
+    assert [job.id for job in Slurm(Settings()).queue()] == ["9"]
+
+
 def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A plain squeue leaves them out: the run would be submitted again, and its job taken for one that ended."""
     line = "9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x".replace(" ", SEPARATOR)
