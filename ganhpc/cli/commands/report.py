@@ -18,8 +18,8 @@ FORMATS = ("html", "md", "pdf")
 command = Sections(
     "report",
     callback=lambda **values: report(**values),
-    help="The account that the course asks for, made from run folders alone: no data, no GPU. RUN is a run (its folder, or the beginning of "
-    "its name), a scan (its name or file), or an experiment: all its runs.",
+    help="The account that the course asks for, made from run folders alone: no data, no GPU. RUN is a run (its folder, its name, "
+    "or a part of it), a scan (its name or file), or an experiment: all its runs.",
 )
 command.params.append(click.Argument(["names"], metavar="RUN...", nargs=-1, required=True))
 command.add(

@@ -30,7 +30,10 @@ _LEAST_TRUNCATION = 0.02
 command = Sections(
     "sample",
     callback=lambda **values: sample(**values),
-    help="Draw or translate pictures by a generator of a run, finished or not; RUN is its folder or its name.",
+    help=(
+        "Draw or translate pictures by a generator of a run, finished or not.\n\n"
+        "RUN is a run's folder, its name, or a part of it."
+    ),
 )
 command.params.append(click.Argument(["run"], metavar="RUN"))
 command.add(
@@ -61,7 +64,11 @@ command.add(
 )
 command.add(
     "Translation",
-    click.Option(["--input"], metavar="FOLDER|IMAGE", help="the pictures to translate: a picture, a folder or a zip"),
+    click.Option(
+        ["--input"],
+        metavar="FOLDER|IMAGE",
+        help="the pictures to translate, or by a run of sdpc to reconstruct: a picture, a folder or a zip",
+    ),
     click.Option(
         ["--direction"], metavar="a2b|b2a", help="the generator that translates: from A to B, or back  [default: a2b]"
     ),
