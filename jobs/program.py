@@ -171,16 +171,12 @@ class Program(Experiment):
             return slug(self.name)
         if not self.TAKES_COMMAND:
             words = [super().variant, *(f"{name}{value}" for name, value in self.parameters)]
-            return self._short(words)
+            return self._joined(words)
         words = [_short_name(self.command), *(f"{name}{value}" for name, value in self.parameters)]
         if self.budget.time != type(self)().budget.time:
             time = next(each for each in options(Program) if each.name == "time")
             words.append(time.label(self.budget.time))
-        return self._short(words)
-
-    def _short(self, words: list[str]) -> str:
-        text = slug("-".join(words)) or "program"
-        return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
+        return self._joined(words)
 
     @classmethod
     def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:

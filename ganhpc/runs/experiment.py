@@ -203,7 +203,11 @@ class Experiment:
             )
             if not silent and value != default:
                 words.append(opt.label(value))
-        text = slug("-".join(words))
+        return self._joined(words)
+
+    def _joined(self, words: list[str]) -> str:
+        """The words of a variant as one name; of a long one the beginning, with a digest."""
+        text = slug("-".join(words)) or self.NAME
         return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
 
     # -- presets, options, JSON ----------------------------------------------------------------------------------------
