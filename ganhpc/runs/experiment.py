@@ -207,7 +207,7 @@ class Experiment:
 
     def _joined(self, words: list[str]) -> str:
         """The words of a variant as one name; of a long one the beginning, with a digest."""
-        text = slug("-".join(words)) or self.NAME
+        text = slug("-".join(words))
         return text if len(text) <= 150 else f"{text[:141].rstrip('-.')}-{self.group[:8]}"
 
     # -- presets, options, JSON ----------------------------------------------------------------------------------------
