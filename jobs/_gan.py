@@ -98,6 +98,18 @@ class LatentGan(Gan):
     )
 
 
+def real_label_option(low: float, high: float) -> Any:
+    """The option of a GAN whose discriminator gives real images a label, and not always 1."""
+    text = "the label of real images: one draw a batch between these two"
+    return option((low, high), text, low=0.0, high=1.0, metavar="X,X")
+
+
+def noise_option() -> Any:
+    """The option of a GAN whose discriminator sees noisy images."""
+    text = "normal noise on all that the discriminator sees; its deviation is one draw a step between 0 and this"
+    return option(0.0, text, low=0.0, high=10.0)
+
+
 def check_real_label(bounds: tuple[float, ...]) -> None:
     """Raise UserError unless --real-label is two numbers, the lower one first."""
     if len(bounds) != 2 or bounds[0] > bounds[1]:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
-from jobs._gan import LatentGan, check_real_label
+from jobs._gan import LatentGan, check_real_label, noise_option, real_label_option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,15 +27,8 @@ class Dcgan(LatentGan):
     lr: float = option(4e-4, "learning rate of both networks", low=0.0)
     lr_d: float | None = option(4e-5, "learning rate of the discriminator (unset: --lr)", low=0.0)
     bn_eps: float = option(5e-5, "added to the variance in batch normalisation", low=0.0)
-    real_label: tuple[float, ...] = option(
-        (0.9, 1.0), "the label of real images: one draw a batch between these two", low=0.0, high=1.0, metavar="X,X"
-    )
-    noise: float = option(
-        0.0,
-        "normal noise on all that the discriminator sees; its deviation is one draw a step between 0 and this",
-        low=0.0,
-        high=10.0,
-    )
+    real_label: tuple[float, ...] = real_label_option(0.9, 1.0)
+    noise: float = noise_option()
     flip: str = option("random", "mirroring of training images", choices=("none", "random", "alternate"))
 
     def check(self) -> None:

@@ -12,7 +12,7 @@ from ganhpc.datasets.data_path import denoted
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
 from jobs import _sdpc_source
-from jobs._gan import LatentGan, check_real_label
+from jobs._gan import LatentGan, check_real_label, noise_option, real_label_option
 from jobs._sdpc import check_two_layers, two_layers
 
 _DICTIONARIES = ("sdpc", "sdpc-tuned", "adversarial", "random", "pca", "hi-la")
@@ -72,15 +72,8 @@ class SdpcGan(LatentGan):
     )
     batch_size: int = option(64, "images a step, over all processes", unit="images", low=1, high=65_536)
     lr: float = option(2e-4, "learning rate of both networks of the GAN", low=0.0)
-    real_label: tuple[float, ...] = option(
-        (1.0, 1.0), "the label of real images: one draw a batch between these two", low=0.0, high=1.0, metavar="X,X"
-    )
-    noise: float = option(
-        0.0,
-        "normal noise on all that the discriminator sees; its deviation is one draw a step between 0 and this",
-        low=0.0,
-        high=10.0,
-    )
+    real_label: tuple[float, ...] = real_label_option(1.0, 1.0)
+    noise: float = noise_option()
     flip: str = option("random", "mirroring of training images", choices=("none", "random", "alternate"))
     sample_every: str = option(
         "1m",

@@ -166,7 +166,7 @@ class BigGan(LatentGan):
         }
 
     def held_out(self, real: Tensor, fakes: Tensor) -> dict[str, float | Tensor]:
-        """Nothing: `look` tells all."""
+        """Nothing: `evaluation_figures` tells all."""
         del real, fakes
         return {}
 

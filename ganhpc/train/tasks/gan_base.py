@@ -175,7 +175,7 @@ class Gan(Task):
 
     @torch.no_grad()
     def evaluate(self, *, final: bool = False) -> dict[str, Any]:
-        """The figures of `look`; those named diversity are watched."""
+        """The figures of `evaluation_figures`; those named diversity are watched."""
         del final  # What costs more is in `measures`, after the clock is stopped.
         for module in self.modules.values():
             module.eval()
