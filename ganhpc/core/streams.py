@@ -1,4 +1,5 @@
-"""The standard streams of every program of ours: open, and with a replacement for what their encoding can't hold; file names in UTF-8; addresses of pipes."""
+"""The standard streams of every program of ours: open, and with a replacement for what their encoding can't hold; file names in UTF-8;
+addresses of pipes."""
 
 from __future__ import annotations
 

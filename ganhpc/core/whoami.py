@@ -1,4 +1,5 @@
-"""The user of this process, by its user id: LOGNAME, USER and HOME may name another one (su, containers, JupyterHub) or nobody. Paths as that user means them."""
+"""The user of this process, by its user id: LOGNAME, USER and HOME may name another one (su, containers, JupyterHub) or nobody. Paths as
+that user means them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
 """The pictures in a folder or zip, found by one rule for both, and a way to read each file.
 
-Left out by name: anything hidden on any level (`hidden`), by the names on the way to it: a visible link to a hidden folder is followed,
-a hidden link is not. Links are followed once: a file or folder that can be reached by several names is taken under one of them. What is left is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that
-is left out is named with the reason. Nothing here imports torch or NumPy. A zip is never unpacked: members are read in memory.
+Left out by name: anything hidden on any level (`hidden`), by the names on the way to it: a visible link to a hidden folder is followed, a
+hidden link is not. Links are followed once: a file or folder that can be reached by several names is taken under one of them. What is left
+is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that is left out is named with the reason. Nothing
+here imports torch or NumPy. A zip is never unpacked: members are read in memory.
 """
 
 from __future__ import annotations

@@ -29,8 +29,9 @@ def option(
 ) -> Any:
     """A field of a definition that becomes an option of the command line.
 
-    `kind`: "duration" or "count" where the text has a unit of its own, "cadence" for a text such as epoch, 500 or 2m, "auto" where None is typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is
-    typed, where that is not the field's name; `after`: the field behind which it stands, of a class above.
+    `kind`: "duration" or "count" where the text has a unit of its own, "cadence" for a text such as epoch, 500 or 2m, "auto" where None is
+    typed so; `low` (inclusive) and `high` bound numbers; `flag`: what is typed, where that is not the field's name; `after`: the field
+    behind which it stands, of a class above.
     """
     meta = {"help": help, "unit": unit, "kind": kind, "choices": choices, "low": low, "high": high, "metavar": metavar}
     return field(default=default, metadata={**meta, "word": flag, "after": after})

@@ -1,6 +1,7 @@
 """submitit's executors, with the project's own script and command line instead of theirs.
 
-submitit hands over, reads the job's id and keeps the script under it; nothing of ours is pickled. slurm_submit.py and oar_submit.py have the executor of their scheduler.
+submitit hands over, reads the job's id and keeps the script under it; nothing of ours is pickled. slurm_submit.py and oar_submit.py have
+the executor of their scheduler.
 """
 
 from __future__ import annotations

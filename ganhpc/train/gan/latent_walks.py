@@ -65,7 +65,8 @@ def plan(
     truncation: float | None,
     usual: int,
 ) -> Plan:
-    """The pictures to draw by `net`; `usual`: rows where none are asked for, and no classes take one each. Raises UserError where `label` names no class of it."""
+    """The pictures to draw by `net`; `usual`: rows where none are asked for, and no classes take one each. Raises UserError where `label`
+    names no class of it."""
     dim, classes = int(net.latent_dim), int(getattr(net, "classes", 0))  # type: ignore[arg-type]
     cut = "" if truncation is None else f", truncation {truncation:g}"
     if not classes:

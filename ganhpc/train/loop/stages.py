@@ -25,8 +25,9 @@ def outcome(done: Progress) -> dict[str, float]:
 def must_be_trained(
     done: Progress, time: float | None, needed: float, ends_with_job: bool, save: Callable[[], None]
 ) -> None:
-    """Done means trained: raise Untrained where the time was over before the first step of what is to be evaluated, or, where only
-    this job left no time (`ends_with_job`), `save` and raise Stopped. `time`: seconds of the budget; `needed`: those of them that go to other things than steps."""
+    """Done means trained: raise Untrained where the time was over before the first step of what is to be evaluated, or, where only this job
+    left no time (`ends_with_job`), `save` and raise Stopped. `time`: seconds of the budget; `needed`: those of them that go to other things
+    than steps."""
     if done.step > done.stage_step:
         return
     if time is None or (ends_with_job and needed < time):

@@ -110,7 +110,8 @@ class SdpcTask(Task):
         return dict(found)
 
     def measures(self, seconds: float) -> dict[str, Any]:
-        """`feedback_effect`: the figures of each of `_FEEDBACKS` on the same dictionaries, n images, and the similarity of images painted from noisy ones."""
+        """`feedback_effect`: the figures of each of `_FEEDBACKS` on the same dictionaries, n images, and the similarity of images painted
+        from noisy ones."""
         end, rows, spent = time.monotonic() + seconds, [], 0.0
         clean = self.net.preparation(self._held_out)
         noise = NOISE * torch.randn(clean.shape, generator=generator_of("noise", self.experiment.seed)).to(clean.device)

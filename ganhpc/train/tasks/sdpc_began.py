@@ -4,10 +4,12 @@ L(x) of `tasks.began` is the relative absolute error of both layers of the SDPC 
 
     L(x) = |P(x) - D_1 gamma_1| / |P(x)| + |v_1 gamma_1 - D_2 gamma_2| / |v_1 gamma_1|
 
-with P the preparation of images and |.| the sum over one image. Relative, since the error itself is 0 for an image without contrast, which atoms of
-unit norm can't be taught to reconstruct badly: a generator would draw nothing else; the penalties make the relative one 2 there, as much as where nothing is reconstructed. Codes gamma are held fixed where L is differentiated (as at the minimum of the inference's energy, by the
-envelope theorem): the generator learns from the residual, the dictionaries as in SDPC, and nothing goes back through the iterations. Atoms keep
-their unit norm after each update, since -k L(G(z)) would let them grow; the scales v learn from real images alone, as in SDPC.
+with P the preparation of images and |.| the sum over one image. Relative, since the error itself is 0 for an image without contrast, which
+atoms of unit norm can't be taught to reconstruct badly: a generator would draw nothing else; the penalties make the relative one 2 there,
+as much as where nothing is reconstructed. Codes gamma are held fixed where L is differentiated (as at the minimum of the inference's
+energy, by the envelope theorem): the generator learns from the residual, the dictionaries as in SDPC, and nothing goes back through the
+iterations. Atoms keep their unit norm after each update, since -k L(G(z)) would let them grow; the scales v learn from real images alone,
+as in SDPC.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ class Task(ABC):
     compilable: bool = False
     """True if steps call whole networks and differentiate once, as torch.compile wants it."""
     replayable: bool = False
-    """True if a step launches the same kernels each time, its batch being a tuple of tensors whose shapes never change: ganhpc.train.runtime.cuda_graph."""
+    """True if a step launches the same kernels each time, its batch being a tuple of tensors whose shapes never change:
+    ganhpc.train.runtime.cuda_graph."""
     final_cost: float = 1.0
     """Cost of the last evaluation, in ordinary evaluations."""
     sample_steps: int | None = None
