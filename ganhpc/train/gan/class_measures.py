@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
 from ganhpc.train.gan import frechet, generator_io
+from ganhpc.train.gan.measure_time import TooSlow, check, in_time, left_out
+from ganhpc.train.gan.similarity import pairwise
 from ganhpc.train.gan.weight_averages import copied, set_standing_statistics
 from ganhpc.train.runtime.step_random import generator_of
 
@@ -24,10 +25,6 @@ _PAIRED = 64
 _STEPS, _BATCH = 400, 64
 """Of the classifier's training."""
 _CHUNK = 64
-
-
-class _TooSlow(Exception):
-    """There is not enough time for the measure."""
 
 
 def moments_distance(first: Tensor, second: Tensor) -> float:
@@ -46,17 +43,9 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(images.float(), _THUMBNAIL).flatten(1).cpu()
 
 
-def pairwise(images: Tensor) -> float:
-    """The mean distance of two of `images` (at most PAIRED of them), as the root of the mean squared difference of a value; 0 of one."""
-    flat = images[:_PAIRED].float().flatten(1)
-    if len(flat) < 2:
-        return 0.0
-    return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)) / flat.shape[1] ** 0.5)
-
-
 def within_classes(images: Tensor, labels: Tensor) -> float:
     """The mean over classes of two or more `images` of their `pairwise` distance."""
-    found = [pairwise(images[labels == k]) for k in labels.unique().tolist() if int((labels == k).sum()) > 1]
+    found = [pairwise(images[labels == k], _PAIRED) for k in labels.unique().tolist() if int((labels == k).sum()) > 1]
     return sum(found) / len(found) if found else 0.0
 
 
@@ -71,7 +60,7 @@ class _Classifier(nn.Sequential):
 
 
 def classifier(data: ImageData, seed: int, device: torch.device, end: float, steps: int = _STEPS) -> nn.Module:
-    """A network trained on the real training pictures for `steps` mirrored batches. Raises _TooSlow where that passes `end`."""
+    """A network trained on the real training pictures for `steps` mirrored batches. Raises TooSlow where that passes `end`."""
     assert data.labels is not None
     random = generator_of("classifier", seed)
     with torch.random.fork_rng(devices=[]):
@@ -91,7 +80,7 @@ def classifier(data: ImageData, seed: int, device: torch.device, end: float, ste
         optimizer.step()
         schedule.step()
         if step == 4 and begun + steps / 5 * (time.monotonic() - begun) > end:
-            raise _TooSlow
+            raise TooSlow
     return net.eval()
 
 
@@ -135,14 +124,10 @@ def measure(
         return {}
     end = time.monotonic() + seconds
     found: dict[str, Any] = {}
-    try:
+    with left_out(say):
         pictures = _Pictures(net, data, n, seed, end)
         found |= pictures.accuracies()
         found |= pictures.distances(standing)
-    except _TooSlow:
-        say("warning: measures are left out: the job ends before they would be ready")
-    except UserError as error:
-        say(f"warning: measures are left out: {error}")
     return found
 
 
@@ -165,13 +150,9 @@ class _Pictures:
     def _drawn(self, net: nn.Module) -> Tensor:
         """A generated picture for the class of each held-out one, in [-1, 1]."""
         z = generator_io.latents(len(self.labels), int(net.latent_dim), self.seed, "measures")  # type: ignore[arg-type]
-        begun, parts = time.monotonic(), []
         pieces = list(zip(z.split(_CHUNK), self.labels.split(_CHUNK), strict=True))
-        for done, (part, y) in enumerate(pieces, 1):
-            parts.append(generator_io.draw(net, part, _CHUNK, y))
-            if begun + 2 * (time.monotonic() - begun) / done * len(pieces) > self.end:
-                raise _TooSlow
-        return torch.cat(parts) * 2 - 1
+        drawn = [generator_io.draw(net, part, _CHUNK, y) for part, y in in_time(pieces, self.end, 2.0)]
+        return torch.cat(drawn) * 2 - 1
 
     def accuracies(self) -> dict[str, Any]:
         judge = classifier(self.data, self.seed, self.device, self.end)
@@ -182,8 +163,8 @@ class _Pictures:
                 "n": int((mask := self.labels == k).sum()),
                 "accuracy": accuracy(judge, self.fakes[mask], self.labels[mask]),
                 "accuracy_real": accuracy(judge, self.real[mask], self.labels[mask]),
-                "diversity": pairwise(self.fakes[mask]),
-                "diversity_real": pairwise(self.real[mask].float() / 127.5 - 1),
+                "diversity": pairwise(self.fakes[mask], _PAIRED),
+                "diversity_real": pairwise(self.real[mask].float() / 127.5 - 1, _PAIRED),
             }
             for k, name in enumerate(self.data.classes)
             if bool((self.labels == k).any())
@@ -231,8 +212,7 @@ class _Pictures:
             self.net.load_state_dict(before)
 
     def _features(self, extractor: frechet.Extractor, images: Tensor) -> Tensor:
-        if time.monotonic() > self.end:
-            raise _TooSlow
+        check(self.end)
         return extractor.features(images)
 
 

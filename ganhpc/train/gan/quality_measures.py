@@ -10,15 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
 from ganhpc.train.gan import frechet, generator_io, line_measures
+from ganhpc.train.gan.measure_time import TooSlow, in_time, left_out
 
 _CHUNK = 64
-
-
-class _TooSlow(Exception):
-    """There is not enough time for the measure."""
 
 
 @dataclass(frozen=True)
@@ -66,28 +62,19 @@ def measure(
     """
     end = time.monotonic() + seconds
     found: dict[str, Any] = {}
-    try:
+    with left_out(say):
         if exact and (by := EXACT.get(data.exact)):
             found |= _exact(net, data, by, min(exact, len(data.test_images)), seed, end)
         if distance:
             found |= _distances(net, data, min(distance, len(data.test_images), len(data.images)), seed, end)
-    except _TooSlow:
-        say("warning: measures are left out: the job ends before they would be ready")
-    except UserError as error:
-        say(f"warning: measures are left out: {error}")
     return found
 
 
 def _images_of(net: nn.Module, n: int, seed: int, end: float) -> Tensor:
-    """`n` generated images in [0, 1] on the CPU. Raises _TooSlow as soon as they can't be ready by `end`."""
+    """`n` generated images in [0, 1] on the CPU. Raises TooSlow as soon as they can't be ready by `end`."""
     z = generator_io.latents(n, int(net.latent_dim), seed, "measures")  # type: ignore[arg-type]
-    begun, parts = time.monotonic(), []
-    for done, part in enumerate(z.split(_CHUNK), 1):
-        parts.append(generator_io.draw(net, part, _CHUNK))
-        each = (time.monotonic() - begun) / done
-        if begun + 2 * each * len(z) / _CHUNK > end:  # twice: what measures them costs, too
-            raise _TooSlow
-    return torch.cat(parts)
+    # Twice: what measures them costs, too.
+    return torch.cat([generator_io.draw(net, part, _CHUNK) for part in in_time(z.split(_CHUNK), end, 2.0)])
 
 
 def _exact(net: nn.Module, data: ImageData, by: _Exact, n: int, seed: int, end: float) -> dict[str, Any]:
@@ -106,7 +93,7 @@ def _distances(net: nn.Module, data: ImageData, n: int, seed: int, end: float) -
         begun = time.monotonic()
         features[name] = extractor.features(images)
         if time.monotonic() + (3 - len(features)) * (time.monotonic() - begun) > end:
-            raise _TooSlow
+            raise TooSlow
     found = frechet.distances(extractor, features["real"], features["fake"])
     best = frechet.distances(extractor, features["real"], features["train"])
     number = found.pop("n")

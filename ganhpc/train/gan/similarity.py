@@ -1,4 +1,4 @@
-"""Structural similarity of images: Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment", 2004, equation 13."""
+"""Similarity of images: the structural one, and the mean distance of two."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ _K1, _K2 = 0.01, 0.03
 
 
 def ssim(images: Tensor, others: Tensor, levels: float) -> float:
-    """The mean over pixels, channels and images [N, C, H, W], whose values lie `levels` apart at most; windows of 11 pixels, sigma 1.5."""
+    """The mean structural similarity over pixels, channels and images [N, C, H, W], whose values lie `levels` apart at most; windows of 11
+    pixels, sigma 1.5. Wang, Bovik, Sheikh and Simoncelli, "Image quality assessment", 2004, equation 13."""
     at = torch.arange(_WINDOW, dtype=images.dtype, device=images.device) - _WINDOW // 2
     line = torch.exp(-at.square() / (2 * _SIGMA**2))
     line = line / line.sum()
@@ -26,3 +27,11 @@ def ssim(images: Tensor, others: Tensor, levels: float) -> float:
     c1, c2 = (_K1 * levels) ** 2, (_K2 * levels) ** 2
     found = (2 * a * b + c1) * (2 * both + c2) / ((a.square() + b.square() + c1) * (var_a + var_b + c2))
     return float(found.mean())
+
+
+def pairwise(images: Tensor, most: int) -> float:
+    """The mean distance of two of the first `most` images, as the root of the mean squared difference of a value; 0 of one."""
+    flat = images[:most].float().flatten(1)
+    if len(flat) < 2:
+        return 0.0
+    return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)) / flat.shape[1] ** 0.5)

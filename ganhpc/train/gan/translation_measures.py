@@ -19,9 +19,10 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ganhpc.core.errors import UserError
 from ganhpc.datasets.types import ImageData
 from ganhpc.train.gan import frechet
+from ganhpc.train.gan.measure_time import check, in_time, left_out
+from ganhpc.train.gan.similarity import pairwise
 from ganhpc.train.runtime.image_files import unit
 from ganhpc.train.runtime.step_random import generator_of
 
@@ -31,10 +32,6 @@ _JPEG_QUALITY = 75
 _PAIRED = 128
 """Images whose pairwise distances are taken."""
 _CHUNK = 16
-
-
-class _TooSlow(Exception):
-    """There is not enough time for the measure."""
 
 
 def measure(
@@ -61,20 +58,15 @@ def measure(
         return {}
     end = time.monotonic() + seconds
     found: dict[str, Any] = {}
-    try:
+    with left_out(say, "measures of translations"):
         extractor = frechet.efflite0(next(nets["a2b"].parameters()).device)
         tree: dict[str, Any] = {"images": n}
         for there, back, source, target in (("a2b", "b2a", "a", "b"), ("b2a", "a2b", "b", "a")):
             pair = _Pair(nets[there], nets[back], untrained[there], sets[source], sets[target], n, seed, end)
             tree[there] = pair.measure(extractor)
-            for name in ("frechet", "kernel"):
-                found[f"{name}_{there}"] = tree[there][name]["translated"]
+        distances = [(name, there) for there in ("a2b", "b2a") for name in ("frechet", "kernel")]
+        found = {f"{name}_{there}": tree[there][name]["translated"] for name, there in distances}
         found["translation"] = tree
-    except _TooSlow:
-        say("warning: measures of translations are left out: the job ends before they would be ready")
-        return {}
-    except UserError as error:
-        say(f"warning: measures are left out: {error}")
     return found
 
 
@@ -123,26 +115,21 @@ class _Pair:
             "cycle": {name: _error(self._apply(self.back, images), self.source) for name, images in cycles.items()},
             "identity": _error(self._apply(self.there, self.target), self.target),
             "content": {"kept": _content_kept(self.source, translated), "chance": 1 / len(self.source)},
-            "diversity": {"translated": _pairwise(translated), "target": _pairwise(self.target)},
+            "diversity": {"translated": pairwise(translated, _PAIRED), "target": pairwise(self.target, _PAIRED)},
         }
 
     @torch.no_grad()
     def _apply(self, net: nn.Module, images: Tensor) -> Tensor:
-        """`net` of `images` [n, C, H, W] in [-1, 1], on the CPU. Raises _TooSlow as soon as that can't be ready."""
+        """`net` of `images` [n, C, H, W] in [-1, 1], on the CPU. Raises TooSlow as soon as that can't be ready."""
         device = next(net.parameters()).device
-        training, parts, begun = net.training, [], time.monotonic()
+        training = net.training
         net.eval()
-        for done, part in enumerate(images.split(_CHUNK), 1):
-            parts.append(net(part.to(device)).float().cpu())
-            each = (time.monotonic() - begun) / done
-            if begun + each * len(images) / _CHUNK > self.end:
-                raise _TooSlow
+        parts = [net(part.to(device)).float().cpu() for part in in_time(images.split(_CHUNK), self.end)]
         net.train(training)
         return torch.cat(parts)
 
     def _features(self, extractor: frechet.Extractor, images: Tensor) -> Tensor:
-        if time.monotonic() > self.end:
-            raise _TooSlow
+        check(self.end)
         return extractor.features(images)
 
 
@@ -189,10 +176,3 @@ def _content_kept(sources: Tensor, translations: Tensor) -> float:
     """The share of translations whose outlines are most like those of their own source, of all sources."""
     likeness = _edges(translations) @ _edges(sources).T
     return float((likeness.argmax(1) == torch.arange(len(sources))).float().mean())
-
-
-def _pairwise(images: Tensor) -> float:
-    """The mean distance of two of `images` (at most PAIRED of them): the root of the mean squared difference of a value."""
-    flat = images[:_PAIRED].flatten(1)
-    distances = torch.cdist(flat, flat) / flat.shape[1] ** 0.5
-    return float(distances.sum() / (len(flat) * (len(flat) - 1)))
