@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ganhpc.datasets.types import DataRequest
 from ganhpc.runs.known_experiments import find
 from ganhpc.train.data import registry
-from ganhpc.train.gan import class_measures, frechet, generator_io, weight_averages
+from ganhpc.train.gan import class_measures, frechet, generator_io, similarity, weight_averages
 from ganhpc.train.nets import biggan as nets
 from ganhpc.train.runtime.step_random import StepRandom
 from ganhpc.train.tasks import biggan
@@ -186,7 +186,7 @@ def test_truncation_draws_again_what_is_beyond_and_narrows_pictures() -> None:
     torch.manual_seed(0)
     net = nets.Generator(base_channels=4, latent_dim=16, init="ortho").eval()
     y = torch.zeros(200, dtype=torch.long)
-    wide, narrow = (class_measures.pairwise(generator_io.draw(net, z, y=y)) for z in (whole, cut))
+    wide, narrow = (similarity.pairwise(generator_io.draw(net, z, y=y), 64) for z in (whole, cut))
     assert narrow < 0.8 * wide
     assert float(generator_io.latents(50, 8, 0, truncation=0.02).abs().max()) <= 0.02
 
