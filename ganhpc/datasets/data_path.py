@@ -77,6 +77,8 @@ def denoted(word: str, flag: str = "--data") -> str:
         raise UserError(
             f"{flag} {word!r} names nothing: give a data set ({', '.join(catalogue.names())}), a folder or a zip."
         )
+    if word != word.strip() and not exists(word):
+        word = word.strip()  # spaces around it were typed with it; a folder whose name ends with one is meant
     try:
         path = expand(word)
         if not is_path(word) and word[0] != "~":

@@ -73,7 +73,7 @@ class Option:
     def parse(self, text: str) -> Any:
         """The value in `text`. Raises UserError that names the option, the text and what is allowed."""
         if is_data_field(self.name):
-            return denoted(text.strip(), self.flag)
+            return denoted(text, self.flag)
         try:
             value = self._convert(text.strip())
         except (ValueError, units.NotANumberError):

@@ -20,6 +20,7 @@ from ganhpc.core.files import write_json
 from ganhpc.datasets import folder_index, held_data, image_folder
 from ganhpc.datasets.data_path import denoted
 from ganhpc.datasets.folder_index import find, fingerprint_of
+from ganhpc.runs.experiment import options
 from ganhpc.runs.run_folder import Run
 from jobs.dcgan import Dcgan
 from tests.train.data.test_image_folder import encoded, make, picture
@@ -61,6 +62,16 @@ def test_every_name_of_a_folder_is_one_run_and_the_same_word_elsewhere_another(h
     assert held_data.place(other.folder, other.experiment().data) == str(here / "y/few")
     monkeypatch.chdir(here)
     assert held_data.place(other.folder, other.experiment().data) == str(here / "y/few")
+
+
+def test_a_folder_whose_name_ends_with_a_space_is_not_its_neighbour(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (data,) = (each for each in options(Dcgan) if each.name == "data")
+    (tmp_path / "few").mkdir()
+    assert {data.parse(word) for word in ("few", " few", "./few ", "few\n")} == {str(tmp_path / "few")}
+    (tmp_path / "few ").mkdir()
+    assert {data.parse(word) for word in ("few ", "./few ", "few /")} == {str(tmp_path / "few ")}
+    assert data.parse(" few") == str(tmp_path / "few")
 
 
 def test_a_set_keeps_its_name_and_a_folder_called_so_needs_a_slash(here):
