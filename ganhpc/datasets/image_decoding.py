@@ -201,6 +201,7 @@ def colours(image: Image.Image) -> Image.Image:
         made = image.convert("RGB")
     else:
         raise Skip(f"pictures of mode {image.mode} are not read: save it as PNG")
+    pillow_corrections.after_load(image, made)
     if turned != 1 and made.getexif().get(0x0112, 1) != turned:
         made.getexif()[0x0112] = turned
     return made

@@ -20,6 +20,8 @@ _PLAIN = (1, 32_773)
 """Compressions of TIFF that know no differences: none, and PackBits."""
 _REDUCED = 1
 """Bit of a page's kind: it is a smaller version of another page."""
+_COVERED = "covered by the first frame"
+"""Key of `info`: the box outside of which a picture is transparent."""
 _GREY, _COLOUR = 0, 2
 """Types of colour in the header of a PNG."""
 
@@ -32,6 +34,23 @@ def before_load(image: Image.Image, head: bytes) -> None:
         _transparent_png(image, head)
     elif image.format == "JPEG2000":
         _jpeg_2000(image, head)
+    elif image.format == "GIF" and "transparency" not in image.info:
+        _gif(image)
+
+
+def after_load(image: Image.Image, made: Image.Image) -> None:
+    """Correct `made`, which is `image` in colours."""
+    if box := image.info.get(_COVERED):
+        alpha = made.getchannel("R").point(lambda _: 0)
+        alpha.paste(255, box)
+        made.putalpha(alpha)
+
+
+def _gif(image: Any) -> None:
+    """The first frame may leave a part of the picture open, which Pillow fills with the first colour."""
+    boxes = [tuple(tile.extents) for tile in image.tile]
+    if boxes and boxes[0] != (0, 0, *image.size):
+        image.info[_COVERED] = boxes[0]
 
 
 def _tiff(image: Any) -> None:

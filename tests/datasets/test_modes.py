@@ -582,6 +582,22 @@ def test_a_jpeg_2000_that_pillow_reads_wrongly_is_refused_by_name(mode, bits, co
         decode(bytes(data), SIDE)
 
 
+def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
+    half = SIDE // 2
+    image = Image.fromarray(np.full((half, half), 7, np.uint8), "P")
+    image.putpalette(bytes_of(3).tobytes()[:768])
+    data = encoded(image, "GIF")
+    frame = b"\x2c" + bytes((0, 0, 0, 0, half, 0, half, 0))
+    assert data.count(frame) == 1
+    moved = (
+        data[:6] + bytes((SIDE, 0, SIDE, 0)) + data[10:].replace(frame, b"\x2c" + bytes((8, 0, 8, 0, half, 0, half, 0)))
+    )
+    made = decode(moved, SIDE)
+    wanted = np.full((SIDE, SIDE, 3), 255)
+    wanted[8 : 8 + half, 8 : 8 + half] = decode(data, half).pixels[0, 0]
+    assert (made.pixels == wanted).all() and made.change == "transparent, laid on white"
+
+
 def test_a_dark_ppm_that_states_its_highest_value_is_kept():
     values = RNG.integers(0, 200, (SIDE, SIDE, 3)).astype(">u2")
     made = decode(b"P6 32 32 1023\n" + values.tobytes(), SIDE).pixels

@@ -110,7 +110,8 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
     if sheet:
         say(f"sheet: {len(found.shown)} of the pictures in {printable(sheet)}")
     else:
-        say(f"look at them: python launch.py data {shell_word(path)} --sheet sheet.png")
+        sized = "" if size == image_decoding.SIZE else f" --image-size {size}"
+        say(f"look at them: python launch.py data {shell_word(path)}{sized} --sheet sheet.png")
 
 
 def _list(say: Any, word: str, lines: tuple[str, ...], *, everything: bool) -> None:

@@ -211,6 +211,8 @@ def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.size == (4 * 33 + 1, 4 * 33 + 1)
         assert len(sheet.getcolors(100_000)) > 1000
+    plain = launch("data", "pictures", "--image-size", "32", **kept).stdout.splitlines()
+    assert plain[-1] == "look at them: python launch.py data pictures --image-size 32 --sheet sheet.png"
     told = json.loads(launch("data", "./pictures", "--json", **kept).stdout)
     assert (told["usable"], told["copies"], told["folders"]) == (14, 1, {"a": 12, "b": 2, "c": 0})
     for words, said in {
