@@ -205,6 +205,21 @@ def test_output_that_nobody_takes_any_more_stops_a_training_with_a_checkpoint(
     assert (run.checkpoints / f"step-{found.status['step']:010d}.json").exists()
 
 
+def test_a_stop_of_several_runs_that_are_gone_on_with_is_one_of_all(tmp_path: Path) -> None:
+    first, second = (Run.open(tmp_path / "runs", small(epochs=10_000, seed=seed)) for seed in (0, 1))
+    words = [sys.executable, "launch.py", "resume", str(first.folder), str(second.folder), "--on", "local"]
+    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while child.poll() is None and not first.status().get("step"):
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    try:
+        said, _ = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    assert child.returncode == 130 and said.count("stopped (") == 1, said
+    assert not second.status()
+
+
 def test_hanging_up_stops_nothing_under_nohup(tmp_path: Path) -> None:
     run = Run.open(tmp_path / "runs", small(epochs=10_000))
     words = ["nohup", sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]

@@ -98,6 +98,8 @@ def _here(members: list[Run], console: Console, dry_run: bool) -> None:
         code = 0 if run.is_done() else local_launch.train(run, experiment, console)
         worst = max(worst, code)
         show_run(run, console, explained=bool(code))
+        if code in local_launch.STOPPED:
+            break
     if worst:
         sys.exit(worst)
 

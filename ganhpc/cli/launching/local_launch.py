@@ -49,7 +49,7 @@ _POLITE_SECONDS = 75.0
 _TERM_SECONDS = 5.0
 """The time from SIGTERM to SIGKILL."""
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_STOPPED = tuple(128 + number for number in (*_STOP_SIGNALS, signal.SIGPIPE))
+STOPPED = tuple(128 + number for number in (*_STOP_SIGNALS, signal.SIGPIPE))
 """Exit codes for the shell of a training that was asked to stop."""
 
 
@@ -100,7 +100,7 @@ def train_all(experiments: list[Experiment], runs: Path, *, new: bool, as_json: 
         else:
             code = train(run, experiment, console)
             worst = max(worst, code)
-            if code in _STOPPED:
+            if code in STOPPED:
                 break
         if not as_json:
             show_run(run, console, explained=bool(code))
