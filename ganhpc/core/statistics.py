@@ -20,13 +20,13 @@ class Spread(NamedTuple):
         found = list(values)
         n = len(found)
         mean = math.fsum(found) / n
-        std = math.sqrt(math.fsum([(value - mean) ** 2 for value in found]) / (n - 1)) if n > 1 else None
-        return cls(mean, std, n)
+        return cls(mean, _deviation([value - mean for value in found]) if n > 1 else None, n)
 
     @property
     def cv(self) -> float | None:
-        """Coefficient of variation: deviation over |mean|. None where undefined."""
-        return self.std / abs(self.mean) if self.std is not None and self.mean else None
+        """Coefficient of variation: deviation over |mean|. None where undefined, or beyond what a float holds."""
+        found = self.std / abs(self.mean) if self.std is not None and self.mean else math.inf
+        return found if math.isfinite(found) else None
 
     def text(self, form: str = ".3f") -> str:
         """mean ± standard deviation, each in the format `form`."""
@@ -34,3 +34,11 @@ class Spread(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         return {"mean": self.mean, "std": self.std, "n": self.n}
+
+
+def _deviation(differences: list[float]) -> float:
+    """The root of the mean square of `differences` from their mean, over one less than their number."""
+    try:
+        return math.sqrt(math.fsum([value**2 for value in differences]) / (len(differences) - 1))
+    except OverflowError:  # squares of giant numbers
+        return math.hypot(*(value / math.sqrt(len(differences) - 1) for value in differences))

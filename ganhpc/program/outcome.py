@@ -13,6 +13,7 @@ from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures, without_step
 from ganhpc.runs import result_fields
 from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.run_files import is_count, is_text
 from ganhpc.runs.run_folder import Run
 
 MEASURED = "measured.json"
@@ -56,5 +57,6 @@ def _measured(run: Run) -> dict[str, Any]:
     """Parameters, MACs and operations, where they were measured."""
     with suppress(Damaged):
         tree = read_json(run.folder / MEASURED) or {}
-        return {name: tree[name] for name in ("params", "frozen_params", "macs", "ops", "torch") if name in tree}
+        counts = {name: tree[name] for name in ("params", "frozen_params", "macs", "ops") if is_count(tree.get(name))}
+        return counts | ({"torch": tree["torch"]} if is_text(tree.get("torch")) else {})
     return {}

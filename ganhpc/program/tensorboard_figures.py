@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.streams import print_line
 from ganhpc.program.said_figures import SaidFigures
@@ -108,7 +107,7 @@ def _scalars(place: Path) -> dict[str, dict[int, float]]:
     found: dict[str, dict[int, float]] = {}
     # One after the other: given the folder, TensorBoard's reader would wait for a fifo among the files.
     for file in sorted(path for path in place.glob(f"{_PREFIX}*") if path.is_file()):
-        with suppress(OSError, UserError, ValueError, KeyError, RuntimeError):
+        with suppress(Exception):  # a reader of damaged bytes may raise anything, and hides no other file
             events = EventAccumulator(str(file), size_guidance={SCALARS: _MOST_POINTS})
             events.Reload()
             for tag in events.Tags()[SCALARS][:_MOST_NAMES]:

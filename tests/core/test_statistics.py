@@ -26,6 +26,13 @@ def test_what_is_undefined_is_none() -> None:
     assert Spread.of([3.0]).text() == "3.000 ± -"
 
 
+def test_giant_numbers_have_a_deviation_and_no_infinite_quotient() -> None:
+    found = Spread.of([1e200, 3e200])
+    assert found.std == pytest.approx(2**0.5 * 1e200) and found.cv == pytest.approx(2**0.5 / 2)
+    assert Spread.of([9e299, -9e299]).std == pytest.approx(9e299 * 2**0.5)
+    assert Spread.of([1e300, -1e300, 1e-10]).cv is None
+
+
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=30))
 def test_it_is_what_the_standard_library_finds(values: list[float]) -> None:
     found = Spread.of(values)

@@ -152,3 +152,25 @@ def test_a_report_of_phases_that_are_no_numbers(place: Path, tmp_path: Path) -> 
     run.evaluation_json.write_bytes(folders.encoded({"curve": curve}))
     check(typed("report", str(run.folder), "--out", str(tmp_path / "r.html"), "--runs", str(place)), well=True)
     assert "forward" in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.slow  # it draws PDFs
+@pytest.mark.parametrize("values", [(1e200, -9e299), (9.9e299, -9.9e299), (1e-320, 2e-320), (10**17, -1e250)], ids=str)
+def test_giant_numbers_end_in_tables_and_reports(place: Path, tmp_path: Path, values: tuple[float, float]) -> None:
+    """Of both seeds of a variant: their squares, sums and quotients are more than a float holds."""
+    runs = by_seed(1, place), by_seed(2, place)
+    for run, value in zip(runs, values, strict=True):
+        result = json.loads(run.result_json.read_text())
+        kept = {key: value if type(x) in (int, float) and key != "seed" else x for key, x in result.items()}
+        run.result_json.write_text(json.dumps(kept))
+        curve = [{"epoch": k * value, "step": k, "test_accuracy": value * (-1) ** k, "lr": value} for k in range(3)]
+        shares = {"accuracy_by_class": {"a": value, "b": -value}, "confusion": [[value, value], [-value, value]]}
+        run.evaluation_json.write_text(json.dumps({"curve": curve, **shares}))
+    for words in (*OVER_ALL, ("results", "--compare", *(str(run.folder) for run in runs), "--json")):
+        said = typed(*words, "--runs", str(place))
+        check(said, well=True)
+        if "--json" in words:
+            json.loads(said.out, parse_constant=lambda text: pytest.fail(text))
+    for form in ("html", "md", "pdf"):
+        out = str(tmp_path / f"r.{form}")
+        check(typed("report", str(runs[0].folder), "--format", form, "--out", out, "--runs", str(place)), well=True)

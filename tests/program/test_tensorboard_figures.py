@@ -12,6 +12,7 @@ import pytest
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ganhpc.analysis.results.rows import row
 from ganhpc.program import tensorboard_figures
@@ -167,4 +168,13 @@ def test_a_fifo_among_the_event_files_is_not_waited_for(tmp_path: Path) -> None:
     write(tmp_path, {"loss": {1: 0.5}})
     os.mkfifo(tmp_path / "events.out.tfevents.1.fifo")
     (tmp_path / "events.out.tfevents.2.zero").symlink_to("/dev/zero")
+    assert tensorboard_figures.read([tmp_path]).points == [{"step": 1.0, "loss": 0.5}]
+
+
+def test_records_that_are_no_events_hide_no_other_file(tmp_path: Path) -> None:
+    """Whole records, of the right checksums, of something else."""
+    write(tmp_path, {"loss": {1: 0.5}})
+    with (tmp_path / "events.out.tfevents.1.foreign").open("wb") as file:
+        for record in (b"\xff" * 40, b"", b"\x0a\xff\xff\xff\xff\x0f"):
+            RecordWriter(file).write(record)
     assert tensorboard_figures.read([tmp_path]).points == [{"step": 1.0, "loss": 0.5}]

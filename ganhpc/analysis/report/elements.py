@@ -41,8 +41,12 @@ class Cell:
     sort: float | str | None = None
     """Sort key (None: its text)."""
     heat: float | None = None
-    """Its shade, from 0 (none) to 1."""
+    """Its shade, from 0 (none) to 1; what a file holds beyond is brought there."""
     best: bool = False
+
+    def __post_init__(self) -> None:
+        if self.heat is not None:
+            object.__setattr__(self, "heat", min(1.0, max(0.0, self.heat)))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.files import atomic_open
+from ganhpc.core.files import atomic_open, is_regular
 
 _Keep = Callable[[Any], bool]
 """True if an event (a protocol buffer `Event`) stays."""
@@ -34,7 +34,8 @@ def cut(folder: Path, keep: _Keep) -> None:
     the order of their names, which tell the clock and the name of a machine, and a tag that comes back later keeps its old steps.
     Raises UserError where the folder can't be written.
     """
-    for path in sorted(folder.glob("events.out.tfevents.*")):
+    # Of a fifo among them, TensorBoard's reader would wait for a writer.
+    for path in sorted(path for path in folder.glob("events.out.tfevents.*") if is_regular(path)):
         kept = [(record, keep(event)) for record, event in _events(path)]
         if not any(good for _, good in kept):
             path.unlink()

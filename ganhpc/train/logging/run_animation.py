@@ -27,8 +27,9 @@ def make(run: Run, say: Callable[[str], None]) -> None:
     try:
         _animate(grids, run.samples / "samples.gif")
         plot(run.metrics_jsonl, run.samples / "converge.png", title=f"{experiment_of(run.folder)} {run.name}")
-    except (OSError, ImportError, UserError) as error:
-        say(f"warning: the pictures of the whole run could not be made ({error})")
+    except Exception as error:  # whatever Pillow and Matplotlib say of damaged pictures and giant numbers: its result is not written yet
+        what = error if isinstance(error, OSError | UserError) else f"{type(error).__name__}: {error}"
+        say(f"warning: the pictures of the whole run could not be made ({printable(what)})")
 
 
 def _animate(grids: Sequence[Path], path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -282,3 +284,20 @@ def test_folders_of_any_name_have_curves_that_a_resumed_run_keeps(tmp_path: Path
             curves.scalars("train", k, {"loss": 1.0})
         curves.close()
     assert raw(run)["train/loss"] == [1, 2, 3]
+
+
+def test_what_is_no_event_file_is_not_waited_for_and_hides_no_other(tmp_path: Path) -> None:
+    """A resumed run brings its curves in order, whatever else lies among them."""
+    run = made(tmp_path)
+    curves = TensorBoardWriter(run, None)
+    for step in (1, 2):
+        curves.scalars("train", step, {"loss": 1.0})
+    curves.close()
+    os.mkfifo(run.tensorboard / "events.out.tfevents.0.fifo")
+    (run.tensorboard / "events.out.tfevents.0.folder").mkdir()
+    (run.tensorboard / "events.out.tfevents.0.nowhere").symlink_to("nowhere")
+    TensorBoardWriter(run, 1).close()
+    shutil.rmtree(run.tensorboard / "events.out.tfevents.0.folder")
+    for name in ("fifo", "nowhere"):
+        (run.tensorboard / f"events.out.tfevents.0.{name}").unlink()
+    assert raw(run)["train/loss"] == [1]
