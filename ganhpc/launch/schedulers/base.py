@@ -7,6 +7,7 @@ import datetime as dt
 import functools
 import os
 import re
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,12 @@ class Job:
     def is_among(self, ids: Collection[str]) -> bool:
         """True if one of `ids` is its own, or that of the array whose task it is (7 of 7_2)."""
         return self.id in ids or self.id.partition("_")[0] in ids
+
+    def startable_now(self) -> Job:
+        """The job with the present for its start where it waits for others and its scheduler names none: whatever is expected of those, they may end
+        at once, and then no begin time holds it back."""
+        loose = self.state is JobState.WAITING and self.named_start is None and bool(self.after)
+        return dataclasses.replace(self, start=time.time()) if loose else self
 
     def after_is(self, other: Job) -> bool:
         """True if it waits for `other`."""

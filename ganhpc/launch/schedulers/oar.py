@@ -218,6 +218,10 @@ class Oar(Scheduler):
             raise UserError(f"OAR's queue can't be read ({why}): try again, or look at `oarstat` yourself.") from None
         return with_expected_times(jobs, time.time())
 
+    def granted(self, job: str, tag: str) -> list[Job]:
+        found = super().granted(job, tag)
+        return [each.startable_now() if each.native == "Waiting" else each for each in found]
+
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
         found = {id: Job(id, JobState.UNKNOWN) for id in ids}
         if ids:

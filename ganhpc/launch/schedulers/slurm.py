@@ -218,7 +218,8 @@ class Slurm(Scheduler):
     # -- looking ------------------------------------------------------------------------------------------------------
 
     def granted(self, job: str, tag: str) -> list[Job]:
-        return [self._judged(each) for each in super().granted(job, tag)]
+        found = super().granted(job, tag)
+        return [self._judged(each.startable_now() if each.message == "Dependency" else each) for each in found]
 
     def _judged(self, job: Job) -> Job:
         """A job that waits behind others says of itself no more than that: its partition's longest time is asked for."""

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import Answer
-from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers import oar
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused
+from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused, system_zone
 from ganhpc.launch.schedulers.oar import Oar
 from ganhpc.launch.schedulers.oar_output import REFUSALS, STATES, job_of, number, refusal, trees
 from ganhpc.launch.submission import granted
@@ -509,6 +509,20 @@ def test_servers_of_one_domain_are_told_apart_where_their_settings_can_be_read(
     assert silent.servers == () and first.may_ask(silent.to_entry()), "it can't be told"
     monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, "{}", ""))
     assert oar.lives("7") is None, "a server that does not know the number says nothing of its job"
+
+
+@pytest.mark.parametrize(("types", "kept"), [(["postpone=2027-01-01 20:00:00"], True), ([], False)])
+def test_a_rule_that_takes_the_begin_time_out_of_a_job_behind_others_gets_it_back(
+    monkeypatch: pytest.MonkeyPatch, types: list[str], kept: bool
+) -> None:
+    evening = dt.datetime(2027, 1, 1, 20, tzinfo=system_zone())
+    running = {"state": "Running", "startTime": evening.timestamp() - 7200, "walltime": 14400, "name": "mine"}
+    waits = {"state": "Waiting", "walltime": 3600, "dependencies": ["7"], "types": types, "name": "ganhpc:cafe-1-00"}
+    told = Answer(0, json.dumps({"7": running, "8": waits}), "")
+    monkeypatch.setattr(oar, "ask", lambda *_: told)
+    (found,) = Oar(Settings()).granted("8", "cafe-1-00")
+    asked, policy = Asked("cafe-1-00", 3600, evening, ("7",)), Policy("one", max_job=3600, max_jobs=1)
+    assert bool(granted.broken([found], asked, policy)) != kept
 
 
 def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -289,6 +289,27 @@ def test_a_job_that_is_only_cleaned_up_keeps_nobody_from_starting(
     assert Slurm(Settings()).queue(), "over its time, and running all the same"
 
 
+@pytest.mark.parametrize(("start", "kept"), [("1795280000", True), ("N/A", False)])
+def test_a_plugin_that_takes_the_begin_time_out_of_a_job_behind_others_gets_it_back(
+    bin: Path, monkeypatch: pytest.MonkeyPatch, start: str, kept: bool
+) -> None:
+    """The job before it was expected to end later than that, and may end at any time: the job would cross the evening's edge."""
+    monkeypatch.setattr(slurm.time, "time", lambda: 1795270000.0)
+    program(bin / "scancel", "exit 0")
+    program(bin / "scontrol", "exit 0")
+    before = "7 RUNNING 1795259382 1795285000 9:00:00 (null) None other other /x"
+    squeue(
+        bin, [before, f"8 PENDING {start} N/A 1:00:00 afterany:7(unfulfilled) Dependency ganhpc ganhpc:cafe-1-00 /x"]
+    )
+    asked = Asked("cafe-1-00", 3600, dt.datetime.fromtimestamp(1795280000, dt.UTC), ("7",))
+    policy = Policy("one", max_job=3600, max_jobs=1, edges=(dt.time(19),))
+    if kept:
+        assert granted.check(Slurm(Settings()), "8", asked, policy) == ""
+        return
+    with pytest.raises(Refused, match=r"it starts the job before .*, by a rule of the site; job 8 is taken back"):
+        granted.check(Slurm(Settings()), "8", asked, policy)
+
+
 def test_a_user_whose_name_is_a_number_sees_his_jobs(bin: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A student's number was taken for the number of a user without a name, who has no jobs: everything was submitted twice."""
     monkeypatch.setattr(slurm, "user_name", lambda: "22001234")
