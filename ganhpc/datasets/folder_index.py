@@ -33,6 +33,8 @@ _SETTLED = 0.1
 """Seconds since its last change from which on a file's times are trusted: a change within one tick of the clock leaves no trace."""
 _SLOW = 3.0
 """Seconds after which a line says what takes so long."""
+_TELL_SECONDS = 10.0
+"""Between two such lines."""
 _log = logging.getLogger(__name__)
 
 _Known = dict[str, tuple[str, str, str]]
@@ -98,7 +100,8 @@ def _judged(files: Source) -> Source:
 def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
     """Read the files of `todo` into `now`; those that can't be read are returned."""
     unreadable: list[Left] = []
-    began, said = time.monotonic(), False
+    began = time.monotonic()
+    told = began + _SLOW - _TELL_SECONDS
 
     def one(item: Item) -> tuple[str, str, str] | str:
         try:
@@ -121,10 +124,16 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                     unreadable.append(Left(item.name, row))
                 else:
                     now[item.name] = row
-            if not said and time.monotonic() - began > _SLOW:
-                said = True
+            done, moment = start + len(part), time.monotonic()
+            if done < len(todo) and moment - told > _TELL_SECONDS:
+                told = moment
+                left = (len(todo) - done) * (moment - began) / done
                 _log.warning(
-                    "reading the %s files of %s once, to know them again", f"{len(todo):,}", printable(files.path)
+                    "reading the files of %s once, to know them again: %s of %s, %.0f s more",
+                    printable(files.path),
+                    f"{done:,}",
+                    f"{len(todo):,}",
+                    left,
                 )
     return unreadable
 

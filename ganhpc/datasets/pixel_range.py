@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _INTEGER_TOPS = (1, 255, 1023, 4095, 16383, 65535)
+_SIGNED_TOPS = (*_INTEGER_TOPS[:-1], 32767)
 _FLOAT_TOPS = (1, 255, 65535)
 _FILLS = 4
 """A customary range is taken where the set's values fill at least a fourth of it; else the set's own highest value is white."""
@@ -38,6 +39,7 @@ class Type(StrEnum):
     """The types of pixels whose range a set decides."""
 
     SHORT = "16-bit integers"
+    SIGNED = "16-bit integers with a sign"
     LONG = "32-bit integers"
     FLOAT = "floating-point numbers"
     COLOUR = "16-bit colours"
@@ -80,8 +82,15 @@ def extent_of(image: Image.Image, head: bytes) -> Extent | Range | None:
     finite = values[_finite(values)]
     if not finite.size:
         raise Unusable("none of its pixels is a number")
-    kind = Type.FLOAT if image.mode == "F" else Type.SHORT if _bits(image, head) == 16 else Type.LONG
-    return Extent(kind, float(finite.min()), float(finite.max()))
+    return Extent(_type_of(image, head), float(finite.min()), float(finite.max()))
+
+
+def _type_of(image: Image.Image, head: bytes) -> Type:
+    if image.mode == "F":
+        return Type.FLOAT
+    if _bits(image, head) != 16:
+        return Type.LONG
+    return Type.SIGNED if tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED else Type.SHORT
 
 
 def merged(extents: Iterable[Extent]) -> dict[Type, Extent]:
@@ -151,7 +160,7 @@ def _range(extent: Extent) -> Range:
         return Range(0, 255)
     if low < -_NOISE * max(high, 0):
         return Range(-1.0, 1.0) if low >= -1 and high <= 1 and extent.type is Type.FLOAT else Range(low, high)
-    tops = _FLOAT_TOPS if extent.type is Type.FLOAT else _INTEGER_TOPS
+    tops = {Type.FLOAT: _FLOAT_TOPS, Type.SIGNED: _SIGNED_TOPS}.get(extent.type, _INTEGER_TOPS)
     top = next((top for top in tops if high <= top * (1 + 1e-6)), None)
     if top is None or high * _FILLS < top:
         return Range(0.0, high)

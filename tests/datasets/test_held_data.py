@@ -267,6 +267,15 @@ def test_what_is_known_is_not_read_again(here, monkeypatch):
     assert [Path(path).name for path in read if path.endswith(".png")] == ["07.png", "07.png"]
 
 
+def test_long_reading_shows_how_far_it_is(here, monkeypatch, caplog):
+    for name, seconds in (("_SLOW", 0.0), ("_TELL_SECONDS", 0.0)):
+        monkeypatch.setattr(folder_index, name, seconds)
+    path = make(here, "zip", {f"{k}.txt": b"%d" % k for k in range(600)} | {"a.png": encoded(picture(0))})
+    folder_index.listed(path).close()
+    told = [line.partition(" of 601")[0].rpartition(": ")[2] for line in caplog.messages]
+    assert told == ["256", "512"], caplog.messages
+
+
 def test_a_damaged_or_lost_memory_only_costs_time(here):
     folder = faces(here / "few")
     time.sleep(0.15)
