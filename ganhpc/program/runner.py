@@ -172,8 +172,9 @@ class _Segment:
         if self._budget_left() <= 1.0:
             return self._done("time")
         self.experiment.check_watched()
-        measuring.measure(self.run_folder, self.experiment, self.mark)
-        if (reason := self.run_folder.stop_reason(self.owner)) is not None:
+        asked = lambda: self.run_folder.stop_reason(self.owner)  # noqa: E731
+        measuring.measure(self.run_folder, self.experiment, self.mark, self.guardian, left=self._job_left, asked=asked)
+        if (reason := asked()) is not None:
             return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)
         return self._see_through()
 

@@ -765,6 +765,12 @@ NETWORK = """
 import torch
 def measured(): return torch.nn.Linear(10, 5), torch.zeros(1, 10)
 def wrong(): return 3
+def slow():
+    import time
+    open("counts", "w").close(); print("x" * 100, flush=True); time.sleep(600)
+def ends():
+    import os
+    os._exit(3)
 """
 
 
@@ -781,6 +787,28 @@ def test_the_network_is_counted_before_the_first_step(tmp_path: Path) -> None:
     assert refused.run_status().state is State.REFUSED and "55" in refused.run_status().reason
     wrong = made(tmp_path, "touch", "begun", measure="net:wrong")
     assert segment(wrong).returncode == 2 and "--measure net:wrong failed" in wrong.run_status().reason
+    assert not (tmp_path / "begun").exists()
+
+
+@pytest.mark.slow  # processes that load torch
+def test_a_count_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    """By a stop request, which leaves the run as it stands; and by the end of its job, which would find the next one no quicker."""
+    (tmp_path / "net.py").write_text(NETWORK)
+    run = made(tmp_path, "touch", "begun", measure="net:slow")
+    for state, code in ((State.LOST, 75), (State.REFUSED, 2)):
+        with job(run, 600.0) as runner:
+            wait_for((tmp_path / "counts").exists)
+            if state is State.LOST:
+                run.ask_holder_to_stop("enough")
+            else:
+                ends_in(run, 5.0)
+            assert runner.wait(120) == code, run.log.read_text()
+        found = run.run_status()
+        assert found.state is state and ("enough" if code == 75 else "did not end before its job") in found.reason
+        assert "x" * 100 in run.log.read_text()
+        (tmp_path / "counts").unlink()
+    ends = made(tmp_path, "touch", "begun", measure="net:ends")
+    assert segment(ends).returncode == 2 and "--measure net:ends ended with exit code 3" in ends.run_status().reason
     assert not (tmp_path / "begun").exists()
 
 
