@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.gan_sizes import check_biggan
 from ganhpc.runs.options import option
 from jobs._gan import Gan
 
@@ -91,6 +92,7 @@ class BigGan(Gan):
 
     def check(self) -> None:
         super().check()
+        check_biggan(self.image_size, self.attention)
         if self.hierarchical and not self.shared:
             raise UserError(
                 "--hierarchical gives pieces of the latent vector to blocks that share the class's vector: add --shared 128."

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.gan_sizes import check_patches
 from ganhpc.runs.options import option
 from jobs._gan import Gan
 
@@ -80,6 +81,7 @@ class CycleGan(Gan):
         if self.image_size % 4:
             near = self.image_size // 4 * 4
             raise UserError(f"--image-size {self.image_size} must be a multiple of 4: try {near} or {near + 4}.")
+        check_patches(self.image_size, self.patch_layers)
         if self.data == self.data_b:
             raise UserError(
                 f"--data-a and --data-b are both {self.data}: a translation needs two sets; give another one as --data-b."

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.gan_sizes import check_biggan
 from ganhpc.train.nets.gan_init import positive
 from ganhpc.train.nets.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
 
@@ -41,24 +42,6 @@ _WIDTHS = {
     128: _Widths((16, 16, 8, 4, 2), (16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), 5),
 }
 """By the side of the images; those of the authors' code."""
-
-
-def _widths(image_size: int) -> _Widths:
-    if image_size not in _WIDTHS:
-        sides = ", ".join(map(str, _WIDTHS))
-        raise UserError(
-            f"--image-size {image_size}: BigGAN's networks make images of {sides} pixels; choose one of them."
-        )
-    return _WIDTHS[image_size]
-
-
-def _check_attention(attention: int, image_size: int) -> None:
-    """Raise UserError where no block of networks for `image_size` has maps of the side `attention` (0: none asked for)."""
-    count = len(_widths(image_size).g_out)
-    sides = [_BOTTOM * 2**k for k in range(2, count)]
-    if attention and attention not in sides:
-        there = f"choose one of {', '.join(map(str, sides))}, or 0" if sides else "type 0"
-        raise UserError(f"--attention {attention} at --image-size {image_size}: no block has such maps; {there}.")
 
 
 class Attention(nn.Module):
@@ -157,8 +140,8 @@ class Generator(nn.Module):
     ) -> None:
         super().__init__()
         positive(channels=channels, base_channels=base_channels, latent_dim=latent_dim, classes=classes)
-        widths = _widths(image_size)
-        _check_attention(attention, image_size)
+        check_biggan(image_size, attention)
+        widths = _WIDTHS[image_size]
         pieces = len(widths.g_in) + 1 if hierarchical else 1
         self.piece = latent_dim // pieces
         if not self.piece or (hierarchical and not shared):
@@ -231,8 +214,8 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         positive(channels=channels, base_channels=base_channels, classes=classes)
-        widths = _widths(image_size)
-        _check_attention(attention, image_size)
+        check_biggan(image_size, attention)
+        widths = _WIDTHS[image_size]
         outs = [base_channels * each for each in widths.d_out]
         parts: list[nn.Module] = []
         side, width = image_size, channels

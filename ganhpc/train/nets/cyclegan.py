@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.gan_sizes import check_patches
 from ganhpc.train.nets.gan_init import multiple, positive
 
 _UPSAMPLINGS = ("transposed", "resize")
-_LEAST_MAP = 2
-"""Least side of the map of patches: a discriminator of one position judges no patches, and can't be normalised before."""
 
 
 class _Residual(nn.Module):
@@ -101,14 +100,7 @@ class Discriminator(nn.Module):
     ) -> None:
         super().__init__()
         positive(channels=channels, base_channels=base_channels, layers=layers, init_gain=init_gain)
-        if (side := map_side(image_size, layers)) < _LEAST_MAP:
-            most = max((n for n in range(1, layers) if map_side(image_size, n) >= _LEAST_MAP), default=0)
-            way_on = f"type --patch-layers {most}, or a larger --image-size" if most else "type a larger --image-size"
-            left = "one position" if side == 1 else "no position"
-            raise UserError(
-                f"--patch-layers {layers} at --image-size {image_size} leaves {left} of the map of patches, which needs "
-                f"{_LEAST_MAP}x{_LEAST_MAP}: {way_on}."
-            )
+        check_patches(image_size, layers)
         f = base_channels
         parts: list[nn.Module] = [nn.Conv2d(channels, f, 4, 2, 1), nn.LeakyReLU(0.2)]
         width = f
@@ -125,14 +117,6 @@ class Discriminator(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images)
-
-
-def map_side(image_size: int, layers: int) -> int:
-    """The side of the map of patches; 0 or less where nothing is left."""
-    side = image_size
-    for _ in range(layers):
-        side //= 2
-    return side - 2
 
 
 def receptive_field(layers: int) -> int:

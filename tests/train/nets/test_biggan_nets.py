@@ -12,6 +12,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.nets import biggan as nets
 from ganhpc.train.nets.spectral_norm import Spectral, SpectralConv2d, SpectralEmbedding, SpectralLinear
+from jobs.biggan import BigGan
 
 # -- networks -------------------------------------------------------------------------------------------------------------
 
@@ -98,6 +99,9 @@ def test_our_own_count_and_fvcores_agree(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_networks_that_cannot_be_are_refused(values: dict[str, Any], sentence: str) -> None:
     with pytest.raises(UserError, match=sentence):
         nets.Generator(**{"base_channels": 2, "latent_dim": 8, **values})
+    if {"image_size", "attention"} & {*values} and "base_channels" not in values:
+        with pytest.raises(UserError, match=sentence):  # before anything is submitted
+            BigGan().replace(**values)
 
 
 def test_initial_weights_are_the_published_ones() -> None:

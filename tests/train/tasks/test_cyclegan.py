@@ -18,16 +18,18 @@ from torch import Tensor, nn
 from ganhpc.core.errors import UserError
 from ganhpc.datasets import held_data
 from ganhpc.datasets.types import ImageData
+from ganhpc.runs.gan_sizes import map_side
 from ganhpc.runs.known_experiments import find
 from ganhpc.train.data import registry
 from ganhpc.train.describe.describe_module import describe
 from ganhpc.train.gan import generator_io
 from ganhpc.train.gan.image_pool import ImagePool
 from ganhpc.train.loop.build import prepare, request_of
-from ganhpc.train.nets.cyclegan import Discriminator, Generator, map_side, receptive_field
+from ganhpc.train.nets.cyclegan import Discriminator, Generator, receptive_field
 from ganhpc.train.runtime.distributed import Distributed
 from ganhpc.train.tasks import cyclegan
 from ganhpc.train.tasks import task as base
+from jobs.cyclegan import CycleGan
 from tests.helpers import finish, trainer_of
 from tests.train.loop.test_trainer import Killed, kill_at
 from tests.train.tasks.tiny import made, steps, task_of, tiny, weights
@@ -118,6 +120,8 @@ def test_maps_and_patches_are_the_published_ones() -> None:
 def test_a_discriminator_without_a_map_is_refused_with_the_way_on(layers: int, side: int, sentence: str) -> None:
     with pytest.raises(UserError, match=f"--patch-layers {layers} at --image-size {side} {sentence}") as error:
         Discriminator(base_channels=2, layers=layers, image_size=side)
+    with pytest.raises(UserError, match=sentence):  # before anything is submitted
+        CycleGan().replace(patch_layers=layers, image_size=side)
     if way := str(error.value).partition("type --patch-layers ")[2][:1]:
         Discriminator(base_channels=2, layers=int(way), image_size=side).train()(torch.randn(2, 3, side, side))
 
@@ -287,13 +291,14 @@ def test_a_pool_goes_on_from_its_state_and_an_empty_one_lets_all_pass() -> None:
     pool, other = ImagePool(5, "one"), ImagePool(5, "another")
     pool.query(numbered(0, 9))
     saved = torch.load(_through_a_file(pool.state()), weights_only=True)
-    other.load(saved, torch.device("cpu"))
+    other.load(saved, (1, 1, 1), torch.device("cpu"))
     expected = [pool.query(numbered(k, 3)) for k in (9, 12, 15)]
     assert all(torch.equal(other.query(numbered(k, 3)), e) for k, e in zip((9, 12, 15), expected, strict=True))
     none = ImagePool(0, "none")
     assert torch.equal(none.query(numbered(0, 70)), numbered(0, 70)) and none.images is None
-    with pytest.raises(ValueError, match="5 images where 3 fit"):
-        ImagePool(3, "small").load(saved, torch.device("cpu"))
+    for size, shape in ((3, (1, 1, 1)), (5, (1, 2, 2))):
+        with pytest.raises(ValueError, match=f"a pool of .* where {size} images"):
+            ImagePool(size, "other").load(saved, shape, torch.device("cpu"))
 
 
 def _through_a_file(tree: Any) -> Any:
