@@ -18,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ganhpc.cli.launching import local_launch
+from ganhpc.cli.output import screen
 from ganhpc.runs import file_owner, stop_requests
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_files import StopCause
@@ -203,6 +205,14 @@ def test_output_that_nobody_takes_any_more_stops_a_training_with_a_checkpoint(
     found = run.run_status()
     assert (found.state, found.status["cause"]) == (State.RESUMABLE, StopCause.ASKED), found
     assert (run.checkpoints / f"step-{found.status['step']:010d}.json").exists()
+
+
+def test_a_slow_reader_of_the_output_stops_nothing(tmp_path: Path) -> None:
+    run = Run.open(tmp_path / "runs", small())
+    heard = local_launch._Heard(run, screen())
+    with heard.while_printing():
+        raise BlockingIOError
+    assert not heard.numbers and run.stop_reason(file_owner.process(os.getpid())) is None
 
 
 def test_a_stop_of_several_runs_that_are_gone_on_with_is_one_of_all(tmp_path: Path) -> None:

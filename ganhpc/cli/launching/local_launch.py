@@ -236,6 +236,8 @@ class _Heard:
         error here would end the launcher, and the trainer dies with it."""
         try:
             yield
+        except BlockingIOError:
+            return  # a reader that is slow: what was not taken is written with the next lines
         except OSError as error:
             _leave_output()
             if not self.numbers:
