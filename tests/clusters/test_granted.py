@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import subprocess
 from collections.abc import Iterator
@@ -109,6 +110,35 @@ def test_a_plugin_that_lets_a_job_start_early_gets_it_back(slurm_bare: slurm.Slu
         wait_until(lambda: jobs_of(user) == [job["job_id"]], 180, "the first job alone")
     finally:
         user.close()
+
+
+def test_a_site_that_takes_begin_times_out_gets_jobs_behind_others_back(user: User) -> None:
+    """The job before was expected to end later than that, and may end at any time."""
+    (user.folder / "edge.toml").write_text(f'{MINUTES}edges = ["{soon(2):%H:%M}"]\nedge_days = "every"\n')
+    own = {
+        "oar": ["oarsub", "-l", "core=1,walltime=4:0:0", "sleep 900"],
+        "slurm": ["sbatch", "--time=4:00:00", "--output=/dev/null", "--wrap", "sleep 900"],
+    }
+    said = user.cluster.as_user(own[user.where], cwd=user.folder, check=True).stdout
+    number = re.findall(r"(?:OAR_JOB_ID=|job )(\d+)", said)[-1]
+    words = ("--data", "synthetic", "--train-images", "200", "--device", "cpu", "--time", "2m", "--yes")
+    window = ("--from", f"{soon(3):%H:%M}", "--until", f"{soon(9):%H:%M}", "--on", user.where, "--policy", "edge.toml")
+    rule = {"oar": "@{$type_list} = grep { !/postpone/ } @{$type_list};", "slurm": "job.begin_time = 0"}
+    try:
+        with site_rule(user, rule[user.where]):
+            done = user.run("night", "paced", *words, *window)
+        assert done.returncode != 0 and "starts the job before" in done.stderr and "taken back" in done.stderr, (
+            done.stderr + done.stdout
+        )
+        wait_until(lambda: not jobs_of(user), 180, "an empty queue")
+        done = user.run("night", "paced", *words, *window)
+        assert done.returncode == 0 and len(jobs_of(user)) == 1, done.stderr
+    finally:
+        user.cluster.as_user([{"oar": "oardel", "slurm": "scancel"}[user.where], number])
+
+
+def soon(hours: int) -> dt.datetime:
+    return dt.datetime.now() + dt.timedelta(hours=hours)
 
 
 def test_a_nights_script_reads_back_what_was_granted(user: User) -> None:
