@@ -179,6 +179,7 @@ def command(folder: Path, port: int, every: float) -> list[str]:
     reload = ["--reload_interval", f"{max(1, every):.0f}", "--reload_multifile", "true"]
     return [
         sys.executable,
+        "-P",  # modules of the folder in which it is typed are none of TensorBoard's
         "-m",
         "tensorboard.main",
         "--logdir",

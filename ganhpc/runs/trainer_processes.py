@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
+from ganhpc.core.settings import ROOT
 from ganhpc.runs import last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run
@@ -25,6 +26,8 @@ _GONE_SECONDS = 10.0
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
 _TORCHRUN = "ganhpc.train.torchrun"
+_PYTHON = (sys.executable, "-P", "-m")
+"""Runs a module. A file of the folder in which the command was typed, such as random.py, is none of Python's modules."""
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner", "tag")
 """Keys of status.json that its writer sets."""
 
@@ -53,12 +56,12 @@ def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = "
             f"--first={nodes.first}",
             f"--port={nodes.port}",
         ]
-        return [sys.executable, "-m", entry, str(folder), *(words if nodes.number * tasks > 1 else [])]
-    trainer = ["-m", "ganhpc.train", str(folder)]
+        return [*_PYTHON, entry, str(folder), *(words if nodes.number * tasks > 1 else [])]
+    trainer = [*_PYTHON, "ganhpc.train", str(folder)]
     if nodes.number * tasks == 1:
-        return [sys.executable, *trainer]
+        return trainer
     sizes = [f"--nnodes={nodes.number}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
-    return [sys.executable, "-m", _TORCHRUN, *nodes.meeting, *sizes, *trainer]
+    return [*_PYTHON, _TORCHRUN, *nodes.meeting, *sizes, "--no-python", *trainer]
 
 
 def children(pid: int | str) -> list[int]:
@@ -78,7 +81,9 @@ class TrainerProcesses:
         """`env`: the environment; `how`: as for subprocess.Popen."""
         self._torchrun = _TORCHRUN in command
         self._ear = last_words.Listener()
-        self.child = subprocess.Popen(command, env={**env, **self._ear.environment()}, **how)
+        libraries = [word for word in env.get("PYTHONPATH", "").split(os.pathsep) if word]
+        path = os.pathsep.join(libraries if str(ROOT) in libraries else [str(ROOT), *libraries])
+        self.child = subprocess.Popen(command, env={**env, "PYTHONPATH": path, **self._ear.environment()}, **how)
         self._failed_at: float | None = None
         self.words: LastWords | None = None
         """The last words, once they have ended."""

@@ -62,7 +62,7 @@ def _measured(words: list[str], console: Console) -> dict[str, Any]:
     environment = dict(os.environ)
     cores.wait_without_spinning(cores.here(), 1, environment)
     child = subprocess.Popen(
-        [sys.executable, "-m", "ganhpc.train.bench", *words],
+        [sys.executable, "-P", "-m", "ganhpc.train.bench", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

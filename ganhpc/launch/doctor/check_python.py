@@ -121,7 +121,7 @@ def requirements() -> list[str]:
 
 def check_torch() -> Iterator[Finding]:
     """torch, torchvision and the GPU, as another process found them."""
-    answer = ask([sys.executable, "-c", _PROBE], TORCH_SECONDS, {"PYTHONUNBUFFERED": "1"})
+    answer = ask([sys.executable, "-P", "-c", _PROBE], TORCH_SECONDS, {"PYTHONUNBUFFERED": "1"})
     found = _parsed(answer)
     if found is None:
         yield _no_answer(answer)

@@ -12,6 +12,7 @@ from ganhpc.cli.launching import local_launch
 from ganhpc.runs import fault_count
 from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_protocol import LAUNCH
+from tests.conftest import Launch
 from tests.helpers import small
 
 
@@ -36,3 +37,31 @@ def test_each_launch_counts_its_own_faults(tmp_path: Path, monkeypatch: pytest.M
 
 def test_a_launch_of_a_long_name_is_counted_too(tmp_path: Path) -> None:
     assert [fault_count.note(tmp_path, "x" * 400, 0) for _ in range(3)] == [1, 2, 3]
+
+
+MODULES = ("random", "secrets", "json", "numpy", "torch", "queue", "ganhpc")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_modules_in_the_folder_in_which_it_is_typed_are_not_run(tmp_path: Path, launch: Launch, processes: int) -> None:
+    """Somebody's files beside a run that was copied, or one's own random.py: the trainer takes Python's own modules."""
+    for name in MODULES:
+        (tmp_path / f"{name}.py").write_text(
+            f"open({str(tmp_path / 'RUN')!r}, 'a').write({name!r})\nraise SystemExit(9)\n"
+        )
+    words = ("--preset", "course", "--data", "synthetic", "--train-images", "200", "--epochs", "1", "--device", "cpu")
+    done = launch("cifar", *words, "--tasks-per-node", str(processes), OMP_NUM_THREADS="1", PYTHONPATH="")
+    assert not (tmp_path / "RUN").exists(), (tmp_path / "RUN").read_text()
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_process_of_ours_takes_modules_of_the_present_folder() -> None:
+    """Every Python that is started runs with -P, or in a folder of its own."""
+    from ganhpc.analysis.tensorboard_server import command
+    from ganhpc.runs.trainer_processes import Nodes
+    from ganhpc.runs.trainer_processes import command as trains
+
+    one, several = trains(Path("/run"), 1), trains(Path("/run"), 2, Nodes(2))
+    for words in (one, several, several[several.index("--no-python") + 1 :], command(Path("/links"), 6006, 5.0)):
+        assert words[1:3] == ["-P", "-m"], words
