@@ -233,11 +233,14 @@ def _gone(run: Path, definition: dict[str, Any], field: str, where: str) -> User
 
 
 def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
-    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without two pictures that can be used; `seen` as in
-    `hold`."""
+    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without two pictures that can be used, or
+    without the classes that a network learns; `seen` as in `hold`."""
     for field in data_fields(definition):
         with flagged(field, definition):
             _require(definition[field], seen)
+    from ganhpc.datasets import class_names  # for pictures alone, like `_index`
+
+    class_names.require(definition)
 
 
 def _require(word: str, seen: dict[str, Contents]) -> None:

@@ -16,6 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.units import counted
 from ganhpc.core.whoami import expand
+from ganhpc.datasets import class_names
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
 from ganhpc.datasets.image_cache import WHOLE_NUMBERS, cached, strange
@@ -36,7 +37,7 @@ def load(request: DataRequest) -> ImageData:
     assert request.class_level is not None
     source = find(path)
     try:
-        names = _classes_of(source, request.class_level)
+        names = class_names.classes_of(source, request.class_level)
         identity = {**pictures.identity(source, size), "places": True}
         kept = cached(
             pictures.cache_name(source, size),
@@ -76,23 +77,6 @@ def load(request: DataRequest) -> ImageData:
     )
 
 
-def _classes_of(source: Source, level: int) -> list[str]:
-    """Of each file, the folder that names its class. Raises UserError where one has none."""
-    folders = [item.folders(in_zip=source.is_zip) for item in source.items]
-    without = [item for item, above in zip(source.items, folders, strict=True) if len(above) < max(1, level)]
-    if without:
-        where = "in no class folder" if level <= 1 else f"less than {level} folders deep"
-        raise UserError(
-            f"--data {printable(source.path)}: {len(without):,} of its {counted(len(folders), 'picture')} "
-            f"{'lies' if len(without) == 1 else 'lie'} {where} (first: {without[0].shown}), and this network learns classes: give a folder with "
-            "a folder of pictures for each class."
-        )
-    found = [above[level - 1] for above in folders]
-    if len(set(found)) < 2:
-        raise UserError(_one_class(source, folders, found[0]))
-    return found
-
-
 def _lost_classes(source: Source, level: int, names: list[str]) -> list[str]:
     """A sentence on folders that would name a class, had they a picture that is read."""
     lost: dict[str, list[Left]] = {}
@@ -111,21 +95,6 @@ def _lost_classes(source: Source, level: int, names: list[str]) -> list[str]:
     return [f"no class, since no picture in it is read: {some}{more}"]
 
 
-def _one_class(source: Source, folders: list[list[str]], only: str) -> str:
-    """The sentence on pictures of a single class, with the level that has several where there is one."""
-    way_on = "give a folder with a folder of pictures for each class, or train dcgan, began or wgan-gp, which need no classes"
-    for level in range(1, min(map(len, folders)) + 1):
-        there = sorted({above[level - 1] for above in folders})
-        if len(there) > 1:
-            some = ", ".join(printable(each) for each in there[:3])
-            way_on = f"type --class-level {level} for the {len(there)} folders of that level ({some}{' and more' * (len(there) > 3)})"
-            break
-    return (
-        f"--data {printable(source.path)}: all its {counted(len(folders), 'picture')} are of one class, {printable(only)}, and a "
-        f"conditional network needs two or more: {way_on}."
-    )
-
-
 def _held_out(images: Tensor, labels: Tensor, classes: tuple[str, ...], path: Path) -> Tensor:
     """Mask [N] of the images that are held out. They come in the order of their hashes, so that copies are neighbours."""
     new = torch.ones(len(images), dtype=torch.bool)
@@ -134,10 +103,7 @@ def _held_out(images: Tensor, labels: Tensor, classes: tuple[str, ...], path: Pa
     counts = collections.Counter(label for label, _ in set(zip(labels.tolist(), group.tolist(), strict=True)))
     for index, name in enumerate(classes):
         if counts[index] < 2:
-            raise UserError(
-                f"--data {printable(path)}: the class {printable(name)} has {counted(counts[index], 'usable picture')}, and 2 different ones are the "
-                "least of a class, one to learn from and one to test on: add some, or take its folder away."
-            )
+            raise UserError(class_names.too_few(path, name, counts[index], "usable picture"))
     share = min(image_folder.HELD_OUT, _MOST / sum(counts.values()))
     held: set[int] = set()
     for index in range(len(classes)):

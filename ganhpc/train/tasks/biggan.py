@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
+from ganhpc.datasets import class_names
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
@@ -289,16 +290,8 @@ def networks(
 
 def _refuse_unfit(experiment: Any, data: ImageData) -> None:
     if data.labels is None or data.test_labels is None or not data.classes:
-        raise UserError(
-            f"--data {experiment.data} has no classes, and biggan is a conditional network: give cifar10, synthetic, or a folder with a folder "
-            "of pictures for each class; dcgan, began and wgan-gp need none."
-        )
-    if experiment.classes is not None and experiment.classes != len(data.classes):
-        some = ", ".join(data.classes[:3])
-        raise UserError(
-            f"--classes {experiment.classes}: --data {experiment.data} has {len(data.classes)} ({some}{' and more' * (len(data.classes) > 3)}); "
-            f"type --classes {len(data.classes)}, or look at the folder and --class-level."
-        )
+        raise UserError(class_names.no_classes(experiment.data))
+    class_names.check_number(experiment.classes, experiment.data, data.classes)
 
 
 def build(experiment: Experiment, context: Context) -> Task:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from ganhpc.core.errors import UserError
+from ganhpc.datasets import held_data
 from ganhpc.runs.known_experiments import find
 from ganhpc.train.tasks import biggan
 from tests.helpers import finish, trainer_of
@@ -99,6 +100,31 @@ def test_data_without_usable_classes_are_refused_in_a_sentence(folders: Path, tm
         task_of(tiny("biggan", image_size=64))
     with pytest.raises(UserError, match="--critic-steps 20 of --batch-size 8 need 160 images, and the set has 80"):
         task_of(tiny("biggan", critic_steps=20))
+
+
+def test_what_names_alone_tell_of_classes_is_refused_before_anything_is_submitted(
+    folders: Path, tmp_path: Path
+) -> None:
+    def require(data: Path | str, **values: Any) -> None:
+        held_data.require(tiny("biggan", data=str(data), **values).definition, {})
+
+    require(folders)
+    require(folders, class_level=1, classes=2)
+    require("synthetic")
+    for data, values, sentence in (
+        ("lines", {}, "--data lines has no classes"),
+        (folders, {"classes": 4}, "--classes 4: --data .* has 3 .ape, bee, cat.; type --classes 3"),
+        (folders, {"class_level": 3}, "less than 3 folders deep"),
+        (_only(folders, tmp_path), {}, "of one class, ape, and a conditional network needs two or more"),
+    ):
+        with pytest.raises(UserError, match=sentence):
+            require(data, **values)
+    for path in (folders / "train" / "ape").glob("[1-8].png"):
+        path.unlink()
+    for path in (folders / "test" / "ape").iterdir():
+        path.unlink()
+    with pytest.raises(UserError, match="the class ape has 1 picture, and 2 different ones are the least"):
+        require(folders)
 
 
 def _only(folders: Path, tmp_path: Path) -> Path:
