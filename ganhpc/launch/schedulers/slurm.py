@@ -157,14 +157,16 @@ class Slurm(Scheduler):
             # Of Slurm's one task: a core at least for each process that torchrun starts in it, and for each thread that was asked for.
             yield "cpus-per-task", str(cores)
         asks = request.gpus_per_node > 0 and self._asks_gpus(request)
-        if (typed := self.typed.get("gpu_model")) and not asks:
+        typed, model = self.typed.get("gpu_model"), self.site.gpu_model
+        if not asks and (typed or (model and request.gpus_per_node)):
             way = "no GPU is asked for: leave it out, or leave out --device cpu or --gpus-per-node 0"
             if request.gpus_per_node:
                 way = f"the GPUs are asked for by {self.own_gpus_by()}: name it there, or write gpus_per_node in the settings instead"
-            raise UserError(f"--gpu-model {typed} names a kind of GPU, and {way}.")
+            named = f"--gpu-model {typed}" if typed else f"gpu_model = {model!r} in the settings"
+            raise UserError(f"{named} names a kind of GPU, and {way}.")
         if asks:
-            model = f"{option_words.plain_name(self.site.gpu_model, 'gpu_model')}:" if self.site.gpu_model else ""
-            yield "gpus-per-node", f"{model}{request.gpus_per_node}"
+            kind = f"{option_words.plain_name(model, 'gpu_model')}:" if model else ""
+            yield "gpus-per-node", f"{kind}{request.gpus_per_node}"
         for key in ("partition", "account", "qos", "constraint"):
             if value := getattr(self.site, key):
                 yield key, option_words.plain_name(value, key)

@@ -135,6 +135,11 @@ def test_options_that_ask_for_gpus_are_the_settings_saying_so(tmp_path: Path) ->
             UserError, match="--gpus-per-node 4 is typed, and 2 GPUs on each node are asked for by options in"
         ):
             prepared(tmp_path, scheduler, gpus_per_node=4)
+        with pytest.raises(
+            UserError,
+            match=r"gpu_model = 'a100' in the settings names a kind of GPU, and the GPUs are asked for by options",
+        ):
+            prepared(tmp_path, Slurm(Settings(options=(option,), gpu_model="a100")))
         scheduler = Slurm(Settings(job_types=(("two", (option,)),)))
         typed_requests.asked(scheduler, {"job_type": "two"})
         with pytest.raises(UserError, match=r"2 GPUs on each node are asked for by the job type \(--type\)"):
