@@ -22,7 +22,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.launch.schedulers.enclosing_job import inside
-from ganhpc.launch.schedulers.registry import CLUSTERS, job_variables, scheduler_class
+from ganhpc.launch.schedulers.registry import CLUSTERS, scheduler_class
 from ganhpc.runs import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans import scan_record
@@ -137,7 +137,7 @@ def _serve(
 
 def _print_tunnel(port: int, node: str | None, login: str | None) -> None:
     line = tensorboard_server.tunnel(port, node=node, login=_login_for(node, login) if node else login)
-    if not node and not login and any(name in os.environ for name in job_variables()) and "-J" not in line:
+    if not node and not login and "-J" not in line and inside():
         say(f"this is a job on {socket.gethostname()}: add --login USER@HOST, the machine that you log in to", err=True)
     say(f"on the laptop  {line}")
     say(f"then open      http://localhost:{line.split('-L ')[1].split(':')[0]}/")

@@ -147,7 +147,8 @@ def _settings() -> site.Settings:
 def _refused(scheduler: Scheduler) -> str:
     """The sentence with which any job is refused here, by what the settings ask of the scheduler; empty where none is."""
     try:
-        scheduler.prepare(JobRequest("doctor", Path("/run"), 1, 600, "now", gpus_per_node=1))
+        gpus = scheduler.gpus_of_settings()
+        scheduler.prepare(JobRequest("doctor", Path("/run"), 1, 600, "now", gpus_per_node=1 if gpus is None else gpus))
     except UserError as error:
         return str(error)
     return ""
@@ -155,7 +156,7 @@ def _refused(scheduler: Scheduler) -> str:
 
 def _server(scheduler: Scheduler) -> Finding:
     name, command = scheduler.name, list(scheduler.ping())
-    job = registry.node_side(name).JOB_VARIABLE
+    job = registry.node_side(name).enclosing_job()
     answer = ask(command, SCHEDULER_SECONDS)
     facts = {"scheduler": name, "answers": False}
     asked = f"`{' '.join(command)}`"
@@ -168,11 +169,7 @@ def _server(scheduler: Scheduler) -> Finding:
     elif refused := _refused(scheduler):
         return note(name, f"answers, and no job is sent: {refused}", "", **facts | {"answers": True})
     else:
-        where = (
-            f"this is job {os.environ[job]}"
-            if job in os.environ
-            else "this is outside of any job (don't train on a frontend)"
-        )
+        where = f"this is job {job}" if job else "this is outside of any job (don't train on a frontend)"
         return good(name, f"answers; {where}{scheduler.remark()}", **facts | {"answers": True})
     return note(
         name,

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import ClassVar, NamedTuple, Protocol, TypeVar
 from zoneinfo import ZoneInfo
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.scheduler_environment import OF_ANOTHER_PYTHON
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.subprocesses import Answer
+from ganhpc.core.units import counted
 from ganhpc.core.whoami import expand
 from ganhpc.launch.planner.capabilities import Capabilities
 from ganhpc.launch.schedulers import script_text
@@ -308,6 +310,16 @@ class Scheduler(ABC):
     def own_gpus_by(self) -> str:
         """Where those words stand, in a sentence."""
         return "resources in the settings"
+
+    def gpus_of_settings(self) -> int | None:
+        """GPUs on each node by the settings; None where they say nothing of GPUs. Raises UserError where they say two numbers."""
+        own, named = self.own_gpus(), self.site.gpus_per_node
+        if own is not None and named not in (None, own):
+            raise UserError(
+                f"gpus_per_node is {named} in the settings, and {counted(own, 'GPU')} on each node {'is' if own == 1 else 'are'} asked for by "
+                f"{self.own_gpus_by()}: leave out one of the two."
+            )
+        return own if named is None else named
 
     def granted(self, job: str, tag: str) -> list[Job]:
         """The job as the scheduler has taken it; several where it made an array of it, or another job with its tag; none where it doesn't

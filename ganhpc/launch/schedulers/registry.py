@@ -54,8 +54,3 @@ def place(name: str, cluster: str) -> str:
     if name in _SCHEDULERS:
         return scheduler_class(name).place(cluster)
     return f"{name or 'a scheduler'}{f' ({cluster})' if cluster else ''}"
-
-
-def job_variables() -> tuple[str, ...]:
-    """The variables that name a job in the environments of its processes."""
-    return tuple(node_side(name).JOB_VARIABLE for name in CLUSTERS)

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
-from ganhpc.core.units import counted, format_duration
+from ganhpc.core.units import format_duration
 from ganhpc.launch.planner import planner
 from ganhpc.launch.planner.planning_window import Window, from_now, tonight
 from ganhpc.launch.policy.constraints import Constraints, ExistingJob
@@ -284,14 +284,11 @@ class _Requests(NamedTuple):
             raise UserError(
                 f"--device cuda needs a GPU, and {where} asks for none: type --gpus-per-node 1, or --device auto."
             )
-        known = (resources.gpus_per_node, self.site.gpus_per_node, own := self.scheduler.own_gpus())
-        if own is not None and known[0] is None and self.site.gpus_per_node not in (None, own):
-            raise UserError(
-                f"gpus_per_node is {self.site.gpus_per_node} in the settings, and {counted(own, 'GPU')} on each node {'is' if own == 1 else 'are'} "
-                f"asked for by {self.scheduler.own_gpus_by()}: leave out one of the two."
-            )
+        if resources.gpus_per_node is not None:
+            return resources.gpus_per_node
+        known = self.scheduler.gpus_of_settings()
         usual = 0 if not self.scheduler.command else 1
-        return next((number for number in known if number is not None), usual)
+        return usual if known is None else known
 
     def _after(self, slot: planner.Slot) -> tuple[str, ...]:
         """The jobs, none of this plan, that must have ended first. Where one runs at a time, each job that has no fixed time waits for every

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import socket
 import sys
 import threading
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.cli.commands.doctor import verdict
+from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.launch.doctor import check_machine
 from ganhpc.launch.doctor import check_python as doctor_python
@@ -295,17 +297,31 @@ def test_no_scheduler():
     assert only(check_machine.check_schedulers()).text == "none: jobs run on this machine"
 
 
-def test_oar(program, monkeypatch):
+def test_oar(program, monkeypatch, tmp_path):
     monkeypatch.delenv("OAR_JOB_ID", raising=False)
     program("oarsub", "")
     program("oarstat", "")
     assert only(check_machine.check_schedulers()).facts["answers"] is True
     monkeypatch.setenv("OAR_JOB_ID", "42")
+    monkeypatch.delenv("OAR_NODEFILE", raising=False)
+    assert "outside of any job" in only(check_machine.check_schedulers()).text, "set by hand, or left from a job"
+    (tmp_path / "nodes").write_text(f"{socket.gethostname()}\n")
+    monkeypatch.setenv("OAR_NODEFILE", str(tmp_path / "nodes"))
     assert "this is job 42" in only(check_machine.check_schedulers()).text
     program("oarstat", "echo '[IOlib] Cannot connect to database' >&2; exit 13")
     finding = only(check_machine.check_schedulers())
     assert (finding.level, finding.facts["answers"]) == (Level.NOTE, False)
     assert "Cannot connect to database" in finding.text
+
+
+def test_settings_with_two_numbers_of_gpus_are_told_of(program, monkeypatch):
+    program("oarsub", "")
+    program("oarstat", "")
+    both = Settings(resources="/host=1/gpu=2", gpus_per_node=1)
+    monkeypatch.setattr(check_machine, "_settings", lambda: both)
+    assert (
+        "no job is sent: gpus_per_node is 1 in the settings, and 2 GPUs" in only(check_machine.check_schedulers()).text
+    )
 
 
 def test_a_server_that_hangs(program, monkeypatch):
