@@ -11,6 +11,10 @@ from ganhpc.launch.schedulers.base import PreparedJob, Refused
 from ganhpc.launch.schedulers.submitit_bridge import OwnScript
 
 
+_UNCLEAR = re.compile(r"timed out|Zero Bytes were transmitted|Unexpected message received", re.I)
+"""Words of a connection that broke while the server had the request: it may have taken the job."""
+
+
 class _Executor(OwnScript, SlurmExecutor):
     """submitit's Slurm executor."""
 
@@ -39,7 +43,7 @@ def submit(prepared: PreparedJob, seconds: float) -> str:
         return executor.send()
     except Refused as refused:
         words = str(refused) if refused.unsure else _last_line(str(refused), "sbatch: error:")
-        raise Refused(words, refused.code, unsure=refused.unsure) from None
+        raise Refused(words, refused.code, unsure=refused.unsure or bool(_UNCLEAR.search(words))) from None
 
 
 def _last_line(text: str, mark: str) -> str:

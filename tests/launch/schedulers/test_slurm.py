@@ -112,6 +112,24 @@ def test_a_refusal_is_slurms_own_sentence(bin: Path, tmp_path: Path) -> None:
     assert not refused.value.unsure
 
 
+@pytest.mark.parametrize(
+    ("said", "unsure"),
+    [
+        ("Socket timed out on send/recv operation", True),
+        ("Zero Bytes were transmitted or received", True),
+        ("Unable to contact slurm controller (connect failure)", False),
+    ],
+)
+def test_a_connection_that_broke_behind_the_request_leaves_it_open(
+    bin: Path, tmp_path: Path, said: str, unsure: bool
+) -> None:
+    """A busy server takes the job and answers too late: it was said that nothing is submitted."""
+    program(bin / "sbatch", f"echo 'sbatch: error: Batch job submission failed: {said}' >&2; exit 1")
+    with pytest.raises(Refused, match="^Batch job submission failed: ") as refused:
+        send(Slurm(Settings()), request(tmp_path))
+    assert refused.value.unsure == unsure
+
+
 def test_an_answer_without_a_job_leaves_it_open(bin: Path, tmp_path: Path) -> None:
     program(bin / "sbatch", "echo all right")
     with pytest.raises(Refused, match=r"its answer makes no sense \(all right\)") as refused:
