@@ -32,6 +32,7 @@ STATES = Stated(
 REFUSALS = {
     7: "the date is not one that oarsub reads",
     8: "oarsub does not understand the request",
+    9: "its server does not answer, and the job stands in its database: it waits until the server is back",
     10: "the slot is taken",
     12: "an option stands where oarsub does not allow it",
     254: "an admission rule of the site says no",
@@ -39,10 +40,16 @@ REFUSALS = {
 """oarsub's exit codes; it prints OAR_JOB_ID before the verdict, so the code alone says whether there is a job."""
 
 
+_SERVER_AWAY = 9
+"""oarsub says beside it that the job is killed, and does not do so."""
+
+
 def refusal(refused: Refused) -> Refused:
     """oarsub's words as a sentence, with the moment that it offers instead."""
     if refused.unsure:
         return refused
+    if refused.code == _SERVER_AWAY:
+        return Refused(REFUSALS[_SERVER_AWAY], _SERVER_AWAY, unsure=True)
     said = str(refused)
     earliest = re.search(r"could run at (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)", said)
     moment = dt.datetime.strptime(earliest[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=system_zone()) if earliest else None

@@ -443,7 +443,14 @@ def test_each_native_state_has_ours_and_each_refusal_a_sentence() -> None:
     )
     assert set(STATES.table) == set(known.split())
     assert STATES.read("Nonsense") is JobState.UNKNOWN
-    assert set(REFUSALS) == {7, 8, 10, 12, 254}
+    assert set(REFUSALS) == {7, 8, 9, 10, 12, 254}
+
+
+def test_a_job_that_oarsub_calls_killed_and_leaves_in_the_database_is_no_refusal() -> None:
+    """Where the server is away: a reservation was followed by a second job for the same slot, and both ran once the server was back."""
+    words = "OAR_JOB_ID=5\n[ERROR] Cannot connect to executor oar-server:6666. Job is killed.\n"
+    found = refusal(Refused(words, 9))
+    assert found.unsure and "killed" not in str(found) and "waits until the server is back" in str(found)
 
 
 @pytest.mark.parametrize(
