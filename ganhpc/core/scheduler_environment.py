@@ -99,6 +99,10 @@ _JOBS = ("SLURM_JOB_ID", "SLURM_JOBID", "OAR_JOB_ID", "PBS_JOBID", "TORCHELASTIC
 """Variables of a job, of torchrun's processes, and of a user's program inside a training."""
 
 
+OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
+"""OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
+
+
 def taken(environment: Mapping[str, str]) -> list[str]:
     """The names in `environment` that a scheduler's command must not see."""
     inside = any(name in environment for name in _JOBS)
@@ -110,8 +114,12 @@ def taken(environment: Mapping[str, str]) -> list[str]:
 def for_commands(environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The environment of every command of a scheduler: the user's own, of this process's user, without what changes the answer."""
     own = dict(os.environ if environment is None else environment)
+    typed = own.get(OMP_TYPED)
     for name in taken(own):
         del own[name]
+    if typed is not None:
+        own.pop("OMP_NUM_THREADS", None)
+        own |= {"OMP_NUM_THREADS": typed} if typed else {}
     if own.get(_PATH):
         # Commands run in other folders than the one in which the user types.
         with suppress(OSError):

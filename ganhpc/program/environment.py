@@ -14,11 +14,12 @@ from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
+from ganhpc.core.scheduler_environment import OMP_TYPED
 from ganhpc.core.settings import ROOT
 from ganhpc.program.worker import STOP
 from ganhpc.runs import file_owner, job_deadline, last_words
 from ganhpc.runs.run_folder import Run
-from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH, OMP_TYPED
+from ganhpc.runs.trainer_protocol import DIE_WITH_PARENT, EXIT_RESUMABLE, LAUNCH
 
 FIGURES_FILE = "figures.jsonl"
 STOP_FILE = "program-stop"

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from ganhpc.core.scheduler_environment import OMP_TYPED
 from ganhpc.core.units import counted
-from ganhpc.runs.trainer_protocol import OMP_TYPED
 
 _BUSY_SECONDS = 0.2
 """Seconds for which other processes are watched: the kernel counts in hundredths of a second."""

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import NoReturn
 
+from ganhpc.core.scheduler_environment import OMP_TYPED
+
 EXIT_RESUMABLE = 75
 """The trainer stopped with a checkpoint: the run can be resumed."""
 EXIT_FAULT = 74
@@ -20,8 +22,6 @@ LAUNCH = "GANHPC_LAUNCH"
 """Names the launch that this trainer belongs to; status.json keeps it."""
 TAG = "GANHPC_TAG"
 """Names the job that this trainer belongs to, as its entry in request.json does."""
-OMP_TYPED = "GANHPC_OMP_NUM_THREADS"
-"""OMP_NUM_THREADS as the user set it (empty: not at all): torchrun sets it to 1 for its children where it is unset."""
 
 
 def environment(environ: Mapping[str, str], *, one_machine: bool) -> dict[str, str]:

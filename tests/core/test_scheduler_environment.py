@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ganhpc.cli.launching import local_launch
 from ganhpc.core import settings, whoami
 from ganhpc.core.errors import UserError
-from ganhpc.core.scheduler_environment import KEPT, TAKEN, for_commands
+from ganhpc.core.scheduler_environment import KEPT, OMP_TYPED, TAKEN, for_commands
 from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import ask
 from ganhpc.launch.schedulers.base import JobRequest
@@ -348,4 +348,8 @@ def test_from_inside_a_training_nothing_of_it_reaches_what_is_submitted() -> Non
     found = for_commands({**outer, **typed, last_words.VARIABLE: "p", trainer_protocol.TAG: "t"})
     assert {name: value for name, value in found.items() if name.startswith("GANHPC_")} == typed
     assert not {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR"} & set(found)
-    assert trainer_protocol.OMP_TYPED not in environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(), outer)
+    for own, left in (("", None), ("3", "3")):  # torchrun's own 1 is none of the user's
+        found = for_commands({"OMP_NUM_THREADS": "1", OMP_TYPED: own})
+        assert found.get("OMP_NUM_THREADS") == left
+    assert for_commands({"OMP_NUM_THREADS": "2"})["OMP_NUM_THREADS"] == "2"
+    assert OMP_TYPED not in environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(), outer)

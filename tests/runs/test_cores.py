@@ -13,10 +13,10 @@ from types import SimpleNamespace
 import pytest
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.scheduler_environment import OMP_TYPED
 from ganhpc.runs import cores, trainer_protocol
 from ganhpc.runs.cores import Cores
 from ganhpc.runs.experiment import options
-from ganhpc.runs.trainer_protocol import OMP_TYPED
 from jobs.cifar import Cifar
 from tests.helpers import ROOT
 

@@ -10,7 +10,6 @@ from submitit.slurm.slurm import SlurmExecutor
 from ganhpc.launch.schedulers.base import PreparedJob, Refused
 from ganhpc.launch.schedulers.submitit_bridge import OwnScript
 
-
 _UNCLEAR = re.compile(r"timed out|Zero Bytes were transmitted|Unexpected message received", re.I)
 """Words of a connection that broke while the server had the request: it may have taken the job."""
 

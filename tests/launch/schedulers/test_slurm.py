@@ -125,7 +125,7 @@ def test_a_connection_that_broke_behind_the_request_leaves_it_open(
 ) -> None:
     """A busy server takes the job and answers too late: it was said that nothing is submitted."""
     program(bin / "sbatch", f"echo 'sbatch: error: Batch job submission failed: {said}' >&2; exit 1")
-    with pytest.raises(Refused, match="^Batch job submission failed: ") as refused:
+    with pytest.raises(Refused, match=r"^Batch job submission failed: ") as refused:
         send(Slurm(Settings()), request(tmp_path))
     assert refused.value.unsure == unsure
 
