@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs import sdpc_layers
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.options import option
 
@@ -77,6 +78,7 @@ class Coding(Experiment):
 
     def check(self) -> None:
         super().check()
+        sdpc_layers.check(self, self.image_size, self.image_width or self.image_size)
         least = min(self.image_size, self.image_width or self.image_size)
         if self.contrast and (self.contrast % 2 == 0 or self.contrast > least):
             raise UserError(

@@ -25,6 +25,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
 from ganhpc.datasets.types import Size, sides
+from ganhpc.runs import sdpc_layers
 from ganhpc.train.nets.sdpc_preparation import Preparation
 
 _MOST_POWERS = 50
@@ -226,11 +227,7 @@ class Sdpc(nn.Module):
         weights, scales = [], []
         below, maps = self.preparation.channels, sides(image_size)
         for n, (many, kernel, stride, padding) in enumerate(zip(atoms, kernels, strides, paddings, strict=True), 1):
-            room = [side + 2 * padding - kernel for side in maps]
-            if min(room) < 0:
-                raise UserError(
-                    f"--kernels: layer {n} has atoms of {kernel} pixels and maps of {min(maps)} under them: type smaller ones, or a larger --image-size."
-                )
+            room = sdpc_layers.room(n, maps, kernel, padding)
             self.layers.append(Layer(stride, padding, _left_over(room, stride)))
             weights.append(nn.Parameter(unit_atoms(torch.randn(many, below, kernel, kernel))))
             scales.append(nn.Parameter(torch.full((1, many, 1, 1), float(scale))))

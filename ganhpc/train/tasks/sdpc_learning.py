@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, Optimizer
 
-from ganhpc.core.errors import UserError
+from ganhpc.runs import sdpc_layers
 from ganhpc.train.nets.sdpc import Inference, Sdpc
 from ganhpc.train.nets.sdpc_preparation import Preparation
 from ganhpc.train.tasks.task import Context
@@ -21,18 +21,10 @@ SCALE_RATE = 1e-3
 
 def arguments(experiment: Any, shape: tuple[int, int, int]) -> dict[str, Any]:
     """Arguments of `Sdpc` for images of `shape` (channels, height, width): JSON values. Raises UserError where layers don't agree."""
-    many = len(experiment.atoms)
-    each = {name: list(getattr(experiment, name)) for name in ("atoms", "kernels", "strides", "paddings", "penalties")}
-    for name, values in each.items():
-        if len(values) != many or not many:
-            raise UserError(
-                f"--{name} {','.join(map(str, values)) or 'none'}: --atoms has {many} layers, so give {many or 'some'} values to each of --atoms, "
-                "--kernels, --strides, --paddings and --penalties."
-            )
     return {
         "image_size": shape[1] if shape[1] == shape[2] else [shape[1], shape[2]],
         "channels": shape[0],
-        **each,
+        **sdpc_layers.of(experiment),
         "scale": experiment.scale,
         "feedback": experiment.feedback,
         "iterations": experiment.iterations,

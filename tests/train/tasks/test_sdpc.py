@@ -210,6 +210,14 @@ def test_the_penalty_came_later_and_changes_no_signature() -> None:
         ("sdpc", {"feedback": -1.0}, "--feedback -1.0 is out of range"),
         ("sdpc", {"rates": (0.1,)}, "--rates 0.1: --atoms has 2 layers"),
         ("sdpc", {"contrast": 8}, "--contrast 8 must be odd"),
+        ("sdpc", {"kernels": (8,)}, "--kernels 8: --atoms has 2 layers, so give 2 values to each"),
+        ("sdpc", {"atoms": ()}, "--atoms none"),
+        ("sdpc", {"image_size": 8, "kernels": (20, 4)}, "layer 1 has atoms of 20 pixels and maps of 8"),
+        (
+            "sdpc",
+            {"image_size": 64, "image_width": 8, "paddings": (0, 0)},
+            "layer 2 has atoms of 4 pixels and maps of 1",
+        ),
     ],
 )
 def test_definitions_that_cannot_be_are_refused(name: str, values: dict[str, Any], sentence: str) -> None:
@@ -246,9 +254,9 @@ def test_a_feedback_that_diverges_ends_the_run_in_a_sentence_and_loses_nothing(
 
 def test_unequal_layers_are_refused() -> None:
     with pytest.raises(UserError, match=r"--penalties 0\.5: --atoms has 2 layers"):
-        task_of(tiny("sdpc", penalties=(0.5,)))
+        tiny("sdpc", penalties=(0.5,))
     with pytest.raises(UserError, match="layer 1 has atoms of 20 pixels and maps of 8"):
-        task_of(tiny("sdpc", kernels=(20, 4), image_size=8))
+        sdpc_net.Sdpc(image_size=8, kernels=(20, 4))
 
 
 @pytest.mark.parametrize("preset", ["stl10", "mnist", "small", "hi-la"])
