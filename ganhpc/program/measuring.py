@@ -16,7 +16,7 @@ from ganhpc.program.processes import Processes
 from ganhpc.runs import last_words
 from ganhpc.runs.run_folder import Run
 
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.5
 _LEAST_SECONDS = 10.0
 """Seconds before the end of its job at which the counting is ended."""
 
@@ -32,7 +32,7 @@ def measure(
         mark: the word in the environment by which the segment's processes are known.
         guardian: the process that ends them where this one is killed.
         left: the seconds to the end of the job.
-        asked: something true once the segment is to stop.
+        asked: something true once the segment is to stop; called twice a second.
 
     Raises UserError where the network is over its budget, or the counting fails, or does not end before its job.
     """

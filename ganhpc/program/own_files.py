@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from ganhpc.runs.run_folder import Run
 ASIDE = "of-program"
 """The folder for what is moved aside."""
 _MOST = 1000
+_LEADS_NOWHERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+"""Errors of a link."""
 
 
 class OwnFiles:
@@ -31,21 +35,27 @@ class OwnFiles:
         self._said: set[Path] = set()
 
     def keep(self) -> None:
-        """Move aside a result, which the program can't have yet, another definition, and what is no file in the place of one. No error is raised."""
+        """Move aside a result, which the program can't have yet, another definition, and what is no file in the place of one. No error is raised:
+        what the file system does not tell is left as it is."""
         with suppress(OSError):
             if os.path.lexists(self._run.result_json):
                 self._move(self._run.result_json)
             for path in self._files:
-                if os.path.lexists(path) and not os.path.isfile(path):  # noqa: PTH113 (raises nothing)
+                if _is_in_the_way(path):
                     self._move(path)
         with suppress(OSError, UserError):
             self._keep_definition()
 
     def _keep_definition(self) -> None:
         path = self._run.experiment_json
-        with suppress(OSError, UserError):
-            if read_bytes(path) == self._definition:
-                return
+        try:
+            kept = read_bytes(path) == self._definition
+        except FileNotFoundError:
+            kept = False
+        except UserError:
+            kept = not _is_in_the_way(path)
+        if kept:
+            return
         if os.path.lexists(path):
             self._move(path)
         with atomic_open(path) as file:
@@ -66,6 +76,20 @@ class OwnFiles:
                 f"{path.name} in the run's folder is the launcher's: what the program has put there is now {ASIDE}/{aside.name}; "
                 "let it write into {checkpoints}"
             )
+
+
+def _is_in_the_way(path: Path) -> bool:
+    """True if something is there that is no file, and no link to one. Raises OSError where the file system doesn't say."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return False
+    if stat.S_ISLNK(mode):
+        try:
+            mode = path.stat().st_mode
+        except OSError as error:
+            return error.errno in _LEADS_NOWHERE
+    return not stat.S_ISREG(mode)
 
 
 def _has_room(aside: Path, path: Path) -> bool:

@@ -215,18 +215,26 @@ def _not_started(name: str, folder: str, error: OSError | ValueError) -> str:
         return f"the folder {folder}, in which the program is to run, is not on this machine: put it back."
     number = error.errno if isinstance(error, OSError) else None
     way = "name one that is on the PATH of the machine that runs it, or its path"
-    is_there = "/" in name and Path(folder, name).is_file()
-    if number == errno.ENOENT and is_there:
+    missing = number in (errno.ENOENT, errno.ENAMETOOLONG)
+    is_there = os.path.isfile(os.path.join(folder, name))  # noqa: PTH113 (raises nothing for a name of any length)
+    if missing and is_there and "/" not in name:
+        way = f"the file of that name in {folder} is typed as {'python ' if name.endswith('.py') else './'}{shlex.quote(name)}"
+    elif missing and is_there:
         way = f"the interpreter in its first line is not on this machine (Windows line ends name none): type one before it, such as bash {shlex.quote(name)}"
-    elif number == errno.ENOENT and (len(name.split()) > 1 or name in _OF_SHELLS):
-        way = f"a line for a shell is typed as bash -c {shlex.quote(name if len(name.split()) > 1 else f'{name} ..')}"
+    elif missing and (len(name.split()) > 1 or name in _OF_SHELLS):
+        line = shlex.quote(name if len(name.split()) > 1 else f"{name} ..")
+        way = f"a line for a shell is typed as bash -c {printable(line, 200)}"
+    elif missing and name.startswith("~"):
+        way = "a home is not put in the place of ~ within quotes: leave them out"
     elif number == errno.ENOEXEC:
         way = f"a script's first line names its interpreter, such as #!/bin/bash; or type bash {shlex.quote(name)}"
-    elif number == errno.EACCES and is_there:
+    elif number == errno.EACCES and is_there and "/" in name:
         way = f"make it executable (chmod +x), or type its interpreter before it, such as bash {shlex.quote(name)}"
     elif number == errno.E2BIG:
         way = "its arguments and its environment are larger than the system takes: let it read them from a file"
-    return f"the program {printable(name)!r} can't be started ({getattr(error, 'strerror', None) or error}): {way}."
+    return (
+        f"the program {printable(name, 200)!r} can't be started ({getattr(error, 'strerror', None) or error}): {way}."
+    )
 
 
 def _before() -> None:

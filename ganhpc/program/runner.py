@@ -172,11 +172,17 @@ class _Segment:
         if self._budget_left() <= 1.0:
             return self._done("time")
         self.experiment.check_watched()
-        asked = lambda: self.run_folder.stop_reason(self.owner)  # noqa: E731
-        measuring.measure(self.run_folder, self.experiment, self.mark, self.guardian, left=self._job_left, asked=asked)
-        if (reason := asked()) is not None:
+        measuring.measure(
+            self.run_folder, self.experiment, self.mark, self.guardian, left=self._job_left, asked=self._asked_meanwhile
+        )
+        if (reason := self.run_folder.stop_reason(self.owner)) is not None:
             return Ending(self._left_state(), f"{reason}; the program was not started", EXIT_RESUMABLE, asked=True)
         return self._see_through()
+
+    def _asked_meanwhile(self) -> str | None:
+        """The reason of a stop request while the network is counted; the status, by which other machines know that the run lives, is written."""
+        self._status(State.RUNNING, "")
+        return self.run_folder.stop_reason(self.owner)
 
     def _run_beside(self) -> Ending:
         """The part of another node than the first, which keeps the account."""

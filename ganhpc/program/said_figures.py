@@ -71,7 +71,8 @@ class _Steps:
         step = said + self._before
         if again:
             self._said = {name: at for name, at in self._said.items() if at < step}
-        self._said |= dict.fromkeys(names, step)
+        room = len(self._said) < 2 * _MOST_NAMES
+        self._said |= {name: step for name in names if room or name in self._said}
         if step > self._last > -math.inf:
             self._between = step - self._last
         self._last = step if again else max(step, self._last)

@@ -70,9 +70,9 @@ def is_result(folder: Path | str, tree: Mapping[str, Any] | None) -> bool:
 
     `tree`: the object in the file; None where it holds none.
     """
-    if tree is None and os.path.isfile(f"{folder}/result.json"):  # noqa: PTH113 (raises nothing)
-        return True
-    return (tree is not None and "signature" in tree) or not os.path.lexists(f"{folder}/{PROGRAM_LEDGER}")
+    return (tree is not None and "signature" in tree and "group" in tree) or not os.path.lexists(
+        f"{folder}/{PROGRAM_LEDGER}"
+    )
 
 
 def refusal_source(request: Request) -> RefusalSource | None:

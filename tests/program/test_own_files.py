@@ -36,7 +36,7 @@ def test_what_lies_at_the_result_is_moved_aside(tmp_path: Path, what: str, capfd
     assert "result.json in the run's folder is the launcher's" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("what", ["a folder", "a fifo", "a file"])
+@pytest.mark.parametrize("what", ["a folder", "a fifo", "a file", "words"])
 def test_a_result_of_a_killed_program_is_none(tmp_path: Path, what: str) -> None:
     """Its runner was killed too, and has moved nothing aside."""
     run = made(tmp_path, "true")

@@ -213,7 +213,10 @@ STARTS = {
     "./no_first_line": ("exit 3\n", "names its interpreter, such as #!/bin/bash; or type bash ./no_first_line"),
     "./windows.sh": ("#!/bin/sh\r\nexit 3\r\n", "Windows line ends name none"),
     "./not_executable": ("#!/bin/sh\n", "chmod +x"),
-    "~/run.sh": (None, "or its path"),
+    "~/run.sh": (None, "leave them out"),
+    "here.sh": ("#!/bin/sh\n", "is typed as ./here.sh"),
+    "train.py": ("", "is typed as python train.py"),
+    "cat " + "x" * 5000: (None, "typed as bash -c 'cat x"),
     "": (None, "or its path"),
     ".": (None, "or its path"),
 }
@@ -222,7 +225,7 @@ STARTS = {
 @pytest.mark.parametrize("name", STARTS)
 def test_what_cannot_be_started_is_a_sentence_with_the_way_on(tmp_path: Path, name: str) -> None:
     text, way = STARTS[name]
-    if text:
+    if text is not None:
         (tmp_path / name).write_text(text)
         (tmp_path / name).chmod(0o644 if "not_executable" in name else 0o755)
     run = made(tmp_path, name)
