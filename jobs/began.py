@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs import gan_sizes
 from ganhpc.runs.options import option
 from jobs._gan import LatentGan
 
@@ -45,6 +46,7 @@ class Began(LatentGan):
 
     def check(self) -> None:
         super().check()
+        gan_sizes.doublings(self.image_size, gan_sizes.BEGAN_SIDE)
         if len(self.k_range) != 2 or self.k_range[0] > self.k_range[1]:
             shown = ",".join(map(str, self.k_range))
             raise UserError(f"--k-range {shown} must be two numbers from 0 to 1, the lower one first: try 0,1.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ganhpc.runs import gan_sizes
 from ganhpc.runs.options import option
 from ganhpc.scans.named import Named
 from jobs._gan import LatentGan, check_real_label, noise_option, real_label_option
@@ -34,6 +35,10 @@ class Dcgan(LatentGan):
     def check(self) -> None:
         super().check()
         check_real_label(self.real_label)
+        if self.net == "tutorial":
+            gan_sizes.doublings(self.image_size, 4)
+        else:
+            gan_sizes.multiple(self.image_size, 8)
 
 
 PRESETS = {

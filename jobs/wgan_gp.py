@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ganhpc.runs import gan_sizes
 from ganhpc.runs.options import option
 from jobs._gan import LatentGan
 
@@ -38,6 +39,10 @@ class WganGp(LatentGan):
     decay: bool = option(False, "let the learning rates fall linearly to zero over the second half of the run")
     sample_rows: int = option(5, "rows of a picture of samples", low=1, high=64)
     sample_columns: int = option(5, "columns of a picture of samples", low=1, high=64)
+
+    def check(self) -> None:
+        super().check()
+        gan_sizes.multiple(self.image_size, 2**self.depth)
 
 
 PRESETS = {

@@ -17,11 +17,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
+from ganhpc.runs.gan_sizes import BEGAN_SIDE, doublings
 from ganhpc.train.nets.gan_init import activation as find_activation
-from ganhpc.train.nets.gan_init import doublings, positive, xavier_normal
+from ganhpc.train.nets.gan_init import positive, xavier_normal
 
 _VARIANTS = ("began", "abegan", "sabegan")
-_SIDE = 8  # pixels, of the smallest map
 
 
 class Encoder(nn.Module):
@@ -33,7 +33,7 @@ class Encoder(nn.Module):
 
     def __init__(self, *, image_size: int, channels: int, latent_dim: int, base_channels: int, activation: str) -> None:
         super().__init__()
-        act, steps = find_activation(activation), doublings(image_size, _SIDE)
+        act, steps = find_activation(activation), doublings(image_size, BEGAN_SIDE)
         width = base_channels
         layers: list[nn.Module] = [nn.Conv2d(channels, width, 3, padding=1), act()]
         for step in range(steps):
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
             layers += [*_convolutions(width, 2, activation), nn.Conv2d(width, wider, 1), nn.AvgPool2d(2)]
             width = wider
         self.shrink = nn.Sequential(*layers, *_convolutions(width, 2, activation), nn.Flatten())
-        self.embed = nn.Linear(width * _SIDE**2, latent_dim)
+        self.embed = nn.Linear(width * BEGAN_SIDE**2, latent_dim)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.embed(self.shrink(images))
@@ -69,11 +69,11 @@ class Generator(nn.Module):
         super().__init__()
         _check(variant, channels=channels, latent_dim=latent_dim, base_channels=base_channels)
         self.latent_dim = latent_dim
-        self.start = (base_channels, _SIDE, _SIDE)
-        self.project = nn.Linear(latent_dim, base_channels * _SIDE**2)
+        self.start = (base_channels, BEGAN_SIDE, BEGAN_SIDE)
+        self.project = nn.Linear(latent_dim, base_channels * BEGAN_SIDE**2)
         deep = variant == "began"
         layers: list[nn.Module] = []
-        for _ in range(doublings(image_size, _SIDE)):
+        for _ in range(doublings(image_size, BEGAN_SIDE)):
             layers += [
                 *_convolutions(base_channels, 2 if deep else 1, activation),
                 nn.UpsamplingNearest2d(scale_factor=2),

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.gan_sizes import check_patches
-from ganhpc.train.nets.gan_init import multiple, positive
+from ganhpc.runs.gan_sizes import check_patches, multiple
+from ganhpc.train.nets.gan_init import positive
 
 _UPSAMPLINGS = ("transposed", "resize")
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from ganhpc.train.nets.gan_init import dcgan_normal, doublings, multiple, positive, xavier_normal
+from ganhpc.runs.gan_sizes import doublings, multiple
+from ganhpc.train.nets.gan_init import dcgan_normal, positive, xavier_normal
 
 
 class W13Generator(nn.Module):

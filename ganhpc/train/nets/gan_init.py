@@ -53,28 +53,6 @@ def _plain_bias_and_norm(module: nn.Module) -> None:
         nn.init.ones_(module.weight)
 
 
-def doublings(image_size: int, smallest: int) -> int:
-    """Number of doublings of `smallest` to reach `image_size`, both in pixels. Raises UserError where it is never reached."""
-    sizes = [smallest * 2**step for step in range(1, 8)]
-    if image_size not in sizes:
-        allowed = ", ".join(map(str, sizes))
-        raise UserError(
-            f"--image-size {image_size}: this network makes images of {allowed} pixels; choose one of them."
-        )
-    return sizes.index(image_size) + 1
-
-
-def multiple(image_size: int, of: int) -> int:
-    """`image_size` / `of`. Raises UserError where that is not a whole number of at least 2."""
-    if image_size < 2 * of or image_size % of:
-        low, high = max(2, image_size // of) * of, max(2, image_size // of + 1) * of
-        near = str(low) if low == high else f"{low} or {high}"
-        raise UserError(
-            f"--image-size {image_size}: this network needs a multiple of {of} pixels, at least {2 * of}; try {near}."
-        )
-    return image_size // of
-
-
 def positive(**values: int | float) -> None:
     """Raises UserError for the first of `values` that is not above zero."""
     for name, value in values.items():

@@ -14,7 +14,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
-from ganhpc.train.nets.gan_init import keras_normal, multiple, positive
+from ganhpc.runs.gan_sizes import multiple
+from ganhpc.train.nets.gan_init import keras_normal, positive
 
 _KERAS_EPS = 1e-3
 
