@@ -32,7 +32,7 @@ STATES = Stated(
 REFUSALS = {
     7: "the date is not one that oarsub reads",
     8: "oarsub does not understand the request",
-    9: "its server does not answer, and the job stands in its database: it waits until the server is back",
+    9: "its server does not answer, and the job may stand in its database, where it waits until the server is back",
     10: "the slot is taken",
     12: "an option stands where oarsub does not allow it",
     254: "an admission rule of the site says no",
