@@ -191,7 +191,7 @@ def _print_dry(plan: Planned, place: LaunchContext, values: dict[str, Any], cons
     wanted = [submit.Wanted(w.run, w.experiment, values["segments"]) for w in plan.wanted]
     if not wanted:
         if values["json"]:
-            say(json.dumps({"scan": plan.to_json(), "slots": [], "remaining": []}, indent=1))
+            say(json.dumps({"scan": plan.to_json(), "slots": [], "remaining": [], "said": []}, indent=1))
         return
     queue = scheduler_launch.queue_if_here(place.scheduler)
     todo, said = scheduler_launch.to_send(wanted, place.scheduler, queue)
