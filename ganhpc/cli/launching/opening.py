@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ganhpc.core.errors import UserError
+from ganhpc.core.printable import printable, shell_word
 from ganhpc.datasets import held_data
 from ganhpc.datasets.catalogue import SETS
 from ganhpc.datasets.data_path import data_fields, held_fields
-from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.experiment import Experiment, Kind
 from ganhpc.runs.run_folder import Run
 
 if TYPE_CHECKING:
@@ -45,14 +48,36 @@ def hold_data(
 
 def hold_again(run: Run, experiment: Experiment, console: Console) -> None:
     """As `hold_data`, for a run that is gone on with by its name: its data lie where they were found last."""
+    if line := _program_of(run, experiment):
+        console.print(line, soft_wrap=True, markup=False)
     hold_data(run, _where_they_lie(run, experiment), console)
 
 
 def compare_again(run: Run, experiment: Experiment) -> None:
     """As `compare_data`, for a run that is gone on with by its name."""
+    _program_of(run, experiment)
     if not run.is_done():
         held_data.require_places(run.folder, experiment.definition)
     compare_data(run, _where_they_lie(run, experiment), {})
+
+
+def _program_of(run: Run, experiment: Experiment) -> str:
+    """A line with the command that a user's program is; empty for other runs. Raises UserError where the definition that has it is another user's
+    file: somebody else's folder starts no code."""
+    command = getattr(experiment, "command", ()) if experiment.KIND is Kind.PROGRAM else ()
+    if not command:
+        return ""
+    line = f"program: {' '.join(map(shell_word, command))} (in {printable(getattr(experiment, 'folder', ''))})"
+    if run.experiment_json.stat().st_uid not in (os.getuid(), *_NOBODY):
+        raise UserError(
+            f"{run} is another user's, and its definition names a {line}; nothing of it is run. To go on with it, type the command that began it "
+            "yourself, with its options: python launch.py program .. -- COMMAND."
+        )
+    return line
+
+
+_NOBODY = (65_534, 2**32 - 2)
+"""Owners of all files on a file server that does not tell users apart."""
 
 
 def _where_they_lie(run: Run, experiment: Experiment) -> Experiment:
