@@ -6,6 +6,8 @@ For runs that ended before they wrote description.json; a process of its own, so
 from __future__ import annotations
 
 import json
+import os
+import resource
 import sys
 from pathlib import Path
 from typing import Any
@@ -33,13 +35,27 @@ def _describe_run(folder: Path) -> dict[str, Any]:
     return {"networks": {name: each.to_json() for name, each in described.items()}}
 
 
+def _bound_memory() -> None:
+    """Let this process take half of the machine's memory at most: a definition in somebody's folder may name any sizes, and what is asked for beyond
+    that is an error instead of the end of other programs."""
+    half = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    soft, hard = (
+        half if limit == resource.RLIM_INFINITY else limit for limit in resource.getrlimit(resource.RLIMIT_DATA)
+    )
+    resource.setrlimit(resource.RLIMIT_DATA, (min(soft, half), hard))
+
+
 def main(argv: list[str]) -> int:
     """Print the description of the run in the folder that `argv` names. Returns the exit code."""
+    _bound_memory()
     try:
         print(json.dumps(_describe_run(Path(argv[0]))))
     except UserError as error:
         print_error(error)
         return error.exit_code
+    except (MemoryError, RuntimeError) as error:
+        print_error(f"its networks can't be built here ({str(error).partition(chr(10))[0][:200]}).")
+        return 2
     return 0
 
 
