@@ -8,6 +8,7 @@ from typing import Any
 
 from ganhpc.analysis.report.elements import Plot, safe_word
 from ganhpc.analysis.report.translation import Translator
+from ganhpc.core import plot_settings
 
 _COLOURS = ("#1d5fa6", "#c2410c", "#15803d", "#7e22ce", "#a16207", "#0e7490", "#be185d", "#475569")
 """Of curves on white; each keeps a contrast of more than 4.5 to 1. The page has brighter ones for black."""
@@ -61,12 +62,11 @@ def png(plot: Plot, words: Translator, dpi: int = 160) -> bytes:
 
 
 def _saved(plot: Plot, words: Translator, form: str, **options: Any) -> bytes:
-    import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     settings: Any = {**_SETTINGS, "svg.hashsalt": plot.name}
-    with matplotlib.rc_context(settings):
+    with plot_settings.only(settings):
         rows = 0.28 * max(0, len(plot.places) - 6) if plot.kind == "bars" else 0.0
         figure = Figure(figsize=(_INCHES[0], _INCHES[1] + rows), layout="constrained")
         FigureCanvasAgg(figure)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ganhpc.core import plot_settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import SMALL, atomic_open, open_regular
 from ganhpc.core.printable import printable
@@ -85,7 +86,6 @@ def _summary(name: str, values: Sequence[float]) -> str:
 def plot(metrics: Path, path: Path, title: str = "") -> None:
     """Losses above, scores and the rest below, over epochs."""
     # The canvas is named, so that no display is looked for and pyplot's state is left alone.
-    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -95,7 +95,7 @@ def plot(metrics: Path, path: Path, title: str = "") -> None:
     if not groups:
         return
     # A name may hold dollars, which are no formula.
-    with rc_context({"text.parse_math": False}), atomic_open(path, durable=False) as file:
+    with plot_settings.only({"text.parse_math": False}), atomic_open(path, durable=False) as file:
         figure = Figure(figsize=(9, 3.6 * len(groups)), layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(printable(title), fontsize=10)

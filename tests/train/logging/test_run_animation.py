@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -71,3 +72,16 @@ def test_giant_numbers_in_the_metrics_cost_a_warning_at_most(tmp_path: Path, los
     run, said = sampled(tmp_path, loss), list[str]()
     run_animation.make(run, said.append)
     assert (run.samples / "samples.gif").exists() and len(said) <= 1
+
+
+def test_no_matplotlibrc_of_the_present_folder_changes_a_plot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """LaTeX, which a file there may ask for, would run the names of figures."""
+    run = sampled(tmp_path)
+    run_animation.plot(run.metrics_jsonl, tmp_path / "usual.png")
+    for key, value in (("text.usetex", True), ("axes.facecolor", "red"), ("savefig.dpi", 7)):
+        monkeypatch.setitem(matplotlib.rcParams, key, value)
+    run_animation.plot(run.metrics_jsonl, tmp_path / "again.png")
+    assert (tmp_path / "again.png").read_bytes() == (tmp_path / "usual.png").read_bytes()
+    assert matplotlib.rcParams["text.usetex"] and not caplog.records
