@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
 from typing import cast
 
 import torch
@@ -11,6 +16,7 @@ from torch import nn
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment
 
+_CACHE = "TORCHINDUCTOR_CACHE_DIR"
 _PAYS_FROM = 600.0
 """Seconds of training from which `auto` compiles on a GPU: it costs a minute or so, which a short run would not win back."""
 
@@ -38,6 +44,21 @@ def wanted(experiment: Experiment, device: torch.device, possible: bool) -> bool
     return possible and device.type == "cuda" and seconds >= _PAYS_FROM
 
 
+def keep_to_own_cache() -> None:
+    """Have torch keep what it compiles in a folder that only this user can write. Its own choice, /tmp/torchinductor_USER, can be made by anybody on a
+    shared node, and libraries and pickles in it are loaded."""
+    if os.environ.get(_CACHE):
+        return
+    folder = Path(tempfile.gettempdir()) / f"ganhpc-compiled-{os.getuid()}"
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        folder = Path(tempfile.mkdtemp(prefix="ganhpc-compiled-"))
+    os.environ[_CACHE] = str(folder)
+
+
 def compiled(module: nn.Module) -> nn.Module:
     """`module` with the same weights and a compiled forward and backward."""
+    keep_to_own_cache()
     return cast(nn.Module, torch.compile(module))
