@@ -16,7 +16,9 @@ from torch import Tensor
 
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.loop.trainer import Trainer
+from ganhpc.train.optim import optimizers
 from ganhpc.train.runtime import checkpoint
+from ganhpc.train.runtime import checkpoint_content as content
 from tests.helpers import small, trainer_of
 from tests.train.tasks.tiny import tiny
 
@@ -148,3 +150,64 @@ def test_a_checkpoint_of_another_step_than_its_name_says_stands_in_front_of_none
     checkpoint.save(trainer.run.checkpoints, 10**18, tree)
     assert trainer_of(trainer.run).progress.step == step
     assert f"step-{10**18} is broken (it is that of step {step})" in capsys.readouterr().out
+
+
+class Own(torch.optim.Optimizer):
+    """A user's own optimizer: it has no learning rate, and keeps other entries for matrices than for vectors, some of them infinite."""
+
+    def __init__(self, parameters: Any, *, needed: int) -> None:
+        super().__init__(parameters, {"strength": needed})
+
+    def step(self, closure: Any = None) -> None:
+        del closure
+        for parameter in self.param_groups[0]["params"]:
+            entries = {"highest": torch.tensor(-float("inf"))} if parameter.dim() > 1 else {"rows": torch.zeros(2)}
+            self.state[parameter] |= {**entries, "word": "x"}
+
+
+class Masked(torch.nn.Module):
+    """A user's own network, with a mask, and bounds that are infinite until the first step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mask", torch.full((3, 3), -float("inf")).triu(1))
+        self.register_buffer("bound", torch.tensor(float("inf")))
+        self.layer = torch.nn.Linear(3, 3)
+
+    def get_extra_state(self) -> Any:
+        return {"seen": 1}
+
+    def set_extra_state(self, state: Any) -> None:
+        del state
+
+
+def test_contents_of_a_users_own_kinds_are_not_judged_by_what_ours_hold() -> None:
+    """A checkpoint that this program has written is not taken for a broken one, whatever optimizers and networks a user has written."""
+    net = Masked()
+    own = Own(net.parameters(), needed=3)
+    own.step()
+    state = own.state_dict()
+    assert content.optimizer_state(state, Own(net.parameters(), needed=3), "own") == state
+    trained_one = Masked().to(torch.bfloat16)
+    trained_one.get_buffer("bound").fill_(2.0)
+    content.modules({"net": trained_one.state_dict()}, {"net": net}, "modules")
+    with pytest.raises(ValueError, match=r"modules\.net\.layer\.bias holds what is no number"):
+        broken = net.state_dict() | {"layer.bias": torch.tensor([1.0, float("nan"), 0.0])}
+        content.modules({"net": broken}, {"net": net}, "modules")
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd", "muon"])
+def test_states_of_the_known_optimizers_are_taken_back_as_they_are(kind: str) -> None:
+    """With learning rates that a schedule, or a replay, has changed, and settings that it has added."""
+    net = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 3), torch.nn.Linear(2, 2))
+    made = optimizers.make(small(optimizer=kind, weight_decay=0.0, momentum=0.9), net)
+    for optimizer in made.values():
+        for parameter in net.parameters():
+            parameter.grad = torch.ones_like(parameter)
+        optimizer.step()
+        optimizer.param_groups[0] |= {"lr": torch.tensor(0.25), "own": 7}
+        state = optimizer.state_dict()
+        fresh = optimizers.make(small(optimizer=kind, weight_decay=0.0, momentum=0.9), net)
+        taken = content.optimizer_state(state, next(o for o in fresh.values() if type(o) is type(optimizer)), kind)
+        assert taken["param_groups"] == [{**state["param_groups"][0], "lr": 0.25}]
+        assert taken["state"].keys() == state["state"].keys()

@@ -61,5 +61,6 @@ class CollapseDetector:
 
     def load(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint. Raises ValueError, KeyError and the like where it holds what no watch has seen."""
-        self.same, self.sure = content.count(state["same"], "watch.same"), content.count(state["sure"], "watch.sure")
-        self.best = content.amount(state["best"], "watch.best")
+        self.same = content.count(state.get("same", 0), "watch.same")
+        self.sure = content.count(state.get("sure", 0), "watch.sure")
+        self.best = content.amount(state.get("best", 0.0), "watch.best")

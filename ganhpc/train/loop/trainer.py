@@ -484,8 +484,6 @@ class Trainer:
     def _take_back(self, tree: dict[str, Any]) -> None:
         done = self.progress = Progress.from_json(tree["progress"])
         content.count(done.stage, "progress.stage", len(self.task.stages) - 1)
-        if self.plan.epochs is not None:
-            content.count(done.step, "progress.step", self.plan.epochs * self.task.steps_per_epoch)
         self.task.begin_stage(done.stage)
         content.modules(tree["modules"], self.task.modules, "modules")
         for name, module in self.task.modules.items():
@@ -498,7 +496,7 @@ class Trainer:
         self.counted = content.count(tree["counted"], "counted")
         if self.sums and not self.counted:
             raise ValueError("sums of no steps")
-        self.rates = content.numbers(tree.get("rates", {}), "rates")  # checkpoints of older versions have none
+        self.rates = content.rates(tree.get("rates", {}))  # checkpoints of older versions have none
         self.saved_step = done.step
         lost = self.run.status().get("seconds", 0.0) - tree["clock"]["used"]
         done.lost_seconds += max(0.0, lost)

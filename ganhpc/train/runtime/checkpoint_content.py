@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from ganhpc.runs.run_files import is_count, is_number
 
 _STEP = "step"
 """The entry of an optimizer's state that counts its steps."""
 _NEVER_BELOW_ZERO = (_STEP, "exp_avg_sq")
+_OF_TORCH = (Adam, AdamW, SGD)
 
 
 def like(given: Any, own: Any, what: str) -> None:
@@ -59,12 +60,22 @@ def tensor(given: Any, own: Tensor, what: str) -> None:
 
 
 def modules(given: Any, own: Mapping[str, nn.Module], what: str) -> None:
-    """Check the states of networks by their names."""
+    """Check the tensors of networks by their names; that all are there and of their shapes, `load_state_dict` sees to.
+
+    A tensor that is not finite at the beginning, such as a mask or the bounds of an observer, may be so later.
+    """
     for name, module in own.items():
-        state = module.state_dict()
-        like(same_names(given, own, what)[name], state, f"{what}.{name}")
-        for key in (key for key in state if key.endswith("running_var")):
-            _not_below_zero(given[name][key], f"{what}.{name}.{key}")
+        for key, value in module.state_dict().items():
+            theirs, where = given[name].get(key), f"{what}.{name}.{key}"
+            if not isinstance(value, Tensor) or value.is_meta or theirs is None:
+                continue
+            if isinstance(theirs, Tensor) and value.is_floating_point() and not bool(value.isfinite().all()):
+                continue
+            finite(theirs, where)
+            if theirs.is_floating_point() != value.is_floating_point() or theirs.is_complex() != value.is_complex():
+                raise ValueError(f"{where} is {_kind(theirs)} and not {_kind(value)}")
+            if key.endswith("running_var"):
+                _not_below_zero(theirs, where)
 
 
 def finite(given: Any, what: str) -> Tensor:
@@ -99,22 +110,18 @@ def amount(given: Any, what: str) -> float:
     return float(given)
 
 
-def numbers(given: Any, what: str) -> dict[str, float]:
-    """`given`, checked to be an object of finite numbers."""
-    if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-        raise ValueError(f"{what} is no object of numbers")
-    for name, value in given.items():
-        if not is_number(value):
-            raise ValueError(f"{what}.{name} is {value!r:.40}")
-    return dict(given)
+def rates(given: Any) -> dict[str, float]:
+    """The learning rates in `given`, which are drawn only, and made anew by the next step: what is no number is left out."""
+    values = {name: float(value) if isinstance(value, Tensor) else value for name, value in given.items()}
+    return {name: value for name, value in values.items() if isinstance(name, str) and is_number(value)}
 
 
 def scalars(given: Any, what: str) -> dict[str, Tensor]:
-    """`given`, checked to be an object of tensors that hold one real, finite number each."""
+    """`given`, checked to be an object of tensors that hold one finite number each."""
     if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
         raise ValueError(f"{what} is no object of numbers")
     for name, value in given.items():
-        if finite(value, f"{what}.{name}").dim() or not value.is_floating_point():
+        if finite(value, f"{what}.{name}").numel() != 1 or value.is_complex():
             raise ValueError(f"{what}.{name} is no number")
     return dict(given)
 
@@ -153,10 +160,15 @@ def _parts(given: Any, number: int, what: str) -> Sequence[Any]:
 
 
 def optimizer_state(given: Any, own: Optimizer, what: str) -> dict[str, Any]:
-    """`given` as a state that `own` can go on from: settings that only one of the two versions of torch knows are those of `own`."""
+    """`given` as a state that `own` can go on from: settings that only `own` knows, of another version of torch, are its own.
+
+    What is looked at are optimizers that keep the same entries for each parameter: of a user's own kind, nothing is known.
+    """
     mine = own.state_dict()
     if not isinstance(given, Mapping) or not isinstance(given.get("state"), Mapping):
         raise ValueError(f"{what} is no state of an optimizer")
+    if not _is_known(own):
+        return dict(given)
     groups = _parts(given.get("param_groups"), len(mine["param_groups"]), f"{what}.param_groups")
     kept = [_group(*pair, f"{what}.param_groups") for pair in zip(groups, mine["param_groups"], strict=True)]
     parameters = [parameter for group in own.param_groups for parameter in group["params"]]
@@ -167,19 +179,26 @@ def optimizer_state(given: Any, own: Optimizer, what: str) -> dict[str, Any]:
     return {"state": dict(given["state"]), "param_groups": kept}
 
 
+def _is_known(own: Optimizer) -> bool:
+    return type(own) in _OF_TORCH or type(own).__module__.startswith("ganhpc.")
+
+
 def _group(given: Any, own: dict[str, Any], what: str) -> dict[str, Any]:
+    """The settings of one group. A schedule may have changed any number, and added settings of its own."""
     if not isinstance(given, Mapping) or "lr" not in given or given.get("params") != own["params"]:
         raise ValueError(f"{what} are those of other parameters")
-    kept = dict(own)
+    kept = {**own, **given}
     for name in own.keys() & given.keys() - {"params"}:
         value, ours = given[name], own[name]
-        if isinstance(value, Tensor) and name == "lr":  # of steps that were replayed
-            value = float(value)
-        ours = float(ours) if isinstance(ours, Tensor) else ours
+        if isinstance(value, Tensor) and value.numel() == 1:  # a learning rate of steps that were replayed
+            kept[name] = value = float(value)
+        if isinstance(ours, Tensor) or type(ours) is int:
+            ours = float(ours)
         # Which of its ways an optimizer takes may be left open (None).
         if not {type(value), type(ours)} <= {bool, type(None)}:
             like(value, ours, f"{what}.{name}")
-        kept[name] = value
+        if type(own[name]) is int and float(value).is_integer():
+            kept[name] = int(value)
     return kept
 
 

@@ -123,8 +123,7 @@ class Began(LatentGan):
 
     def load_state(self, state: dict[str, Any]) -> None:
         super().load_state(state)
-        content.tensor(state["k"], self.k.cpu(), "k")
-        self.k = state["k"].to(self.k.device)
+        self.k = content.scalars({"k": state["k"]}, "balance")["k"].to(self.k.device)
         for stall, saved in zip(self._stall, state["stall"], strict=True):
             # Of what another version of torch keeps there, what this one has.
             known = {name: value for name, value in stall.state_dict().items() if name in saved or name in _OF_A_STALL}
