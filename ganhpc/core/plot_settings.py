@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
-def only(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Within the block, Matplotlib's own settings and these. A file's `text.usetex` would have LaTeX run the names of somebody's figures."""
+def only(settings: Any) -> Iterator[None]:
+    """Within the block, Matplotlib's own settings and `settings`, an object of some of them. A file's `text.usetex` would have LaTeX run the names of somebody's figures."""
     import matplotlib  # half a second, and few commands draw
 
     with matplotlib.rc_context():
