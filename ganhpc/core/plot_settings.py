@@ -9,7 +9,10 @@ from typing import Any
 
 @contextmanager
 def only(settings: Any) -> Iterator[None]:
-    """Within the block, Matplotlib's own settings and `settings`, an object of some of them. A file's `text.usetex` would have LaTeX run the names of somebody's figures."""
+    """Within the block, Matplotlib's own settings and `settings`, an object of some of them.
+
+    A file's `text.usetex` would have LaTeX run the names of somebody's figures.
+    """
     import matplotlib  # half a second, and few commands draw
 
     with matplotlib.rc_context():

@@ -174,12 +174,6 @@ class Masked(torch.nn.Module):
         self.register_buffer("bound", torch.tensor(float("inf")))
         self.layer = torch.nn.Linear(3, 3)
 
-    def get_extra_state(self) -> Any:
-        return {"seen": 1}
-
-    def set_extra_state(self, state: Any) -> None:
-        del state
-
 
 def test_contents_of_a_users_own_kinds_are_not_judged_by_what_ours_hold() -> None:
     """A checkpoint that this program has written is not taken for a broken one, whatever optimizers and networks a user has written."""
