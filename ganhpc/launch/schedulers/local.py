@@ -54,7 +54,7 @@ class Local(Scheduler):
 
     def servers(self) -> tuple[str, ...]:
         """This installation: two machines may share a host's name, and a home."""
-        return (f"machine-id {file_owner.machine()}",) if file_owner.machine() else ()
+        return (f"{os.uname().nodename}/{file_owner.machine()}",) if file_owner.machine() else ()
 
     @functools.cached_property
     def _outer_end(self) -> dt.datetime | None:

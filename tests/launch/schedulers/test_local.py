@@ -127,7 +127,7 @@ def test_machines_of_one_name_that_share_a_home_have_queues_of_their_own(monkeyp
     for machine in ("aaaa", "bbbb"):
         monkeypatch.setattr(file_owner, "machine", lambda machine=machine: machine)
         assert local.queue_folder() == shared.with_name(f"{shared.name}-{machine}")
-    there = plain._replace(servers=("machine-id aaaa",))
+    there = plain._replace(servers=(f"{os.uname().nodename}/aaaa",))
     assert Local(Settings()).origin.may_ask(plain.to_entry()) and not Local(Settings()).origin.may_ask(there.to_entry())
     number = local_queue_jobs.add(shared, {"script": "/x", "tag": "t", "seconds": 60})
     assert local.queue_folder() == shared, "of an older version, until it is empty"
