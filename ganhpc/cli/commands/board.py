@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +20,8 @@ from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
+from ganhpc.launch.schedulers.choice import of_this_frontend
 from ganhpc.launch.schedulers.enclosing_job import inside
-from ganhpc.launch.schedulers.registry import CLUSTERS, scheduler_class
 from ganhpc.runs import find_run
 from ganhpc.runs.run_folder import Run
 from ganhpc.scans import scan_record
@@ -149,7 +148,7 @@ def _login_for(node: str, login: str | None) -> str | None:
     here = tensorboard_server.this_machine()
     if login or tensorboard_server.on_grid(node) or tensorboard_server.on_grid(here):
         return login
-    if not inside() and any(shutil.which(scheduler_class(name).command) for name in CLUSTERS):
+    if of_this_frontend():
         return here
     if "." in node or node in (here, here.partition(".")[0], "localhost"):
         return login

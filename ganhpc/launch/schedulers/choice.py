@@ -57,12 +57,17 @@ def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
     return None, "; ".join(each.found.why for each in schedulers)
 
 
+def of_this_frontend() -> type[Scheduler] | None:
+    """The scheduler of the cluster whose frontend this is: its command is here, and this is inside of no job. None elsewhere."""
+    there = next((each for each in map(scheduler_class, CLUSTERS) if shutil.which(each.command)), None)
+    return there if there and not inside() else None
+
+
 def may_compute() -> None:
-    """Raise UserError on a cluster's frontend: its scheduler's command is here, and this is inside of no job."""
-    there = [scheduler_class(name) for name in CLUSTERS if shutil.which(scheduler_class(name).command)]
-    if there and not inside():
+    """Raise UserError on a cluster's frontend."""
+    if there := of_this_frontend():
         raise UserError(
-            f"{there[0].command} is here, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
+            f"{there.command} is here, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
             "of yours (an interactive one, for instance), or add --on local where this machine may compute."
         )
 
