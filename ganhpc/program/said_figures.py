@@ -40,7 +40,7 @@ def end_last_line(path: Path) -> int:
     return size
 
 
-class _Steps:
+class Steps:
     """The steps of a program's figures, each after the one before also where its counter begins anew, as for each epoch."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class SaidFigures:
         """`begins`: the bytes that the file had when each segment began, with whether the one before had saved at its end."""
         self._path, self._offset, self._every, self._seen = path, 0, 1, 0
         self.begins = begins or {}
-        self._steps = _Steps()
+        self._steps = Steps()
         self.curve: list[dict[str, float]] = []
         """Points in the order of their steps: what was said again after a resumption counts, not what was said before."""
         self.last: dict[str, float] = {}

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from ganhpc.core.printable import printable
 from ganhpc.core.streams import print_line
-from ganhpc.program.said_figures import SaidFigures
+from ganhpc.program.said_figures import SaidFigures, Steps
 from ganhpc.runs.run_files import is_number
 from ganhpc.runs.run_folder import Run
 
@@ -105,15 +105,19 @@ def _scalars(place: Path) -> dict[str, dict[int, float]]:
     from tensorboard.backend.event_processing.event_accumulator import SCALARS, EventAccumulator
 
     found: dict[str, dict[int, float]] = {}
+    steps: dict[str, Steps] = {}
     # One after the other: given the folder, TensorBoard's reader would wait for a fifo among the files.
     for file in sorted(path for path in place.glob(f"{_PREFIX}*") if path.is_file()):
         with suppress(Exception):  # a reader of damaged bytes may raise anything, and hides no other file
             events = EventAccumulator(str(file), size_guidance={SCALARS: _MOST_POINTS})
             events.Reload()
-            for tag in events.Tags()[SCALARS][:_MOST_NAMES]:
-                values = {int(each.step): float(each.value) for each in events.Scalars(tag) if is_number(each.value)}
-                if values:
-                    found.setdefault(str(tag), {}).update(values)
+            for tag in map(str, events.Tags()[SCALARS][:_MOST_NAMES]):
+                counter = steps.setdefault(tag, Steps())
+                counter.begin_segment(saved=False)
+                for each in events.Scalars(tag):
+                    if is_number(each.value):
+                        point, _ = counter.placed({"step": float(each.step), "value": float(each.value)})
+                        found.setdefault(tag, {})[int(point["step"])] = point["value"]
     return found
 
 

@@ -61,6 +61,26 @@ def test_the_headline_is_the_newest_value_of_all_segments(tmp_path: Path) -> Non
     assert math.isclose(row(run)["loss/val"], 0.3, rel_tol=1e-6)
 
 
+def test_a_counter_that_begins_anew_in_a_file_goes_on_and_one_in_another_file_counts_again(tmp_path: Path) -> None:
+    """As for each epoch; and as after a resumption."""
+    writer = EventFileWriter(str(tmp_path))
+    for value, step in enumerate((1, 2, 3, 1, 2, 3), 1):
+        summary = Summary(value=[Summary.Value(tag="loss", simple_value=value)])
+        writer.add_event(Event(step=step, wall_time=time.time(), summary=summary))
+    writer.close()
+    points = tensorboard_figures.read([tmp_path]).points
+    assert points == [{"step": step, "loss": step} for step in range(1, 7)]
+    write(tmp_path / "named", {"step": {1: 5.0, 2: 6.0}, "epoch": {1: 0.0, 2: 1.0}})
+    assert tensorboard_figures._scalars(tmp_path / "named")["step"] == {1: 5.0, 2: 6.0}
+    for name, values in {"a": {1: 1.0, 2: 2.0, 3: 3.0}, "b": {3: 4.0, 4: 5.0}}.items():
+        write(tmp_path / "other" / name, {"loss": values})
+        (file,) = (tmp_path / "other" / name).iterdir()
+        file.rename(tmp_path / "other" / f"{file.name}.{name}")
+        (tmp_path / "other" / name).rmdir()
+    points = tensorboard_figures.read([tmp_path / "other"]).points
+    assert [point["loss"] for point in points] == [1, 2, 4, 5]
+
+
 def test_a_curve_has_each_step_once_and_damaged_files_say_nothing(tmp_path: Path) -> None:
     write(tmp_path / "a", {"loss": {1: 1.0, 2: math.nan, 3: 3.0}, "other": {2: 5.0}})
     points = tensorboard_figures.read([tmp_path]).points
