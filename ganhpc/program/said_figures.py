@@ -106,7 +106,9 @@ class SaidFigures:
         try:
             with open_regular(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
-                self._offset = self._offset if size >= self._offset else 0
+                if size < self._offset:  # the program has begun its file anew
+                    self._offset = 0
+                    self._steps.begin_segment(saved=False)
                 while self._offset < size:
                     file.seek(self._offset)
                     data = file.read(_MOST_BYTES)

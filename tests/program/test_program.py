@@ -704,6 +704,15 @@ def test_what_is_said_again_after_a_resumption_or_a_step_back_counts(tmp_path: P
     assert curve(tmp_path, "1@1 2@1 1@2 2@2", "1@2 2@2") == [(1, 1), (2, 2), (3, 5), (4, 6)]
 
 
+def test_a_file_of_figures_that_begins_anew_says_again_what_it_has_said(tmp_path: Path) -> None:
+    path = tmp_path / "figures.jsonl"
+    said = SaidFigures(path)
+    for text in ('{"step": 1, "a": 1}\n{"step": 2, "a": 2}\n', '{"step": 1, "a": 3}\n'):
+        path.write_text(text)
+        said.read()
+    assert said.curve == [{"step": 1, "a": 3}]
+
+
 def test_a_figure_that_comes_late_takes_its_place_in_the_curve(tmp_path: Path) -> None:
     said = SaidFigures(tmp_path / "none")
     for point in (
