@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.gan_sizes import check_biggan
+from ganhpc.runs.gan_sizes import biggan_pieces, check_biggan
 from ganhpc.runs.options import option
 from jobs._gan import Gan
 
@@ -97,6 +97,7 @@ class BigGan(Gan):
             raise UserError(
                 "--hierarchical gives pieces of the latent vector to blocks that share the class's vector: add --shared 128."
             )
+        biggan_pieces(self.image_size, self.latent_dim, self.shared, hierarchical=self.hierarchical)
 
 
 PRESETS = {

@@ -65,3 +65,14 @@ def check_biggan(image_size: int, attention: int) -> None:
     if attention and attention not in maps:
         there = f"choose one of {', '.join(map(str, maps))}, or 0"
         raise UserError(f"--attention {attention} at --image-size {image_size}: no block has such maps; {there}.")
+
+
+def biggan_pieces(image_size: int, latent_dim: int, shared: int, *, hierarchical: bool) -> int:
+    """Pieces of BigGAN's latent vector: one for the first layer, and where `hierarchical` one for each block, which doubles the side. Raises UserError
+    where it has too few numbers, or blocks share no vector of the class."""
+    pieces = (image_size // 4).bit_length() if hierarchical else 1
+    if latent_dim < pieces or (hierarchical and not shared):
+        raise UserError(
+            f"--hierarchical needs --shared, and --latent-dim of {pieces} at least ({latent_dim} and --shared {shared} were given)."
+        )
+    return pieces

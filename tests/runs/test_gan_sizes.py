@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.gan_sizes import check_biggan, doublings, map_side, multiple
+from ganhpc.runs.gan_sizes import biggan_pieces, check_biggan, doublings, map_side, multiple
 from ganhpc.runs.known_experiments import find
 
 
@@ -21,6 +21,7 @@ from ganhpc.runs.known_experiments import find
         ("wgan-gp", {"image_size": 24, "depth": 4}, "needs a multiple of 16 pixels, at least 32; try 32"),
         ("cyclegan", {"image_size": 32, "patch_layers": 4}, "leaves no position of the map of patches"),
         ("biggan", {"image_size": 48}, "images of 32, 64, 128 pixels"),
+        ("biggan", {"hierarchical": True, "shared": 4, "latent_dim": 3}, "--latent-dim of 4 at least"),
         ("biggan", {"attention": 7}, "no block has such maps; choose one of 16, or 0"),
     ],
 )
@@ -34,3 +35,4 @@ def test_sizes() -> None:
     assert [map_side(32, layers) for layers in (1, 2, 3, 4)] == [14, 6, 2, 0]
     for side, attention in ((32, 16), (64, 32), (128, 64), (128, 0)):
         check_biggan(side, attention)
+    assert [biggan_pieces(side, 128, 4, hierarchical=True) for side in (32, 64, 128)] == [4, 5, 6]

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
-from ganhpc.runs.gan_sizes import check_biggan
+from ganhpc.runs.gan_sizes import biggan_pieces, check_biggan
 from ganhpc.train.nets.gan_init import positive
 from ganhpc.train.nets.spectral_norm import SpectralConv2d, SpectralEmbedding, SpectralLinear
 
@@ -142,12 +142,8 @@ class Generator(nn.Module):
         positive(channels=channels, base_channels=base_channels, latent_dim=latent_dim, classes=classes)
         check_biggan(image_size, attention)
         widths = _WIDTHS[image_size]
-        pieces = len(widths.g_in) + 1 if hierarchical else 1
+        pieces = biggan_pieces(image_size, latent_dim, shared, hierarchical=hierarchical)
         self.piece = latent_dim // pieces
-        if not self.piece or (hierarchical and not shared):
-            raise UserError(
-                f"--hierarchical needs --shared, and --latent-dim of {pieces} at least ({latent_dim} and --shared {shared} were given)."
-            )
         self.latent_dim, self.classes = self.piece * pieces, classes
         self.image_shape = (channels, image_size, image_size)
         self._hierarchical = hierarchical
