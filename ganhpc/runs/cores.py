@@ -17,6 +17,8 @@ from ganhpc.core.units import counted
 
 _BUSY_SECONDS = 0.2
 """Seconds for which other processes are watched: the kernel counts in hundredths of a second."""
+_BUSY_LOOKS = 5
+"""Looks at other processes while they are busy: how threads wait is settled for good, and what starts this process is busy for a moment."""
 SHARED_FROM = 0.25
 """Cores in use by others from which the cores count as shared."""
 PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
@@ -63,9 +65,9 @@ class Cores(NamedTuple):
 
 
 def here(root: Path = Path("/"), environ: Mapping[str, str] = os.environ, seconds: float = _BUSY_SECONDS) -> Cores:
-    """The cores of this process. Watches other processes for `seconds` (0: not at all)."""
+    """The cores of this process. Watches other processes for `seconds` (0: not at all), a few times where they are busy."""
     mine = sorted(os.sched_getaffinity(0))
-    return Cores(len(mine), quota(root), allocated(environ), busy(mine, root, seconds) if seconds else 0.0)
+    return Cores(len(mine), quota(root), allocated(environ), _least_busy(mine, root, seconds) if seconds else 0.0)
 
 
 # -- control groups ---------------------------------------------------------------------------------------------------
@@ -166,6 +168,16 @@ def busy(cores: list[int], root: Path = Path("/"), seconds: float = _BUSY_SECOND
     if before is None or after is None:
         return 0.0
     return min(float(len(cores)), max(0.0, (after - before) / (_ticks_per_second() * took)))
+
+
+def _least_busy(cores: list[int], root: Path, seconds: float) -> float:
+    """`busy` in the quietest of a few looks, the last one where nothing is shared."""
+    least = math.inf
+    for _ in range(_BUSY_LOOKS):
+        least = min(least, busy(cores, root, seconds))
+        if least < SHARED_FROM:
+            break
+    return least
 
 
 def _ticks(cores: list[int], root: Path) -> int | None:

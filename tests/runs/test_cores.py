@@ -177,6 +177,19 @@ def test_the_load_of_others_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert cores.busy([0, 1], tmp_path / "nothing", 0.0) == 0.0
 
 
+@pytest.mark.parametrize(
+    ("looks", "busy", "seen"),
+    [([1.0, 0.6, 0.1, 1.0], 0.1, 3), ([0.0, 1.0], 0.0, 1), ([1.2, 0.9, 1.1, 0.8, 1.0, 0.0], 0.8, 5)],
+)
+def test_what_is_busy_for_a_moment_shares_no_cores(
+    monkeypatch: pytest.MonkeyPatch, looks: list[float], busy: float, seen: int
+) -> None:
+    """One look took the launcher's own last work for a neighbour: threads then slept while they waited, and 2 of them took 5.8 times as long as 1."""
+    left = list(looks)
+    monkeypatch.setattr(cores, "busy", lambda *_: left.pop(0))
+    assert cores.here().busy == busy and len(looks) - len(left) == seen
+
+
 def test_a_real_busy_process_is_seen() -> None:
     core = min(os.sched_getaffinity(0))
     hog = subprocess.Popen(["taskset", "-c", str(core), sys.executable, "-c", "while True: pass"])
