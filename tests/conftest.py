@@ -21,8 +21,6 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # One thread for each test, whatever else the machine does: figures that are compared do not depend on the load, and workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Options that pytest reads from the environment are for this run (xdist hands them to its workers), not for a pytest that a test starts.
-os.environ.pop("PYTEST_ADDOPTS", None)
 # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests stop with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -61,6 +59,9 @@ class AtOnce:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(AtOnce(config), "failures-at-once")
+    # Options that pytest reads from the environment are for this run, and not for a pytest that a test starts. The workers of xdist read them too.
+    if not config.getoption("numprocesses", None):
+        os.environ.pop("PYTEST_ADDOPTS", None)
 
 
 Launch = Callable[..., "subprocess.CompletedProcess[str]"]
