@@ -137,8 +137,9 @@ def reap(but: frozenset[int] = frozenset()) -> None:
                 os.waitpid(pid, os.WNOHANG)
 
 
-def end_all(mark: str, but: frozenset[int] = frozenset()) -> int:
-    """End every process below this one, and every marked one; returns how many there were. `but`: the guardian."""
+def end_all(mark: str, but: frozenset[int] = frozenset(), asked_for: frozenset[int] = frozenset()) -> int:
+    """End every process below this one, and every marked one; returns how many there were. `but`: the guardian. `asked_for`: those whose exit
+    codes are left to the caller."""
     ended: set[int] = set()
     patience = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < patience:
@@ -149,7 +150,7 @@ def end_all(mark: str, but: frozenset[int] = frozenset()) -> int:
         ended |= living
         send(sorted(living), signal.SIGKILL)
         time.sleep(0.02)
-        reap(but)
+        reap(but | asked_for)
     return len(ended)
 
 

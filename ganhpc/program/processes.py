@@ -203,7 +203,7 @@ class Processes:
         return first[0] if first else own
 
     def _end_all(self) -> None:
-        self.ended = descendants.end_all(self._mark, self._guardian)
+        self.ended = descendants.end_all(self._mark, self._guardian, self.pids)
         for child in self.children:
             with suppress(subprocess.TimeoutExpired):
                 child.wait(5)

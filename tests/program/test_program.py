@@ -824,6 +824,28 @@ def test_a_count_that_does_not_end_is_ended(tmp_path: Path) -> None:
     assert not (tmp_path / "begun").exists()
 
 
+ENDED = """
+import os
+from pathlib import Path
+from ganhpc.program.environment import Place
+from ganhpc.program.processes import Processes
+how = {"guardian": 0, "torchrun": False, "resumable": frozenset()}
+for number in range(5):
+    mark = f"mark-{os.getpid()}-{number}"
+    running = Processes(["sleep", "600"], dict(os.environ), ".", Path("log.txt"), Place(), mark=mark, **how)
+    assert running.running(asked=False)
+    print(running.end())
+"""
+
+
+def test_the_exit_code_of_a_program_that_is_ended_is_its_own(tmp_path: Path) -> None:
+    """Taken by the hand that clears up behind it, the code of one that was killed was 0, and a count that was ended had come to its end."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", ENDED]  # in a process of its own: whatever is below it is ended
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == ["-9"] * 5, done.stdout + done.stderr
+
+
 def test_what_is_in_the_way_of_a_folder_is_named(tmp_path: Path) -> None:
     run = made(tmp_path, "true")
     run.checkpoints.write_text("a file")
