@@ -69,10 +69,12 @@ def test_this_machine_as_json_and_as_text(launch):
 
 
 def test_a_broken_torch_in_the_way(launch, tmp_path):
-    """A module of that name in the folder where the user works; as text, without colour, at 80 columns, in plain ASCII."""
-    (tmp_path / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
-    (tmp_path / "torchvision.py").write_text("raise ImportError('needs torch')")
-    done = launch("doctor", COLUMNS="80", PYTHONIOENCODING="ascii", GANHPC_CONFIG="/dev/null")
+    """A module of that name in a folder of PYTHONPATH; as text, without colour, at 80 columns, in plain ASCII."""
+    found = tmp_path / "found"
+    found.mkdir()
+    (found / "torch.py").write_text("raise ImportError('libcudart.so.13: cannot open shared object file')")
+    (found / "torchvision.py").write_text("raise ImportError('needs torch')")
+    done = launch("doctor", COLUMNS="80", PYTHONIOENCODING="ascii", GANHPC_CONFIG="/dev/null", PYTHONPATH=str(found))
     assert done.returncode == 1
     assert "XX torch         can't be imported: ImportError: libcudart.so.13: cannot" in done.stdout
     assert "\x1b" not in done.stdout
