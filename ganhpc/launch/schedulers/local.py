@@ -87,8 +87,9 @@ class Local(Scheduler):
             "until": request.deadline.timestamp() if request.deadline else None,
         }
         # Jobs run in the order of their numbers.
-        number = local_queue_jobs.add(queue_folder(), tree)
-        _start_runner()
+        folder = queue_folder()
+        number = local_queue_jobs.add(folder, tree)
+        _start_runner(folder)
         return str(number)
 
     def queue(self) -> list[Job]:
@@ -102,11 +103,11 @@ class Local(Scheduler):
         return with_expected_times(jobs, time.time())
 
     def jobs(self, ids: Sequence[str]) -> dict[str, Job]:
-        known = {str(number): job for number, job in local_queue_jobs.jobs(queue_folder()).items()}
+        known = {str(number): job for number, job in _known_jobs().items()}
         return {id: _job(known[id], ()) if id in known else Job(id, JobState.UNKNOWN) for id in ids}
 
     def ended_since(self, moment: float) -> list[Job]:
-        jobs = (_job(queued, ()) for queued in local_queue_jobs.jobs(queue_folder()).values() if queued.started)
+        jobs = (_job(queued, ()) for queued in _known_jobs().values() if queued.started)
         return [job for job in jobs if not job.state.alive and (job.end or 0.0) > moment]
 
     def cancel(self, job: str) -> None:
@@ -114,25 +115,40 @@ class Local(Scheduler):
         for state in (JobState.WAITING, JobState.RUNNING) if queued else ():
             assert queued
             if local_queue_jobs.change(queued, state, state=JobState.CANCELLED.value, ended=time.time()):
-                if state is JobState.RUNNING and not _runner_lives():
-                    _start_runner()  # the one before was killed, and the job still runs
+                # Its own queue: that of an older version is empty by now.
+                if state is JobState.RUNNING and not _runner_lives(queued.path.parent):
+                    _start_runner(queued.path.parent)  # the one before was killed, and the job still runs
                 return
 
 
 def queue_folder() -> Path:
     """Where the queue of this user on this machine lies: one file a job, named by its number. Two machines may share a host's name, and a home;
     of older versions they shared a queue, which is used until it is empty."""
-    shared = state_folder() / f"queue-{os.uname().nodename}"
-    own = shared.with_name(f"{shared.name}-{file_owner.machine()}".rstrip("-"))
+    shared, own = _queues()
     left = own != shared and any(job.state.alive for job in local_queue_jobs.jobs(shared).values())
     return shared if left else own
 
 
-def _start_runner() -> None:
-    """Start the process that runs the queue, away from this one; where it lives already, the new one ends at once."""
-    with open_to_write(queue_folder() / "runner.log", append=True) as log:
+def _queues() -> tuple[Path, Path]:
+    """The queue of older versions, which machines of one name shared, and this machine's own."""
+    shared = state_folder() / f"queue-{os.uname().nodename}"
+    return shared, shared.with_name(f"{shared.name}-{file_owner.machine()}".rstrip("-"))
+
+
+def _known_jobs() -> dict[int, QueuedJob]:
+    """Every job by its number, those that have ended in the queue of older versions among them; of one number, that of the queue in use."""
+    used = queue_folder()
+    found: dict[int, QueuedJob] = {}
+    for folder in sorted(set(_queues()), key=lambda each: each == used):
+        found |= local_queue_jobs.jobs(folder)
+    return found
+
+
+def _start_runner(folder: Path) -> None:
+    """Start the process that runs the queue in `folder`, away from this one; where it lives already, the new one ends at once."""
+    with open_to_write(folder / "runner.log", append=True) as log:
         subprocess.Popen(
-            [sys.executable, "-m", "ganhpc.launch.schedulers.local_queue_worker", str(queue_folder())],
+            [sys.executable, "-m", "ganhpc.launch.schedulers.local_queue_worker", str(folder)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
@@ -142,14 +158,14 @@ def _start_runner() -> None:
         )
 
 
-def _runner_lives() -> bool:
-    """True if a runner holds the queue."""
-    return locks.is_held(queue_folder() / RUNNER_LOCK)
+def _runner_lives(folder: Path) -> bool:
+    """True if a runner holds the queue in `folder`."""
+    return locks.is_held(folder / RUNNER_LOCK)
 
 
 def _job(queued: QueuedJob, after: tuple[str, ...]) -> Job:
     state = queued.state
-    if state is JobState.RUNNING and not queued.alive and not _runner_lives():
+    if state is JobState.RUNNING and not queued.alive and not _runner_lives(queued.path.parent):
         # Read once more: it may have ended since, and its runner with it, which has noted that first.
         queued = local_queue_jobs.read(queued.path) or queued
         # Else the machine went down, or the runner was killed with it.

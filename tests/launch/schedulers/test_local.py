@@ -133,6 +133,24 @@ def test_machines_of_one_name_that_share_a_home_have_queues_of_their_own(monkeyp
     assert local.queue_folder() == shared, "of an older version, until it is empty"
     local_queue_jobs.change(local_queue_jobs.jobs(shared)[number], JobState.WAITING, state=JobState.CANCELLED.value)
     assert local.queue_folder() != shared
+    assert Local(Settings()).jobs([str(number)])[str(number)].state is JobState.CANCELLED, "what became of it is told"
+
+
+@pytest.mark.usefixtures("state")
+def test_a_job_in_the_queue_of_an_older_version_is_ended_by_a_runner_of_that_queue(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Once it is noted as cancelled, that queue is empty: the runner was started in the new one, and the job ran on."""
+    monkeypatch.setattr(file_owner, "machine", lambda: "")
+    shared = local.queue_folder()
+    monkeypatch.setattr(file_owner, "machine", lambda: "aaaa")
+    number = local_queue_jobs.add(shared, {"script": "/x", "tag": "t", "seconds": 60})
+    local_queue_jobs.begin(local_queue_jobs.jobs(shared)[number])
+    started: list[Path] = []
+    monkeypatch.setattr(local, "_start_runner", started.append)
+    Local(Settings()).cancel(str(number))
+    assert local_queue_jobs.jobs(shared)[number].state is JobState.CANCELLED
+    assert started == [shared]
 
 
 def test_the_end_of_its_time_is_a_polite_signal_first(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,7 +196,8 @@ def test_a_job_that_ends_while_it_is_read_has_not_failed(state: Path, monkeypatc
     noted = local_queue_jobs.begin(waiting_job(state, "echo once"))
     assert noted is not None
 
-    def ends() -> bool:
+    def ends(folder: Path) -> bool:
+        assert folder == local.queue_folder()
         local_queue_jobs.change(noted, JobState.RUNNING, state=JobState.ENDED.value, ended=time.time(), exit_code=0)
         return False
 
