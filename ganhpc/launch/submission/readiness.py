@@ -61,7 +61,7 @@ def python_problem(site: Settings) -> str:
     """The reason for which the jobs' interpreter can't train, with the way on; empty where it can, or where only the node can tell."""
     named = site.interpreter
     if site.conda and "/" in site.conda and not site.container and site.python is None:
-        return _conda_problem(site, Path(site.conda))
+        return _conda_problem(site, site.conda)
     if site.container or ("/" not in named and site.setup_lines):
         return ""  # a container has its own, and setup may put one on the path
     if site.python is None and not os.environ.get("PYTHONPATH"):
@@ -73,8 +73,11 @@ def python_problem(site: Settings) -> str:
     return _asked(path, site)
 
 
-def _conda_problem(site: Settings, folder: Path) -> str:
+def _conda_problem(site: Settings, folder: str) -> str:
     """The same of a Conda environment that the settings name by its folder; of one that they name alone, only the node can tell."""
+    folder = os.path.expandvars(folder)  # as `conda activate` does with a folder
+    if "$" in folder:
+        return ""  # a variable that the node may have
     path = expand(folder).absolute() / "bin" / "python"
     if not os.access(path, os.X_OK):
         return f"conda in {_settings(site)} is {site.conda!r}, which is no Conda environment here (it has no bin/python): correct it"

@@ -62,6 +62,11 @@ def test_a_conda_environment_that_is_named_by_its_folder(tmp_path: Path, monkeyp
     program(env / "bin" / "python", f'exec {sys.executable} "$@"')
     readiness.check(site)
     readiness.check(Settings(conda="gan"))
+    monkeypatch.setenv("PLACE", str(tmp_path))
+    readiness.check(Settings(conda="$PLACE/envs/gan"))
+    with pytest.raises(UserError, match=r"is '\$\{PLACE\}/none', which is no Conda environment here"):
+        readiness.check(Settings(conda="${PLACE}/none"))
+    readiness.check(Settings(conda="$NO_SUCH_VARIABLE_HERE/envs/gan"))
     monkeypatch.setattr(readiness, "_PROBE", readiness._PROBE.replace("'torch'", "'no_such_package'"))
     readiness._asked.cache_clear()
     with pytest.raises(UserError, match=r"does not have no_such_package: install it there, or name another one"):
