@@ -95,8 +95,13 @@ class Oar(Scheduler):
     def servers(self) -> tuple[str, ...]:
         """The server, where its settings can be read: a domain may have several."""
         host, port = _setting("SERVER_HOSTNAME"), _setting("SERVER_PORT")
-        # One frontend may name the server by an alias.
-        return (f"{socket.getfqdn(server_name(host)).partition('.')[0]}:{port or 6666}",) if host else ()
+        if not host:
+            return ()
+        # One frontend may name the server by an alias, which is all that is known while no name server answers; the server's own machine may
+        # know itself as localhost.
+        names = (socket.getfqdn(server_name(host)), server_name(host))
+        known = (name.partition(".")[0] for name in names if not name.startswith("localhost"))
+        return tuple(dict.fromkeys(f"{name}:{port or 6666}" for name in known))
 
     def old_types(self) -> bool:
         """True if the job types postpone and deadline are there: OAR 2 has them, OAR 3's rules reject them.

@@ -514,6 +514,13 @@ def test_servers_of_one_domain_are_told_apart_where_their_settings_can_be_read(
     assert (first.cluster, first.servers, second.servers) == ("lab.fr", ("oar1:6667",), ("oar2:6666",))
     assert not first.may_ask(second.to_entry()) and first.is_of(first.to_entry())
     assert silent.servers == () and first.may_ask(silent.to_entry()), "it can't be told"
+    monkeypatch.setattr(oar, "_settings", lambda: tmp_path / "a")
+    for answer in ("oar1", "localhost", "ctl.lab.fr"):
+        monkeypatch.setattr(
+            "socket.getfqdn", lambda host="f1", answer=answer: answer if host == "oar1" else f"{host}.lab.fr"
+        )
+        there = Oar(Settings()).origin
+        assert first.may_ask(there.to_entry()) and there.may_ask(first.to_entry()), f"the name server says {answer}"
     monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, "{}", ""))
     assert oar.lives("7") is None, "a server that does not know the number says nothing of its job"
 
