@@ -48,7 +48,7 @@ def after_load(image: Image.Image, made: Image.Image) -> None:
 
 def _gif(image: Any) -> None:
     """The first frame may leave a part of the picture open, which Pillow fills with the first colour."""
-    boxes = [tuple(tile.extents) for tile in image.tile]
+    boxes = [tuple(tile[1]) for tile in image.tile]
     if boxes and boxes[0] != (0, 0, *image.size):
         image.info[_COVERED] = boxes[0]
 
@@ -76,8 +76,10 @@ def _tiff(image: Any) -> None:
 
 
 def _in_native_order(tile: Any) -> Any:
-    mode, *more = tile.args
-    return tile._replace(args=(_NATIVE.get(mode, mode), *more))
+    """A tile with its raw mode in this machine's byte order. Pillow 10 has plain tuples there."""
+    *place, (mode, *more) = tile
+    parts = (*place, (_NATIVE.get(mode, mode), *more))
+    return parts if type(tile) is tuple else type(tile)(*parts)
 
 
 def _transparent_png(image: Image.Image, head: bytes) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ganhpc.core.errors import UserError
-from ganhpc.datasets import image_decoding
+from ganhpc.datasets import image_decoding, pillow_corrections
 from ganhpc.datasets.image_decoding import Skip, colours, decode, inspect, require_two
 from ganhpc.datasets.picture_list import pictures
 from ganhpc.datasets.pixel_range import Extent, Range, Type, merged, settled
@@ -597,6 +597,26 @@ def test_what_the_first_frame_of_a_gif_leaves_open_is_transparent():
     wanted = np.full((SIDE, SIDE, 3), 255)
     wanted[8 : 8 + half, 8 : 8 + half] = decode(data, half).pixels[0, 0]
     assert (made.pixels == wanted).all() and made.change == "transparent, laid on white"
+
+
+@pytest.mark.parametrize("kind", ["GIF", "TIFF"])
+def test_tiles_that_are_plain_tuples_are_read_too(kind, monkeypatch):
+    """As Pillow 10 has them, the oldest that is allowed."""
+    before_load = pillow_corrections.before_load
+    values = RNG.random((SIDE, SIDE, 1)).astype("f4")
+    grey_levels = Image.fromarray(bytes_of(1)[..., 0])
+    data = encoded(grey_levels, "GIF") if kind == "GIF" else big_endian_tiff(values, 3, deflate=True)
+    wanted = decode(data, SIDE).pixels
+
+    def with_tuples(image, head):
+        named = type(image.tile[0])
+        image.tile = [tuple(tile) for tile in image.tile]
+        before_load(image, head)
+        assert all(type(tile) is tuple for tile in image.tile)
+        image.tile = [named(*tile) for tile in image.tile]
+
+    monkeypatch.setattr(pillow_corrections, "before_load", with_tuples)
+    assert (decode(data, SIDE).pixels == wanted).all()
 
 
 def test_a_dark_ppm_that_states_its_highest_value_is_kept():
