@@ -20,6 +20,7 @@ from ganhpc.datasets.data_path import FIRST, RUN_FIELD, flagged, held_fields
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.progress import Progress
 from ganhpc.runs.run_folder import Run
 from ganhpc.train.data import registry
 from ganhpc.train.flops.counters import check_budget
@@ -64,14 +65,23 @@ def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun:
         for note in found.notes:
             say(f"warning: {note}")
         try:
-            trainer = _standing_at(found.tree, run, experiment, images, source, process_group, begun, say)
-            if found.tree and trainer.progress.step != found.step:
-                # By its name it would stand in front of all that the run saves from now on.
-                raise checkpoint.Unusable(f"it is that of step {trainer.progress.step:,}")
-            return trainer
+            if found.tree:
+                _check_step(found.tree, found.step)
+            return _standing_at(found.tree, run, experiment, images, source, process_group, begun, say)
         except checkpoint.Unusable as error:
             say(f"warning: checkpoint {found.name} is broken ({error}): going back to the one before")
             unusable.append(found.name)
+
+
+def _check_step(tree: dict[str, Any], by_name: int) -> None:
+    """Raise checkpoint.Unusable where a checkpoint is of another step than its name says: it would stand in front of all that the run saves from
+    now on. Before anything is made of it: what is behind its step would be cut from the records."""
+    try:
+        step = Progress.from_json(tree["progress"]).step
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise checkpoint.Unusable(f"{type(error).__name__}: {error}") from error
+    if step != by_name:
+        raise checkpoint.Unusable(f"it is that of step {step:,}")
 
 
 def _standing_at(
