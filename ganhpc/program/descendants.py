@@ -26,8 +26,11 @@ _WRAPPERS = {"accelerate", "conda", "time", "xargs"}
 """Programs that pass no signal on either."""
 _MAKES = {"make", "gmake"}
 """Programs that pass SIGTERM on, and no other signal."""
-_MASKS = ("SigIgn", "SigCgt")
-"""Lines of /proc/PID/status: the signals that a process ignores, and those that it has handlers of."""
+_INITS = {"tini", "dumb-init", "catatonit"}
+"""Programs that wait for signals and pass them on. While they wait, the kernel does not tell that they block them."""
+_MASKS = ("SigBlk", "SigIgn", "SigCgt")
+"""Lines of /proc/PID/status: the signals that a process blocks, since another thread or a file descriptor of it takes them, those that it
+ignores, and those that it has handlers of."""
 _PATIENCE_SECONDS = 10.0
 _LOOK_SECONDS = 0.5
 
@@ -101,11 +104,13 @@ def _passes_nothing_on(pid: int, number: int) -> bool:
     with suppress(OSError):
         names.add(Path(os.readlink(f"/proc/{pid}/exe")).name)  # noqa: PTH115 (a path object would look for the file)
     silent = _SHELLS | _WRAPPERS | (_MAKES if number != signal.SIGTERM else set())
-    return any(re.sub(r"[0-9.-]+$", "", name) in silent for name in names) or not _has_handler(pid, number)
+    if any(re.sub(r"[0-9.-]+$", "", name) in silent for name in names):
+        return True
+    return not names & _INITS and not _has_handler(pid, number)
 
 
 def _has_handler(pid: int, number: int) -> bool:
-    """True if the process has a handler of the signal, or ignores it; also where nobody says."""
+    """True if the process has a handler of the signal, blocks it or ignores it; also where nobody says."""
     with suppress(OSError, ValueError, KeyError):
         lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
         masks = {name: int(mask, 16) for name, _, mask in (line.partition(":") for line in lines) if name in _MASKS}

@@ -115,20 +115,21 @@ class SaidFigures:
                     whole = data[: data.rfind(b"\n") + 1]
                     if not whole and len(data) < _MOST_BYTES:
                         if ended:
+                            self._take(data, self._offset)
                             self._offset += len(data)
-                            self._take(data)
                         return
                     at = self._offset
                     self._offset += len(whole) or len(data)
                     for line in whole.splitlines(keepends=True):
-                        if at in self.begins:
-                            self._steps.begin_segment(saved=self.begins[at])
+                        self._take(line, at)
                         at += len(line)
-                        self._take(line)
         except (OSError, Damaged):
             return
 
-    def _take(self, line: bytes) -> None:
+    def _take(self, line: bytes, at: int) -> None:
+        """Take in the line that begins behind `at` bytes of the file."""
+        if at in self.begins:
+            self._steps.begin_segment(saved=self.begins[at])
         if len(line) > _LONGEST_LINE:
             return
         try:

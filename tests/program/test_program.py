@@ -17,8 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import ganhpc
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, ending, figures, ledger, said_figures
+from ganhpc.program import bounded_log, descendants, ending, figures, ledger, said_figures
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
@@ -385,6 +386,31 @@ def test_make_gets_one_sigterm_and_passes_it_on(tmp_path: Path) -> None:
     assert (run.checkpoints / "saved").read_text() == "SIGTERM", run.log.read_text()
 
 
+BLOCKS = "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+BLOCKS += "threading.Thread(target=signal.sigwait, args=([signal.SIGTERM],), daemon=True).start()"
+
+
+@pytest.mark.parametrize(("name", "waits"), [("tini", ""), ("init.py", BLOCKS)])
+def test_a_program_that_waits_for_a_signal_to_pass_it_on_gets_it_alone(tmp_path: Path, name: str, waits: str) -> None:
+    """It has no handler; at a second signal many programs stop without having saved."""
+    child = "subprocess.Popen(['sleep', '600'])\nprint('ready', flush=True)\ntime.sleep(600)"
+    (tmp_path / name).write_text(f"#!{sys.executable}\nimport signal, subprocess, threading, time\n{waits}\n{child}\n")
+    (tmp_path / name).chmod(0o755)
+    with subprocess.Popen([tmp_path / name], stdout=subprocess.PIPE, start_new_session=True) as program:
+        try:
+            assert program.stdout is not None and program.stdout.readline() == b"ready\n"
+            assert descendants.listeners(program.pid, signal.SIGTERM) == [program.pid]
+        finally:
+            os.killpg(program.pid, signal.SIGKILL)
+
+
+def test_the_package_that_programs_import_is_whole() -> None:
+    lines = "import ganhpc; from ganhpc import __version__; print(ganhpc.__version__, ganhpc.__path__)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "ganhpc" / "program" / "importable")}
+    shown = subprocess.run([sys.executable, "-P", "-c", lines], env=env, capture_output=True, text=True, check=False)
+    assert shown.stdout == f"{ganhpc.__version__} {[str(ROOT / 'ganhpc')]}\n", shown.stderr
+
+
 def test_packages_of_the_user_s_own_are_not_hidden(tmp_path: Path) -> None:
     """Those named as folders of the checkout, and without __init__.py: any other with one on the path would go before."""
     for name in ("jobs", "docs", "templates"):
@@ -711,6 +737,14 @@ def test_a_file_of_figures_that_begins_anew_says_again_what_it_has_said(tmp_path
         path.write_text(text)
         said.read()
     assert said.curve == [{"step": 1, "a": 3}]
+
+
+def test_a_last_line_without_a_line_break_is_that_of_its_segment(tmp_path: Path) -> None:
+    path, before = tmp_path / "figures.jsonl", '{"step": 1, "a": 1}\n{"step": 2, "a": 2}\n'
+    path.write_text(before + '{"step": 1, "a": 3}')
+    said = SaidFigures(path, {0: False, len(before): False})
+    said.read(ended=True)
+    assert said.curve == [{"step": 1, "a": 3}], "what it says again was lost with the segment before"
 
 
 def test_a_figure_that_comes_late_takes_its_place_in_the_curve(tmp_path: Path) -> None:
