@@ -21,6 +21,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 # One thread for each test, whatever else the machine does: figures that are compared do not depend on the load, and workers share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As in a user's shell: with it, output that can't be written is an error at once, and not at a program's end.
+os.environ.pop("PYTHONUNBUFFERED", None)
 # A shell has what it starts in the background ignore Ctrl-C, and so would the programs that tests stop with it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

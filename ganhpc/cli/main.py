@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 import sys
 from typing import Any
@@ -91,7 +90,16 @@ def main() -> Any:
     streams.settle()
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        return program(prog_name="python launch.py", standalone_mode=False)
+        return _run()
+    finally:
+        streams.leave_unwritable()
+
+
+def _run() -> Any:
+    try:
+        result = program(prog_name="python launch.py", standalone_mode=False)
+        sys.stdout.flush()  # at its end, Python would tell of an error in words of its own
+        return result
     except UserError as error:
         _fail(str(error), error.exit_code)
     except click.UsageError as error:
@@ -103,8 +111,7 @@ def main() -> Any:
         terminated = isinstance(stop, _Terminated) or isinstance(stop.__cause__, _Terminated)
         _fail("stopped.", 143 if terminated else 130)
     except BrokenPipeError:
-        # The reader of a pipe (head, less) has left; say nothing, and keep Python from complaining at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe (head, less) has left: say nothing.
         sys.exit(141)
     except OSError as error:
         refused = fault(error, doing="read or write")

@@ -4,6 +4,7 @@ addresses of pipes."""
 from __future__ import annotations
 
 import os
+import select
 import stat
 import sys
 
@@ -47,6 +48,26 @@ def _names_in_utf8() -> str | None:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     return None
+
+
+def leave_unwritable() -> None:
+    """Lead the standard streams that can't be written to nothing: what is left in them would be an error again, at Python's end too."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for number, stream in ((1, sys.stdout), (2, sys.stderr)):
+        try:
+            stream.flush()
+            gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in _polled(number))
+        except OSError:
+            gone = True
+        if gone:
+            os.dup2(nothing, number)
+    os.close(nothing)
+
+
+def _polled(handle: int) -> list[tuple[int, int]]:
+    poll = select.poll()
+    poll.register(handle, 0)
+    return poll.poll(0)
 
 
 def print_line(text: str) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import math
 import os
-import select
 import shlex
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from rich.console import Console
 from ganhpc.cli.launching import opening
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.live_progress import LogTail, ProgressView
+from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_to_write
 from ganhpc.core.printable import shell_word, shown
@@ -239,7 +239,7 @@ class _Heard:
         except BlockingIOError:
             return  # a reader that is slow: what was not taken is written with the next lines
         except OSError as error:
-            _leave_output()
+            streams.leave_unwritable()
             if not self.numbers:
                 self._first = self._last = time.monotonic()
                 self.numbers.append(signal.SIGPIPE)
@@ -256,26 +256,6 @@ class _Heard:
                 self._sent.append(number)
                 with suppress(ProcessLookupError):
                     os.killpg(trainer.child.pid, number)
-
-
-def _leave_output() -> None:
-    """Lead the standard streams that can't be written to nothing, so that the launcher goes on to its end."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-            gone = any(event & (select.POLLERR | select.POLLHUP) for _, event in _polled(stream.fileno()))
-        except OSError:
-            gone = True
-        if gone:
-            os.dup2(nothing, stream.fileno())
-    os.close(nothing)
-
-
-def _polled(handle: int) -> list[tuple[int, int]]:
-    poll = select.poll()
-    poll.register(handle, 0)
-    return poll.poll(0)
 
 
 def _end_group(group: int) -> None:
