@@ -198,9 +198,10 @@ def test_output_that_nobody_takes_any_more_stops_a_training_with_a_checkpoint(
         with contextlib.suppress(BlockingIOError):
             os.read(reader, 65_536)
         time.sleep(0.05)
-    os.close(reader)
-    if gone == "terminal":
+    if gone == "terminal":  # first: which of the two is noticed first is chance
         child.send_signal(signal.SIGHUP)
+        time.sleep(1)
+    os.close(reader)
     assert child.wait(timeout=60) == code
     found = run.run_status()
     assert (found.state, found.status["cause"]) == (State.RESUMABLE, StopCause.ASKED), found
