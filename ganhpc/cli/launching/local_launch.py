@@ -287,6 +287,14 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
     """Say how the trainer ended and what to type next. Returns the exit code for the shell."""
     if run.is_done():  # whatever became of a process after it
         return 0
+    try:
+        _print_end(run, code, heard, words, console)
+    except OSError:  # a terminal that was closed: the training has ended as it did
+        streams.leave_unwritable()
+    return 128 + heard[0] if heard else code if code > 0 else 1
+
+
+def _print_end(run: Run, code: int, heard: list[int], words: LastWords | None, console: Console) -> None:
     run_status = run.run_status()
     # What an earlier trainer has said of its own end is no news of this one's.
     silent = run_status.state is not State.DONE and run_status.status.get("owner") != file_owner.process(os.getpid())
@@ -317,7 +325,6 @@ def _ended(run: Run, code: int, heard: list[int], words: LastWords | None, conso
         follow = run.command("logs", "-f")
         console.print(f"to follow it: {in_markup(follow)}", soft_wrap=True)
     # Anything else must fail again: its sentence says what to change.
-    return 128 + heard[0] if heard else code if code > 0 else 1
 
 
 def again() -> str:
