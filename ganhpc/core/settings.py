@@ -21,6 +21,9 @@ from ganhpc.core.whoami import expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
 """The folder of launch.py."""
+SAFE_PATH = () if os.pathsep in str(ROOT) else ("-P",)
+"""Python's option that leaves out the folder in which a command is typed: its random.py is none of Python's modules. Not where the checkout's
+path can't stand in PYTHONPATH: there that folder is often the checkout."""
 _VARIABLE = "GANHPC_CONFIG"
 """Environment variable that names the file."""
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
+from ganhpc.core.settings import SAFE_PATH
 from ganhpc.core.streams import pipe_address
 from ganhpc.program import descendants, worker
 from ganhpc.program.bounded_log import BoundedLog
@@ -43,7 +44,7 @@ def command_of(command: Sequence[str], launcher: str, place: Place) -> list[str]
     python = command[0] if re.fullmatch(r"python[0-9.]*", Path(command[0]).name) else sys.executable
     meeting = [f"--node-rank={place.node}", f"--master-addr={place.first}", f"--master-port={place.port}"]
     sizes = [f"--nnodes={place.nodes}", f"--nproc-per-node={place.tasks}", "--max-restarts=0", "--no-python"]
-    worker = [sys.executable, "-P", "-m", "ganhpc.program.worker"]
+    worker = [sys.executable, *SAFE_PATH, "-m", "ganhpc.program.worker"]
     return [
         python,
         "-m",

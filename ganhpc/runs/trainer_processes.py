@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.settings import ROOT
+from ganhpc.core.settings import ROOT, SAFE_PATH
 from ganhpc.runs import last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run
@@ -26,8 +26,8 @@ _GONE_SECONDS = 10.0
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
 _TORCHRUN = "ganhpc.train.torchrun"
-_PYTHON = (sys.executable, "-P", "-m")
-"""Runs a module. A file of the folder in which the command was typed, such as random.py, is none of Python's modules."""
+_PYTHON = (sys.executable, *SAFE_PATH, "-m")
+"""Runs a module."""
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner", "tag")
 """Keys of status.json that its writer sets."""
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import ROOT
+from ganhpc.core.settings import ROOT, SAFE_PATH
 from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.schedulers import choice
 from ganhpc.runs import cores
@@ -62,7 +62,7 @@ def _measured(words: list[str], console: Console) -> dict[str, Any]:
     environment = dict(os.environ)
     cores.wait_without_spinning(cores.here(), 1, environment)
     child = subprocess.Popen(
-        [sys.executable, "-P", "-m", "ganhpc.train.bench", *words],
+        [sys.executable, *SAFE_PATH, "-m", "ganhpc.train.bench", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
