@@ -106,7 +106,7 @@ def test_a_job_trains_under_the_new_scheduler(machine: Machine) -> None:
     log = (request.parent / "log.txt").read_text()
     assert (request.parent / "result.json").exists(), log
     status = json.loads((request.parent / "status.json").read_text())
-    assert status["owner"] == "pbs job 1.fake"
+    assert status["owner"] == f"pbs job 1.fake, {entry['tag']}"
     deadline = json.loads((request.parent / "deadline.json").read_text())
     assert deadline["said_by_scheduler"], "the node side has asked qstat"
     assert "done" in machine.launch("status", "--runs", str(machine.runs))
