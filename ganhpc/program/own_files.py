@@ -1,4 +1,4 @@
-"""The launcher's files in a run folder, kept from the program: what it has put in the place of one is moved aside."""
+"""Files of the launcher in a run folder, protected from the program: a file that it wrote under one of their names is moved aside."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class OwnFiles:
         self._said: set[Path] = set()
 
     def keep(self) -> None:
-        """Move aside a result, which the program can't have yet, another definition, and what is no file in the place of one. No error is raised:
+        """Move aside a result that the program wrote, another definition, and folders, pipes or links under the names of files. Raises no error:
         what the file system does not tell is left as it is."""
         with suppress(OSError):
             if os.path.lexists(self._run.result_json):

@@ -155,7 +155,7 @@ class SaidFigures:
             self.curve, self._every = self.curve[::2], self._every * 2
 
     def _put(self, step: float, point: dict[str, float], *, again: bool) -> None:
-        """Put a point in the place of its step; said `again`, it takes the place of all that was said from this step on."""
+        """Add a point at its step; one that is said `again` replaces all points from this step on."""
         place = len(self.curve)
         while place and self.curve[place - 1].get("step", -1.0) >= step:
             place -= 1

@@ -105,10 +105,10 @@ def encoded(tree: Any) -> bytes:
 
 def mutated(tree: Any, random: random.Random) -> Any:
     """`tree` with one value, anywhere in it, replaced, removed or added."""
-    places = list(_places(tree))
-    if not places or random.random() < 0.05:
+    found = list(places(tree))
+    if not found or random.random() < 0.05:
         return random.choice(WRONG)
-    holder, key = random.choice(places)
+    holder, key = random.choice(found)
     act = random.random()
     if act < 0.8:
         holder[key] = random.choice(WRONG)
@@ -123,12 +123,13 @@ def mutated(tree: Any, random: random.Random) -> Any:
     return tree
 
 
-def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+def places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Every entry of every object and list, as its holder and its key."""
     for key, value in list(
         tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
     ):
         yield tree, key
-        yield from _places(value)
+        yield from places(value)
 
 
 # -- damages of a file --------------------------------------------------------------------------------------------------

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from ganhpc.train.loop.trainer import Trainer
 from ganhpc.train.optim import optimizers
 from ganhpc.train.runtime import checkpoint
 from ganhpc.train.runtime import checkpoint_content as content
+from tests.faults.folders import places
 from tests.helpers import small, trainer_of
 from tests.train.tasks.tiny import tiny
 
@@ -53,15 +53,6 @@ def trained(tmp_path: Path, case: str) -> Trainer:
         trainer._evaluate_when_due()
     trainer._save()
     return trainer
-
-
-def places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Every entry of every object and list, as its holder and its key."""
-    for key, value in list(
-        tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    ):
-        yield tree, key
-        yield from places(value)
 
 
 def wrong_tensor(value: Tensor, chance: random.Random) -> Any:

@@ -1,4 +1,4 @@
-"""What a program puts in the place of the launcher's files in its run's folder: moved aside, whatever it is, and no run is done of it."""
+"""Files that a program writes under the names of the launcher's in its run's folder: moved aside, and no run is done by them."""
 
 from __future__ import annotations
 

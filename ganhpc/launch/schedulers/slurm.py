@@ -322,7 +322,7 @@ def _why(answer: Answer) -> str:
 
 
 def _field(job: str, field: str) -> str:
-    """What squeue says of a job in one of its fields; empty where it does not tell."""
+    """One field of a job as squeue prints it; empty where squeue gives no answer."""
     answer = ask([*_SQUEUE, "-j", job, "-o", field], 15, {"SLURM_TIME_FORMAT": "%s"})
     return answer.out.strip() if answer.code == 0 else ""
 

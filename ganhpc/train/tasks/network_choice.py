@@ -264,9 +264,10 @@ def _heaviest(
     light_fits = epochs(light, few)
     for index, member in enumerate(members[:last]):
         share = light.macs / member.macs
-        if _HOPE * light_fits * share < max(member.least_epochs, member.least_share * light_fits):
+        least = max(member.least_epochs, member.least_share * light_fits)
+        if _HOPE * light_fits * share < least:
             continue
-        if (fits := epochs(member, few and few * share)) >= max(member.least_epochs, member.least_share * light_fits):
+        if (fits := epochs(member, few and few * share)) >= least:
             return index, fits
     return last, light_fits
 
