@@ -14,9 +14,10 @@ from tests.clusters.user import RESOURCES, SETTINGS, User, read
 
 SOURCES = Path(__file__).parents[1] / "program" / "programs"
 NAMES = ("loop", "fit_lightning", "finetune")
-STEPS = 90
+STEPS = {"loop": 90, "fit_lightning": 230, "finetune": 230}
 PAUSE = 1.0
-"""Seconds of sleep in a step: more than a minute in all, so three segments of a minute at least, each of which starts Python first."""
+"""Seconds of sleep in a step, so three segments at least: of a minute, or of two minutes for what loads large packages first, as in LONGER."""
+LONGER = ("fit_lightning", "finetune", "torchrun")
 PATIENCE = 1500.0
 
 
@@ -28,7 +29,7 @@ class Uninterrupted:
         for name in NAMES:
             out = folder / name
             out.mkdir(parents=True)
-            words = [str(python), str(SOURCES / f"{name}.py"), "--out", str(out), "--steps", str(STEPS)]
+            words = [str(python), str(SOURCES / f"{name}.py"), "--out", str(out), "--steps", str(STEPS[name])]
             env = machine.user_env({"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}, folder)
             self.children[name] = subprocess.Popen(
                 words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -52,7 +53,8 @@ class Programs:
             if source.is_file():
                 shutil.copy(source, user.folder)
         machine.give(user.folder)
-        self.runs = {name: self._submit(name, "python", f"{name}.py", *_OPTIONS) for name in NAMES}
+        words = ("--out", "{checkpoints}", "--pause", str(PAUSE), "--steps")
+        self.runs = {name: self._submit(name, "python", f"{name}.py", *words, str(STEPS[name])) for name in NAMES}
         self.runs["run"] = self._submit("run", "bash", "run.sh", "2000")
         if user.where == "oar":  # a core on each, beside the others
             (user.folder / "config.toml").write_text(SETTINGS + 'resources = "/host=2/core=1"\n')
@@ -61,11 +63,11 @@ class Programs:
         (user.folder / "config.toml").write_text(SETTINGS + RESOURCES[user.where])
 
     def _submit(self, name: str, *words: str, options: Sequence[str] = ()) -> Path:
-        policy = "longer.toml" if name == "torchrun" else "beside.toml"  # which loads torch first
+        policy, time = ("longer.toml", "14m") if name in LONGER else ("beside.toml", "7m")
         options = (
             *options,
             "--time",
-            "7m",
+            time,
             "--name",
             f"{name} it's",
             "--device",
@@ -117,4 +119,3 @@ while [ $n -lt $0 ]; do sleep 1; n=$((n + 1)); done; echo $n > $at
 PAIRS = {"pair": ("--nodes", "2"), "torchrun": ("--nodes", "2", "--launcher", "torchrun")}
 SECONDS = {"pair": 70, "torchrun": 130}
 """Longer than a job."""
-_OPTIONS = ("--out", "{checkpoints}", "--steps", str(STEPS), "--pause", str(PAUSE))

@@ -54,7 +54,7 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 KillWait=5
 # an ended job is forgotten after five minutes unless stated: tests look at theirs last
-MinJobAge=3600
+MinJobAge=86400
 SchedulerParameters=sched_interval=5,bf_interval=5
 SlurmdParameters=config_overrides
 StateSaveLocation={state}/ctld

@@ -34,6 +34,9 @@ POLICIES = {
 SETTINGS = f'setup = ["export OMP_NUM_THREADS=1", "export {STEP_SECONDS}=0.1"]\n'
 RESOURCES = {"oar": 'resources = "/host=1/core=1"\n', "slurm": ""}
 """A core for each, so that the jobs of several tests run side by side: on OAR a job has a whole node otherwise."""
+PAST = ("done", "crashed", "refused", "cancelled", "lost", "resumable")
+AT_REST = 30
+"""Looks, a second or more apart: between two jobs of a chain, and behind a job that has just ended, there is a moment without a job."""
 PATIENCE = 420.0
 """How long anything may take that a scheduler and a training do at once where nobody is in their way; a busy machine takes minutes."""
 
@@ -86,17 +89,35 @@ class User:
         return dict(tree["runs"][0])
 
     def wait(self, run: Path, states: Sequence[str], seconds: float = PATIENCE) -> dict[str, Any]:
-        """Wait until the run is in one of the states; returns what status says then."""
+        """Wait until the run is in one of the states; returns what status says then.
 
-        def there() -> dict[str, Any] | None:
+        Raises ClusterError, with the run's reason and the end of its log, after `seconds`, or as soon as it has stayed
+        in a state of the past, without a job that could change it, for AT_REST looks in a row.
+        """
+        seen: dict[str, Any] = {}
+        at_rest = 0
+
+        def there() -> bool:
+            nonlocal at_rest
             if isinstance(self.cluster, Oar):
                 self.cluster.nudge()
-            said = self.see(run)
-            return said if said["state"] in states else None
+            seen.update(self.see(run))
+            at_rest = at_rest + 1 if seen["state"] in PAST and not seen["jobs"] else 0
+            return seen["state"] in states or at_rest >= AT_REST
 
-        found = wait_until(there, seconds, f"{run.name} is {' or '.join(states)}", pause=1)
-        assert isinstance(found, dict)
-        return found
+        try:
+            wait_until(there, seconds, f"{run.name} is {' or '.join(states)}", pause=1)
+        except machine.ClusterError as error:
+            raise machine.ClusterError(f"{error}: {self._told(run, seen)}") from None
+        if seen["state"] not in states:
+            raise machine.ClusterError(f"{run.name} will not be {' or '.join(states)}: {self._told(run, seen)}")
+        return seen
+
+    def _told(self, run: Path, seen: dict[str, Any]) -> str:
+        """What is known of a run, for the message of a test that fails."""
+        log = run / "log.txt"
+        end = log.read_text(errors="replace")[-3000:] if log.is_file() else "no log"
+        return f"{seen.get('state')}, {seen.get('reason')}; jobs: {seen.get('jobs')}\n{end}"
 
     def settles(self, run: Path, *states: str) -> dict[str, Any]:
         """Wait until the run is in one of the states and no job of it is left; a scheduler ends a job a little after its command."""
