@@ -8,7 +8,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,6 +26,12 @@ SAFE_PATH = () if os.pathsep in str(ROOT) else ("-P",)
 path can't stand in PYTHONPATH: there that folder is often the checkout."""
 _VARIABLE = "GANHPC_CONFIG"
 """Environment variable that names the file."""
+
+
+def with_checkout(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Python finds this checkout's packages, before those of other folders in PYTHONPATH."""
+    others = [word for word in environment.get("PYTHONPATH", "").split(os.pathsep) if word not in ("", str(ROOT))]
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(ROOT), *others])}
 
 
 def folder(value: Any) -> Path:

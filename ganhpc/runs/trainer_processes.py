@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.settings import ROOT, SAFE_PATH
+from ganhpc.core.settings import SAFE_PATH, with_checkout
 from ganhpc.runs import last_words
 from ganhpc.runs.last_words import LastWords
 from ganhpc.runs.run_folder import Run
@@ -81,9 +81,7 @@ class TrainerProcesses:
         """`env`: the environment; `how`: as for subprocess.Popen."""
         self._torchrun = _TORCHRUN in command
         self._ear = last_words.Listener()
-        libraries = [word for word in env.get("PYTHONPATH", "").split(os.pathsep) if word]
-        path = os.pathsep.join(libraries if str(ROOT) in libraries else [str(ROOT), *libraries])
-        self.child = subprocess.Popen(command, env={**env, "PYTHONPATH": path, **self._ear.environment()}, **how)
+        self.child = subprocess.Popen(command, env=with_checkout(env) | self._ear.environment(), **how)
         self._failed_at: float | None = None
         self.words: LastWords | None = None
         """The last words, once they have ended."""

@@ -140,3 +140,20 @@ def test_a_settings_file_and_a_policy_that_are_something_else(
         with pytest.raises(UserError, match=said) as error:
             read(path)
         assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("named", "path"),
+    [
+        (None, ["{root}"]),
+        ("", ["{root}"]),
+        ("/other:/more", ["{root}", "/other", "/more"]),
+        ("/other:{root}::/more", ["{root}", "/other", "/more"]),
+    ],
+)
+def test_this_checkouts_packages_are_found_before_another_ones(named, path):
+    """And an empty place of PYTHONPATH, which is the folder where one types, is none of it."""
+    root = str(settings.ROOT)
+    before = {"HOME": "/home"} | ({} if named is None else {"PYTHONPATH": named.format(root=root)})
+    after = settings.with_checkout(before)
+    assert after == {"HOME": "/home", "PYTHONPATH": ":".join(each.format(root=root) for each in path)}

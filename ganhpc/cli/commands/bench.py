@@ -17,7 +17,7 @@ from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
-from ganhpc.core.settings import ROOT, SAFE_PATH
+from ganhpc.core.settings import SAFE_PATH, with_checkout
 from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.schedulers import choice
 from ganhpc.runs import cores
@@ -58,7 +58,6 @@ def command(quick: bool, device: str, compiled: bool, networks: str, precision: 
 
 def _measured(words: list[str], console: Console) -> dict[str, Any]:
     """The figures, measured in a process of its own: this one never imports torch. Raises UserError with its last word."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     environment = dict(os.environ)
     cores.wait_without_spinning(cores.here(), 1, environment)
     child = subprocess.Popen(
@@ -66,7 +65,7 @@ def _measured(words: list[str], console: Console) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**environment, "PYTHONPATH": path},
+        env=with_checkout(environment),
     )
     said: list[str] = []
     try:

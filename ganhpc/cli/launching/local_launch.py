@@ -25,7 +25,6 @@ from ganhpc.core import streams
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_to_write
 from ganhpc.core.printable import shell_word, shown
-from ganhpc.core.settings import ROOT
 from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
 from ganhpc.runs import file_owner, own_experiments, stop_requests, trainer_processes, trainer_protocol
@@ -176,8 +175,7 @@ def _renew_bound(run: Run, job: Inside, before: Bound | None) -> Bound | None:
 
 def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerProcesses, LogTail]:
     """Start the trainer in a session of its own: Ctrl-C reaches the launcher alone, which passes it on through the folder."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    env = {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    env = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # A launch of its own each time: nobody but the user repeats it, and faults of the days before don't count against it.
     env[LAUNCH] = os.urandom(4).hex()
     # Whatever a file of an earlier trainer says, this one is bounded by what stands here alone.
