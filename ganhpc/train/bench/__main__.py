@@ -134,11 +134,12 @@ def _made(name: str, preset: str, data: str, pictures: int) -> Subject:
 
 def chosen(rows: list[dict[str, Any]], seconds: float) -> str:
     """The network that `auto` would take for a run of `seconds` on CIFAR-10 at the speeds of `rows`."""
-    speeds = {row["name"]: row["images_per_second"]["mean"] for row in rows}
+    epochs = {row["name"]: row["images_per_second"]["mean"] * seconds / EPOCH for row in rows}
+    base = network_choice.FAMILY[-1].name
     for member in network_choice.FAMILY:
-        if speeds[member.name] * seconds / EPOCH >= member.least_epochs:
+        if epochs[member.name] >= member.least(epochs[base]):
             return member.name
-    return f"{network_choice.FAMILY[-1].name}, narrowed"
+    return f"{base}, narrowed"
 
 
 def seconds_to_90(row: dict[str, Any]) -> float | None:

@@ -87,6 +87,8 @@ def test_the_choice_is_that_of_a_run() -> None:
     assert chosen(rows(base=2067.0, large=600.0), 300.0) == "base", "five minutes of two CPU cores"
     assert chosen(rows(base=2067.0, large=600.0), 3600.0) == "large"
     assert chosen(rows(base=500.0), 300.0) == "base, narrowed"
+    assert chosen(rows(base=4000.0, wide=3100.0), 300.0) == "wide", "0.75 of the base's epochs"
+    assert chosen(rows(base=4000.0, wide=2900.0), 300.0) == "base"
 
 
 def test_time_to_90_is_epochs_at_the_measured_speed(monkeypatch: pytest.MonkeyPatch) -> None:
