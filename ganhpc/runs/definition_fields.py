@@ -32,12 +32,13 @@ def fields_of(tree: dict[str, Any]) -> dict[str, Any]:
         tree.get("budget"),
     )
     found = {key: value for part in parts if isinstance(part, dict) for key, value in part.items()}
-    parameters = found.pop("parameters", None)
-    return {**found, **_parameters(parameters)}
+    found.pop("parameters", None)
+    return {**found, **arguments_of(tree)}
 
 
-def _parameters(pairs: Any) -> dict[str, Any]:
-    """The values of the names in braces of a program's arguments: each is a field of its own."""
+def arguments_of(tree: dict[str, Any]) -> dict[str, Any]:
+    """The values that a scan gave the names in braces of a program's arguments: each is a field of its own, whatever its name means elsewhere."""
+    pairs = tree.get("parameters")
     if not isinstance(pairs, list):
         return {}
     return {
@@ -48,7 +49,7 @@ def _parameters(pairs: Any) -> dict[str, Any]:
 def options_of(tree: dict[str, Any]) -> dict[str, Any]:
     """The fields that decide the result: neither names nor the machine."""
     machine = tree.get("resources")
-    skipped = {*_NAMES, *(machine if isinstance(machine, dict) else ())}
+    skipped = {*_NAMES, *(machine if isinstance(machine, dict) else ())} - arguments_of(tree).keys()
     return {key: value for key, value in fields_of(tree).items() if key not in skipped}
 
 
@@ -56,8 +57,9 @@ def differing(trees: list[dict[str, Any]]) -> list[str]:
     """The names of the options in which `trees` differ, in the order in which they first come. One that only some of them have,
     since they are of another experiment, is none of them."""
     options = [options_of(tree) for tree in trees]
+    long = {*_LONG}.difference(*(arguments_of(tree) for tree in trees))
     shared = (
-        [name for name in options[0] if name not in _LONG and all(name in each for each in options)] if options else []
+        [name for name in options[0] if name not in long and all(name in each for each in options)] if options else []
     )
     return [name for name in shared if any(each[name] != options[0][name] for each in options)]
 

@@ -338,8 +338,10 @@ def from_typed(
 
     Where --epochs is typed or scanned and --time is not, the number of epochs is the budget. Raises UserError.
     """
-    typed = {o.name: values[o.name] for o in options(cls) if values.get(o.name) is not None}
-    if ("epochs" in typed or "epochs" in scanned) and "time" not in typed and "time" not in scanned:
+    known = [o.name for o in options(cls)]  # a program's argument may be called like any option
+    typed = {name: values[name] for name in known if values.get(name) is not None}
+    by_epochs = "epochs" in typed or ("epochs" in known and "epochs" in scanned)
+    if by_epochs and "time" not in typed and "time" not in scanned:
         typed["time"] = None
     base = dataclasses.replace(cls.from_preset(preset), **cls.typed(values))
     made = base.replace(**typed)

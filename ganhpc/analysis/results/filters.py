@@ -15,6 +15,7 @@ from ganhpc.core import units
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import read_json
 from ganhpc.core.units import AmbiguousError, parse_count, parse_duration, parse_float, parse_whole
+from ganhpc.runs.definition_fields import arguments_of
 from ganhpc.runs.run_folder import Run
 
 _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
@@ -26,8 +27,8 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
     "~": lambda value, word: str(word).lower() in str(value).lower(),
 }
-_FIELD = r"[^\W\d][^\s<>=!~]*"
-"""Figures of a program may be called val/loss or top-5."""
+_FIELD = r"(?:[^\W\d]|\{)[^\s<>=!~]*"
+"""Figures of a program may be called val/loss or top-5; {epochs} is the value that its argument of that name has."""
 _FORM = re.compile(rf"\s*({_FIELD})\s*(<=|>=|!=|==|<|>|=|~)\s*(\S|\S.*\S)\s*")
 _AND = re.compile(rf"\s+and\s+(?={_FIELD}\s*(?:<|>|!|=|~))")
 """Only before another test: a text to look for may have the word in it."""
@@ -130,7 +131,7 @@ def look_up(found: list[Row], field: str, option: str) -> bool:
     definitions = [_definition(row) for row in lacking]
     defined = any(field in definition for definition in definitions)
     if len(lacking) == len(found) and found and not defined:
-        known = {key for tree in (*found, *definitions) for key in tree}
+        known = {key for tree in (*found, *definitions) for key in tree if not key.startswith("{")}
         raise UserError(f"{option} {field}: no run has such a field; {nearest(field, known)}.")
     for row, definition in zip(lacking, definitions, strict=True):
         row[field] = definition.get(field)
@@ -144,11 +145,12 @@ def _definition(row: Row) -> Row:
     except (OSError, UserError):
         return {}
     nested = [tree.pop(key, None) for key in ("resources", "budget")]
-    scanned = tree.get("parameters")
-    pairs = [pair for pair in scanned if isinstance(pair, list) and len(pair) == 2] if isinstance(scanned, list) else []
-    flat: Row = {_field_name(str(name)): text for name, text in pairs}
+    typed: Row = {_field_name(name): text for name, text in arguments_of(tree).items()}
+    flat = dict(typed)
     for part in (nested[0], tree, nested[1]):
         flat |= part if isinstance(part, dict) else {}
+    if "command" in tree:  # a program's own, whatever the name means in results
+        flat |= {f"{{{name}}}": value for name, value in {**tree, **typed}.items()}
     return flat
 
 

@@ -24,7 +24,7 @@ from ganhpc.launch.schedulers.registry import named
 from ganhpc.launch.schedulers.typed_requests import asked
 from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission.launch_context import LaunchContext
-from ganhpc.runs.experiment import Experiment, from_typed
+from ganhpc.runs.experiment import Experiment, from_typed, options
 from ganhpc.runs.run_folder import State
 from ganhpc.scans import grid, scan_record
 from ganhpc.scans.grid import Grid
@@ -36,8 +36,9 @@ def read(cls: type[Experiment], values: dict[str, Any]) -> tuple[Grid, Experimen
         raise UserError("--zip pairs the values of scanned options: add --scan FIELD=V1,V2.")
     found = grid.read(cls, values["scans"], zipped=values["zipped"])
     scanned = {axis.option.name: axis.option for axis in found.axes}
+    known = {option.name for option in options(cls)}  # others are names in braces of a program's arguments
     for name, option in scanned.items():
-        if values.get(name) is not None:
+        if name in known and values.get(name) is not None:
             raise UserError(f"{option.flag} is both given and scanned: leave out one of the two.")
     return found, from_typed(cls, values, values["preset"] or found.preset or "default", scanned=scanned)
 

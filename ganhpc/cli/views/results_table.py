@@ -191,13 +191,24 @@ def _differing(shown: list[Row]) -> list[_ResultColumn]:
     """A column for each option in which the shown runs of one experiment differ, and its value in their rows."""
     kinds = {row.get("experiment") for row in shown}
     trees = [_definition(row) for row in shown] if len(kinds) == 1 and len(shown) > 1 else []
+    known = [fields_of(tree) for tree in trees]
     names = [name for name in differing([tree for tree in trees if tree]) if name not in ("seed", "preset")]
-    for row, tree in zip(shown, trees, strict=False):
-        fields = fields_of(tree)
-        row |= {name: fields.get(name) for name in names if name not in row}
     titles = {column.key for column in COLUMNS}.union(OTHERS)
-    kept = [name for name in names if name not in titles]
-    return [_OptionColumn(name, name, lambda v: f"{v:.6g}", beside_name=True) for name in kept[:_SCANNED]]
+    of_programs = any("command" in tree for tree in trees)
+    kept: dict[str, str] = {}
+    for name in names:
+        # What a program says of itself, such as the rate that it has come to, is not the value that was typed for it.
+        other = any(
+            row.get(name, fields.get(name)) != fields.get(name) for row, fields in zip(shown, known, strict=True)
+        )
+        if of_programs and (other or name in titles):
+            kept[f"{{{name}}}"] = name
+        elif name not in titles:
+            kept[name] = name
+    kept = dict(list(kept.items())[:_SCANNED])
+    for row, fields in zip(shown, known, strict=False):
+        row |= {key: fields.get(name) for key, name in kept.items() if key not in row}
+    return [_OptionColumn(key, key, lambda v: f"{v:.6g}", beside_name=True) for key in kept]
 
 
 @dataclass(frozen=True)
