@@ -76,7 +76,7 @@ TAKEN = (
 )
 """Beginnings of names: requests to schedulers, parts of a job or of a training in which a command is typed, and modes of a shell or a Python in
 which no script comes to its end."""
-_OF_A_JOB = (
+_OF_TORCHRUN = (
     "RANK",
     "LOCAL_RANK",
     "GROUP_RANK",
@@ -88,6 +88,12 @@ _OF_A_JOB = (
     "ROLE_WORLD_SIZE",
     "MASTER_ADDR",
     "MASTER_PORT",
+)
+"""Whole names, of what torchrun gives to each of its processes."""
+_WORDS_OF_TORCHRUN = ("TORCHELASTIC_", "PET_")
+"""Beginnings of names: of what torchrun gives besides, and of variables from which it reads options that are not typed."""
+_OF_A_JOB = (
+    *_OF_TORCHRUN,
     "CUDA_VISIBLE_DEVICES",
     "ROCR_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES",
@@ -109,6 +115,16 @@ def taken(environment: Mapping[str, str]) -> list[str]:
     return sorted(
         name for name in environment if name not in KEPT and (name.startswith(TAKEN) or (inside and name in _OF_A_JOB))
     )
+
+
+def without_torchrun(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` without what makes a process one of several: a shell may keep it from another training, and a process that is alone would
+    wait for the others."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name not in _OF_TORCHRUN and not name.startswith(_WORDS_OF_TORCHRUN)
+    }
 
 
 def for_commands(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
+from ganhpc.core.scheduler_environment import without_torchrun
 from ganhpc.core.settings import SAFE_PATH, with_checkout
 from ganhpc.runs import last_words
 from ganhpc.runs.last_words import LastWords
@@ -78,10 +79,12 @@ class TrainerProcesses:
     """The trainer, or torchrun with several, from its start to its end."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], **how: Any) -> None:
-        """`env`: the environment; `how`: as for subprocess.Popen."""
+        """`env`: the environment, in which words of another torchrun count for nothing; `how`: as for subprocess.Popen."""
         self._torchrun = _TORCHRUN in command
         self._ear = last_words.Listener()
-        self.child = subprocess.Popen(command, env=with_checkout(env) | self._ear.environment(), **how)
+        self.child = subprocess.Popen(
+            command, env=with_checkout(without_torchrun(env)) | self._ear.environment(), **how
+        )
         self._failed_at: float | None = None
         self.words: LastWords | None = None
         """The last words, once they have ended."""

@@ -7,6 +7,7 @@ import os
 import pwd
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ganhpc.program.environment import Place
 from ganhpc.runs import file_owner, job_deadline, last_words, trainer_protocol
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_folder import Run
+from ganhpc.runs.trainer_processes import TrainerProcesses
 from tests.conftest import Launch
 from tests.helpers import ROOT, made
 from tests.launch.schedulers.test_oar import program
@@ -353,3 +355,28 @@ def test_from_inside_a_training_nothing_of_it_reaches_what_is_submitted() -> Non
         assert found.get("OMP_NUM_THREADS") == left
     assert for_commands({"OMP_NUM_THREADS": "2"})["OMP_NUM_THREADS"] == "2"
     assert OMP_TYPED not in environment.variables(Run(Path("/r/x")), 1, 0, 60.0, Place(), outer)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_trainer_is_none_of_the_processes_of_which_a_shell_keeps_the_variables(several: bool) -> None:
+    """With WORLD_SIZE=2, as tutorials of torch have one export it, it waited for another process until its job ended."""
+    kept = {
+        "RANK": "1",
+        "WORLD_SIZE": "2",
+        "LOCAL_RANK": "1",
+        "LOCAL_WORLD_SIZE": "x",
+        "MASTER_ADDR": "a",
+        "MASTER_PORT": "1",
+    }
+    kept |= {"TORCHELASTIC_RUN_ID": "x", "PET_STANDALONE": "1"}
+    words = [
+        sys.executable,
+        "-c",
+        "import json, os; print(json.dumps(dict(os.environ)))",
+        *(["ganhpc.train.torchrun"] * several),
+    ]
+    trainer = TrainerProcesses(words, {**os.environ, **kept, "MINE": "stays"}, stdout=subprocess.PIPE)
+    assert trainer.child.stdout
+    found = json.load(trainer.child.stdout)
+    assert trainer.end() == 0 and found["MINE"] == "stays"
+    assert not set(kept) & set(found)

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.errors import UserError
+from ganhpc.core.scheduler_environment import without_torchrun
 from ganhpc.core.settings import SAFE_PATH, with_checkout
 from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.schedulers import choice
@@ -58,7 +59,7 @@ def command(quick: bool, device: str, compiled: bool, networks: str, precision: 
 
 def _measured(words: list[str], console: Console) -> dict[str, Any]:
     """The figures, measured in a process of its own: this one never imports torch. Raises UserError with its last word."""
-    environment = dict(os.environ)
+    environment = without_torchrun(os.environ)
     cores.wait_without_spinning(cores.here(), 1, environment)
     child = subprocess.Popen(
         [sys.executable, *SAFE_PATH, "-m", "ganhpc.train.bench", *words],

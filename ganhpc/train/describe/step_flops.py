@@ -82,7 +82,7 @@ def _task(experiment: Experiment, shape: tuple[int, int, int], classes: int) -> 
         tuple(map(str, range(classes))),
     )
     more = {field: data for field in data_fields(experiment.definition) if field != FIRST}
-    context = Context(data, Distributed.start("cpu"), say=lambda line: None, more=more)  # noqa: ARG005
+    context = Context(data, Distributed(0, 1, torch.device("cpu")), say=lambda line: None, more=more)  # noqa: ARG005
     task = module_of(experiment).build(experiment, context)
     task.wrap(lambda net: net)
     return task

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from ganhpc.cli.commands import bench
 from ganhpc.core.errors import UserError
@@ -42,3 +43,20 @@ def test_nothing_is_measured_on_a_frontend(
     assert typed("--on", "local") is None and len(measured) == 2
     monkeypatch.setenv("SLURMD_NODENAME", "node1")
     assert typed() is None and len(measured) == 3
+
+
+def test_a_measurement_is_none_of_the_processes_of_which_a_shell_keeps_the_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Begun(Exception):
+        pass
+
+    def begin(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Begun(env.get("WORLD_SIZE"), env["MINE"])
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("MINE", "stays")
+    monkeypatch.setattr(bench.subprocess, "Popen", begin)
+    with pytest.raises(Begun) as begun:
+        bench._measured([], Console())
+    assert begun.value.args == (None, "stays")

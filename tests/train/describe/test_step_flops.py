@@ -43,3 +43,10 @@ def test_the_pairs_of_a_dcgan_step_by_hand() -> None:
     d_first, d = 3 * 64 * 16 * 32**2, 3_145_728 + 3 * 33_554_432 + 8_192
     of_d, of_g = 2 * (3 * d - d_first), (3 * g - g_first) + 2 * d
     assert found["macs"] == 2 * (of_d + of_g) == found["fvcore"]["macs"]
+
+
+def test_it_is_alone_whatever_a_shell_keeps_of_a_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`describe` waited for ever for the second process of WORLD_SIZE=2."""
+    monkeypatch.setenv("WORLD_SIZE", "none")
+    experiment = find("dcgan").from_preset("tutorial").replace(batch_size=2)
+    assert training_step(experiment, *shape_and_classes(experiment))["images"] == 2
