@@ -17,7 +17,7 @@ import ganhpc
 from ganhpc.core import whoami
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.toml_readers import BadValue, readers_of, table_in, text, time_zone, whole_number
-from ganhpc.core.whoami import expand
+from ganhpc.core.whoami import base_folder, expand
 
 ROOT = Path(ganhpc.__file__).resolve().parents[1]
 """The folder of launch.py."""
@@ -169,13 +169,14 @@ def places() -> list[Path]:
     """Paths at which the file may lie, the first one first; where $GANHPC_CONFIG is set, nowhere else (/dev/null: no settings)."""
     if named := os.environ.get(_VARIABLE):
         return [expand(named)]
-    home = os.environ.get("XDG_CONFIG_HOME") or (str(own / ".config") if (own := whoami.home()) else "")
-    return [ROOT / "ganhpc.toml", *([expand(home) / "ganhpc" / "config.toml"] if home else [])]
+    found = os.environ.get("XDG_CONFIG_HOME") or whoami.home()
+    own = [base_folder("XDG_CONFIG_HOME", "~/.config") / "ganhpc" / "config.toml"] if found else []
+    return [ROOT / "ganhpc.toml", *own]
 
 
 def state_folder() -> Path:
     """Folder in which the launchers of this user meet."""
-    return expand(os.environ.get("XDG_STATE_HOME") or "~/.local/state") / "ganhpc"
+    return base_folder("XDG_STATE_HOME", "~/.local/state") / "ganhpc"
 
 
 def usual_runs() -> Path:

@@ -48,6 +48,13 @@ def expand(path: str | Path) -> Path:
     return base / rest if rest else base
 
 
+def base_folder(variable: str, usual: str) -> Path:
+    """The user's folder that `variable` (XDG_STATE_HOME or the like) names, else `usual`. A path that is not whole counts for nothing there, as
+    the XDG Base Directory Specification has it: it means another folder wherever a command is typed."""
+    named = expand(os.environ.get(variable, ""))
+    return named if named.is_absolute() else expand(usual)
+
+
 def other_case(path: Path) -> Path | None:
     """What lies where `path` points but for capitals and the encoding of accents; None where nothing does."""
     found = Path(path.anchor or ".")

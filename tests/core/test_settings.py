@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.analysis.results import json_cache
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.launch.policy.policy import load_policy
+from ganhpc.launch.schedulers.local import queue_folder
 
 
 @pytest.fixture(autouse=True)
@@ -157,3 +159,23 @@ def test_this_checkouts_packages_are_found_before_another_ones(named, path):
     before = {"HOME": "/home"} | ({} if named is None else {"PYTHONPATH": named.format(root=root)})
     after = settings.with_checkout(before)
     assert after == {"HOME": "/home", "PYTHONPATH": ":".join(each.format(root=root) for each in path)}
+
+
+@pytest.mark.parametrize("named", ["state", "./state", "", "~/state"])
+def test_a_folder_of_the_users_is_one_folder_wherever_a_command_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """By a relative XDG_STATE_HOME each folder had launchers, a lock and a queue of its own, and the queue's runner, which starts elsewhere, found
+    no job in it."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_STATE_HOME", named)
+    monkeypatch.setenv("XDG_CONFIG_HOME", named)
+    monkeypatch.setenv("XDG_CACHE_HOME", named)
+    own = (
+        [tmp_path / "state"] * 3
+        if named.startswith("~")
+        else [tmp_path / ".local" / "state", tmp_path / ".config", tmp_path / ".cache"]
+    )
+    found = [settings.state_folder(), settings.places()[-1].parent, json_cache.place("runs", "result").parents[1]]
+    assert found == [folder / "ganhpc" for folder in own]
+    assert queue_folder().is_absolute()

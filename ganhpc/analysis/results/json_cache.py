@@ -17,7 +17,7 @@ import orjson
 from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, SMALL, atomic_open, open_regular, parse_json, read_bytes, too_deep
-from ganhpc.core.whoami import expand
+from ganhpc.core.whoami import base_folder
 
 _FORMAT = 1
 SMALLEST = 200
@@ -34,7 +34,7 @@ _Stamp = list[int]
 
 def place(runs: str, kind: str) -> Path:
     """The file that keeps the `kind` (result or experiment) of the runs in the folder `runs`."""
-    root = expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    root = base_folder("XDG_CACHE_HOME", "~/.cache")
     name = short_digest(os.fsencode(os.path.realpath(runs)), 16)
     return root / "ganhpc" / "results" / f"{name}-{kind}.json"
 
