@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from ganhpc.core.scheduler_environment import for_commands
 
@@ -33,11 +33,9 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
     scheduler's answer (ganhpc.core.scheduler_environment).
 
     The output goes through files: a pipe would keep us waiting for a grandchild that outlives the time (oarstat starts sudo,
-    which we may not kill).
+    which we may not kill). They lie in memory: a full disk of temporary files is no reason to end a job.
     """
-    import tempfile  # it stands on four modules of compression
-
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with _in_memory() as out, _in_memory() as err:
         try:
             child = subprocess.Popen(
                 command,
@@ -55,6 +53,10 @@ def ask(command: Sequence[str], seconds: float, env: Mapping[str, str] | None = 
             file.seek(0)
             texts.append(file.read().decode(errors="replace"))
         return Answer(code, *texts)
+
+
+def _in_memory() -> IO[bytes]:
+    return os.fdopen(os.memfd_create("answer"), "w+b")
 
 
 def _until_it_ends(child: subprocess.Popen[bytes], seconds: float) -> None:

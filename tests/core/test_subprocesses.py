@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import time
+from typing import NoReturn
 
 import pytest
 
@@ -32,6 +34,16 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 )
 def test_an_answer_is_one_of_these(command: list[str], answer: Answer) -> None:
     assert ask(command, 60.0) == answer
+
+
+def test_no_room_for_temporary_files_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a node whose /tmp was full, the next question for the end of the job ended a training in its midst."""
+
+    def full() -> NoReturn:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert ask(["echo", "here"], 60.0).out == "here\n"
 
 
 @pytest.mark.slow  # 2 s in all
