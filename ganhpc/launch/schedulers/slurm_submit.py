@@ -10,8 +10,13 @@ from submitit.slurm.slurm import SlurmExecutor
 from ganhpc.launch.schedulers.base import PreparedJob, Refused
 from ganhpc.launch.schedulers.submitit_bridge import OwnScript
 
-_UNCLEAR = re.compile(r"timed out|Zero Bytes were transmitted|Unexpected message received", re.I)
+_UNCLEAR = re.compile(
+    r"timed out|Zero Bytes were transmitted|Unexpected message received|(receive|shutdown) failure|Insane message length|longer than data received",
+    re.I,
+)
 """Words of a connection that broke while the server had the request: it may have taken the job."""
+_TAKEN = re.compile(r"^Submitted batch job \d+", re.MULTILINE)
+"""sbatch's word for a job that it has handed over, whatever a wrapper of the site makes of it."""
 
 
 class _Executor(OwnScript, SlurmExecutor):
@@ -42,7 +47,9 @@ def submit(prepared: PreparedJob, seconds: float) -> str:
         return executor.send()
     except Refused as refused:
         words = str(refused) if refused.unsure else _last_line(str(refused), "sbatch: error:")
-        raise Refused(words, refused.code, unsure=refused.unsure or bool(_UNCLEAR.search(words))) from None
+        taken = _TAKEN.search(str(refused))
+        unsure = refused.unsure or bool(taken) or bool(_UNCLEAR.search(words))
+        raise Refused(f"{taken[0]}, and then {words}" if taken else words, refused.code, unsure=unsure) from None
 
 
 def _last_line(text: str, mark: str) -> str:

@@ -117,6 +117,12 @@ def test_a_refusal_is_slurms_own_sentence(bin: Path, tmp_path: Path) -> None:
     [
         ("Socket timed out on send/recv operation", True),
         ("Zero Bytes were transmitted or received", True),
+        ("Unable to contact slurm controller (receive failure)", True),
+        ("Unable to contact slurm controller (shutdown failure)", True),
+        ("Message receive failure", True),
+        ("Insane message length", True),
+        ("Header lengths are longer than data received", True),
+        ("Unable to contact slurm controller (send failure)", False),
         ("Unable to contact slurm controller (connect failure)", False),
     ],
 )
@@ -128,6 +134,14 @@ def test_a_connection_that_broke_behind_the_request_leaves_it_open(
     with pytest.raises(Refused, match=r"^Batch job submission failed: ") as refused:
         send(Slurm(Settings()), request(tmp_path))
     assert refused.value.unsure == unsure
+
+
+def test_a_wrapper_that_fails_behind_sbatch_leaves_a_job(bin: Path, tmp_path: Path) -> None:
+    """A site's wrapper that could not write its own log ended with 1: it was said that nothing is submitted."""
+    program(bin / "sbatch", "echo 'Submitted batch job 42'; echo 'usage.log: disk full' >&2; exit 1")
+    with pytest.raises(Refused, match=r"^Submitted batch job 42, and then usage.log: disk full$") as refused:
+        send(Slurm(Settings()), request(tmp_path))
+    assert refused.value.unsure
 
 
 def test_an_answer_without_a_job_leaves_it_open(bin: Path, tmp_path: Path) -> None:
