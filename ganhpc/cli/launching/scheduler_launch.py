@@ -102,7 +102,7 @@ def send(
         with sending.one_launcher(place.scheduler.name):
             changed = _submit(wanted, place, made, window, part, shown)
             if changed is None and folder and made.sent:
-                night_script.write(submit.joined(made.parts), wanted, folder, place.policy_source, made.sent)
+                _keep_script(made, wanted, folder, place)
         if changed is None:
             break
         # Asked without the lock, so that a user who thinks keeps no other launcher waiting.
@@ -110,6 +110,14 @@ def send(
             return
         shown = changed
     _print_submitted(made, console, as_json, opened[0].run.runs)
+
+
+def _keep_script(made: _Round, wanted: Sequence[submit.Wanted], folder: Path, place: LaunchContext) -> None:
+    """Write what was submitted as a script. Where there is no room for it, the jobs are submitted all the same, and told of."""
+    try:
+        night_script.write(submit.joined(made.parts), wanted, folder, place.policy_source, made.sent)
+    except UserError as error:
+        made.said.append(f"the jobs are submitted; the night's script could not be written: {error}")
 
 
 def _is_done(run: Run) -> str:

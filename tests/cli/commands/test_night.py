@@ -183,6 +183,19 @@ def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: Fake
     assert (again.returncode, again.stdout) == (0, "")
 
 
+@pytest.mark.slow  # 2 s of processor time: processes of its own
+def test_jobs_are_told_of_where_their_script_cannot_be_written(launch: Launch, fake: FakeOar, tmp_path: Path) -> None:
+    """They were submitted, and the command ended with an error on its script alone."""
+    today = dt.datetime.now().astimezone().date()
+    for days in (-1, 0, 1):  # something else has the script's place
+        (tmp_path / f"night-{today + dt.timedelta(days=days)}.sh").mkdir()
+    words = ("night", "cifar", "--time", "30m", *SMALL, "--on", "oar", "--policy", "free.toml", "--yes")
+    done = launch(*words, "--from", soon(0.1), "--until", soon(8))
+    assert done.returncode == 0, done.stderr
+    assert "the jobs are submitted; the night's script could not be written" in done.stdout
+    assert len(fake.run(["oarstat", "-J", "-f"]).stdout) > 2 and "segment 1" in done.stdout
+
+
 @pytest.mark.slow  # 4 s of processor time: processes of its own
 def test_without_a_yes_the_script_submits_by_hand_and_the_launcher_knows_the_jobs(
     launch: Launch, fake: FakeOar, tmp_path: Path
