@@ -41,7 +41,7 @@ _HEADER = 2**16
 """First bytes in which a file says its range: a PGM may have comments of any length before its highest value."""
 SIZE = 64
 """Pixels where none are asked for."""
-VERSION = 5
+VERSION = 6
 """Raised whenever the same files would give other bytes, so that old caches are left alone."""
 _FLAT = 2.0
 """A set whose pixels deviate from their mean by less than so many of 255 levels is said to be nearly constant."""

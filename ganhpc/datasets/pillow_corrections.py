@@ -24,6 +24,10 @@ _COVERED = "covered by the first frame"
 """Key of `info`: the box outside of which a picture is transparent."""
 _GREY, _COLOUR = 0, 2
 """Types of colour in the header of a PNG."""
+_CORE, _WITH_ALPHA_MASK, _BITFIELDS = 12, 56, 3
+"""Of a BMP: the header of the oldest kind, the smallest with a mask for transparency, and the compression by which masks count."""
+_PALETTE_MODES = {4: "P;4", 8: "P"}
+"""Bits of a number in a palette, and Pillow's raw mode of it."""
 
 
 def before_load(image: Image.Image, head: bytes) -> None:
@@ -34,6 +38,8 @@ def before_load(image: Image.Image, head: bytes) -> None:
         _transparent_png(image, head)
     elif image.format == "JPEG2000":
         _jpeg_2000(image, head)
+    elif image.format == "BMP":
+        _bmp(image, head)
     elif image.format == "GIF" and "transparency" not in image.info:
         _gif(image)
 
@@ -76,10 +82,32 @@ def _tiff(image: Any) -> None:
 
 
 def _in_native_order(tile: Any) -> Any:
-    """A tile with its raw mode in this machine's byte order. Pillow 10 has plain tuples there."""
-    *place, (mode, *more) = tile
-    parts = (*place, (_NATIVE.get(mode, mode), *more))
+    """A tile with its raw mode in this machine's byte order."""
+    return _with_raw_mode(tile, _NATIVE.get(tile[3][0], tile[3][0]))
+
+
+def _with_raw_mode(tile: Any, mode: str) -> Any:
+    """A tile that is read in another raw mode. Pillow 10 has plain tuples there."""
+    *place, (_, *more) = tile
+    parts = (*place, (mode, *more))
     return parts if type(tile) is tuple else type(tile)(*parts)
+
+
+def _bmp(image: Any, head: bytes) -> None:
+    from PIL import ImagePalette
+
+    size = int.from_bytes(head[14:18], "little")
+    bits = int.from_bytes(head[24:26] if size == _CORE else head[28:30], "little")
+    masks = size >= _WITH_ALPHA_MASK and int.from_bytes(head[30:34], "little") == _BITFIELDS
+    if bits in (16, 24) and masks and any(head[66:70]):
+        # Pillow reads the colours alone.
+        raise Unusable("a BMP of 16 or 24 bits with transparency is not read: save it as PNG")
+    if bits in _PALETTE_MODES and image.mode in ("1", "L") and (image.mode, bits) != ("L", 8):
+        # Of greys in order, Pillow drops the palette and takes a number of several bits for one bit, or of 4 bits for a byte.
+        greys = (0, 255) if image.mode == "1" else range(2**bits)
+        image._mode = "P"
+        image.palette = ImagePalette.raw("RGB", bytes(grey for grey in greys for _ in range(3)))
+        image.tile = [_with_raw_mode(tile, _PALETTE_MODES[bits]) for tile in image.tile]
 
 
 def _transparent_png(image: Image.Image, head: bytes) -> None:
