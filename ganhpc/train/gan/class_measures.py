@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ganhpc.datasets.types import ImageData
 from ganhpc.train.gan import frechet, generator_io
 from ganhpc.train.gan.measure_time import TooSlow, check, in_time, left_out
-from ganhpc.train.gan.similarity import pairwise
+from ganhpc.train.gan.similarity import pairwise, share
 from ganhpc.train.gan.weight_averages import copied, set_standing_statistics
 from ganhpc.train.runtime.step_random import generator_of
 
@@ -43,10 +43,11 @@ def thumbnails(images: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(images.float(), _THUMBNAIL).flatten(1).cpu()
 
 
-def within_classes(images: Tensor, labels: Tensor) -> float:
-    """The mean over classes of two or more `images` of their `pairwise` distance."""
-    found = [pairwise(images[labels == k], _PAIRED) for k in labels.unique().tolist() if int((labels == k).sum()) > 1]
-    return sum(found) / len(found) if found else 0.0
+def within_classes(images: Tensor, labels: Tensor) -> float | None:
+    """The mean over classes of two or more `images` of their `pairwise` distance; None where there is no such class."""
+    distances = (pairwise(images[labels == k], _PAIRED) for k in labels.unique().tolist())
+    found = [distance for distance in distances if distance is not None]
+    return sum(found) / len(found) if found else None
 
 
 class _Classifier(nn.Sequential):
@@ -169,12 +170,13 @@ class _Pictures:
             for k, name in enumerate(self.data.classes)
             if bool((self.labels == k).any())
         }
-        return {
+        found = {
             "class_accuracy": accuracy(judge, self.fakes, self.labels),
             "class_accuracy_real": accuracy(judge, self.data.test_images, self.data.test_labels),
-            "class_diversity": within_classes(self.fakes, self.labels) / max(real, 1e-9),
+            "class_diversity": share(within_classes(self.fakes, self.labels), real),
             "conditional": {"classes": self.of_classes},
         }
+        return {name: value for name, value in found.items() if value is not None}
 
     def distances(self, standing: int) -> dict[str, Any]:
         extractor = frechet.efflite0(self.device)

@@ -26,9 +26,9 @@ LEARNING_STEPS = 2000
 """Steps in which a generator that has never been diverse may still be learning to draw anything at all."""
 
 
-def spread(images: Tensor) -> float:
-    """Root of the mean, over pixels and channels, of the variance over `images` [N, C, H, W]."""
-    return float(images.float().var(0, correction=0).mean().sqrt()) if len(images) > 1 else 0.0
+def spread(images: Tensor) -> float | None:
+    """Root of the mean, over pixels and channels, of the variance over `images` [N, C, H, W]; None of one."""
+    return float(images.float().var(0, correction=0).mean().sqrt()) if len(images) > 1 else None
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Similarity of images: the structural one, and the mean distance of two."""
+"""Similarity of images: the structural one, the mean distance of two, and the diversity of generated ones."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from torch import Tensor
 
 _WINDOW, _SIGMA = 11, 1.5
 _K1, _K2 = 0.01, 0.03
+_SAME = 1e-6
+"""Real images that differ by less, where a gray level is 1/127.5, are one image."""
 
 
 def ssim(images: Tensor, others: Tensor, levels: float) -> float:
@@ -29,9 +31,15 @@ def ssim(images: Tensor, others: Tensor, levels: float) -> float:
     return float(found.mean())
 
 
-def pairwise(images: Tensor, most: int) -> float:
-    """The mean distance of two of the first `most` images, as the root of the mean squared difference of a value; 0 of one."""
+def pairwise(images: Tensor, most: int) -> float | None:
+    """The mean distance of two of the first `most` images, as the root of the mean squared difference of a value; None of one."""
     flat = images[:most].float().flatten(1)
     if len(flat) < 2:
-        return 0.0
+        return None
     return float(torch.cdist(flat, flat).sum() / (len(flat) * (len(flat) - 1)) / flat.shape[1] ** 0.5)
+
+
+def share(made: float | None, real: float | None) -> float | None:
+    """How much generated images differ over how much real ones do. None where one of them is not known, as of a single image, or where real
+    images do not differ: no number tells anything of a generator there."""
+    return None if made is None or real is None or real < _SAME else made / real

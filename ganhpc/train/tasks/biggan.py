@@ -21,6 +21,7 @@ from ganhpc.datasets import class_names
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
+from ganhpc.train.gan.similarity import share
 from ganhpc.train.nets import biggan
 from ganhpc.train.runtime import checkpoint_content as content
 from ganhpc.train.runtime.step_random import StepRandom
@@ -76,7 +77,7 @@ class BigGan(LatentGan):
         assert data.labels is not None
         real = self.normalised(data.images[: 4 * HELD_OUT]).cpu()
         self._thumbnails = class_measures.thumbnails(real)
-        self._real_within = max(class_measures.within_classes(real, data.labels[: 4 * HELD_OUT]), 1e-9)
+        self._real_within = class_measures.within_classes(real, data.labels[: 4 * HELD_OUT])
 
     # -- a step -----------------------------------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class BigGan(LatentGan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
         """Of pictures of the average: how far their thumbnails are from training images', and their diversity over all and within
         classes, over training images'; D's mean scores of held-out and of generated ones."""
         fakes = torch.cat(
@@ -160,8 +161,10 @@ class BigGan(LatentGan):
         net = self.adversary
         return {
             "thumbnail_distance": class_measures.moments_distance(self._thumbnails, class_measures.thumbnails(fakes)),
-            "diversity": collapse_detector.spread(fakes) / self._real_spread,
-            "diversity_within": class_measures.within_classes(fakes.cpu(), self._fixed_y.cpu()) / self._real_within,
+            "diversity": share(collapse_detector.spread(fakes), self._real_spread),
+            "diversity_within": share(
+                class_measures.within_classes(fakes.cpu(), self._fixed_y.cpu()), self._real_within
+            ),
             "held_out_score": net(real, known).float().mean(),
             "fake_score": net(fakes, self._fixed_y).float().mean(),
         }

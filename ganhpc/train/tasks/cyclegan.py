@@ -26,6 +26,7 @@ from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import collapse_detector, translation_measures
 from ganhpc.train.gan.image_pool import ImagePool
+from ganhpc.train.gan.similarity import share
 from ganhpc.train.nets import cyclegan
 from ganhpc.train.runtime.image_files import unit
 from ganhpc.train.runtime.step_random import StepRandom
@@ -68,8 +69,7 @@ class CycleGan(Gan):
         n = max(4, min(64, _WATCHED_PIXELS // experiment.image_size**2))
         self._watched = {name: self.normalised(data.test_images[:n]) for name, data in self.sets.items()}
         self._spread = {
-            name: max(collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
-            for name, data in self.sets.items()
+            name: collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5) for name, data in self.sets.items()
         }
 
     # -- batches ----------------------------------------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class CycleGan(Gan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
         """Errors of cycle and identity on held-out images, means over both sets in gray levels of [-1, 1]; diversity of translations."""
         a2b, b2a = self.modules["a2b"], self.modules["b2a"]
         a, b = self._watched["a"], self._watched["b"]
@@ -195,14 +195,15 @@ class CycleGan(Gan):
         return {
             "cycle": (absolute(b2a(fake_b), a) + absolute(a2b(fake_a), b)) / 2,
             "identity": (absolute(a2b(b), b) + absolute(b2a(a), a)) / 2,
-            "diversity_a2b": collapse_detector.spread(fake_b) / self._spread["b"],
-            "diversity_b2a": collapse_detector.spread(fake_a) / self._spread["a"],
+            "diversity_a2b": share(collapse_detector.spread(fake_b), self._spread["b"]),
+            "diversity_b2a": share(collapse_detector.spread(fake_a), self._spread["a"]),
         }
 
     @torch.no_grad()
     def samples(self) -> Tensor:
-        """Rows of source, translation and cycle, of pictures of A and then of B, held-out ones first to last."""
+        """Rows of source, translation and cycle, of pictures of A and then of B, held-out ones first to last; of the larger set each once."""
         n = self.experiment.sample_rows * self.experiment.sample_columns
+        n = min(n, max(len(data.test_images) for data in self.sets.values()))
         parts = []
         for name, there, back in (("a", "a2b", "b2a"), ("b", "b2a", "a2b")):
             images = self.sets[name].test_images

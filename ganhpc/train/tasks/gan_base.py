@@ -179,7 +179,7 @@ class Gan(Task):
         del final  # What costs more is in `measures`, after the clock is stopped.
         for module in self.modules.values():
             module.eval()
-        figures = self.evaluation_figures()
+        figures = {name: value for name, value in self.evaluation_figures().items() if value is not None}
         # Ranks may round differently, and all must come to the same conclusions.
         process_group = self.context.process_group
         sums = process_group.agree([float(value) for value in figures.values()])
@@ -188,8 +188,8 @@ class Gan(Task):
         return means
 
     @abstractmethod
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
-        """The figures of an evaluation, in evaluation mode and without gradients. `diversity`, or several that begin so: the deviation
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
+        """The figures of an evaluation, in evaluation mode and without gradients; None for one that the images can't tell. `diversity`, or several that begin so: the deviation
         of a generator's pictures over real ones' (`ganhpc.train.gan.collapse_detector`)."""
 
     def end_epoch(self, figures: Mapping[str, float]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.train.gan import collapse_detector, generator_io, quality_measures
+from ganhpc.train.gan.similarity import share
 from ganhpc.train.tasks.gan_base import HELD_OUT, Gan
 from ganhpc.train.tasks.task import Context
 
@@ -33,15 +34,15 @@ class LatentGan(Gan):
             self.headline = self._exact.headline
         data = context.data
         self._held_out = self.normalised(data.test_images[:HELD_OUT])
-        self._real_spread = max(collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5), 1e-9)
+        self._real_spread = collapse_detector.spread(data.images[:HELD_OUT].float() / 127.5)
         self._fixed = generator_io.latents(_WATCHED, self.latent_dim, experiment.seed).to(context.device)
 
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
         """diversity of pictures from fixed latent vectors, the GAN's own figures on held-out images, and where the data set can be
         measured exactly, what that takes little time to tell."""
         fakes = self.generator(self._fixed)
-        figures: dict[str, float | Tensor] = {
-            "diversity": collapse_detector.spread(fakes) / self._real_spread,
+        figures: dict[str, float | Tensor | None] = {
+            "diversity": share(collapse_detector.spread(fakes), self._real_spread),
             **self.held_out(self._held_out, fakes),
         }
         if self._exact:

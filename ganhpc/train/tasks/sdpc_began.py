@@ -94,7 +94,7 @@ class SdpcBegan(Began):
             of_scales.backward(inputs=list(net.scales))
         self.descend(optimizer, net.scales)
 
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
         """As in `LatentGan`, and the figures of the SDPC on held-out images."""
         found = super().evaluation_figures()
         if net := self._net_of_codes:

@@ -125,7 +125,7 @@ class SdpcGan(Dcgan):
 
     # -- looking ----------------------------------------------------------------------------------------------------------
 
-    def evaluation_figures(self) -> dict[str, float | Tensor]:
+    def evaluation_figures(self) -> dict[str, float | Tensor | None]:
         """Of the first stage, the figures of the SDPC on held-out images; of the second, those of a DCGAN and the shares of active units."""
         if self._learns_codes:
             assert self._learning is not None
