@@ -1,7 +1,7 @@
 """The pictures in a folder or zip, found by one rule for both, and a way to read each file.
 
 Left out by name: anything hidden on any level (`hidden`), by the names on the way to it: a visible link to a hidden folder is followed, a
-hidden link is not. Links are followed once: a file or folder that can be reached by several names is taken under one of them. What is left
+hidden link is not; and folders of runs (`_is_run`), whose samples would be taken for pictures. Links are followed once: a file or folder that can be reached by several names is taken under one of them. What is left
 is taken by its bytes (`ganhpc.datasets.folder_index`), whatever its ending. Every file that is left out is named with the reason. Nothing
 here imports torch or NumPy. A zip is never unpacked: members are read in memory.
 """
@@ -14,7 +14,8 @@ import stat
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,17 @@ _SYSTEM = frozenset(
     }
 )
 """Names, in lower case, that systems and file servers use for their own purposes."""
+
+
+_DEFINITION = "experiment.json"
+_OF_RUNS = frozenset({"data.json", "request.json", "status.json", "result.json", "log.txt"})
+"""Files that this program writes into a run's folder: the definition, and one at least of the others."""
+_A_RUN = "a run of this program, no pictures to learn from"
+
+
+def _is_run(names: Collection[str]) -> bool:
+    """True if a folder with these files is one of a run. A run may lie below its own pictures: `cd photos` and `--data .`."""
+    return _DEFINITION in names and not _OF_RUNS.isdisjoint(names)
 
 
 def hidden(name: str) -> bool:
@@ -195,6 +207,9 @@ class _Walk:
             except OSError as error:
                 self.left.append(Left(f"{short}/", f"unreadable ({error.strerror})"))
                 continue
+            if short and _is_run({entry.name for entry in ordered}):
+                self.left.append(Left(f"{short}/", _A_RUN))
+                continue
             inside = []
             for entry in ordered:
                 name = f"{short}/{entry.name}" if short else entry.name
@@ -303,10 +318,12 @@ def _zip(path: Path) -> Source:
         infos[name] = info  # the last one, as unpacking would leave it
     own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
     items, links = [], {}
+    runs = _runs_among(spelled)
 
     def judge(name: str, info: zipfile.ZipInfo) -> bool:
         """Take the member under this name, or leave it out."""
-        if against := _against_member(name, info):
+        in_run = any(zip_links.plain(name).startswith(run) for run in runs)
+        if against := _A_RUN if in_run else _against_member(name, info):
             left.append(Left(name, against))
             return False
         items.append(Item(name, info.file_size, f"{info.file_size}:{info.CRC}:{own}"))
@@ -332,6 +349,15 @@ def _zip(path: Path) -> Source:
             return member.read() if limit is None else member.read(limit)
 
     return _source(path, items, left, read, archive.close, is_zip=True)
+
+
+def _runs_among(names: Iterable[str]) -> set[str]:
+    """The folders of runs, each with a slash at its end, that hold members of these plain names."""
+    folders: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        folders[folder].add(file)
+    return {f"{folder}/" for folder, files in folders.items() if folder and _is_run(files)}
 
 
 def _through_links(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.errors import UserError
-from ganhpc.datasets.folder_index import find, listed
+from ganhpc.datasets.folder_index import find, fingerprint_of, listed
 from ganhpc.datasets.image_decoding import inspect
 from ganhpc.datasets.image_folder import list_files
 from ganhpc.datasets.types import DataRequest
@@ -48,6 +48,28 @@ def test_anything_hidden_on_any_level_is_left_out_and_named(tmp_path, kind):
     path = make(tmp_path, kind, files)
     assert names(path) == sorted(SEEN)
     assert left(path) == dict.fromkeys(HIDDEN, "a hidden file")
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_a_run_among_its_own_pictures_is_none_of_them(tmp_path, kind):
+    """As after `cd photos` and `--data .`: its samples would be pictures, and the run's next job refuse them as added."""
+    for name in ("before", "after", "mine"):
+        (tmp_path / name).mkdir()
+    files = {f"{n}.png": encoded(picture(n)) for n in range(3)}
+    before = fingerprint_of(find(make(tmp_path / "before", kind, files)))
+    files |= {f"runs/dcgan/x-1/{name}": b"{}" for name in ("experiment.json", "data.json", "status.json")}
+    files |= {f"runs/dcgan/x-1/samples/step-{n}.png": encoded(picture(9 + n)) for n in range(2)}
+    mine = {"mine/experiment.json": b"{}", "mine/a.png": encoded(picture(5))}
+    path = make(tmp_path / "after", kind, files)
+    assert names(path) == ["0.png", "1.png", "2.png"] and fingerprint_of(find(path)) == before
+    assert set(left(path).values()) == {"a run of this program, no pictures to learn from"}
+    assert "mine/a.png" in names(make(tmp_path / "mine", kind, files | mine)), "a folder of the user's with such a file"
+
+
+def test_a_folder_of_samples_that_is_asked_for_is_read(tmp_path):
+    files = {"experiment.json": b"{}", "status.json": b"{}"} | {f"samples/{n}.png": encoded(picture(n)) for n in (1, 2)}
+    path = make(tmp_path, "folder", files)
+    assert names(path) == ["samples/1.png", "samples/2.png"] and names(path / "samples") == ["1.png", "2.png"]
 
 
 def test_a_hidden_folder_that_is_asked_for_is_read(tmp_path):

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import storage_errors
 from ganhpc.core.printable import printable, shell_word
 from ganhpc.core.units import counted
+from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding
 from ganhpc.datasets.folder_index import find, fingerprint_of
 
@@ -75,6 +77,11 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
     """Print what is in `path`, and write the sheet of pictures."""
     if sheet and sheet.suffix.lower() != ".png":
         raise UserError(f"--sheet {printable(sheet)}: the sheet is a PNG picture; give a name that ends in .png.")
+    if sheet and _lies_in(sheet, path):
+        raise UserError(
+            f"--sheet {printable(sheet)}: it would lie among the pictures and be one of them in the next training; "
+            f"type --sheet {shell_word(_outside(path))}."
+        )
     found = _look(path, size)
     if sheet:
         _write_sheet(found.shown, sheet)
@@ -100,7 +107,7 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
     if found.copies:
         say(f"copies: {counted(found.copies, 'picture')} exactly like another one")
     if found.folders:
-        say(f"folders (pictures have no classes: folders are only looked through): {len(found.folders):,}")
+        say(f"folders (classes for biggan, only looked through by the others): {len(found.folders):,}")
         counts = [f"  {printable(name) or '.'}: {n:,}" for name, n in found.folders.items()]
         _cut(say, counts, everything=everything)
     for line in seen.ranges:
@@ -111,7 +118,20 @@ def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json
         say(f"sheet: {len(found.shown)} of the pictures in {printable(sheet)}")
     else:
         sized = "" if size == image_decoding.SIZE else f" --image-size {size}"
-        say(f"look at them: python launch.py data {shell_word(path)}{sized} --sheet sheet.png")
+        say(f"look at them: python launch.py data {shell_word(path)}{sized} --sheet {shell_word(_outside(path))}")
+
+
+def _lies_in(sheet: Path, path: Path) -> bool:
+    """True if a file `sheet` would be one of the pictures in the folder `path`."""
+    return expand(sheet).resolve().parent.is_relative_to(expand(path).resolve())
+
+
+def _outside(path: Path) -> str:
+    """A file here, or where the folder `path` lies where it holds the present folder."""
+    name = "sheet.png"
+    if not _lies_in(Path(name), path):
+        return name
+    return os.path.relpath(expand(path).resolve().parent / name)
 
 
 def _list(say: Any, word: str, lines: tuple[str, ...], *, everything: bool) -> None:

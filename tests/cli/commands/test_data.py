@@ -227,6 +227,32 @@ def test_a_folder_is_shown_as_training_will_take_it(launch, tmp_path):
         assert said in refused.stderr
 
 
+def test_a_sheet_among_the_pictures_is_refused_with_a_place_beside_them(tmp_path, monkeypatch, capsys):
+    from ganhpc.cli import output
+    from ganhpc.cli.views import data_preview
+    from tests.train.data.test_image_folder import encoded, make, picture
+
+    monkeypatch.setenv("GANHPC_DATA", str(tmp_path / "kept"))
+    folder = make(tmp_path, "folder", {f"in/{n}.png": encoded(picture(n)) for n in range(3)})
+
+    def show(path, sheet):
+        data_preview.show(Path(path), 32, sheet and Path(sheet), output.screen(), as_json=False, everything=False)
+
+    monkeypatch.chdir(folder / "in")
+    for path, sheet, way in (
+        (".", "s.png", "../sheet.png"),
+        ("..", "s.png", "../../sheet.png"),
+        (folder, folder / "s.png", None),
+    ):
+        with pytest.raises(UserError, match="would lie among the pictures") as caught:
+            show(path, sheet)
+        assert way is None or str(caught.value).endswith(f"type --sheet {way}.")
+    show(".", None)
+    assert capsys.readouterr().out.rstrip().endswith("data . --image-size 32 --sheet ../sheet.png")
+    show(".", "../../sheet.png")
+    assert (tmp_path / "sheet.png").exists() and not list(folder.rglob("s*.png"))
+
+
 def test_looking_at_a_folder_imports_no_torch(tmp_path, monkeypatch):
     import subprocess
     import sys
