@@ -26,13 +26,14 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.printable import in_markdown, visible
 
-_BEGINS_A_LIST = re.compile(r"^(\s*)([-+]|\d+(?=[.)]))")
+_BEGINS_A_LIST = re.compile(r"^\s*(?:(?=[-+](?!\d))|\d{1,9}(?=[.)](?:\s|$)))")
+"""What stands before the sign that would make a text a list: not of a number such as 0.25 or -3, which is copied as it is."""
 
 
 def _escaped(text: str) -> str:
     """`text` so that Markdown shows it as it is, in one line."""
     one = " ".join(text.split("\n"))
-    return _BEGINS_A_LIST.sub(lambda m: m[1] + ("\\" + m[2] if m[2] in "-+" else m[2] + "\u200b"), in_markdown(one))
+    return _BEGINS_A_LIST.sub(lambda found: found[0] + "\\", in_markdown(one))
 
 
 def write(doc: Document, path: Path) -> None:

@@ -140,6 +140,22 @@ def test_a_scan_whose_variants_share_one_pair_of_values_has_a_map_of_those_with_
         assert len(heat.rows) == 1 and "%" in heat.rows[0][1].text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("0.1296", "0.1296"),
+        ("1.48 s", "1.48 s"),
+        ("-3", "-3"),
+        ("1. x", r"1\. x"),
+        ("12)", r"12\)"),
+        ("- x", r"\- x"),
+        ("+", r"\+"),
+    ],
+)
+def test_numbers_in_markdown_are_copied_as_they_are_and_nothing_begins_a_list(text: str, shown: str) -> None:
+    assert render_markdown._escaped(text) == shown
+
+
 @pytest.mark.slow  # 5 s of processor time: processes of its own
 def test_what_users_typed_is_escaped_everywhere(scanned: Path, tmp_path: Path) -> None:
     doc = account("cifar", runs=scanned)
