@@ -63,6 +63,11 @@ def listed(path: Path) -> Source:
         raise
 
 
+def content_digest(data: bytes) -> str:
+    """The hash by which a file's content is known."""
+    return hashlib.blake2b(data, digest_size=12).hexdigest()
+
+
 def fingerprint(contents: Iterable[tuple[str, str]]) -> str:
     """32 hexadecimal digits for pairs of a picture's name and digest. Changes when a picture is added, removed, renamed or changed."""
     lines = sorted(name.encode(errors="surrogateescape") + b"\0" + digest.encode() for name, digest in contents)
@@ -112,7 +117,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                 what = other_kind(head, ending)
                 vague = what == NO_IMAGE and ending in ENDINGS
                 return item.stamp, "", "unreadable (not an image, or its beginning is damaged)" if vague else what
-            return item.stamp, hashlib.blake2b(files.read(item, None), digest_size=12).hexdigest(), ""
+            return item.stamp, content_digest(files.read(item, None)), ""
         except READ_ERRORS as error:
             return f"unreadable ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
 

@@ -20,7 +20,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, slug
 from ganhpc.core.units import counted
 from ganhpc.datasets import pillow_corrections, pixel_range
-from ganhpc.datasets.folder_index import find, fingerprint_of
+from ganhpc.datasets.folder_index import content_digest, find, fingerprint_of
 from ganhpc.datasets.image_cache import facts, place
 from ganhpc.datasets.image_folder import READ_ERRORS, Item, Source
 from ganhpc.datasets.picture_kinds import FORMATS, HEAD, kind_of
@@ -224,12 +224,18 @@ def _decode_all(
 ) -> Iterator[tuple[Item, Picture | Extent | str]]:
     """Each item in order with its picture, its extent where `ranges` lacks its type, or the sentence that says why it is skipped.
 
-    Two threads decode ahead.
+    Two threads decode ahead. Raises UserError where a file is not what it was when the set was looked through: the pictures that are made
+    are kept under the fingerprint of that moment.
     """
     from PIL import Image
 
     def one(item: Item) -> Picture | Extent | str:
-        return decoded(source, item, size, ranges)
+        if not item.digest:  # a published set, known by its lists
+            return decoded(source, item, size, ranges)
+        try:
+            return decode(_unchanged(source, item), size, ranges)
+        except Skip as reason:
+            return str(reason)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -237,6 +243,21 @@ def _decode_all(
         for start in range(0, len(source.items), 256):  # a bounded number of pictures waits in memory
             part = source.items[start : start + 256]
             yield from zip(part, pool.map(one, part), strict=True)
+
+
+def _unchanged(source: Source, item: Item) -> bytes:
+    """The content of a file of `source`. Raises UserError where it is another one by now, or can't be read any more."""
+    try:
+        data = source.read(item, None)
+        why = "has changed" if content_digest(data) != item.digest else ""
+    except READ_ERRORS as error:
+        why = f"can't be read any more ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
+    if why:
+        raise UserError(
+            f"--data {printable(source.path)}: {item.shown} {why} since the set was looked through, a moment ago: type the command again "
+            "when nothing writes there any more."
+        )
+    return data
 
 
 def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
