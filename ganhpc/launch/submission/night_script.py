@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from ganhpc.core import scheduler_environment
 from ganhpc.core.files import atomic_open
 from ganhpc.core.settings import ROOT
+from ganhpc.core.storage_errors import fault
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
 from ganhpc.launch.schedulers.base import JobRequest, PreparedJob
@@ -38,6 +40,9 @@ def write(
 
     The plan is noted in the runs, so that jobs which were submitted by hand are known by their tags. Raises UserError.
     """
+    if not os.access(folder, os.W_OK | os.X_OK):
+        denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        raise fault(denied, folder, elsewhere="`cd` into a folder of yours")
     if not sent:
         sending.note_plan(submission, wanted, policy_source)
         for job in submission.jobs:

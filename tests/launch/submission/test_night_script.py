@@ -13,6 +13,7 @@ from unittest import mock
 
 import pytest
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.launch.schedulers.base import Job, JobState
 from ganhpc.launch.schedulers.slurm import Slurm
@@ -220,3 +221,11 @@ def test_each_job_of_a_night_waits_for_all_before_it(scheduler: str, waits: str)
     three = dataclasses.replace(usual, plan=plan, jobs=(*usual.jobs, usual.jobs[1]))
     (last,) = [line for line in night_script.text(three, MORNING.date()).splitlines() if line.startswith("job3=")]
     assert waits in last and '"$job1 $job2"' in last
+
+
+def test_a_folder_that_takes_no_script_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script lies where the command is typed: another --runs, which was advised, helps nothing."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(UserError, match=r"permission is denied: `cd` into a folder of yours, then") as refused:
+        night_script.write(night(Slurm(SITES["slurm"])), [], tmp_path, "student")
+    assert str(tmp_path) in str(refused.value) and not list(tmp_path.iterdir())
