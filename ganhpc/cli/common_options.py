@@ -9,6 +9,7 @@ import click
 
 from ganhpc.core import settings, units
 from ganhpc.core.errors import UserError
+from ganhpc.core.whoami import expand
 
 
 class Whole(click.IntRange):
@@ -71,10 +72,21 @@ def cut_at_dashes(command: click.Command, args: list[str]) -> tuple[list[str], l
     return args[:k], args[k + 1 :]
 
 
+class _Folder(click.ParamType):
+    """A folder. bash leaves the ~ of --runs=~/runs as it is, and that of a variable in quotes."""
+
+    name = "DIR"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        del param, ctx
+        return str(expand(value)) if str(value).startswith("~") else str(value)
+
+
 def RUNS() -> click.Option:
     """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
     return click.Option(
         ["--runs"],
+        type=_Folder(),
         metavar="DIR",
         envvar="GANHPC_RUNS",
         default=_configured_runs,

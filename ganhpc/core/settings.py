@@ -181,7 +181,7 @@ def state_folder() -> Path:
 
 def usual_runs() -> Path:
     """The folder of runs in which a command looks that has no --runs."""
-    return Path(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
+    return expand(os.environ.get("GANHPC_RUNS") or load().runs or "runs")
 
 
 def load() -> Settings:

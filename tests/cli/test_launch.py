@@ -211,3 +211,17 @@ def test_the_login_side_never_imports_torch(tmp_path: Path, words: list[str]) ->
     code = f"import sys; sys.argv = ['launch.py', *{words!r}]; sys.path.insert(0, {str(ROOT)!r})\nfrom ganhpc.cli.main import main\ntry:\n    main()\nexcept SystemExit:\n    pass\nsys.stderr.write('torch' if 'torch' in sys.modules else 'light')"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stderr.endswith("light"), done.stderr
+
+
+def test_a_home_in_the_name_of_a_folder_is_the_home(launch: Launch, tmp_path: Path) -> None:
+    """bash leaves the ~ of --runs=~/runs as it is, and that of a variable in quotes: runs were made in a folder called ~."""
+    for words, variables in ((["--runs=~/own"], {}), ([], {"GANHPC_RUNS": "~/own"})):
+        done = launch("status", *words, HOME=str(tmp_path), **variables)
+        assert done.returncode == 0 and f"no runs in {tmp_path}/own:" in "".join(done.stdout.splitlines()), done.stdout
+        assert ("--runs" in done.stdout) == bool(words)
+    unknown = launch("status", "--runs=~nosuch-user/own")
+    assert unknown.returncode == 2 and "below a home that this machine doesn't know" in unknown.stderr
+    (tmp_path / "rules.toml").write_text('base = "student"\ntitle = "mine"\n')
+    assert "Policy rules: mine." in launch("policy", "~/rules.toml", HOME=str(tmp_path)).stdout
+    assert launch("new", "own-one", "--into=~/own", HOME=str(tmp_path)).returncode == 0
+    assert not (tmp_path / "~").exists() and (tmp_path / "own" / "own_one.py").exists()

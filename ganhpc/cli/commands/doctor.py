@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ganhpc.cli.output import say, screen
 from ganhpc.core.units import counted
+from ganhpc.core.whoami import expand
 from ganhpc.launch.doctor.finding import Finding, Level
 
 _MARKS = {Level.GOOD: ("✓", "green"), Level.NOTE: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
@@ -33,7 +34,7 @@ def command(runs: Path | None, data_root: Path | None, as_json: bool) -> None:
     """
     from ganhpc.launch.doctor.checks import checks, examine
 
-    findings = examine(checks(runs, data_root))
+    findings = examine(checks(expand(runs) if runs else None, data_root))
     found = list(findings) if as_json else _show(findings)
     ready = not any(f.level is Level.BAD for f in found)
     if as_json:

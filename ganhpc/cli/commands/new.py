@@ -15,6 +15,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.core.storage_errors import fault
+from ganhpc.core.whoami import expand
 from ganhpc.runs import known_experiments, own_experiments
 
 _TEMPLATES = ROOT / "templates" / "new"
@@ -44,6 +45,7 @@ _TESTS_OF_PROGRAMS = "tests/program/test_{}.py"
 )
 def command(name: str, kind: str, into: Path | None) -> None:
     stem = _stem(name)
+    into = expand(into) if into else None  # bash leaves the ~ of --into=~/my-jobs as it is
     texts = _in_folder(kind, stem, into.absolute()) if into else _in_checkout(kind, stem)
     _write(texts)
     for path in texts:

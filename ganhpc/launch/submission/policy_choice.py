@@ -14,6 +14,7 @@ from typing import NamedTuple
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
 from ganhpc.core.settings import Settings
+from ganhpc.core.whoami import expand
 from ganhpc.launch.policy.policy import Policy, load_policy, packaged_policies
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.runs import submission_record
@@ -36,8 +37,13 @@ class Choice(NamedTuple):
 
 
 def _of_place(site: Settings, scheduler: Scheduler) -> str:
-    """The name of the policy in force where nothing is typed."""
-    return site.policy or scheduler.default_policy
+    """The name of the policy in force where nothing is typed. A file's path counts from the settings' own folder, as every other path there:
+    another folder in which a command is typed may hold another file of its name."""
+    named = site.policy or scheduler.default_policy
+    if not site.policy or not _is_path(named):
+        return named
+    made = expand(os.path.expandvars(named))
+    return str(site.path.resolve().parent / made if site.path else made)
 
 
 def load(name: str, *, typed: bool = False) -> Choice:
@@ -49,6 +55,8 @@ def load(name: str, *, typed: bool = False) -> Choice:
     here, packaged = Path.cwd() / "policies", name in packaged_policies()
     if packaged and typed and (here / f"{name}.toml").is_file():
         name = str(here / f"{name}.toml")
+    if name.startswith("~"):  # bash leaves that of --policy=~/rules.toml as it is
+        name = str(expand(name))
     loaded = load_policy(name, [] if packaged else [here])
     return Choice(str(Path(name).resolve()) if _is_path(name) else name, loaded)
 

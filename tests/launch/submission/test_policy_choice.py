@@ -41,6 +41,22 @@ def test_the_place_decides_where_nothing_is_typed() -> None:
     assert choose("none", Settings(policy="grid5000"), Oar(Settings())).policy == NONE
 
 
+@pytest.mark.parametrize("named", ["rules.toml", "./rules.toml", "~/rules.toml", "$OWN/rules.toml"])
+def test_a_file_of_the_settings_is_one_file_wherever_a_command_is_typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """It counted from the folder where one types, where another one of its name may lie; ~ was no home."""
+    own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
+    for folder, hours in ((own, 2), (elsewhere, 9)):
+        folder.mkdir()
+        (folder / "rules.toml").write_text(f'base = "student"\nmax_job = "{hours}h"\n')
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("HOME", str(own))
+    monkeypatch.setenv("OWN", str(own))
+    found = choose(None, Settings(own / "config.toml", policy=named), Oar(Settings()))
+    assert (found.name, found.policy.max_job) == (str(own / "rules.toml"), 2 * 3600)
+
+
 def test_a_folder_gives_no_other_meaning_to_a_policy_that_nobody_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
