@@ -26,7 +26,7 @@ _GONE_SECONDS = 10.0
 """Seconds that a process which was killed may take to let go of the run: its memory is given back first."""
 _ON_ONE_MACHINE = ("--rdzv-backend=c10d", "--rdzv-endpoint=127.0.0.1:0", "--local-addr=127.0.0.1")
 """torchrun's words for processes on one machine, whose own name may have no address."""
-_TORCHRUN = "ganhpc.train.torchrun"
+_TRAINER, _TORCHRUN = "ganhpc.train", "ganhpc.train.torchrun"
 _PYTHON = (sys.executable, *SAFE_PATH, "-m")
 """Runs a module."""
 _OWN = ("state", "reason", "cause", "host", "pid", "time", "launch", "owner", "tag")
@@ -46,10 +46,10 @@ class Nodes(NamedTuple):
     port: int = 29_400
 
 
-def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = "ganhpc.train") -> list[str]:
+def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = _TRAINER) -> list[str]:
     """The command for this node's part of a training with `tasks` processes on each. `entry`: an Experiment's ENTRY."""
     nodes = nodes or Nodes()
-    if entry != "ganhpc.train":  # it starts its processes itself
+    if entry != _TRAINER:  # it starts its processes itself
         words = [
             f"--tasks={tasks}",
             f"--nodes={nodes.number}",
@@ -58,7 +58,7 @@ def command(folder: Path, tasks: int, nodes: Nodes | None = None, entry: str = "
             f"--port={nodes.port}",
         ]
         return [*_PYTHON, entry, str(folder), *(words if nodes.number * tasks > 1 else [])]
-    trainer = [*_PYTHON, "ganhpc.train", str(folder)]
+    trainer = [*_PYTHON, _TRAINER, str(folder)]
     if nodes.number * tasks == 1:
         return trainer
     sizes = [f"--nnodes={nodes.number}", f"--nproc-per-node={tasks}", "--max-restarts=0"]
@@ -79,12 +79,12 @@ class TrainerProcesses:
     """The trainer, or torchrun with several, from its start to its end."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], **how: Any) -> None:
-        """`env`: the environment, in which words of another torchrun count for nothing; `how`: as for subprocess.Popen."""
+        """`env`: the environment; `how`: as for subprocess.Popen. What a shell keeps of another torchrun reaches programs of the user's alone,
+        some of which are told by it that they are one process."""
         self._torchrun = _TORCHRUN in command
         self._ear = last_words.Listener()
-        self.child = subprocess.Popen(
-            command, env=with_checkout(without_torchrun(env)) | self._ear.environment(), **how
-        )
+        kept = without_torchrun(env) if self._torchrun or _TRAINER in command else env
+        self.child = subprocess.Popen(command, env=with_checkout(kept) | self._ear.environment(), **how)
         self._failed_at: float | None = None
         self.words: LastWords | None = None
         """The last words, once they have ended."""
