@@ -191,7 +191,10 @@ def test_output_that_nobody_takes_any_more_stops_a_training_with_a_checkpoint(
     run = Run.open(tmp_path / "runs", small(epochs=10_000))
     reader, writer = os.openpty() if gone == "terminal" else os.pipe()
     words = [sys.executable, "launch.py", "resume", str(run.folder), "--on", "local"]
-    child = subprocess.Popen(words, cwd=ROOT, stdin=writer, stdout=writer, stderr=writer, start_new_session=True)
+    # Tests that run under nohup hand its setting on: hanging up would stop nothing.
+    usual = functools.partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    ends = {"stdin": writer, "stdout": writer, "stderr": writer}
+    child = subprocess.Popen(words, cwd=ROOT, start_new_session=True, preexec_fn=usual, **ends)
     os.close(writer)
     os.set_blocking(reader, False)
     while child.poll() is None and not run.status().get("step"):
