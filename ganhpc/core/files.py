@@ -142,6 +142,12 @@ def open_to_write(path: Path, *, append: bool = False) -> IO[bytes]:
     return file
 
 
+def must_be_no_link(path: Path) -> None:
+    """Raise Damaged where `path` is a link: what is written through one that came with somebody's folder would go into a file outside of it."""
+    if os.path.islink(path):  # noqa: PTH114 (Path.is_symlink raises for a name that no file can have)
+        raise Damaged(f"{path} is a link, and what is written there would go into another file: move the link away.")
+
+
 def _must_be_regular(path: Path | str, mode: int) -> None:
     if not stat.S_ISREG(mode):
         kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket"))

@@ -403,9 +403,9 @@ def _before_trainer() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _nobody_says(job: str) -> None:
+def _nobody_says(job: str, tag: str) -> None:
     """Without a scheduler nobody knows whether another job lives."""
-    del job
+    del job, tag
 
 
 def _scheduler_module() -> NodeSide | None:

@@ -59,9 +59,10 @@ class Job:
 
 
 class Claim:
-    """This job's claim on a run. `lives` asks its scheduler whether the job with a number trains: None where it can't tell."""
+    """This job's claim on a run. `lives` asks its scheduler whether the job with a number, and with a tag where it has one, trains: None
+    where it can't tell."""
 
-    def __init__(self, run: Run, job: Job, lives: Callable[[str], bool | None]) -> None:
+    def __init__(self, run: Run, job: Job, lives: Callable[[str, str], bool | None]) -> None:
         self.path, self.folder, self.job, self.lives = Path(run.folder) / "claim.json", run.folder, job, lives
         self.touched = 0.0
 
@@ -129,7 +130,7 @@ class Claim:
         if not holder.id:
             return True if owners.is_alive_here(holder.owner) else None
         mine = (self.job.scheduler, self.job.cluster)
-        return self.lives(holder.id) if (holder.scheduler, holder.cluster) == mine else None
+        return self.lives(holder.id, holder.tag) if (holder.scheduler, holder.cluster) == mine else None
 
     def _beat(self) -> int | None:
         try:

@@ -75,6 +75,23 @@ def is_result(folder: Path | str, tree: Mapping[str, Any] | None) -> bool:
     )
 
 
+def is_of_another(folder: Path | str, result: Mapping[str, Any]) -> bool:
+    """True if a result says that it is of another definition than the run in `folder` has: somebody has copied it there."""
+    said = result.get("signature")
+    # A run's own folder is named after it: nearly always nothing more is read.
+    if not isinstance(said, str) or not said or f"-{said}" in Path(folder).name:
+        return False
+    try:
+        own = (read_json(Path(folder) / "experiment.json") or {}).get("signature")
+    except Damaged:
+        return False
+    return isinstance(own, str) and bool(own) and own != said
+
+
+OF_ANOTHER = "result.json is that of another run: move it away"
+"""Reason of a run whose result is another's."""
+
+
 def refusal_source(request: Request) -> RefusalSource | None:
     """The party that has refused the run; None where nobody did, or it is not known."""
     sentence = request.get("refused")

@@ -38,6 +38,7 @@ from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
+    OF_ANOTHER,
     PROGRAM_LEDGER,
     UNTRAINED,
     Fault,
@@ -46,6 +47,7 @@ from ganhpc.runs.run_files import (
     Status,
     end_in_words,
     ended_untrained,
+    is_of_another,
     is_result,
     is_untrained,
     job_failed,
@@ -226,6 +228,11 @@ class Run:
         except UserError as error:
             raise UserError(f"{self}: {error}") from None
 
+    def recorded_signature(self) -> str:
+        """The signature in experiment.json, which stays whatever a later version makes of the definition; empty where it has none. Raises Damaged."""
+        said = (read_json(self.experiment_json) or {}).get("signature")
+        return said if isinstance(said, str) else ""
+
     def result(self) -> dict[str, object] | None:
         """The outcome, or None while there is none. Raises Damaged."""
         try:
@@ -234,7 +241,11 @@ class Run:
             if is_result(self.folder, None):
                 raise
             return None
-        return tree if tree is None or is_result(self.folder, tree) else None
+        if tree is None or not is_result(self.folder, tree):
+            return None
+        if is_of_another(self.folder, tree):
+            raise Damaged(f"{self.folder}/{OF_ANOTHER}.")
+        return tree
 
     def is_done(self) -> bool:
         """True if the run has its result, also a damaged one."""

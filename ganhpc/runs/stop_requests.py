@@ -37,8 +37,8 @@ def ask(folder: Path, reason: str, owner: str = "") -> bool:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
     except OSError as error:
-        if isinstance(error, FileExistsError) and not path.is_dir():
-            return True
+        if isinstance(error, FileExistsError) and os.path.exists(path) and not path.is_dir():  # noqa: PTH110
+            return True  # not for a link that leads nowhere, which nobody reads
         _UNWRITTEN.setdefault(str(path), reason)
         return False
     with suppress(OSError):  # The file's existence is the message; the words are for people.
@@ -59,7 +59,9 @@ def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | Non
         except FileNotFoundError:
             continue
         except UserError:
-            if path.is_dir():  # nobody's request, and it could never be taken back
+            if (
+                path.is_dir() or path.is_symlink()
+            ):  # nobody's request: a folder could never be taken back, and nobody asks by a link
                 continue
             text = ""
         reason = text.partition("\n")[2] if name else text
@@ -80,5 +82,6 @@ def forget_old(folder: Path) -> None:
     forget(folder, "")
     for path in folder.glob(f"{FILE}-*"):
         with suppress(OSError, UserError):
-            if is_over(read_text(path).partition("\n")[0]):
+            # What is no file is nobody's request, and a link that leads nowhere would keep one from being written.
+            if path.is_symlink() or not path.is_file() or is_over(read_text(path).partition("\n")[0]):
                 path.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,31 @@ def test_the_one_before_is_taken(stopped: Run, change: str, capsys: pytest.Captu
     assert trainer_of(stopped).progress.step == step
     said = capsys.readouterr().out
     assert f"step-{step + 1:010d} is broken" in said and "going back to the one before" in said
+
+
+@pytest.mark.slow
+def test_checkpoints_of_another_run_do_not_become_this_ones_result(
+    stopped: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Copied from a run of the same networks: with its weights, the figures would be of another seed."""
+    theirs = stopped.experiment()
+    other = Run.open(tmp_path / "others", theirs.replace(seed=theirs.seed + 1))
+    shutil.copytree(stopped.checkpoints, other.checkpoints)
+    assert trainer_of(other).progress.step == 0
+    said = capsys.readouterr().out
+    assert "is broken (it is of another run)" in said and "starting over" in said
+    assert trainer_of(stopped).progress.step > 0, "its own are taken"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_an_older_version_which_tells_no_run_is_taken(stopped: Run) -> None:
+    tree, _ = checkpoint.load(stopped.checkpoints, torch.device("cpu"))
+    assert tree is not None and tree.pop("signature") and tree.pop("format")
+    step = trainer_of(stopped).progress.step
+    shutil.rmtree(stopped.checkpoints)
+    stopped.checkpoints.mkdir()
+    checkpoint.save(stopped.checkpoints, step, tree)
+    assert trainer_of(stopped).progress.step == step
 
 
 def _bytes(tree: dict[str, Any]) -> bytes:

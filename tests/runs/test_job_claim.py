@@ -28,14 +28,14 @@ def job(id: str, cluster: str = "", host: str = "node1", restart: int = 0) -> Jo
     return Job(f"oar job {id} of {cluster}, restart {restart}", "oar", cluster, id, host)
 
 
-def never(what: object) -> bool | None:
-    raise AssertionError(f"asked for {what}")
+def never(what: object, tag: str = "") -> bool | None:
+    raise AssertionError(f"asked for {what} {tag}")
 
 
 def test_the_second_job_ends_at_once_and_the_first_gives_the_run_back(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second = Claim(run, job("1"), never), Claim(run, job("2"), lambda id: id == "1")
+    first, second = Claim(run, job("1"), never), Claim(run, job("2"), lambda id, _: id == "1")
     assert first.take() == ""
     with monkeypatch.context() as patch:
         patch.setattr(time, "sleep", never)
@@ -123,9 +123,17 @@ def test_no_word_of_a_claim_becomes_one_of_a_schedulers_command(run: Run, id: st
         assert claim.holder() is not None
 
 
+def test_a_killed_jobs_number_that_another_job_has_by_now_keeps_nobody_from_training(run: Run) -> None:
+    """The scheduler is asked for the job of that number and tag: a number alone comes again where a cluster is installed anew."""
+    dead = Job("slurm job 7 of linux, restart 0, aa-1", "slurm", "linux ctl1:6817", "7", "n1", "aa-1")
+    next_one = Job("slurm job 9 of linux, restart 0, bb-1", "slurm", "linux ctl1:6817", "9", "n1", "bb-1")
+    assert Claim(run, dead, never).take() == ""
+    assert Claim(run, next_one, lambda id, tag: (id, tag) == ("7", "cc-1")).take() == ""
+
+
 def test_a_claim_with_terminal_codes_is_said_without_them(run: Run) -> None:
     write_json(run.folder / "claim.json", {**job("7", host="n1\x1b[2J\u202e\nx").__dict__})
-    said = Claim(run, job("1"), lambda id: id == "7").take()
+    said = Claim(run, job("1"), lambda id, _: id == "7").take()
     assert said.startswith("job 7 (n1\\e[2J\\u202e\\nx) trains this run already") and said.isprintable()
 
 
@@ -141,7 +149,7 @@ def test_of_jobs_that_start_at_one_instant_one_trains(run: Run) -> None:
 
 
 def test_the_other_nodes_of_a_job_go_with_the_first(run: Run) -> None:
-    mine = Claim(run, job("2"), lambda id: id == "1")
+    mine = Claim(run, job("2"), lambda id, _: id == "1")
     Claim(run, job("1"), never).take()
     assert "trains this run already" in mine.follow()
     write_json(run.folder / "claim.json", {**job("2").__dict__})

@@ -52,6 +52,23 @@ def test_whoever_asks_hears_it(tmp_path: Path, owner: str) -> None:
     assert run.stop_reason(owner) is None, "the next trainer is not asked"
 
 
+@pytest.mark.parametrize("owner", ["", "job 7"])
+@pytest.mark.parametrize("target", ["nowhere/at/all", "stop"])
+def test_a_link_in_the_place_of_a_request_neither_stops_anybody_nor_swallows_a_request(
+    tmp_path: Path, owner: str, target: str
+) -> None:
+    run = made(tmp_path)
+    path = stop_requests.path_of(run.folder, owner)
+    path.symlink_to(path.name if target == "stop" else target)
+    assert run.stop_reason(owner) is None, "nobody has asked"
+    assert not run.ask_to_stop("first", owner), "it could not be written: whoever asks passes it on"
+    assert run.stop_reason(owner) == "first"
+    stop_requests.forget(run.folder, owner)
+    path.symlink_to("nowhere")
+    with run.hold():
+        assert not os.path.lexists(path), "the next one can be written"
+
+
 def waiting(*words: str) -> subprocess.Popen[str]:
     child = subprocess.Popen([sys.executable, "-c", WAITS, *words], stdout=subprocess.PIPE, text=True)
     assert child.stdout and child.stdout.readline() == "ready\n"

@@ -19,7 +19,7 @@ from ganhpc.core.units import counted
 from ganhpc.runs import figures
 from ganhpc.runs.experiment import FORMAT
 from ganhpc.runs.figures import ShownIn
-from ganhpc.runs.run_files import UNTRAINED, is_result, is_untrained
+from ganhpc.runs.run_files import OF_ANOTHER, UNTRAINED, is_of_another, is_result, is_untrained
 from ganhpc.runs.run_folder import Run, State
 
 Row = dict[str, Any]
@@ -164,6 +164,8 @@ def _row(folder: str, results: Index, definitions: Index) -> Row | None:
         return _refused(folder, f"result.json can't be read: {error}; launch again with --new")
     if not is_result(folder, tree):
         return _unfinished(folder, definitions)
+    if is_of_another(folder, tree):
+        return _refused(folder, OF_ANOTHER)
     made = {**_EMPTY, **tree}
     _without_wrong(made)
     above, _, made["run"] = folder.rstrip("/").rpartition("/")

@@ -23,7 +23,7 @@ from ganhpc.cli.output import in_markup, screen
 from ganhpc.cli.views.live_progress import LogTail, ProgressView
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import open_to_write
+from ganhpc.core.files import must_be_no_link, open_to_write
 from ganhpc.core.printable import shell_word, shown
 from ganhpc.datasets import held_data
 from ganhpc.launch.schedulers.enclosing_job import Inside, inside
@@ -182,6 +182,7 @@ def _start(run: Run, command: list[str], bound: Bound | None) -> tuple[TrainerPr
     env |= bounds.environment(file_owner.process(os.getpid()), bound)
     env |= own_experiments.variable()
     env |= trainer_protocol.environment(os.environ, one_machine=True)
+    must_be_no_link(run.log)
     with open_to_write(run.log, append=True) as log:
         tail = LogTail(run.log, log.tell())
         trainer = TrainerProcesses(

@@ -379,8 +379,9 @@ class NodeSide(Protocol):
     def job_end(self) -> float | None:
         """When this job really ends, in seconds since 1970; None where the scheduler doesn't say."""
 
-    def lives(self, job: str) -> bool | None:
-        """True if a job runs; None where it can't be told, or it is about to end."""
+    def lives(self, job: str, tag: str = "") -> bool | None:
+        """True if a job runs, with a `tag` the one that has it: another job may have its number by now. None where it can't be told, or it is
+        about to end."""
 
     def hosts(self) -> list[str]:
         """The names of the job's nodes, the first one first."""
@@ -458,6 +459,13 @@ def node_command(site: Settings, request: JobRequest) -> ScriptText:
         words.append(f"--most={request.most}")
     words += [flag for flag, wanted in (("--last", request.last), ("--again", request.again)) if wanted]
     return script_text.command(words)
+
+
+def runs_as(job: Job, tag: str) -> bool | None:
+    """True if `job` runs and is the one with `tag`, where a tag is given; None where it runs and tells no tag."""
+    if job.state is not JobState.RUNNING or (tag and job.tag and job.tag != tag):
+        return False
+    return None if tag and not job.tag else True
 
 
 def alive(jobs: Iterable[Job]) -> list[Job]:

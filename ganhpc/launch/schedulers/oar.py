@@ -31,6 +31,7 @@ from ganhpc.launch.schedulers.base import (
     Scheduler,
     alive,
     node_command,
+    runs_as,
     server_name,
     setup_lines,
     with_expected_times,
@@ -356,8 +357,8 @@ def job_name() -> str:
     return f"oar job {job} {os.environ.get('OAR_JOB_NAME', '')}".rstrip() if job else ""
 
 
-def lives(job: str) -> bool | None:
-    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
+def lives(job: str, tag: str = "") -> bool | None:
+    """On the node: whether a job runs, the one with `tag` where there is one; None where it can't be told, or it is about to end."""
     answer = ask(["oarstat", "-f", "-J", "-j", job], 15)
     try:
         found = [job_of(tree) for tree in trees(answer.out)] if answer.code == 0 else None
@@ -366,7 +367,7 @@ def lives(job: str) -> bool | None:
     # A server keeps every job: one that this one does not know is another server's.
     if not found or any(job.native == "Finishing" for job in found):
         return None
-    return any(job.state is JobState.RUNNING for job in found)
+    return runs_as(next((job for job in found if job.state is JobState.RUNNING), found[0]), tag)
 
 
 def hosts() -> list[str]:

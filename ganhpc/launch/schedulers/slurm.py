@@ -28,6 +28,7 @@ from ganhpc.launch.schedulers.base import (
     Scheduler,
     alive,
     node_command,
+    runs_as,
     server_name,
     setup_lines,
     with_expected_times,
@@ -37,7 +38,6 @@ from ganhpc.launch.schedulers.slurm_output import (
     ACCOUNT_FIELDS,
     FIELDS,
     MARK,
-    STATES,
     accounted_job,
     checked,
     instant,
@@ -384,14 +384,15 @@ def job_name() -> str:
     return f"slurm job {job} of {cluster or '?'}, restart {os.environ.get('SLURM_RESTART_COUNT') or 0}" if job else ""
 
 
-def lives(job: str) -> bool | None:
-    """On the node: whether a job runs; None where it can't be told, or it is about to end."""
-    answer = ask([*_SQUEUE, "-t", "all", "-j", job, "-o", "%T"], 15)
-    native = answer.out.strip()
+def lives(job: str, tag: str = "") -> bool | None:
+    """On the node: whether a job runs, the one with `tag` where there is one; None where it can't be told, or it is about to end."""
+    answer = ask([*_SQUEUE, "-t", "all", "-j", job, "-o", FIELDS], 15)
     if answer.code != 0:
         return False if "Invalid job id" in answer.err else None
-    state = STATES.read(native)
-    return None if native == "COMPLETING" or state is JobState.UNKNOWN else state is JobState.RUNNING
+    found = jobs_of(answer.out)
+    if not found or any(each.native == "COMPLETING" or each.state is JobState.UNKNOWN for each in found):
+        return None
+    return runs_as(next((each for each in found if each.state is JobState.RUNNING), found[0]), tag)
 
 
 def hosts() -> list[str]:

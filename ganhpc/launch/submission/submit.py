@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.files import atomic_open, open_regular, storage_errors
+from ganhpc.core.files import atomic_open, must_be_no_link, open_regular, storage_errors
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.settings import state_folder
 from ganhpc.core.storage_errors import fault, remove_leftovers
@@ -187,6 +187,7 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
 def write_script(job: PreparedJob) -> None:
     """Write the job's script where its command looks for it. Raises UserError where something else lies in the
     place of its log: a job would wait for a fifo until its end."""
+    must_be_no_link(job.request.log)
     with suppress(FileNotFoundError), open_regular(job.request.log):
         pass
     with storage_errors(job.script_path.parent):

@@ -167,7 +167,8 @@ def load(run: Run, name: str | None = None) -> tuple[nn.Module, str]:
     described = path.with_suffix(".json")
     about = read_json(described)
     unusable: list[str] = []
-    while about is not None and (found := checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)).tree:
+    own, cpu = run.recorded_signature(), torch.device("cpu")
+    while about is not None and (found := checkpoint.newest(run.checkpoints, cpu, unusable, own)).tree:
         net = build(about, described)
         try:
             net.load_state_dict(found.tree["modules"][name])

@@ -61,7 +61,7 @@ def prepare(run: Run, experiment: Experiment, process_group: Distributed, begun:
         importlib.import_module("tensorboard.plugins.hparams.metadata")
     unusable: list[str] = []
     while True:
-        found = checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable)
+        found = checkpoint.newest(run.checkpoints, torch.device("cpu"), unusable, run.recorded_signature())
         for note in found.notes:
             say(f"warning: {note}")
         try:

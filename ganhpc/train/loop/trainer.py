@@ -470,6 +470,7 @@ class Trainer:
             "rates": dict(self.rates),
             "random": random_state(self.process_group),
             "torch": str(torch.__version__),
+            "signature": self.run.recorded_signature(),
         }
 
     def _restore(self, tree: dict[str, Any]) -> None:

@@ -75,16 +75,20 @@ def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, lis
     return found.tree, found.notes
 
 
-def newest(folder: Path, device: torch.device, without: Collection[str] = ()) -> _Loaded:
-    """The newest whole checkpoint below `folder` that is not one of `without`, by their names. Raises UserError as `load` does."""
+def newest(folder: Path, device: torch.device, without: Collection[str] = (), signature: str = "") -> _Loaded:
+    """The newest whole checkpoint below `folder` that is not one of `without`, by their names, nor says that it is of a run with another
+    `signature`: its weights would become this run's result. Raises UserError as `load` does.
+    """
     notes: list[str] = []
     for sidecar in _newest_first(folder):
         if sidecar.stem in without:
             continue
         data = _verified(sidecar)
         tree = None if data is None else _content(data, device)
+        why = "its checksum does not match" if data is None else "it does not hold what a checkpoint does"
+        if tree is not None and _is_of_another(tree, signature):
+            tree, why = None, "it is of another run"
         if tree is None:
-            why = "its checksum does not match" if data is None else "it does not hold what a checkpoint does"
             notes.append(f"checkpoint {printable(sidecar.stem)} is broken ({why}): going back to the one before")
             continue
         if tree["format"] != FORMAT:
@@ -96,6 +100,12 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = ()) ->
     if notes or without:
         notes.append("no whole checkpoint is left: starting over")
     return _Loaded(None, "", notes)
+
+
+def _is_of_another(tree: Mapping[str, Any], signature: str) -> bool:
+    """True if a checkpoint's content says that it is of a run with another signature. Those of older versions don't tell their run."""
+    said = tree.get("signature")
+    return bool(signature) and isinstance(said, str) and said not in ("", signature)
 
 
 def _newest_first(folder: Path) -> list[Path]:

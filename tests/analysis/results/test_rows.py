@@ -232,3 +232,25 @@ def test_a_result_without_a_step_is_no_finished_run(tmp_path: Path) -> None:
     assert states == {run.name: ("refused", True), part.name: ("done", False)}
     assert (run.run_status().state, part.run_status().state) == (State.REFUSED, State.DONE)
     assert "longer --time" in run.run_status().reason
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_a_result_that_was_copied_from_another_run_is_no_result_of_this_one(tmp_path: Path, renamed: bool) -> None:
+    """The figures of seed 1 would stand in the tables as those of seed 2 for ever."""
+    theirs = done(tmp_path, 0.6, seed=1)
+    tree = {**json.loads(theirs.result_json.read_text()), "signature": theirs.experiment().signature}
+    write_json(theirs.result_json, tree)
+    run = stopped(tmp_path, "resumable", "SIGINT at the launcher", seed=2)
+    if renamed:
+        run = Run(run.folder.rename(run.folder.with_name("mine")))
+        theirs = Run(theirs.folder.rename(theirs.folder.with_name("theirs")))
+    shutil.copy(theirs.result_json, run.result_json)
+    found = {row["folder"]: row for row in results.rows(tmp_path)}
+    made = found[str(run.folder)]
+    assert (made["state"], made["test_accuracy"]) == ("refused", None) and "another run" in made["reason"]
+    assert found[str(theirs.folder)]["state"] == "done"
+    said = run.run_status()
+    assert said.state is State.REFUSED and "result.json is that of another run: move it away" in said.reason
+    assert theirs.run_status().state is State.DONE
+    run.result_json.unlink()
+    assert run.run_status().state is State.RESUMABLE

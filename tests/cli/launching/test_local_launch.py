@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ganhpc.cli.launching import local_launch
+from ganhpc.core.errors import UserError
 from ganhpc.runs import fault_count
 from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_protocol import LAUNCH
@@ -33,6 +34,15 @@ def test_each_launch_counts_its_own_faults(tmp_path: Path, monkeypatch: pytest.M
     assert counts == [1] * (fault_count.MOST + 1)
     assert [fault_count.note(run.folder, environments[-1][LAUNCH], 0) for _ in range(2)] == [2, 3]
     assert os.environ[LAUNCH] == "of a job around it"
+
+
+def test_a_log_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    run, own = Run.open(tmp_path, small()), tmp_path / ".bashrc"
+    own.write_text("alias ll='ls -l'\n")
+    run.log.symlink_to(own)
+    with pytest.raises(UserError, match=r"log\.txt is a link, .* move the link away"):
+        local_launch._start(run, ["echo", "of the training"], None)
+    assert own.read_text() == "alias ll='ls -l'\n"
 
 
 def test_a_launch_of_a_long_name_is_counted_too(tmp_path: Path) -> None:

@@ -60,6 +60,20 @@ def test_no_job_is_submitted_that_would_wait_for_its_log(tmp_path: Path, place: 
     assert Oar(Settings()).queue() == []
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("there", [True, False])
+def test_no_job_is_submitted_whose_log_is_a_link(tmp_path: Path, there: bool) -> None:
+    """In somebody's folder, to a start-up file of one's own: every line of the job's output would be added to it."""
+    asked, own = request(tmp_path), tmp_path / ".bashrc"
+    asked.run.mkdir(parents=True)
+    asked.log.symlink_to(own)
+    if there:
+        own.write_text("alias ll='ls -l'\n")
+    with pytest.raises(UserError, match=r"log\.txt is a link, .* move the link away"):
+        send(Oar(Settings()), asked)
+    assert Oar(Settings()).queue() == [] and own.exists() == there
+
+
 def test_the_cluster_is_the_same_whatever_oarconffile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """OAR's own commands, which are set-user-ID, overwrite the variable. A fifo or a device in it is never waited for."""
     own, other = tmp_path / "oar.conf", tmp_path / "other.conf"
@@ -523,6 +537,19 @@ def test_servers_of_one_domain_are_told_apart_where_their_settings_can_be_read(
         assert first.may_ask(there.to_entry()) and there.may_ask(first.to_entry()), f"the name server says {answer}"
     monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, "{}", ""))
     assert oar.lives("7") is None, "a server that does not know the number says nothing of its job"
+
+
+@pytest.mark.parametrize(
+    ("name", "command", "lives"),
+    [("ganhpc:cafe-1-00", "/r/jobs/cafe-1-00.sh", True), ("ganhpc:beef-1-00", "/r/jobs/beef-1-00.sh", False), ("", "sleep 9", None)],
+)  # fmt: skip
+def test_a_number_that_another_job_has_by_now_is_no_living_job_of_ours(
+    monkeypatch: pytest.MonkeyPatch, name: str, command: str, lives: bool | None
+) -> None:
+    """A database that was made anew counts from 1 again, and a job that was killed has left its claim on the run."""
+    tree = {"7": {"Job_Id": 7, "state": "Running", "name": name, "command": command, "startTime": 1795259382}}
+    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, json.dumps(tree), ""))
+    assert oar.lives("7", "cafe-1-00") is lives and oar.lives("7") is True
 
 
 @pytest.mark.parametrize(("types", "kept"), [(["postpone=2027-01-01 20:00:00"], True), ([], False)])

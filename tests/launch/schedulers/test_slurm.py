@@ -366,6 +366,16 @@ def test_jobs_in_hidden_partitions_are_asked_for(bin: Path, monkeypatch: pytest.
     assert slurm.job_end() == 1795259922 and slurm.lives("9") is True
 
 
+def test_a_number_that_another_job_has_by_now_is_no_living_job_of_ours(bin: Path) -> None:
+    """A cluster that was installed anew counts from 1 again, and a job that was killed has left its claim on the run."""
+    squeue(bin, ["9 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
+    assert slurm.lives("9", "cafe-1-00") is True and slurm.lives("9", "beef-1-00") is False
+    squeue(bin, ["9 RUNNING 1795259382 1795259922 9:00 (null) None bash (null) bash"])
+    assert slurm.lives("9") is True and slurm.lives("9", "cafe-1-00") is None, "it tells no tag"
+    squeue(bin, ["9 COMPLETING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:cafe-1-00 /x"])
+    assert slurm.lives("9", "cafe-1-00") is None
+
+
 @pytest.mark.parametrize(
     ("reason", "partition", "said"),
     [

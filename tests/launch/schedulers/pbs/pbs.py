@@ -27,6 +27,7 @@ from ganhpc.launch.schedulers.base import (
     Scheduler,
     Stated,
     node_command,
+    runs_as,
     setup_lines,
     with_expected_times,
 )
@@ -183,10 +184,10 @@ def job_end() -> float | None:
     return job.start + job.walltime if job and job.start and job.walltime else None
 
 
-def lives(job: str) -> bool | None:
-    """Whether a job runs; None where it can't be told."""
+def lives(job: str, tag: str = "") -> bool | None:
+    """Whether a job runs, the one with `tag` where there is one; None where it can't be told."""
     found = _own(job)
-    return None if found is None or found.native == "E" else found.state is JobState.RUNNING
+    return None if found is None or found.native == "E" else runs_as(found, tag)
 
 
 def hosts() -> list[str]:
