@@ -87,6 +87,13 @@ class Unreadable(Damaged, StorageFault):
     """A file that the file system does not give: damaged for a table of runs, and for work that needs it a fault, which may pass."""
 
 
+def raise_passing(error: UserError) -> None:
+    """Raise `error` where it is a fault of the file system that may pass: what such a file holds is not known, and it is not to be taken for one
+    that is missing or damaged."""
+    if isinstance(error, StorageFault) and error.passing:
+        raise error
+
+
 def _unreadable(path: Path | str, error: OSError) -> Unreadable:
     said = fault(error, path, doing="read")
     return Unreadable(f"{path} can't be read ({error.strerror}).", number=said.number, passing=said.passing)

@@ -89,7 +89,7 @@ class Settings:
     time_zone: Annotated[str | None, time_zone] = None
     """Time zone of the site's schedulers, such as Europe/Paris."""
     policy: Annotated[str | None, text] = None
-    """Policy in force where --policy says nothing: a packaged one, or the path of a TOML file."""
+    """Policy in force where --policy says nothing: a packaged one, or the path of a TOML file, which counts from this file's own folder."""
     python: Annotated[str | None, text] = None
     """Python interpreter on the nodes, where it is not the one that runs the launcher."""
     setup: Annotated[tuple[str, ...], _texts("module load conda")] = ()

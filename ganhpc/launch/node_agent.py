@@ -23,7 +23,7 @@ import click
 
 from ganhpc.core import streams
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import Damaged
+from ganhpc.core.files import Damaged, raise_passing
 from ganhpc.core.printable import print_error
 from ganhpc.core.storage_errors import fault, with_retries
 from ganhpc.launch.schedulers import registry, script_text
@@ -167,7 +167,8 @@ class Segment:
 
     def train(self) -> int:
         """Run the trainer to its end. Returns the job's exit code."""
-        if not self.follower and (sentence := self._nothing_to_do() or self._claimed()):
+        nothing = "" if self.follower else with_retries(self._nothing_to_do, self.patience, print_error)
+        if not self.follower and (sentence := nothing or self._claimed()):
             print(sentence, flush=True)
             return 0
         try:
@@ -256,14 +257,15 @@ class Segment:
         return ""
 
     def _is_written_off(self) -> bool:
-        """True if a person at another place has given this job up, and perhaps submitted the run there."""
-        with suppress(Damaged):
-            tag = os.environ.get(TAG)
-            return any(
-                job["tag"] == tag and job.get("ended") == JobState.CANCELLED.value
-                for job in submission_record.read(self.run)["jobs"]
-            )
-        return False
+        """True if a person at another place has given this job up, and perhaps submitted the run there. Raises StorageFault for a fault that may
+        pass: the record may say so, or that the run was cancelled."""
+        try:
+            jobs = submission_record.read(self.run)["jobs"]
+        except Damaged as error:
+            raise_passing(error)
+            return False
+        tag = os.environ.get(TAG)
+        return any(job["tag"] == tag and job.get("ended") == JobState.CANCELLED.value for job in jobs)
 
     def _write_deadline(self) -> bool:
         """Tell the trainer when the job really ends: the scheduler's word, else what was asked for. Returns whether it said."""

@@ -47,7 +47,9 @@ def is_over(name: str) -> bool:
     if found is None or not is_here(found[4], found[5]):
         return False
     boot, _, numbering = found[3].partition("/")
-    if boot != _boot():
+    if (now := _boot()) == _UNKNOWN:  # /proc can't be read, or too many files are open: nothing is known
+        return False
+    if boot != now:
         return True
     # Containers of one machine share its boot, and often the host's name: a number means nothing in another's numbering. Of a number that
     # /proc hides, nobody can say whose it is by now.
@@ -75,11 +77,14 @@ def began() -> float:
     return now - age if 0 < age < since_boot else now
 
 
+_UNKNOWN = "unknown"
+
+
 def _boot() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
-        return "unknown"
+        return _UNKNOWN
 
 
 def _numbering() -> str:
@@ -87,4 +92,4 @@ def _numbering() -> str:
     try:
         return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:
-        return "unknown"
+        return _UNKNOWN

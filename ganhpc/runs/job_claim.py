@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ganhpc.core.errors import UserError
-from ganhpc.core.files import is_copy, read_json, write_json
+from ganhpc.core.errors import StorageFault, UserError
+from ganhpc.core.files import is_copy, raise_passing, read_json, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable
 from ganhpc.runs import file_owner as owners
@@ -90,7 +90,9 @@ class Claim:
         """On another node of the job: wait until the first one has claimed the run; else the sentence on why not."""
         patience = time.monotonic() + _FOLLOW_SECONDS
         while time.monotonic() < patience:
-            holder = self.holder()
+            holder = None
+            with suppress(StorageFault):  # it is looked for again
+                holder = self.holder()
             if holder and holder.owner == self.job.owner:
                 return ""
             if holder and not holder.is_same(self.job) and self._alive(holder):
@@ -112,10 +114,12 @@ class Claim:
                 self.path.unlink()
 
     def holder(self) -> Job | None:
-        """The job that has claimed the run, if one has; what lies in a copy of the run's folder claims the original."""
+        """The job that has claimed the run, if one has; what lies in a copy of the run's folder claims the original. Raises StorageFault for a
+        fault that may pass, behind which a living job's claim may be."""
         try:
             tree: dict[str, Any] = read_json(self.path) or {}
-        except UserError:
+        except UserError as error:
+            raise_passing(error)
             return None
         if is_copy(Path(self.folder), tree.get("folder")):
             return None

@@ -27,7 +27,7 @@ from pathlib import Path
 
 from ganhpc.core import locks
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.files import Damaged, is_regular, read_json, storage_errors, write_json
+from ganhpc.core.files import Damaged, is_regular, raise_passing, read_bytes, read_json, storage_errors, write_json
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
 from ganhpc.core.storage_errors import fault as storage_fault
@@ -331,7 +331,9 @@ class Run:
         """The state where a fault of the file system, such as a full disk, has ended the trainer, or kept it from writing its status until it was
         killed."""
         fault = read_fault(self.folder)
-        if fault is None or fault.time < status.get("time", 0.0):
+        # One from further in the future than clocks may differ says nothing of now: it would be newer than every status to come.
+        ahead = fault is not None and fault.time > time.time() + _AHEAD_SECONDS
+        if fault is None or ahead or fault.time < status.get("time", 0.0):
             if not is_full(self.folder):
                 return None
             fault = Fault(errno.ENOSPC, 0.0, given_up=False)
@@ -398,6 +400,11 @@ class Run:
                     stack.enter_context(locks.held(self.lock, tries=10))
                 except locks.Held:
                     raise self.busy() from None
+                with suppress(FileNotFoundError):
+                    try:
+                        read_bytes(self.status_json)
+                    except Damaged as error:
+                        raise_passing(error)  # a trainer on another machine may say there that it lives
                 status = self.status()
                 if self._held_elsewhere(status) or self._is_written(status):
                     raise self.busy()

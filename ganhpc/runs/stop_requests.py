@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.digests import short_digest
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import read_text
 from ganhpc.runs.file_owner import is_over
 
@@ -58,7 +58,10 @@ def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | Non
             text = read_text(path)
         except FileNotFoundError:
             continue
-        except UserError:
+        except UserError as error:
+            # Where the file system does not say whether there is one, it is asked again at the next look.
+            if isinstance(error, StorageFault) and error.passing:
+                continue
             if (
                 path.is_dir() or path.is_symlink()
             ):  # nobody's request: a folder could never be taken back, and nobody asks by a link

@@ -55,6 +55,19 @@ def test_the_users_file_lies_in_dot_config_by_default(tmp_path, monkeypatch):
     assert settings.load() == settings.Settings(path)
 
 
+def test_a_folder_of_settings_that_is_not_absolute_counts_for_nothing(tmp_path, monkeypatch):
+    """XDG_CONFIG_HOME=conf: the settings of whatever folder a command is typed in would be obeyed, and their `setup` lines run."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    own = write(tmp_path / "home/.config/ganhpc/config.toml", "")
+    write(tmp_path / "theirs/conf/ganhpc/config.toml", 'setup = ["touch PWN"]')
+    monkeypatch.chdir(tmp_path / "theirs")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "conf")
+    assert settings.load() == settings.Settings(own)
+    monkeypatch.setenv("XDG_CONFIG_HOME", "~/conf")
+    path = write(tmp_path / "home/conf/ganhpc/config.toml", "")
+    assert settings.load() == settings.Settings(path)
+
+
 def test_folders_know_home_variables_and_the_files_own_folder(tmp_path, monkeypatch):
     home = tmp_path / "ada"
     home.mkdir()

@@ -92,6 +92,9 @@ def test_a_fault_of_before_is_not_the_reason_of_a_later_end(tmp_path: Path) -> N
     assert run.run_status().reason.startswith("killed")
     run.status_json.write_text(json.dumps({**status, "time": 1.0}))
     assert "the disk is full" in run.run_status().reason
+    ahead = {"number": 28, "time": time.time() + 3600, "given_up": True}
+    (run.folder / "faults.json").write_text(json.dumps(ahead))
+    assert run.run_status().reason.startswith("killed"), "of a clock that was ahead: every later end would be its"
     (run.folder / "faults.json").write_text('{"number": 1e99, "time": "x", "given_up": 3}')
     assert run.run_status().reason.startswith("killed")
 

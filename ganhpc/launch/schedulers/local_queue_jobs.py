@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ganhpc.core.errors import BusyError, StorageFault, UserError
-from ganhpc.core.files import Damaged, read_json, read_text, storage_errors, write_json
+from ganhpc.core.files import Damaged, raise_passing, read_json, read_text, storage_errors, write_json
 from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.process_numbers import born
+from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.runs.run_files import Check, is_amount, is_count, is_moment, is_text
 
@@ -81,7 +82,7 @@ class QueuedJob:
     @property
     def alive(self) -> bool:
         """True if the process of a running job still is that process: its number, its birth, and the start of the machine that both count from."""
-        if self.pid is None or self.boot not in (None, boot()):
+        if self.pid is None or (self.boot is not None and boot() not in (self.boot, _UNKNOWN)):
             return False
         return bool(self.born) and born(self.pid) == self.born
 
@@ -95,7 +96,10 @@ def boot() -> str:
     """The name of the present start of the machine."""
     with suppress(OSError, Damaged):
         return read_text("/proc/sys/kernel/random/boot_id").strip()
-    return "unknown"
+    return _UNKNOWN
+
+
+_UNKNOWN = "unknown"
 
 
 # -- reading ------------------------------------------------------------------------------------------------------------
@@ -130,10 +134,12 @@ _KNOWN: Mapping[str, Check] = {
 
 
 def read(path: Path) -> QueuedJob | None:
-    """The job in the file `path`; None where it is none, is damaged or has gone."""
+    """The job in the file `path`; None where it is none, is damaged or has gone. Raises StorageFault for a fault that may pass: a job that is
+    left out would be submitted twice."""
     try:
         tree = read_json(path)
-    except Damaged:
+    except Damaged as error:
+        raise_passing(error)
         return None
     if tree is None or not all(check(tree.get(key)) for key, check in _NEEDED.items()):
         return None
@@ -148,11 +154,14 @@ def read(path: Path) -> QueuedJob | None:
 
 
 def files(folder: Path) -> list[Path]:
-    """The files that are named like a job's, in the order of their numbers."""
+    """The files that are named like a job's, in the order of their numbers. Raises StorageFault where the folder can't be listed: a new job
+    would take the place of the first one."""
     try:
         names = [name for name in os.listdir(folder) if _NAME.fullmatch(name)]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        raise fault(error, folder, doing="read") from error
     return sorted((folder / name for name in names), key=lambda path: int(path.stem))
 
 
@@ -238,10 +247,15 @@ def has_begun(job: QueuedJob) -> bool:
 
 
 def _claimed(job: QueuedJob) -> list[str]:
-    """The words of the process's own note; none where there is none, or something else in its place."""
-    with suppress(Damaged, FileNotFoundError):
+    """The words of the process's own note; none where there is none, or something else in its place. Raises StorageFault for a fault that may
+    pass: without its note the job would begin a second time."""
+    try:
         return read_text(job.claim).split()
-    return []
+    except FileNotFoundError:
+        return []
+    except Damaged as error:
+        raise_passing(error)
+        return []
 
 
 def forget(job: QueuedJob) -> None:

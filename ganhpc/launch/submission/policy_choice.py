@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
-from ganhpc.core.settings import Settings
+from ganhpc.core.settings import ROOT, Settings
 from ganhpc.core.whoami import expand
 from ganhpc.launch.policy.policy import Policy, load_policy, packaged_policies
 from ganhpc.launch.schedulers.base import Scheduler
@@ -37,27 +37,32 @@ class Choice(NamedTuple):
 
 
 def _of_place(site: Settings, scheduler: Scheduler) -> str:
-    """The name of the policy in force where nothing is typed. A file's path counts from the settings' own folder, as every other path there:
-    another folder in which a command is typed may hold another file of its name."""
+    """The name of the policy in force where nothing is typed. A file's path counts from the settings' own folder, as every other path there, and
+    a name means a file of `policies` beside them or in the checkout: another folder in which a command is typed may hold another of its name.
+    """
     named = site.policy or scheduler.default_policy
-    if not site.policy or not _is_path(named):
+    if not site.policy or named in packaged_policies():
         return named
-    made = expand(os.path.expandvars(named))
-    return str(site.path.resolve().parent / made if site.path else made)
+    beside = site.path.resolve().parent if site.path else None
+    if _is_path(named):
+        made = expand(os.path.expandvars(named))
+        return str(beside / made if beside else made)
+    files = (folder / "policies" / f"{named}.toml" for folder in (beside, ROOT) if folder)
+    return next((str(file) for file in files if file.is_file()), named)
 
 
 def load(name: str, *, typed: bool = False) -> Choice:
     """The policy of this name or file. Raises UserError.
 
-    A file of the folder `policies` where the command is typed gives a packaged policy's name another meaning only if the name is `typed`
-    there: what settings, schedulers and records call so is the packaged one, whatever folder a user works in.
+    A file of the folder `policies` where the command is typed gives a name a meaning only if the name is `typed` there: what settings,
+    schedulers and records call so is another one, whatever folder a user works in.
     """
-    here, packaged = Path.cwd() / "policies", name in packaged_policies()
-    if packaged and typed and (here / f"{name}.toml").is_file():
+    here = Path.cwd() / "policies"
+    if typed and not _is_path(name) and (here / f"{name}.toml").is_file():
         name = str(here / f"{name}.toml")
     if name.startswith("~"):  # bash leaves that of --policy=~/rules.toml as it is
         name = str(expand(name))
-    loaded = load_policy(name, [] if packaged else [here])
+    loaded = load_policy(name, [here] if typed else [])
     return Choice(str(Path(name).resolve()) if _is_path(name) else name, loaded)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import atomic_open, parse_json, read_text
+from ganhpc.core.files import atomic_open, parse_json, raise_passing, read_text
 from ganhpc.core.settings import state_folder
 from ganhpc.launch.policy.constraints import ExistingJob
 from ganhpc.launch.policy.policy import Policy
@@ -55,15 +55,17 @@ class Submitted:
 
 def add(scheduler: str, job: Submitted) -> None:
     """Note a job; older ones than some days are forgotten. A full disk is no reason to give a job up."""
-    kept = [each for each in _read(_file(scheduler)) if each.start > time.time() - _KEPT_SECONDS]
-    with suppress(UserError, OSError), atomic_open(_file(scheduler), durable=False) as file:
-        file.write("".join(json.dumps(dataclasses.astuple(each)) + "\n" for each in (*kept, job)).encode())
+    with suppress(UserError, OSError):
+        kept = [each for each in _read(_file(scheduler)) if each.start > time.time() - _KEPT_SECONDS]
+        with atomic_open(_file(scheduler), durable=False) as file:
+            file.write("".join(json.dumps(dataclasses.astuple(each)) + "\n" for each in (*kept, job)).encode())
 
 
 def ended_today(
     scheduler: Scheduler, policy: Policy, queue: Sequence[Job], now: dt.datetime, tz: dt.tzinfo
 ) -> list[ExistingJob]:
-    """This user's jobs that ran on the day of `now` and are over, where the policy counts them: from the scheduler, else as planned."""
+    """This user's jobs that ran on the day of `now` and are over, where the policy counts them: from the scheduler, else as planned. Raises
+    UserError where neither can be read."""
     if policy.day_quota is None or not scheduler.found.here:
         return []
     midnight = dt.datetime.combine(now.astimezone(tz).date(), dt.time(), tz).timestamp()
@@ -97,9 +99,13 @@ def _file(scheduler: str) -> Path:
 
 
 def _read(path: Path) -> Iterator[Submitted]:
+    """The notes in `path`. Raises StorageFault for a fault that may pass: without them a day's quota would be used twice."""
     try:
         lines = read_text(path).splitlines()
-    except (FileNotFoundError, UserError):
+    except FileNotFoundError:
+        return
+    except UserError as error:
+        raise_passing(error)
         return
     for line in lines:
         with suppress(ValueError, TypeError, OverflowError):

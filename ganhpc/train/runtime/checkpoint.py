@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import re
 import zipfile
 from collections.abc import Collection, Mapping
@@ -14,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ganhpc.core.errors import UserError
+from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.files import atomic_open, read_bytes, read_json, write_json
 from ganhpc.core.printable import printable
+from ganhpc.core.storage_errors import fault
 
 _KEEP = 2
 _NAME = re.compile(r"step-[0-9]{10,19}")
@@ -69,7 +72,7 @@ class _Loaded:
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
     """The newest whole checkpoint below `folder` (None: there is none), and a sentence for each that is broken.
 
-    Raises UserError where the newest whole one was written in another format.
+    Raises UserError where the newest whole one was written in another format, and StorageFault where none is left but some could not be read.
     """
     found = newest(folder, device)
     return found.tree, found.notes
@@ -80,10 +83,11 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = (), si
     `signature`: its weights would become this run's result. Raises UserError as `load` does.
     """
     notes: list[str] = []
+    faults: list[StorageFault] = []
     for sidecar in _newest_first(folder):
         if sidecar.stem in without:
             continue
-        data = _verified(sidecar)
+        data = _verified(sidecar, faults)
         tree = None if data is None else _content(data, device)
         why = "its checksum does not match" if data is None else "it does not hold what a checkpoint does"
         if tree is not None and _is_of_another(tree, signature):
@@ -97,6 +101,8 @@ def newest(folder: Path, device: torch.device, without: Collection[str] = (), si
                 "use the version that made it, or launch again with --new."
             )
         return _Loaded(tree, sidecar.stem, notes, _step(sidecar))
+    if faults:
+        raise faults[0]  # to start over would throw away what may be read again in a moment
     if notes or without:
         notes.append("no whole checkpoint is left: starting over")
     return _Loaded(None, "", notes)
@@ -117,15 +123,22 @@ def _step(sidecar: Path) -> int:
     return int(sidecar.stem.removeprefix("step-"))
 
 
-def _verified(sidecar: Path) -> bytes | None:
-    """The bytes of a checkpoint, or None where they are not those that were written."""
+def _verified(sidecar: Path, faults: list[StorageFault] | None = None) -> bytes | None:
+    """The bytes of a checkpoint, or None where they are not those that were written, or can't be read; `faults` takes a fault that may pass."""
     try:
         said, path = read_json(sidecar), sidecar.with_suffix(".pt")
         # A look first: a file of another length may have more bytes than there is memory for.
         if not said or said.get("bytes") not in (None, path.stat().st_size):
             return None
         data = read_bytes(path, MOST_BYTES)
-    except (UserError, OSError, MemoryError):
+    except FileNotFoundError:
+        return None
+    except (UserError, OSError, MemoryError) as error:
+        if isinstance(error, MemoryError):
+            error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        found = fault(error, sidecar, doing="read") if isinstance(error, OSError) else error
+        if isinstance(found, StorageFault) and found.passing and faults is not None:
+            faults.append(found)
         return None
     return data if hashlib.sha256(data).hexdigest() == said.get("sha256") else None
 

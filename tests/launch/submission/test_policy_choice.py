@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
 from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy, load_policy
@@ -72,6 +73,39 @@ def test_a_folder_gives_no_other_meaning_to_a_policy_that_nobody_typed(
     assert choose(None, Settings(policy="none"), oar, recorded(tmp_path, "oar", "student", seed=1)).policy == STUDENT
     typed = choose("student", Settings(), oar)
     assert (typed.name, typed.policy.edges, typed.policy.max_job) == (str(file), (), 9 * 3600)
+
+
+@pytest.mark.parametrize("name", ["lab", "lab.toml", "policies/lab.toml"])
+def test_a_policy_of_the_settings_lies_beside_them_and_not_where_a_user_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """A laxer file of that name lies in the folder where the command is typed, such as another person's checkout."""
+    own, work = tmp_path / "own", tmp_path / "work"
+    for place, longest in ((own, "10m"), (work, "9h")):
+        (place / "policies").mkdir(parents=True)
+        for file in (place / "lab.toml", place / "policies" / "lab.toml"):
+            file.write_text(f'base = "student"\nmax_job = "{longest}"\n')
+    monkeypatch.chdir(work)
+    settings, oar = Settings(path=own / "config.toml", policy=name), Oar(Settings())
+    found = choose(None, settings, oar)
+    assert found.policy.max_job == 600 and Path(found.name).is_relative_to(own), "a later command finds it too"
+    again = choose(None, settings, oar, recorded(tmp_path, "oar", "lab"))
+    assert again.policy.max_job == 600, "of a record neither"
+    with pytest.raises(UserError, match=r"no policy 'lab'|can't be read"):
+        choose(None, Settings(path=tmp_path / "config.toml", policy=name), oar)
+
+
+def test_a_policy_that_is_typed_by_its_name_in_a_folder_is_found_again_from_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "work" / "policies" / "mine.toml"
+    file.parent.mkdir(parents=True)
+    file.write_text('base = "student"\nmax_job = "10m"\n')
+    monkeypatch.chdir(file.parents[1])
+    typed = choose("mine", Settings(), Oar(Settings()))
+    monkeypatch.chdir(tmp_path)
+    assert typed.name == str(file) and policy_choice.load(typed.name).policy.max_job == 600
+    assert choose(None, Settings(), Oar(Settings()), recorded(tmp_path, "oar", typed.name)).policy.max_job == 600
 
 
 @pytest.mark.parametrize(
