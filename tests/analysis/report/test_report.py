@@ -14,6 +14,7 @@ import pytest
 from ganhpc.analysis.report import document, render_html, render_markdown, render_pdf, selection
 from ganhpc.analysis.report.elements import Code, DefinitionList, Document, Table
 from ganhpc.analysis.report.run_data import RunData
+from ganhpc.analysis.report.sections.training import _with_share
 from ganhpc.analysis.report.sections.variants import Variants, _scan_section
 from ganhpc.analysis.report.translation import NO_BREAK, Translator
 from ganhpc.runs.run_folder import Run
@@ -138,6 +139,12 @@ def test_a_scan_whose_variants_share_one_pair_of_values_has_a_map_of_those_with_
         section = _scan_section(Variants(order), scan, Translator("en"))
         heat = next(block for block in section.blocks if isinstance(block, Table))
         assert len(heat.rows) == 1 and "%" in heat.rows[0][1].text
+
+
+def test_classes_of_one_share_are_named_together() -> None:
+    shares = {"bird": 0.0, "cat": 0.5, "deer": 0.0}
+    assert (_with_share(shares, 0.0), _with_share(shares, 0.5)) == ("bird, deer", "cat")
+    assert _with_share({f"c{k}": 0.1 for k in range(8)}, 0.1) == "c0, c1, c2, .."
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from typing import Any
 
 from ganhpc.analysis.report.elements import (
@@ -101,6 +102,12 @@ def _epochs(each: RunData, name: str, words: Translator) -> Table:
     return Table(words("progress.table"), columns, rows, sortable=True, folded=True)
 
 
+def _with_share(shares: Mapping[str, float], share: float) -> str:
+    """The first three classes of this share, and dots where there are more."""
+    names = [name for name, each in shares.items() if each == share]
+    return ", ".join(names[:3]) + ", .." * (len(names) > 3)
+
+
 def classes(each: RunData, words: Translator) -> Section | None:
     """Accuracy of each class and the confusion matrix; None where the run has none."""
     shares, matrix, names = (each.evaluation.get(k) for k in ("accuracy_by_class", "confusion", "classes"))
@@ -108,13 +115,13 @@ def classes(each: RunData, words: Translator) -> Section | None:
         if each.kind is not Kind.CLASSIFIER:
             return None
         return Section("classes", words("classes.title"), [Note(words("classes.none"))])
-    order = sorted(shares.items(), key=lambda pair: -pair[1])
+    best, worst = max(shares.values()), min(shares.values())
     text = words(
         "classes.text",
-        best=order[0][0],
-        best_share=words.per_cent(order[0][1]),
-        worst=order[-1][0],
-        worst_share=words.per_cent(order[-1][1]),
+        best=_with_share(shares, best),
+        best_share=words.per_cent(best),
+        worst=_with_share(shares, worst),
+        worst_share=words.per_cent(worst),
     )
     columns = [
         Column(words("column.class")),
