@@ -22,12 +22,15 @@ def user_name() -> str:
 def home() -> Path | None:
     """The user's home: HOME where it is a folder, else as the system has it, else HOME all the same; None where nobody says."""
     named = Path(text) if (text := os.environ.get("HOME", "")).startswith("/") else None
-    if named and named.is_dir():
-        return named
+    return named if named and named.is_dir() else system_home() or named
+
+
+def system_home() -> Path | None:
+    """The user's home as the system has it; None for a user whom it does not know."""
     try:
         return Path(pwd.getpwuid(os.getuid()).pw_dir)
     except KeyError:
-        return named
+        return None
 
 
 def expand(path: str | Path) -> Path:

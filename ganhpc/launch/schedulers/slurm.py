@@ -103,7 +103,7 @@ class Slurm(Scheduler):
         return _configuration()
 
     def prepare(self, request: JobRequest) -> PreparedJob:
-        slurm_options.check_defaults()
+        slurm_options.check_defaults(self.cluster)
         path = request.run / "jobs" / f"{request.tag}.sh"
         script = script_text.fill(
             "slurm.sh",

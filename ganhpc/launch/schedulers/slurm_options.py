@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_text
-from ganhpc.core.whoami import home
+from ganhpc.core.whoami import home, system_home
 from ganhpc.launch.schedulers.option_words import (
     DECIDED,
     NO_JOB,
@@ -106,19 +107,32 @@ _TYPED_ALWAYS = frozenset(
 """Options that every submission of ours has: a default of the user's own does nothing to them."""
 
 
-def check_defaults() -> None:
-    """Raise UserError where the user's own defaults, which a plugin of many sites reads, ask for what the policy decides."""
-    file = (home() or Path("/")) / ".slurm" / "defaults"
-    try:
-        lines = read_text(file).splitlines()
-    except (OSError, UserError):
-        return
-    for line in lines:
-        # COMMAND:CLUSTER:OPTION=VALUE; the command or both may be missing, and * means any.
-        before, equals, value = line.partition("#")[0].partition("=")
-        *place, option = (part.strip() for part in before.split(":"))
-        name, value = option.lstrip("-"), value.strip()
-        if not equals or place[:1] not in ([], ["*"], ["sbatch"]) or value in ("", "0") or name in _TYPED_ALWAYS:
+def check_defaults(cluster: Callable[[], str]) -> None:
+    """Raise UserError where the user's own defaults, which a plugin of many sites reads, ask for what the policy decides. `cluster` gives this one's
+    name; empty where nobody says."""
+    # The plugin takes the system's word for the home, whatever HOME says.
+    for own in dict.fromkeys(filter(None, (home(), system_home()))):
+        file = own / ".slurm" / "defaults"
+        try:
+            lines = read_text(file).splitlines()
+        except (OSError, UserError):
             continue
-        if SLURM.refused.get(name):
-            read(SLURM, [f"--{name}"] if SLURM.takes[name] is Takes.NOTHING else [f"--{name}={value}"], key=str(file))
+        for line in lines:
+            _check_default(line, file, cluster)
+
+
+def _check_default(line: str, file: Path, cluster: Callable[[], str]) -> None:
+    # COMMAND:CLUSTER:OPTION=VALUE; the command, or both, may be missing, and * means any. Of capitals in the command the plugin makes nothing.
+    before, equals, value = line.partition("#")[0].partition("=")
+    words = [part.strip() for part in before.split(":") if part.strip()][:3]
+    if not equals or not words:
+        return
+    command, named = ("*", "*", *words[:-1])[-2:]
+    name, value = words[-1].lstrip("-"), value.strip()
+    if command.lower() not in ("*", "sbatch") or named in ("salloc", "srun") or value in ("", "0"):
+        return
+    if name in _TYPED_ALWAYS or not SLURM.refused.get(name):
+        return
+    if not named.startswith("*") and named != "sbatch" and named != (cluster() or named):
+        return
+    read(SLURM, [f"--{name}"] if SLURM.takes[name] is Takes.NOTHING else [f"--{name}={value}"], key=str(file))

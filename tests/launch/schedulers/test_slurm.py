@@ -12,7 +12,7 @@ import pytest
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers import slurm
+from ganhpc.launch.schedulers import slurm, slurm_options
 from ganhpc.launch.schedulers.base import JobRequest, JobState, Refused
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.schedulers.slurm_output import SEPARATOR
@@ -435,19 +435,35 @@ def test_line_breaks_and_separators_in_names_hide_no_job(bin: Path) -> None:
 
 DEFAULTS = {
     "*:array=0-2": "array", "sbatch:here:begin=now": "begin", "sbatch:dependency=singleton": "dependency", "hold=1": "hold", "error=/x": "error",
+    "here:begin=now": "begin", "SBATCH:*:array=0-2": "array", "SRun:*:begin=now": "", "elsewhere:array=2": "", "sbatch:elsewhere:array=2": "",
     "time=9:00:00": "", "salloc:array=2": "", "#array=2": "", "nice=5": "", "mem = 1G": "", "hold=0": "", "nonsense": "",
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("line", DEFAULTS)
 def test_the_users_own_defaults_of_sbatch_ask_for_nothing_that_the_plan_decides(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+    bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
+    program(bin / "scontrol", "echo 'ClusterName = here'")
     (tmp_path / ".slurm").mkdir()
     (tmp_path / ".slurm" / "defaults").write_text(f"{line}\n")
     if DEFAULTS[line]:
         with pytest.raises(UserError, match=f"sets --{DEFAULTS[line]} of sbatch.*take it out of {tmp_path}"):
             Slurm(Settings()).prepare(request(tmp_path))
     else:
+        Slurm(Settings()).prepare(request(tmp_path))
+
+
+def test_the_users_own_defaults_lie_where_the_system_has_the_home(
+    bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the plugin looks for them: with another HOME, those of the real one were not seen."""
+    del bin
+    (tmp_path / "other").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "other"))
+    monkeypatch.setattr(slurm_options, "system_home", lambda: tmp_path)
+    (tmp_path / ".slurm").mkdir()
+    (tmp_path / ".slurm" / "defaults").write_text("array=0-2\n")
+    with pytest.raises(UserError, match="sets --array of sbatch"):
         Slurm(Settings()).prepare(request(tmp_path))
