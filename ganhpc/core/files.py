@@ -6,7 +6,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
@@ -305,3 +305,28 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a loop of links, or what lies behind the link may not be looked at
         return False
+
+
+def folders_below(
+    folder: Path, most: int, on_error: Callable[[OSError], object] | None = None
+) -> Iterator[tuple[str, list[str]]]:
+    """(path, names of its files) of `folder` and of each one below it, in order; links to folders are followed, and none is listed twice.
+
+    It ends after `most` files and folders. `on_error` hears of folders that can't be listed.
+    """
+    seen: set[tuple[int, int]] = set()
+    number = 0
+    for place, folders, names in os.walk(folder, onerror=on_error, followlinks=True):
+        try:
+            found = os.stat(place)  # noqa: PTH116 (a walk of many folders)
+        except OSError:
+            continue
+        if (found.st_dev, found.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((found.st_dev, found.st_ino))
+        folders.sort()
+        yield place, sorted(names)
+        number += 1 + len(names)
+        if number > most:
+            return

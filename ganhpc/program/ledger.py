@@ -8,7 +8,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ganhpc.core.files import read_json, write_json
+from ganhpc.core.files import folders_below, read_json, write_json
 from ganhpc.runs.run_files import PROGRAM_LEDGER, is_amount, is_count, is_text
 from ganhpc.runs.run_folder import Run
 
@@ -80,16 +80,13 @@ class Ledger:
 
 
 def digest(folder: Path) -> str:
-    """A digest of the names, sizes and times of the files below `folder`; empty where there are none."""
+    """A digest of the names, sizes and times of the files below `folder`, behind links to folders too; empty where there are none."""
     found = []
-    for place, folders, names in os.walk(folder):
-        folders.sort()
-        for name in sorted(names):
+    for place, names in folders_below(folder, _MOST_FILES):
+        for name in names:
             try:
                 stat = os.stat(os.path.join(place, name))  # noqa: PTH116 (a walk of many files)
             except OSError:
                 continue
             found.append(f"{os.path.relpath(place, folder)}/{name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ino}")
-        if len(found) > _MOST_FILES:
-            break
     return hashlib.sha256("\n".join(found).encode(errors="surrogateescape")).hexdigest()[:16] if found else ""

@@ -68,6 +68,8 @@ def measure(
         raise UserError(
             f"--measure {experiment.measure} did not end before its job: let it return a network, and not train one."
         )
-    if code and not asked():
-        failed = f"--measure {experiment.measure} {ending.code_in_words(code)}; its words are above."
-        raise UserError(said.reason if said else failed)
+    if (code or not target.exists()) and not asked():
+        # A function that ends its process has returned no network, and nothing was held to the budget.
+        failed = f"--measure {experiment.measure} {ending.code_in_words(code)} before the network was counted"
+        way = "let it return (network, example input), and end nothing"
+        raise UserError(said.reason if said else f"{failed}; the run's log has its words: {way}.")

@@ -27,7 +27,16 @@ from pathlib import Path
 
 from ganhpc.core import locks
 from ganhpc.core.errors import BusyError, UserError
-from ganhpc.core.files import Damaged, is_regular, raise_passing, read_bytes, read_json, storage_errors, write_json
+from ganhpc.core.files import (
+    Damaged,
+    folders_below,
+    is_regular,
+    raise_passing,
+    read_bytes,
+    read_json,
+    storage_errors,
+    write_json,
+)
 from ganhpc.core.locks import folder_lock
 from ganhpc.core.printable import printable, shown
 from ganhpc.core.storage_errors import fault as storage_fault
@@ -60,6 +69,8 @@ from ganhpc.runs.run_files import (
 
 STALE_SECONDS = 90.0
 """A run whose trainer on another machine has said nothing for this long is taken for dead."""
+_MOST_LOOKED_AT = 100_000
+"""Entries of a checkpoint folder that are looked at."""
 _AHEAD_SECONDS = 90.0
 """A status from further in the future than two machines' clocks may differ says nothing of now."""
 WATCH_SECONDS = 6.0
@@ -269,8 +280,10 @@ class Run:
         try:
             if any(self.checkpoints.glob("step-*.json")):
                 return True
-            kept = (self.folder / PROGRAM_LEDGER).exists()
-            return kept and any(path.is_file() for path in self.checkpoints.rglob("*"))
+            if not (self.folder / PROGRAM_LEDGER).exists() or not self.checkpoints.is_dir():
+                return False
+            found = folders_below(self.checkpoints, _MOST_LOOKED_AT)
+            return any(os.path.isfile(f"{place}/{name}") for place, names in found for name in names)  # noqa: PTH113
         except OSError:  # a file server that is away: nothing is known to be lost
             return True
 

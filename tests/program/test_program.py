@@ -294,6 +294,19 @@ def test_a_program_that_begins_anew_each_time_gets_nowhere_after_two_segments(tm
 
 
 @pytest.mark.slow  # 6 s in all
+def test_checkpoints_behind_a_link_to_another_disk_count(tmp_path: Path) -> None:
+    """As where the home is small: the program gets on, and is not lost."""
+    disk = tmp_path / "scratch"
+    disk.mkdir()
+    (disk / "round").symlink_to(disk)  # leads nowhere new
+    script = f'ln -sfn {disk} "$GANHPC_CHECKPOINTS/here"; echo "$GANHPC_SEGMENT" >> "$GANHPC_CHECKPOINTS/here/state"; exit 75'
+    run = made(tmp_path, "bash", "-c", script)
+    for _ in range(4):
+        assert segment(run).returncode == 75, run.run_status().reason
+        assert run.run_status().state is State.RESUMABLE
+    assert (disk / "state").read_text().split() == ["1", "2", "3", "4"]
+
+
 def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
     run = made(tmp_path, "sh", "-c", "touch $GANHPC_CHECKPOINTS/x; while true; do sleep 0.1; done", time=8.0)
     assert segment(run).returncode == 0
@@ -817,6 +830,11 @@ def slow():
 def ends():
     import os
     os._exit(3)
+def ends_well():
+    import os
+    os._exit(0)
+def odd_shape(): return torch.nn.Linear(10, 5), torch.zeros(1, 3)
+def nothing(): return torch.nn.Linear(10, 5), None
 """
 
 
@@ -853,8 +871,14 @@ def test_a_count_that_does_not_end_is_ended(tmp_path: Path) -> None:
         assert found.state is state and ("enough" if code == 75 else "did not end before its job") in found.reason
         assert "x" * 100 in run.log.read_text()
         (tmp_path / "counts").unlink()
-    ends = made(tmp_path, "touch", "begun", measure="net:ends")
-    assert segment(ends).returncode == 2 and "--measure net:ends ended with exit code 3" in ends.run_status().reason
+    for name, said in (
+        ("ends", "--measure net:ends ended with exit code 3 before the network was counted"),
+        ("ends_well", "--measure net:ends_well ended with exit code 0 before the network was counted"),
+        ("odd_shape", "the network can't be counted with its example input (RuntimeError: "),
+        ("nothing", "returns NoneType as example input"),
+    ):
+        ends = made(tmp_path, "touch", "begun", measure=f"net:{name}", budget_params=10**6)
+        assert segment(ends).returncode == 2 and said in ends.run_status().reason, ends.run_status().reason
     assert not (tmp_path / "begun").exists()
 
 

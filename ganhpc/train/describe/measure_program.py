@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -40,10 +41,24 @@ def _measured(word: str, most: int) -> dict[str, Any]:
             f"--measure {word} returns no network (a torch.nn.Module) in front: let it return (network, example input)."
         )
     inputs = example if isinstance(example, tuple) else (example,)
-    if most:
-        check_budget(network, most)
-    params, frozen = count_parameters(network)
-    found = describe(network, inputs=inputs, fvcore=False)
+    if wrong := [type(each).__name__ for each in inputs if not isinstance(each, torch.Tensor)]:
+        raise UserError(
+            f"--measure {word} returns {wrong[0]} as example input: let it be a tensor, or a tuple of tensors."
+        )
+    try:
+        if most:
+            check_budget(network, most)
+        params, frozen = count_parameters(network)
+        found = describe(network, inputs=inputs, fvcore=False)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a network of the user's own raises
+        traceback.print_exc()
+        why = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0][:300]
+        raise UserError(
+            f"--measure {word}: the network can't be counted with its example input ({why}): let it return an input that the network takes, a "
+            "batch of one."
+        ) from error
     sizes = {"params": params, "frozen_params": frozen, "macs": found.macs, "ops": found.ops.total}
     return {**sizes, "torch": str(torch.__version__)}
 
