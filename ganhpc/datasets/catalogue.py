@@ -23,6 +23,9 @@ class DataSet(NamedTuple):
     """The module with `status(root)`, `ensure(root)` and `SPEC`, free of torch and NumPy; empty for a set that is made, or that
     the user brings."""
 
+    any_size: bool = True
+    """True if its images can be had in any size."""
+
     @property
     def fetched(self) -> bool:
         """True if it lies in files that can be fetched."""
@@ -41,6 +44,7 @@ SETS = (
         spec.SHAPE,
         len(spec.CLASSES),
         source="ganhpc.datasets.cifar10.source",
+        any_size=False,
     ),
     DataSet(
         "lines",
@@ -57,6 +61,7 @@ SETS = (
         "A small made data set for tests and a first try: ten classes of gratings in noise, 32x32 in colour. No file is needed.",
         (3, 32, 32),
         10,
+        any_size=False,
     ),
 )
 

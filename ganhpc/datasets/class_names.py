@@ -25,8 +25,11 @@ def require(definition: Mapping[str, Any]) -> None:
     if not isinstance(level, int):
         return
     if not is_path(word):
-        if not catalogue.data_sets(word)[0].classes:
+        number, asked = catalogue.data_sets(word)[0].classes, definition.get("classes")
+        if not number:
             raise UserError(no_classes(word))
+        if asked not in (None, number):
+            raise UserError(f"--classes {asked}: --data {word} has {number}: type --classes {number}, or leave it out.")
         return
     source = find(Path(word))
     try:

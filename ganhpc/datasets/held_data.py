@@ -233,14 +233,30 @@ def _gone(run: Path, definition: dict[str, Any], field: str, where: str) -> User
 
 
 def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
-    """Raise UserError where a data field of `definition` names no data set, or a folder or zip without two pictures that can be used, or
-    without the classes that a network learns; `seen` as in `hold`."""
+    """Raise UserError where a data field of `definition` names no data set, one of another size, or a folder or zip without two pictures that
+    can be used, or without the classes that a network learns; `seen` as in `hold`."""
     for field in data_fields(definition):
         with flagged(field, definition):
             _require(definition[field], seen)
+            _require_size(definition[field], definition.get("image_size"), definition.get("image_width"))
     from ganhpc.datasets import class_names  # for pictures alone, like `_index`
 
     class_names.require(definition)
+
+
+def _require_size(word: str, height: int | None, width: int | None) -> None:
+    """Raise UserError where the data set called `word` has no images of that size, if one is asked for."""
+    known = next((each for each in catalogue.SETS if each.name == word), None)
+    if known is None or height is None:
+        return
+    way = "or give a folder or zip of pictures"
+    if width not in (None, height):
+        raise UserError(f"--data {word} has square images, and --image-width is {width}: leave that out, {way}.")
+    if known.shape and not known.any_size and known.shape[1] != height:
+        side = known.shape[1]
+        raise UserError(
+            f"--data {word} has images of {side}x{side} pixels alone, and --image-size is {height}: type --image-size {side}, {way}."
+        )
 
 
 def _require(word: str, seen: dict[str, Contents]) -> None:

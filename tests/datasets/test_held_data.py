@@ -353,3 +353,16 @@ def test_second_set_that_is_not_there_is_refused_by_its_own_option(tmp_path: Pat
             held_data.require({"data": "lines", "data_b": word}, {})
     with pytest.raises(UserError, match=r"^--data-a "):
         held_data.require({"data": "line", "data_b": "negatives"}, {})
+
+
+def test_sizes_that_a_named_set_does_not_have_are_refused_before_anything_is_submitted() -> None:
+    """A job would wait for hours to be refused."""
+    for word in ("synthetic", "cifar10"):
+        held_data.require({"data": word, "image_size": 32, "image_width": 32}, {})
+        with pytest.raises(UserError, match=f"--data {word} has images of 32x32 pixels alone.*type --image-size 32"):
+            held_data.require({"data": word, "image_size": 64}, {})
+    with pytest.raises(UserError, match="--data-b synthetic has images of 32x32 pixels alone"):
+        held_data.require({"data": "lines", "data_b": "synthetic", "image_size": 64}, {})
+    held_data.require({"data": "lines", "image_size": 64}, {})
+    with pytest.raises(UserError, match="--data lines has square images, and --image-width is 171"):
+        held_data.require({"data": "lines", "image_size": 120, "image_width": 171}, {})

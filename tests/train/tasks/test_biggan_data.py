@@ -110,9 +110,10 @@ def test_what_names_alone_tell_of_classes_is_refused_before_anything_is_submitte
 
     require(folders)
     require(folders, class_level=1, classes=2)
-    require("synthetic")
+    require("synthetic", classes=10)
     for data, values, sentence in (
         ("lines", {}, "--data lines has no classes"),
+        ("synthetic", {"classes": 7}, "--classes 7: --data synthetic has 10: type --classes 10, or leave it out"),
         (folders, {"classes": 4}, "--classes 4: --data .* has 3 .ape, bee, cat.; type --classes 3"),
         (folders, {"class_level": 3}, "less than 3 folders deep"),
         (_only(folders, tmp_path), {}, "of one class, ape, and a conditional network needs two or more"),
