@@ -18,6 +18,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from ganhpc.core import settings
 from ganhpc.core.digests import short_digest
@@ -190,17 +191,60 @@ def imported(full: str, path: Path) -> types.ModuleType:
     """The module called `full`, of the file `path`. What it prints is kept from the output, which may be for a program. Raises UserError."""
     if full in sys.modules:
         return sys.modules[full]
-    printed = io.StringIO()
+    printed = _Kept()
     try:
-        with contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stdout(printed), _no_end(), _no_output():
             made = importlib.import_module(full)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:  # the user's, at a file that takes long
+        raise
+    except BaseException as error:
         sys.modules.pop(full, None)
         raise broken(path, error) from error
     if lines := printed.getvalue().strip().splitlines():
         note = f"warning: {printable(path)} prints when it is imported ({printable(lines[0], 80)}): put that into a function."
         print(note, file=sys.stderr, flush=True)
     return made
+
+
+class _Kept(io.StringIO):
+    """What a file prints when it is imported."""
+
+    def close(self) -> None:
+        """A file may close its output."""
+
+
+@contextlib.contextmanager
+def _no_end() -> Iterator[None]:
+    """Within the block, `os._exit` of this process is as `sys.exit`: no file ends the program without a word."""
+    mine, end = os.getpid(), os._exit
+
+    def refuse(status: int) -> NoReturn:
+        if os.getpid() == mine:
+            raise SystemExit(status)
+        end(status)  # a child that the file has forked
+
+    os._exit = refuse
+    try:
+        yield
+    finally:
+        os._exit = end
+
+
+@contextlib.contextmanager
+def _no_output() -> Iterator[None]:
+    """Within the block, what programs that a file starts print goes beside the output, with the errors."""
+    try:
+        kept = os.dup(1)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            os.dup2(2, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def broken(path: Path, error: BaseException) -> UserError:
