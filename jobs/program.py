@@ -15,11 +15,13 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import slug
 from ganhpc.core.whoami import expand
-from ganhpc.runs import placeholders
+from ganhpc.runs import placeholders, result_fields
 from ganhpc.runs.experiment import Budget, Experiment, Kind, Resources, options
 from ganhpc.runs.options import Option, option
 
 _SIGNALS = ("USR1", "TERM", "INT")
+_PLACES = frozenset({"step", "epoch", "time"})
+"""Names by which a program says where a figure belongs."""
 _LARGEST = 2**30
 """Bytes of a watched file, at most."""
 
@@ -180,7 +182,15 @@ class Program(Experiment):
 
     @classmethod
     def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """The fields that are typed otherwise than as options: the command, its folder, the watched files. Raises UserError."""
+        """The fields that are typed otherwise than as options: the command, its folder, the watched files. Raises UserError.
+
+        What is refused here alone was taken by earlier versions, whose runs are still read.
+        """
+        if (headline := values.get("headline")) in result_fields.OF_PROGRAMS | _PLACES:
+            raise UserError(
+                f"--headline {headline}: results have a field of that name, which is no figure of the program: let it say the figure under "
+                f"another name, such as my_{headline}."
+            )
         if not cls.TAKES_COMMAND:
             home = Path(cls.presets()["default"].folder)
             return {"watched": tuple(sorted(_watched(name, home, "the watched file") for name in cls.WATCHED))}
@@ -188,6 +198,8 @@ class Program(Experiment):
             raise UserError(
                 "a program is not named alone, since it needs its command: python launch.py program --time 6h -- python train.py."
             )
+        if values["command"] and not values["command"][0]:
+            raise UserError("the program's name is empty: type it behind the two dashes, such as -- python train.py.")
         folder = _folder(values.get("folder"))
         watched = tuple(sorted({_watched(name, folder) for name in values.get("watch_files") or ()}))
         return {"command": tuple(values["command"]), "folder": str(folder), "watched": watched}

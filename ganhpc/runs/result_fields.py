@@ -11,6 +11,36 @@ from ganhpc.core.units import counted
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
 
+OF_PROGRAMS = frozenset(
+    {
+        "experiment",
+        "variant",
+        "run",
+        "state",
+        "preset",
+        "seed",
+        "signature",
+        "group",
+        "data",
+        "headline",
+        "better",
+        "budget_params",
+        "train_seconds",
+        "budget_seconds",
+        "budget_used",
+        "epochs",
+        "steps",
+        "ended_by",
+        "segments",
+        "processes",
+        "device",
+        "python",
+        "ganhpc",
+        "finished",
+    }
+)
+"""Fields that the result of a user's program has, whatever the program says under these names."""
+
 
 def identity(run: Run, experiment: Experiment) -> dict[str, Any]:
     """The names and signatures by which tables know a finished run."""

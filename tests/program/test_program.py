@@ -18,12 +18,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import ganhpc
+from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT
-from ganhpc.program import bounded_log, descendants, ending, figures, ledger, said_figures
+from ganhpc.program import bounded_log, descendants, ending, figures, ledger, outcome, said_figures
 from ganhpc.program.ledger import Ledger
 from ganhpc.program.said_figures import SaidFigures
 from ganhpc.program.stop_plan import Step, StopPlan
-from ganhpc.runs import job_deadline, known_experiments, placeholders
+from ganhpc.runs import job_deadline, known_experiments, placeholders, result_fields
 from ganhpc.runs.experiment import Experiment, from_typed
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_folder import Run, State
@@ -678,6 +679,20 @@ def test_measure_and_budget_need_each_other() -> None:
 
 
 # -- parts ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_headline_can_not_be_a_field_of_results(tmp_path: Path) -> None:
+    """The table would show the number of steps or the seed for the program's figure of that name."""
+    run = made(tmp_path, "true")
+    said = SaidFigures(tmp_path / "none")
+    written = outcome.write(run, run.experiment(), Ledger(), said, "program", 1)
+    assert set(written) == result_fields.OF_PROGRAMS
+    for name in (*written, "epoch", "step"):
+        with pytest.raises(UserError, match=f"--headline {name}: results have a field of that name.* my_{name}"):
+            defined("true", headline=name)
+    defined("true", headline="seeds")
+    with pytest.raises(UserError, match="the program's name is empty"):
+        defined("", "x")
 
 
 def test_the_plan_of_a_stop_follows_the_last_one() -> None:
