@@ -40,25 +40,26 @@ _TESTS_OF_PROGRAMS = "tests/program/test_{}.py"
 @click.option(
     "--into",
     metavar="DIR",
-    type=click.Path(path_type=Path),
     help="a folder of your own  [default: jobs/ of the checkout]",
 )
-def command(name: str, kind: str, into: Path | None) -> None:
+def command(name: str, kind: str, into: str | None) -> None:
     stem = _stem(name)
-    into = expand(into) if into else None  # bash leaves the ~ of --into=~/my-jobs as it is
-    texts = _in_folder(kind, stem, into.absolute()) if into else _in_checkout(kind, stem)
+    if into == "":  # of a variable that is not set
+        raise UserError("--into '' names no folder: type one, such as --into ~/my-jobs, or leave it out.")
+    folder = expand(into).absolute() if into else None  # bash leaves the ~ of --into=~/my-jobs as it is
+    texts = _in_folder(kind, stem, folder) if folder else _in_checkout(kind, stem)
     _write(texts)
     for path in texts:
         say(f"wrote {printable(shown(path))}")
     test = next(path for path in texts if path.name.startswith("test_"))
-    if into and into.absolute() not in own_experiments.folders():
-        folders = ":".join(map(str, [*own_experiments.folders(), into.absolute()]))
+    if folder and folder not in own_experiments.folders():
+        folders = ":".join(map(str, [*own_experiments.folders(), folder]))
         say(
             f"next: export {own_experiments.VARIABLE}={shell_word(folders)}   or add the folder to `jobs` in the settings"
         )
     say(f"next: python {shell_word(shown(ROOT / 'launch.py'))} {name} --preset quick   a first run, of seconds")
     say(
-        f"      cd {shell_word(ROOT)} && python -m pytest {shell_word(test if into else test.relative_to(ROOT))}   its test"
+        f"      cd {shell_word(ROOT)} && python -m pytest {shell_word(test if folder else test.relative_to(ROOT))}   its test"
     )
 
 
