@@ -31,6 +31,7 @@ from ganhpc.core.files import (
     Damaged,
     folders_below,
     is_regular,
+    raise_error,
     raise_passing,
     read_bytes,
     read_json,
@@ -282,7 +283,7 @@ class Run:
                 return True
             if not (self.folder / PROGRAM_LEDGER).exists() or not self.checkpoints.is_dir():
                 return False
-            found = folders_below(self.checkpoints, _MOST_LOOKED_AT)
+            found = folders_below(self.checkpoints, _MOST_LOOKED_AT, raise_error)
             return any(os.path.isfile(f"{place}/{name}") for place, names in found for name in names)  # noqa: PTH113
         except OSError:  # a file server that is away: nothing is known to be lost
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -306,6 +307,24 @@ def test_checkpoints_behind_a_link_to_another_disk_count(tmp_path: Path) -> None
         assert segment(run).returncode == 75, run.run_status().reason
         assert run.run_status().state is State.RESUMABLE
     assert (disk / "state").read_text().split() == ["1", "2", "3", "4"]
+
+
+def test_a_checkpoint_folder_that_can_not_be_listed_is_not_taken_for_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = made(tmp_path, "true")
+    Ledger().write(run)
+    (run.checkpoints / "best").mkdir(parents=True)
+    assert not run.has_checkpoint()
+    scandir = os.scandir
+
+    def away(path: str) -> object:
+        if str(path).endswith("best"):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", away)
+    assert run.has_checkpoint()
 
 
 def test_the_end_of_the_budget_is_done(tmp_path: Path) -> None:
