@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
@@ -43,7 +45,10 @@ OF_PROGRAMS = frozenset(
 
 
 def identity(run: Run, experiment: Experiment) -> dict[str, Any]:
-    """The names and signatures by which tables know a finished run."""
+    """The names and signatures by which tables know a finished run: the signature is that which it was begun with, in a version of then."""
+    recorded = ""
+    with suppress(UserError):
+        recorded = run.recorded_signature()
     return {
         "experiment": experiment.NAME,
         "variant": experiment.variant,
@@ -51,7 +56,7 @@ def identity(run: Run, experiment: Experiment) -> dict[str, Any]:
         "state": State.DONE.value,
         "preset": experiment.preset,
         "seed": experiment.seed,
-        "signature": experiment.signature,
+        "signature": recorded or experiment.signature,
         "group": experiment.group,
     }
 

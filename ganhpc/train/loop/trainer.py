@@ -86,6 +86,7 @@ class Trainer:
             say: prints one line on rank 0.
         """
         self.run, self.experiment, self.task = run, experiment, task
+        self.signature = run.recorded_signature()
         self.clock, self.process_group, self.say = clock, process_group, say
         self.plan = TrainingPlan(task.steps_per_epoch, experiment.budget.time, experiment.budget.epochs)
         self.progress = Progress(pass_step=0)
@@ -470,7 +471,7 @@ class Trainer:
             "rates": dict(self.rates),
             "random": random_state(self.process_group),
             "torch": str(torch.__version__),
-            "signature": self.run.recorded_signature(),
+            "signature": self.signature,
         }
 
     def _restore(self, tree: dict[str, Any]) -> None:
