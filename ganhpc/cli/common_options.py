@@ -72,10 +72,10 @@ def cut_at_dashes(command: click.Command, args: list[str]) -> tuple[list[str], l
     return args[:k], args[k + 1 :]
 
 
-class _Folder(click.ParamType):
-    """A folder. bash leaves the ~ of --runs=~/runs as it is, and that of a variable in quotes."""
+class TypedPath(click.ParamType):
+    """The path of a file or folder. bash leaves the ~ of --runs=~/runs as it is, and that of a variable in quotes."""
 
-    name = "DIR"
+    name = "PATH"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         del param, ctx
@@ -86,7 +86,7 @@ def RUNS() -> click.Option:
     """--runs DIR: typed, in GANHPC_RUNS, configured, or `runs` here."""
     return click.Option(
         ["--runs"],
-        type=_Folder(),
+        type=TypedPath(),
         metavar="DIR",
         envvar="GANHPC_RUNS",
         default=_configured_runs,

@@ -80,7 +80,8 @@ def command(
             raise UserError(
                 f"--fetch is for data sets by their names ({', '.join(names())}): {printable(name)} is a folder or zip."
             )
-        show(expand(name), image_size, sheet, console, as_json=as_json, everything=everything)
+        to = expand(sheet) if sheet else None
+        show(expand(name), image_size, to, console, as_json=as_json, everything=everything)
         return
     if sheet or everything:
         raise UserError(

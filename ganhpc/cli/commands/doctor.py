@@ -34,7 +34,7 @@ def command(runs: Path | None, data_root: Path | None, as_json: bool) -> None:
     """
     from ganhpc.launch.doctor.checks import checks, examine
 
-    findings = examine(checks(expand(runs) if runs else None, data_root))
+    findings = examine(checks(*(expand(path) if path else None for path in (runs, data_root))))
     found = list(findings) if as_json else _show(findings)
     ready = not any(f.level is Level.BAD for f in found)
     if as_json:

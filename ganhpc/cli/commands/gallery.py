@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ganhpc.analysis.report.translation import LANGUAGES
-from ganhpc.cli.common_options import RUNS, Sections
+from ganhpc.cli.common_options import RUNS, Sections, TypedPath
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
@@ -24,7 +24,11 @@ command.add(
     "Form", click.Option(["--lang"], type=click.Choice(LANGUAGES), default="en", show_default=True, help="language")
 )
 command.add(
-    "Files", click.Option(["--out"], metavar="FILE", default="gallery.html", show_default=True, help="where to"), RUNS()
+    "Files",
+    click.Option(
+        ["--out"], type=TypedPath(), metavar="FILE", default="gallery.html", show_default=True, help="where to"
+    ),
+    RUNS(),
 )
 
 

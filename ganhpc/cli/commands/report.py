@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ganhpc.analysis.report.translation import LANGUAGES
-from ganhpc.cli.common_options import RUNS, Sections
+from ganhpc.cli.common_options import RUNS, Sections, TypedPath
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import atomic_open
@@ -32,7 +32,9 @@ command.add(
     ),
 )
 command.add(
-    "Files", click.Option(["--out"], metavar="FILE", help="where to  [default: report-<name>.<format> here]"), RUNS()
+    "Files",
+    click.Option(["--out"], type=TypedPath(), metavar="FILE", help="where to  [default: report-<name>.<format> here]"),
+    RUNS(),
 )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from ganhpc.cli.common_options import RUNS, Number, Sections, Whole
+from ganhpc.cli.common_options import RUNS, Number, Sections, TypedPath, Whole
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, read_json
@@ -66,6 +66,7 @@ command.add(
     "Translation",
     click.Option(
         ["--input"],
+        type=TypedPath(),
         metavar="FOLDER|IMAGE",
         help="the pictures to translate, or by a run of sdpc to reconstruct: a picture, a folder or a zip",
     ),
@@ -77,10 +78,11 @@ command.add(
     "Files",
     click.Option(
         ["--out"],
+        type=TypedPath(),
         metavar="PNG|GIF|FOLDER",
         help="where to; a folder takes one PNG for each translation  [default: <run>-seed<S>.png, <run>-a2b.png here]",
     ),
-    click.Option(["--onnx"], metavar="FILE", help="also write the generator as ONNX"),
+    click.Option(["--onnx"], type=TypedPath(), metavar="FILE", help="also write the generator as ONNX"),
     RUNS(),
 )
 
