@@ -220,7 +220,6 @@ STARTS = {
     "here.sh": ("#!/bin/sh\n", "is typed as ./here.sh"),
     "train.py": ("", "is typed as python train.py"),
     "cat " + "x" * 5000: (None, "typed as bash -c 'cat x"),
-    "": (None, "or its path"),
     ".": (None, "or its path"),
 }
 
