@@ -163,7 +163,8 @@ def test_a_job_that_its_partition_refuses_leaves_nothing_behind(on_slurm: User) 
     assert done.returncode != 0
     assert "Slurm refused job 1 of 1: Batch job submission failed: Requested time limit is invalid" in done.stderr
     assert "nothing is submitted" in done.stderr and "Traceback" not in done.stderr
-    assert user.cluster.as_user(["squeue", "-a", "-h", "-o", "%i"], check=True).stdout.split() == []
+    shown = ["squeue", "-a", "-h", "-o", "%i"]
+    machine.wait_until(lambda: not user.cluster.as_user(shown, check=True).stdout, PATIENCE, "an empty queue")
 
 
 def test_a_deleted_job_frees_nothing_of_its_chain_while_another_job_runs(on_oar: User) -> None:
