@@ -212,10 +212,15 @@ def test_inside_a_job_auto_means_this_machine_and_salloc_on_a_frontend_is_not_in
     monkeypatch.setenv("SLURMD_NODENAME", "node1")
     assert inside() == Inside("slurm", "12")
     assert pick("auto", Settings()) == (None, "inside job 12 of Slurm; --on slurm submits another one")
+    states = {
+        "RUNNING": True, "COMPLETING": True, "SUSPENDED": True, "A_LATER_WORD": True, "COMPLETED": False, "PENDING": False,
+    }  # fmt: skip
+    fields = r"\037N/A\037N/A\0371:00\037(null)\037None\037x\037(null)\037(null)\n"
     for said, there in (
-        ("echo RUNNING", True), ("echo COMPLETING", True), ("echo SUSPENDED", True), ("exit 1", True), ("echo A_LATER_WORD", True),
-        ("echo COMPLETED", False), ("echo PENDING", False), ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", False),
-    ):  # fmt: skip
+        *((f"printf '12\\037{state}{fields}'", there) for state, there in states.items()),
+        ("exit 1", True),
+        ("echo slurm_load_jobs error: Invalid job id specified >&2; exit 1", False),
+    ):
         program(bin / "squeue", said)
         assert bool(inside()) == there, "an editor may keep the variables of a job that has ended"
     scheduler, _ = pick("auto", Settings())
