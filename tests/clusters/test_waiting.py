@@ -13,6 +13,7 @@ import pytest
 
 from tests.clusters import machine, oar
 from tests.clusters.early import edge, plan
+from tests.clusters.slurm import Slurm
 from tests.clusters.user import ENDLESS, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
@@ -63,17 +64,19 @@ def no_start(user: User, run: Path, job: dict[str, Any]) -> None:
 # -- why a job waits ------------------------------------------------------------------------------------------------------
 
 
-def test_a_job_for_drained_nodes_names_no_start(slurm_user: User) -> None:
-    user = slurm_user
-    root(user, "scontrol", "update", "nodename=ALL", "state=drain", "reason=x")
+def test_a_job_for_drained_nodes_names_no_start(slurm_bare: Slurm, checkout: Path) -> None:
+    """On the Slurm without long trainings: behind jobs of other tests that wait, too, its reason would be their priority."""
+    user = User("slurm", slurm_bare, checkout, "drained")
     try:
-        # Behind jobs of other tests its reason would be a dependency, or their priority.
-        run = user.launch("--time", "10m", policy="free")
-        root(user, "scontrol", "update", f"jobid={user.jobs(run)[0]['job_id']}", "priority=1000000000")
-        no_start(user, run, why(user, run, "drained, down or reserved"))
+        root(user, "scontrol", "update", "nodename=ALL", "state=drain", "reason=x")
+        try:
+            run = user.launch("--time", "10m", policy="free")
+            no_start(user, run, why(user, run, "drained, down or reserved"))
+        finally:
+            root(user, "scontrol", "update", "nodename=ALL", "state=resume")
+        user.trains(run)
     finally:
-        root(user, "scontrol", "update", "nodename=ALL", "state=resume")
-    user.trains(run)
+        user.close()
 
 
 def test_a_held_job_says_who_holds_it(slurm_user: User) -> None:
