@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeGuard
 
 from ganhpc.core.errors import StorageFault, UserError
 from ganhpc.core.storage_errors import fault, remove_leftovers_once, temporary_name
@@ -87,10 +87,15 @@ class Unreadable(Damaged, StorageFault):
     """A file that the file system does not give: damaged for a table of runs, and for work that needs it a fault, which may pass."""
 
 
+def may_pass(error: BaseException) -> TypeGuard[StorageFault]:
+    """True if `error` is a fault of the file system that may pass: what such a file holds is not known, and it is not to be taken for one that
+    is missing or damaged."""
+    return isinstance(error, StorageFault) and error.passing
+
+
 def raise_passing(error: UserError) -> None:
-    """Raise `error` where it is a fault of the file system that may pass: what such a file holds is not known, and it is not to be taken for one
-    that is missing or damaged."""
-    if isinstance(error, StorageFault) and error.passing:
+    """Raise `error` where it may pass (`may_pass`)."""
+    if may_pass(error):
         raise error
 
 

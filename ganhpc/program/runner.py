@@ -19,7 +19,7 @@ from typing import Any
 
 from ganhpc.core import storage_errors, streams
 from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import open_to_write
+from ganhpc.core.files import may_pass, open_to_write
 from ganhpc.core.files import storage_errors as storing
 from ganhpc.core.printable import print_error
 from ganhpc.core.streams import print_line
@@ -155,7 +155,7 @@ class _Segment:
         return ended.code
 
     def _refused(self, error: UserError) -> Ending:
-        if isinstance(error, StorageFault) and error.passing:
+        if may_pass(error):
             return self._fault(str(error), [], error.number)
         return Ending(State.REFUSED, str(error), error.exit_code)
 

@@ -12,8 +12,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import parse_json, read_bytes
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import may_pass, parse_json, read_bytes
 from ganhpc.runs.run_files import FAULTS, is_count
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.trainer_protocol import EXIT_FAULT, LAUNCH
@@ -77,7 +77,7 @@ def state_and_code(run: Run, error: UserError, *, count: bool) -> tuple[State, i
 
     A fault of the file system that may pass leaves the run as it stands, to be started again, a few times without progress.
     """
-    if not isinstance(error, StorageFault) or not error.passing:
+    if not may_pass(error):
         return State.REFUSED, error.exit_code
     if count and note(run.folder, os.environ.get(LAUNCH, ""), _NOT_BEGUN, number=error.number) > MOST:
         return State.REFUSED, error.exit_code

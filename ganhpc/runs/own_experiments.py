@@ -207,7 +207,7 @@ def imported(full: str, path: Path) -> types.ModuleType:
 
 
 class _Kept(io.StringIO):
-    """What a file prints when it is imported."""
+    """The output of a file that is imported."""
 
     def close(self) -> None:
         """A file may close its output."""

@@ -14,8 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from ganhpc.core.digests import short_digest
-from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import read_text
+from ganhpc.core.errors import UserError
+from ganhpc.core.files import may_pass, read_text
 from ganhpc.runs.file_owner import is_over
 
 FILE = "stop"
@@ -60,7 +60,7 @@ def reason_of(folder: Path, owner: str = "", *, holds: bool = True) -> str | Non
             continue
         except UserError as error:
             # Where the file system does not say whether there is one, it is asked again at the next look.
-            if isinstance(error, StorageFault) and error.passing:
+            if may_pass(error):
                 continue
             if (
                 path.is_dir() or path.is_symlink()

@@ -114,7 +114,7 @@ class User:
         return seen
 
     def _told(self, run: Path, seen: dict[str, Any]) -> str:
-        """What is known of a run, for the message of a test that fails."""
+        """State, reason, jobs and end of the log of a run, for the message of a test that fails."""
         log = run / "log.txt"
         end = log.read_text(errors="replace")[-3000:] if log.is_file() else "no log"
         return f"{seen.get('state')}, {seen.get('reason')}; jobs: {seen.get('jobs')}\n{end}"

@@ -1,4 +1,4 @@
-"""What the file system does not give for a moment is not taken for missing: no rule is broken by it, nothing is done twice and nothing is lost."""
+"""Files that the file system does not give for a moment are not taken for missing: no rule is broken by it, nothing is done twice and nothing is lost."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ def test_a_table_shows_the_values_that_were_scanned(tmp_path: Path, name: str) -
 
 
 def typed(*scans: str) -> dict[str, Any]:
-    """What the command line hands on: its own options with their defaults."""
+    """The values that the command line hands on: its own options with their defaults."""
     words = tuple(f"{{{scan.partition('=')[0]}}}" for scan in scans)
     own = {"runs": "runs", "on": "auto", "new": False, "json": False, "preset": None, "zipped": False}
     return {**own, "scans": scans, "command": ("echo", *words), "folder": None, "watch_files": ()}

@@ -27,7 +27,7 @@ from ganhpc.core.files import atomic_open, storage_errors
 from ganhpc.core.printable import in_markdown, visible
 
 _BEGINS_A_LIST = re.compile(r"^\s*(?:(?=[-+](?!\d))|\d{1,9}(?=[.)](?:\s|$)))")
-"""What stands before the sign that would make a text a list: not of a number such as 0.25 or -3, which is copied as it is."""
+"""Beginning of a text that Markdown would take for a list, up to its sign. Numbers such as 0.25 or -3 are none: they are copied as they are."""
 
 
 def _escaped(text: str) -> str:

@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ganhpc.cli.common_options import Whole
+from ganhpc.cli.common_options import TypedPath, Whole
 from ganhpc.cli.output import say, screen
 from ganhpc.cli.views.data_preview import show
 from ganhpc.core.errors import UserError
@@ -52,7 +52,7 @@ def _names(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[
 )
 @click.option(
     "--sheet",
-    type=click.Path(path_type=Path),
+    type=TypedPath(),
     metavar="FILE.png",
     help="write a picture of up to 64 of them, of a PATH",
 )
@@ -63,7 +63,7 @@ def command(
     fetch: bool,
     as_json: bool,
     image_size: int,
-    sheet: Path | None,
+    sheet: str | None,
     everything: bool,
 ) -> None:
     """Where the data lie, whether they are whole (each byte is read), and how to fetch or link them.
@@ -80,7 +80,7 @@ def command(
             raise UserError(
                 f"--fetch is for data sets by their names ({', '.join(names())}): {printable(name)} is a folder or zip."
             )
-        to = expand(sheet) if sheet else None
+        to = Path(sheet) if sheet else None
         show(expand(name), image_size, to, console, as_json=as_json, everything=everything)
         return
     if sheet or everything:

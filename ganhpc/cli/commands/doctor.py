@@ -11,9 +11,9 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.cli.common_options import TypedPath
 from ganhpc.cli.output import say, screen
 from ganhpc.core.units import counted
-from ganhpc.core.whoami import expand
 from ganhpc.launch.doctor.finding import Finding, Level
 
 _MARKS = {Level.GOOD: ("✓", "green"), Level.NOTE: ("!", "yellow"), Level.BAD: ("✗", "bold red")}
@@ -22,19 +22,17 @@ _PLAIN_MARKS = {Level.GOOD: "ok", Level.NOTE: "!", Level.BAD: "XX"}
 
 
 @click.command("doctor")
-@click.option(
-    "--runs", metavar="DIR", type=click.Path(path_type=Path), envvar="GANHPC_RUNS", help="folder of run folders"
-)
-@click.option("--data-root", metavar="DIR", type=click.Path(path_type=Path), help="folder where data sets lie")
+@click.option("--runs", metavar="DIR", type=TypedPath(), envvar="GANHPC_RUNS", help="folder of run folders")
+@click.option("--data-root", metavar="DIR", type=TypedPath(), help="folder where data sets lie")
 @click.option("--json", "as_json", is_flag=True, help="print the findings as JSON on standard output")
-def command(runs: Path | None, data_root: Path | None, as_json: bool) -> None:
+def command(runs: str | None, data_root: str | None, as_json: bool) -> None:
     """Look over this machine: each line good, or with its fix.
 
     The exit code is 1 where something that training needs is broken, else 0.
     """
     from ganhpc.launch.doctor.checks import checks, examine
 
-    findings = examine(checks(*(expand(path) if path else None for path in (runs, data_root))))
+    findings = examine(checks(*(Path(path) if path else None for path in (runs, data_root))))
     found = list(findings) if as_json else _show(findings)
     ready = not any(f.level is Level.BAD for f in found)
     if as_json:

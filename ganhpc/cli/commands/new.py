@@ -10,12 +10,12 @@ from pathlib import Path
 
 import click
 
+from ganhpc.cli.common_options import TypedPath
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable, shell_word, shown
 from ganhpc.core.settings import ROOT
 from ganhpc.core.storage_errors import fault
-from ganhpc.core.whoami import expand
 from ganhpc.runs import known_experiments, own_experiments
 
 _TEMPLATES = ROOT / "templates" / "new"
@@ -39,6 +39,7 @@ _TESTS_OF_PROGRAMS = "tests/program/test_{}.py"
 )
 @click.option(
     "--into",
+    type=TypedPath(),
     metavar="DIR",
     help="a folder of your own  [default: jobs/ of the checkout]",
 )
@@ -46,7 +47,7 @@ def command(name: str, kind: str, into: str | None) -> None:
     stem = _stem(name)
     if into == "":  # of a variable that is not set
         raise UserError("--into '' names no folder: type one, such as --into ~/my-jobs, or leave it out.")
-    folder = expand(into).absolute() if into else None  # bash leaves the ~ of --into=~/my-jobs as it is
+    folder = Path(into).absolute() if into else None
     texts = _in_folder(kind, stem, folder) if folder else _in_checkout(kind, stem)
     _write(texts)
     for path in texts:

@@ -40,6 +40,6 @@ def pairwise(images: Tensor, most: int) -> float | None:
 
 
 def share(made: float | None, real: float | None) -> float | None:
-    """How much generated images differ over how much real ones do. None where one of them is not known, as of a single image, or where real
+    """Distance of generated images over that of real ones. None where one of them is not known, as of a single image, or where real
     images do not differ: no number tells anything of a generator there."""
     return None if made is None or real is None or real < _SAME else made / real

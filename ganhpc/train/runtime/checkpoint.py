@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ganhpc.core.errors import StorageFault, UserError
-from ganhpc.core.files import atomic_open, read_bytes, read_json, write_json
+from ganhpc.core.files import atomic_open, may_pass, read_bytes, read_json, write_json
 from ganhpc.core.printable import printable
 from ganhpc.core.storage_errors import fault
 
@@ -137,7 +137,7 @@ def _verified(sidecar: Path, faults: list[StorageFault] | None = None) -> bytes 
         if isinstance(error, MemoryError):
             error = OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
         found = fault(error, sidecar, doing="read") if isinstance(error, OSError) else error
-        if isinstance(found, StorageFault) and found.passing and faults is not None:
+        if may_pass(found) and faults is not None:
             faults.append(found)
         return None
     return data if hashlib.sha256(data).hexdigest() == said.get("sha256") else None

@@ -185,7 +185,7 @@ def job_end() -> float | None:
 
 
 def lives(job: str, tag: str = "") -> bool | None:
-    """Whether a job runs, the one with `tag` where there is one; None where it can't be told."""
+    """True if a job runs, with a `tag` the one that has it; None where it can't be told."""
     found = _own(job)
     return None if found is None or found.native == "E" else runs_as(found, tag)
 
