@@ -26,6 +26,7 @@ if [ ! -e "$policy" ]; then
 fi
 
 export DEBIAN_FRONTEND=noninteractive
-apt-get update -q
+# Another program (automatic upgrades of a fresh machine) may hold the package manager for a while.
+apt-get update -q -o DPkg::Lock::Timeout=600
 # shellcheck disable=SC2086
-apt-get install -q -y --no-install-recommends $packages
+apt-get install -q -y -o DPkg::Lock::Timeout=600 --no-install-recommends $packages
