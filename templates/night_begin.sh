@@ -1,7 +1,7 @@
 set -euo pipefail
 # A function of the user's own with the name of a command would run instead of it.
 unset -f oarsub oarstat sbatch squeue sacct cat date env flock grep id mkdir sed tee touch tr
-# Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
+@{meeting}# Scripts and launchers of one user, one behind the other: each finds the jobs of those before it.
 state=${XDG_STATE_HOME:-~/.local/state}/ganhpc lock=submit-@{scheduler}.lock
 if ! mkdir -p "$state" || ! touch "$state/$lock"; then
     echo "nothing is submitted: export XDG_STATE_HOME=/a/folder/of/yours, then run this script again" >&2

@@ -8,4 +8,4 @@
 [ -z "${SLURM_CPUS_PER_TASK:-}" ] || export SRUN_CPUS_PER_TASK="$SLURM_CPUS_PER_TASK"
 # One task a node, which starts torchrun where there is more than one process: it hears the signals that srun passes on.
 # The task has this script's variables, whatever --export says of the job's.
-exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1 @{command}
+exec srun --export=ALL --ntasks-per-node=1 --kill-on-bad-exit=1@{own} @{command}

@@ -64,8 +64,13 @@ def paris_clock() -> Iterator[None]:
     before = os.environ.get("TZ")
     os.environ["TZ"] = "Europe/Paris"
     time.tzset()
+    meeting = mock.patch.dict(os.environ, XDG_STATE_HOME="/var/state")
     try:
-        with mock.patch.object(oar_output, "system_zone", lambda: PARIS), mock.patch.object(base, "HANDED_ON", ()):
+        with (
+            mock.patch.object(oar_output, "system_zone", lambda: PARIS),
+            mock.patch.object(base, "HANDED_ON", ()),
+            meeting,
+        ):
             yield
     finally:
         os.environ.pop("TZ") if before is None else os.environ.update(TZ=before)

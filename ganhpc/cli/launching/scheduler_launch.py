@@ -307,7 +307,7 @@ def timeline(submission: submit.Submission, sent: Sequence[SubmittedJob] = ()) -
         )
         table.add_row(
             sent[k].id if sent else str(k + 1),
-            f"{slot.start:%H:%M:%S} - {slot.end:%H:%M:%S}",
+            slot.times,
             run + Text(f"\n{why}", style="dim"),
         )
         day = date

@@ -87,6 +87,12 @@ class Slot:
         """Real length (a difference of two local times is wrong on the nights when the clock changes)."""
         return round(self.end.timestamp() - self.start.timestamp())
 
+    @property
+    def times(self) -> str:
+        """Its times of day, with the names of summer and winter time where the clock changes in between."""
+        form = "%H:%M:%S" if self.start.utcoffset() == self.end.utcoffset() else "%H:%M:%S %Z"
+        return f"{self.start:{form}} - {self.end:{form}}"
+
     def to_json(self) -> dict[str, Any]:
         moments = {"start": self.start.isoformat(), "end": self.end.isoformat()}
         return {"run": self.run, "segment": self.segment, **moments, "kind": self.kind, "reason": self.reason}

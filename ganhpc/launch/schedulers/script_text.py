@@ -10,7 +10,7 @@ import re
 import shlex
 import string
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
@@ -64,6 +64,11 @@ def plain(path: Path, also: str = "") -> bool:
 def command(words: Iterable[str | Path]) -> ScriptText:
     """Words as one line that bash reads as a command."""
     return ScriptText(" ".join(map(word, words)))
+
+
+def further(words: Sequence[str]) -> ScriptText:
+    """Words that follow others of a command, each behind a blank; empty for none."""
+    return ScriptText("".join(f" {word(each)}" for each in words))
 
 
 def quoted(parts: Iterable[ScriptText]) -> ScriptText:

@@ -111,6 +111,7 @@ class Slurm(Scheduler):
             run=script_text.comment(request.run.name),
             directives=script_text.lines(self._directives(request)),
             setup=setup_lines(self.site, self.name, request),
+            own=script_text.further(slurm_options.against_defaults(self.cluster, request.nodes)),
             command=node_command(self.site, request),
         )
         decided = (f"--{key}={value}" if value else f"--{key}" for key, value in self._decided(request))
@@ -340,8 +341,12 @@ def _servers(configuration: str) -> tuple[str, ...]:
 
 
 def _local(moment: dt.datetime) -> str:
-    """`moment` on this machine's clock, as sbatch reads it."""
-    return moment.astimezone().strftime("%Y-%m-%dT%H:%M:%S")
+    """`moment` on this machine's clock, as sbatch reads it; a time that comes twice, as the clock is set back, in seconds since 1970."""
+    here = moment.astimezone()
+    wall = here.replace(tzinfo=None)
+    if wall.timestamp() != wall.replace(fold=1).timestamp():
+        return f"uts{int(here.timestamp())}"
+    return wall.strftime("%Y-%m-%dT%H:%M:%S")
 
 
 # -- on the node (ganhpc.launch.schedulers.base.NodeSide) -----------------------------------------------------------------

@@ -1,13 +1,15 @@
-"""The options of sbatch, which of them the policy decides, and the GPUs that they ask for."""
+"""The options of sbatch, which of them the policy decides, the GPUs that they ask for, and defaults of the user's own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_text
+from ganhpc.core.settings import ROOT
 from ganhpc.core.whoami import home, system_home
 from ganhpc.launch.schedulers.option_words import (
     DECIDED,
@@ -107,9 +109,46 @@ _TYPED_ALWAYS = frozenset(
 """Options that every submission of ours has: a default of the user's own does nothing to them."""
 
 
+_AT_SRUN = {"time": "0", "output": "all", "error": "all", "input": "all", "chdir": str(ROOT)}
+"""Option of srun -> the value that it has without a default of the user's own. The others that matter are on its line always, or are the job's."""
+
+
+class _Default(NamedTuple):
+    """A line of a file with defaults of the user's own."""
+
+    file: Path
+    commands: tuple[str, ...]
+    cluster: str
+    """Empty: any."""
+    name: str
+    value: str
+
+    def is_for(self, command: str, cluster: Callable[[], str]) -> bool:
+        """True if `command` reads it here, or may: `cluster` gives this one's name, empty where nobody says."""
+        return command in self.commands and (not self.cluster or self.cluster == (cluster() or self.cluster))
+
+
 def check_defaults(cluster: Callable[[], str]) -> None:
     """Raise UserError where the user's own defaults, which a plugin of many sites reads, ask for what the policy decides. `cluster` gives this one's
     name; empty where nobody says."""
+    for default in _defaults():
+        name, value = default.name, default.value
+        if value in ("", "0") or name in _TYPED_ALWAYS or not SLURM.refused.get(name):
+            continue
+        if default.is_for("sbatch", cluster):
+            words = f"--{name}" if SLURM.takes[name] is Takes.NOTHING else f"--{name}={value}"
+            read(SLURM, [words], key=str(default.file))
+
+
+def against_defaults(cluster: Callable[[], str], nodes: int) -> list[str]:
+    """Words of srun in a job of `nodes` nodes, with which the user's own defaults neither end its step early nor take the words out of the log:
+    the plugin gives them to srun too."""
+    usual = {**_AT_SRUN, "ntasks": str(nodes)}
+    named = [each.name for each in _defaults() if each.name in usual and each.is_for("srun", cluster)]
+    return [f"--{name}={value}" for name, value in usual.items() if name in named]
+
+
+def _defaults() -> Iterator[_Default]:
     # The plugin takes the system's word for the home, whatever HOME says.
     for own in dict.fromkeys(filter(None, (home(), system_home()))):
         file = own / ".slurm" / "defaults"
@@ -117,22 +156,23 @@ def check_defaults(cluster: Callable[[], str]) -> None:
             lines = read_text(file).splitlines()
         except (OSError, UserError):
             continue
-        for line in lines:
-            _check_default(line, file, cluster)
+        yield from filter(None, (_default(line, file) for line in lines))
 
 
-def _check_default(line: str, file: Path, cluster: Callable[[], str]) -> None:
+def _default(line: str, file: Path) -> _Default | None:
     # COMMAND:CLUSTER:OPTION=VALUE; the command, or both, may be missing, and * means any. Of capitals in the command the plugin makes nothing.
     before, equals, value = line.partition("#")[0].partition("=")
     words = [part.strip() for part in before.split(":") if part.strip()][:3]
     if not equals or not words:
-        return
+        return None
     command, named = ("*", "*", *words[:-1])[-2:]
-    name, value = words[-1].lstrip("-"), value.strip()
-    if command.lower() not in ("*", "sbatch") or named in ("salloc", "srun") or value in ("", "0"):
-        return
-    if name in _TYPED_ALWAYS or not SLURM.refused.get(name):
-        return
-    if not named.startswith("*") and named != "sbatch" and named != (cluster() or named):
-        return
-    read(SLURM, [f"--{name}"] if SLURM.takes[name] is Takes.NOTHING else [f"--{name}={value}"], key=str(file))
+    if (
+        len(words) == 2 and named.lower() in _COMMANDS
+    ):  # as if the cluster were missing: the plugin has such a line for no cluster
+        command, named = named, "*"
+    commands = _COMMANDS if command == "*" else (command.lower(),)
+    return _Default(file, commands, "" if named.startswith("*") else named, words[-1].lstrip("-"), value.strip())
+
+
+_COMMANDS = ("sbatch", "salloc", "srun")
+"""Commands that read the defaults."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ganhpc.core import scheduler_environment
 from ganhpc.core.files import atomic_open
-from ganhpc.core.settings import ROOT
+from ganhpc.core.settings import ROOT, state_folder
 from ganhpc.core.storage_errors import fault
 from ganhpc.launch.planner.planner import Slot
 from ganhpc.launch.schedulers import script_text
@@ -87,17 +87,29 @@ def _of_a_cluster(name: str) -> dict[str, ScriptText]:
     zone = os.environ.get("TZ")
     clock = script_text.shell("unset TZ") if zone is None else script_text.export("TZ", zone)
     return {
-        "begin": script_text.part("night_begin.sh", scheduler=script_text.comment(name), clock=clock, **choice),
+        "begin": script_text.part(
+            "night_begin.sh", scheduler=script_text.comment(name), meeting=_meeting(), clock=clock, **choice
+        ),
         "submit": script_text.part("night_submit.sh", root=script_text.word(ROOT), **checks),
     }
+
+
+def _meeting() -> ScriptText:
+    """A line that names the folder in which the launchers of this user meet, where bash would take another one: for a path that is not whole, or
+    one below a ~ in quotes, or a HOME that is not there."""
+    folder = state_folder().parent
+    if folder == Path(os.environ.get("XDG_STATE_HOME") or f"{os.environ.get('HOME')}/.local/state"):
+        return _NOTHING
+    return script_text.shell("{}\n", script_text.export("XDG_STATE_HOME", str(folder)))
 
 
 def _step(k: int, slot: Slot, job: PreparedJob, submission: Submission) -> ScriptText:
     """One job: when and why, then its command, which waits for those before it where it must, as the launcher has it wait."""
     request = job.request
     before = [script_text.shell('"$job{}"', script_text.number(number)) for number in request.waits_for(range(1, k))]
-    times = f"{slot.start:%a %d %b %H:%M:%S} - {slot.end:%H:%M:%S}"
-    title = script_text.comment(f"{k}. {times}: segment {slot.segment} of {slot.run} ({slot.kind})")
+    title = script_text.comment(
+        f"{k}. {slot.start:%a %d %b} {slot.times}: segment {slot.segment} of {slot.run} ({slot.kind})"
+    )
     command = submission.scheduler.by_hand(job, before)
     ids = [*map(script_text.word, request.after), *before]
     return script_text.lines(

@@ -331,3 +331,11 @@ def test_the_planner_is_imported_quickly_and_without_the_calendar_library() -> N
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_a_slot_across_the_change_of_the_clock_names_both_times() -> None:
+    """It read 02:05:05 - 02:05:05."""
+    begin = dt.datetime(2026, 10, 25, 2, 5, 5, tzinfo=PARIS)
+    made = Slot("a", 1, begin, begin.replace(fold=1), "now", "", begin)
+    assert (made.seconds, made.times) == (3600, "02:05:05 CEST - 02:05:05 CET")
+    assert Slot("a", 1, begin, begin.replace(minute=50), "now", "", begin).times == "02:05:05 - 02:50:05"

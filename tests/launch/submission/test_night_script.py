@@ -15,6 +15,7 @@ import pytest
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import write_json
+from ganhpc.core.settings import state_folder
 from ganhpc.launch.schedulers.base import Job, JobState
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import granted, night_script, place_left, planned_job
@@ -88,6 +89,24 @@ def test_times_are_those_of_the_clock_of_the_plan(monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv("TZ", raising=False)
     text = night_script.text(night(CLASSES["slurm"](SITES["slurm"])), MORNING.date())
     assert line in text.splitlines()
+
+
+@pytest.mark.parametrize("named", ["state", "~/state", "/", None])
+def test_the_script_and_the_launcher_meet_in_one_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str | None
+) -> None:
+    """A path that is not whole counts for nothing, and ~ is the home in quotes too: the script took another lock than the launcher."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    if named:
+        monkeypatch.setenv("XDG_STATE_HOME", f"{tmp_path}/x" if named == "/" else named)
+    (tmp_path / "elsewhere").mkdir()
+    text = night_script.text(night(CLASSES["slurm"](SITES["slurm"])), MORNING.date())
+    head = text.partition("# Variables of a job")[0]
+    subprocess.run(["bash", "-c", head], cwd=tmp_path / "elsewhere", check=True, timeout=60)
+    locks = [path.parent for path in tmp_path.rglob("submit-slurm.lock")]
+    assert locks == [state_folder()]
+    assert (f"export XDG_STATE_HOME={tmp_path}" in head) == (named in ("state", "~/state"))
 
 
 @pytest.mark.parametrize("scheduler", ["oar", "slurm"])

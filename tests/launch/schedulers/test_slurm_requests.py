@@ -1,0 +1,56 @@
+"""Words of Slurm's commands where a user's own defaults, or the clock, would give them another meaning."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from pathlib import Path
+
+import pytest
+
+from ganhpc.core.settings import ROOT, Settings
+from ganhpc.launch.schedulers import slurm_options
+from ganhpc.launch.schedulers.slurm import Slurm
+from tests.launch.schedulers.test_oar import program
+from tests.launch.schedulers.test_slurm import bin, request
+
+__all__ = ["bin"]
+
+AT_SRUN = {
+    "time=0:05:00": " --time=0", "srun:*:time = 5": " --time=0", "SRun:here:output=/x": " --output=all", "output=x": " --output=all",
+    "srun:*:error=/x": " --error=all", "*:here:input=/x": " --input=all", "chdir=/elsewhere": f" --chdir={ROOT}", "srun:*:ntasks=4": " --ntasks=2",
+    "sbatch:*:time=5": "", "salloc:*:time=5": "", "elsewhere:time=5": "", "#time=5": "", "mem=1G": "", "account=x": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("line", AT_SRUN)
+def test_the_users_own_defaults_do_nothing_to_the_step_in_which_a_job_trains(
+    bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    """The plugin gives them to the job's own srun too: `time` ended the step, and `output` took its words out of the log."""
+    monkeypatch.setattr(slurm_options, "system_home", lambda: tmp_path)
+    program(bin / "scontrol", "echo 'ClusterName = here'")
+    (tmp_path / ".slurm").mkdir()
+    (tmp_path / ".slurm" / "defaults").write_text(f"{line}\n")
+    script = Slurm(Settings()).prepare(request(tmp_path, nodes=2)).script
+    assert f"--kill-on-bad-exit=1{AT_SRUN[line]} " in script.splitlines()[-1]
+    assert script.count("--time=0 ") == (AT_SRUN[line] == " --time=0")
+
+
+def test_a_time_that_comes_twice_is_told_to_slurm_in_seconds_since_1970(
+    bin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the clock is set back: sbatch took the first of the two."""
+    del bin
+    monkeypatch.setenv("TZ", "Europe/Paris")
+    time.tzset()
+    try:
+        first = dt.datetime(2026, 10, 25, 0, 30, tzinfo=dt.UTC)
+        moments = [first + hour * dt.timedelta(hours=1) for hour in range(-1, 3)]
+        argv = [Slurm(Settings()).prepare(request(tmp_path, kind="begin", start=moment)).argv for moment in moments]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    begins = [next(word for word in words if word.startswith("--begin=")) for words in argv]
+    seconds = int(first.timestamp())
+    assert begins == ["--begin=2026-10-25T01:30:00", f"--begin=uts{seconds}", f"--begin=uts{seconds + 3600}", "--begin=2026-10-25T03:30:00"]  # fmt: skip
