@@ -91,4 +91,5 @@ def _own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads the user's own configuration, or a run folder of theirs."""
     monkeypatch.setenv("GANHPC_CONFIG", "/dev/null")
     monkeypatch.delenv("GANHPC_RUNS", raising=False)
+    monkeypatch.delenv("MODULEPATH", raising=False)  # nor are modules, which may bring one
     monkeypatch.setenv("GANHPC_ON", "local")  # a scheduler that is up beside the tests is not theirs

@@ -184,7 +184,10 @@ class Availability(NamedTuple):
     here: bool
     why: str
     installed: bool = False
-    """True if its commands are here, whatever its server says: this machine is part of a cluster then, its frontend for instance."""
+    """True if its commands are here, whatever its server says, or something else tells of them: this machine is part of a cluster then, its frontend
+    for instance."""
+    way: str = ""
+    """Where it is installed and not on the PATH: the step that puts it there."""
 
 
 def find_job(entry: Entry, queue: Sequence[Job]) -> Job | None:
@@ -262,6 +265,11 @@ class Scheduler(ABC):
     def place(cls, cluster: str) -> str:
         """Its server or cluster in a sentence; `cluster` may be empty."""
         return f"{cls.title} ({cluster})" if cluster else cls.title
+
+    @classmethod
+    def off_the_path(cls) -> Availability | None:
+        """The answer of `find` where its commands are not on the PATH and something tells of them all the same; None elsewhere."""
+        return None
 
     def ping(self) -> Sequence[str]:
         """A command that succeeds where its server answers."""

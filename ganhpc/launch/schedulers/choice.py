@@ -7,7 +7,7 @@ import shutil
 from ganhpc.core import settings
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers.base import Scheduler
+from ganhpc.launch.schedulers.base import Availability, Scheduler
 from ganhpc.launch.schedulers.enclosing_job import inside
 from ganhpc.launch.schedulers.registry import CLUSTERS, named, scheduler_class, title
 
@@ -24,22 +24,25 @@ def pick(on: str, site: Settings, *, dry_run: bool = False) -> tuple[Scheduler |
         scheduler = named(on, site)
         found = scheduler.found
         if not found.here and not dry_run:
-            raise UserError(
-                f"--on {on}: {found.why}; {_later(found.installed, on)}--dry-run to see what would be sent."
-            )
+            raise UserError(f"--on {on}: {found.why}; {_later(found, on)}--dry-run to see what would be sent.")
         return scheduler, found.why
     if job := inside():
         return None, f"inside job {job.id} of {title(job.scheduler)}; --on {job.scheduler} submits another one"
     return _first(site, dry_run=dry_run)
 
 
-def _later(installed: bool, name: str) -> str:
+def _later(found: Availability, name: str) -> str:
     """Advice where a named scheduler can't be used: on its frontend, which is no place to train, the same command later."""
-    if installed:
-        return (
-            f"type the same command later, when {title(name)} answers, --on local where this machine may compute, or "
-        )
+    if found.installed:
+        return f"{_way(found, title(name))}, --on local where this machine may compute, or "
     return "type --on local to train on this machine, or "
+
+
+def _way(found: Availability, title: str) -> str:
+    """The way on from a frontend whose scheduler can't be used."""
+    if found.way:
+        return f"{found.way}, then type the same command"
+    return f"type the same command later, when {title} answers"
 
 
 def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
@@ -51,23 +54,28 @@ def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
         if dry_run:
             return down, down.found.why
         raise UserError(
-            f"{down.found.why}, and nothing may train on a cluster's frontend: type the same command later, when "
-            f"{down.title} answers, or add --on local where this machine may compute (your own, or a node of yours)."
+            f"{down.found.why}, and nothing may train on a cluster's frontend: {_way(down.found, down.title)}, or add --on local where this "
+            "machine may compute (your own, or a node of yours)."
         )
     return None, "; ".join(each.found.why for each in schedulers)
 
 
 def of_this_frontend() -> type[Scheduler] | None:
-    """The scheduler of the cluster whose frontend this is: its command is here, and this is inside of no job. None elsewhere."""
-    there = next((each for each in map(scheduler_class, CLUSTERS) if shutil.which(each.command)), None)
+    """The scheduler of the cluster whose frontend this is: its command is here, or something tells of it, and this is inside of no job. None
+    elsewhere."""
+    classes = [scheduler_class(name) for name in CLUSTERS]
+    there = next((each for each in classes if shutil.which(each.command) or each.off_the_path()), None)
     return there if there and not inside() else None
 
 
 def may_compute() -> None:
     """Raise UserError on a cluster's frontend."""
     if there := of_this_frontend():
+        why = f"{there.command} is here"
+        if not shutil.which(there.command) and (sign := there.off_the_path()):
+            why = sign.why
         raise UserError(
-            f"{there.command} is here, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
+            f"{why}, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
             "of yours (an interactive one, for instance), or add --on local where this machine may compute."
         )
 

@@ -19,7 +19,14 @@ from ganhpc.core.files import read_text
 from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
-from ganhpc.launch.schedulers import oar_options, oar_request, option_words, own_addresses, script_text
+from ganhpc.launch.schedulers import (
+    missing_commands,
+    oar_options,
+    oar_request,
+    option_words,
+    own_addresses,
+    script_text,
+)
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -61,9 +68,7 @@ class Oar(Scheduler):
 
     def find(self) -> Availability:
         if not shutil.which("oarsub"):
-            other = next((name for name in ("oarstat", "oardel") if shutil.which(name)), None)
-            aside = f", though {other} is" if other else ""
-            return Availability(False, f"oarsub is not on the PATH{aside}", installed=other is not None)
+            return self.off_the_path() or Availability(False, "oarsub is not on the PATH")
         answer = ask([*self.ping(), "-J"], 10)
         if answer.code is None:
             return Availability(False, "oarsub is here, but OAR's server doesn't answer (10 s)", installed=True)
@@ -71,6 +76,15 @@ class Oar(Scheduler):
             why = f"oarsub is here, but oarstat fails ({answer.last_words or f'code {answer.code}'})"
             return Availability(False, why, installed=True)
         return Availability(True, "oarsub is here and OAR's server answers", installed=True)
+
+    @classmethod
+    def off_the_path(cls) -> Availability | None:
+        if other := next((name for name in ("oarstat", "oardel") if shutil.which(name)), None):
+            return Availability(False, f"oarsub is not on the PATH, though {other} is", installed=True)
+        if module := missing_commands.module_of("oar"):
+            why = "oarsub is not on the PATH, though this machine has a module of OAR"
+            return Availability(False, why, installed=True, way=f"`{module}`")
+        return None
 
     def ping(self) -> list[str]:
         return ["oarstat", "-u", user_name()]

@@ -17,7 +17,7 @@ from ganhpc.core.subprocesses import Answer, ask
 from ganhpc.core.units import counted
 from ganhpc.core.whoami import user_name
 from ganhpc.launch.planner.capabilities import Capabilities
-from ganhpc.launch.schedulers import option_words, script_text, slurm_options, slurm_partitions
+from ganhpc.launch.schedulers import missing_commands, option_words, script_text, slurm_options, slurm_partitions
 from ganhpc.launch.schedulers.base import (
     JOB_NAME,
     Availability,
@@ -50,6 +50,8 @@ SECONDS = 30.0
 _SIGNAL_SECONDS = 120
 """Slurm may send its signal up to a minute early or late; the trainer knows the end of the job anyway."""
 
+_SETTINGS = ("/etc/slurm/slurm.conf", "/etc/slurm-llnl/slurm.conf", "/run/slurm/conf/slurm.conf")
+"""Files that machines of a cluster have, its frontends too."""
 _SQUEUE = ("squeue", "-h", "-a")
 """-a: a job in a hidden partition, which a plain squeue leaves out, counts too."""
 
@@ -65,9 +67,7 @@ class Slurm(Scheduler):
 
     def find(self) -> Availability:
         if not shutil.which("sbatch"):
-            other = next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None)
-            aside = f", though {other} is" if other else ""
-            return Availability(False, f"sbatch is not on the PATH{aside}", installed=other is not None)
+            return self.off_the_path() or Availability(False, "sbatch is not on the PATH")
         answer = ask(self.ping(), 10)
         if answer.code is None:
             return Availability(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
@@ -76,6 +76,18 @@ class Slurm(Scheduler):
                 False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True
             )
         return Availability(True, "sbatch is here and Slurm's server answers", installed=True)
+
+    @classmethod
+    def off_the_path(cls) -> Availability | None:
+        if other := next((name for name in ("squeue", "scontrol", "srun") if shutil.which(name)), None):
+            return Availability(False, f"sbatch is not on the PATH, though {other} is", installed=True)
+        if module := missing_commands.module_of("slurm"):
+            why = "sbatch is not on the PATH, though this machine has a module of Slurm"
+            return Availability(False, why, installed=True, way=f"`{module}`")
+        if file := missing_commands.first_of((os.environ.get("SLURM_CONF", ""), *_SETTINGS)):
+            why = f"sbatch is not on the PATH, though {file} is there"
+            return Availability(False, why, installed=True, way="put the folder of sbatch on the PATH")
+        return None
 
     def ping(self) -> list[str]:
         return ["scontrol", "ping"]
