@@ -14,10 +14,12 @@ from typing import Any, ClassVar
 from ganhpc.core.errors import UserError
 from ganhpc.core.files import open_regular
 from ganhpc.core.printable import slug
+from ganhpc.core.units import format_duration
 from ganhpc.core.whoami import expand
 from ganhpc.runs import placeholders, result_fields
 from ganhpc.runs.experiment import Budget, Experiment, Kind, Resources, options
 from ganhpc.runs.options import Option, option
+from ganhpc.runs.trainer_protocol import STOPPING_SHARE
 
 _SIGNALS = ("USR1", "TERM", "INT")
 _PLACES = frozenset({"step", "epoch", "time"})
@@ -165,6 +167,17 @@ class Program(Experiment):
     def check_processes(self, processes: int) -> None:
         """Any number will do: the program shares its work itself."""
         del processes
+
+    def remark(self, longest: int | None) -> str:
+        """A `--stop-before` that is more than stopping may have of the longest segment."""
+        whole = min((each for each in (self.budget.time, longest) if each is not None), default=None)
+        usual = type(self)().stop_before
+        if whole is None or self.stop_before in (usual, min(self.stop_before, STOPPING_SHARE * whole)):
+            return ""
+        return (
+            f"--stop-before {format_duration(self.stop_before)}: the program is told to stop {format_duration(STOPPING_SHARE * whole)} before the "
+            f"end of a segment of {format_duration(whole)}, since stopping has a quarter of it at most."
+        )
 
     @property
     def variant(self) -> str:

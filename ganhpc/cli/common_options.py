@@ -72,6 +72,23 @@ def cut_at_dashes(command: click.Command, args: list[str]) -> tuple[list[str], l
     return args[:k], args[k + 1 :]
 
 
+def refuse_empty(command: click.Command) -> None:
+    """Have the options of `command` refuse a value without a sign, which a shell's variable that is not set leaves behind."""
+    for param in command.params:
+        if isinstance(param, click.Option) and param.callback is None:
+            param.callback = _not_empty
+
+
+def _not_empty(ctx: click.Context, param: click.Parameter, value: Any) -> Any:
+    """The value of an option as it is; for a callback of Click's. Raises UserError."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise UserError(
+            f"{param.opts[0]} '' names nothing: type {param.make_metavar(ctx)} behind it, or leave it out "
+            "(a variable of the shell that is not set leaves nothing behind)."
+        )
+    return value
+
+
 class TypedPath(click.ParamType):
     """The path of a file or folder. bash leaves the ~ of --runs=~/runs as it is, and that of a variable in quotes."""
 

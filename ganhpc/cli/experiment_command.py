@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections, Whole
+from ganhpc.cli.common_options import LAUNCHER, PLACE, RUNS, SEEDS, Sections, Whole, refuse_empty
 from ganhpc.cli.output import say
 from ganhpc.core.errors import UserError
 from ganhpc.runs.experiment import Experiment, from_typed, options
@@ -101,6 +101,7 @@ def command(cls: type[Experiment]) -> click.Command:
         click.Option(["--new"], is_flag=True, help="start afresh in a new folder, even if this run exists"),
     )
     made.add("On a cluster", *PLACE())
+    refuse_empty(made)
     return made
 
 
@@ -184,6 +185,8 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
     if scheduler is None:
         if values["on"] == "auto":
             say(f"this machine: {why}", err=True)
+        if remark := base.remark(None):
+            say(remark, err=True)
         _run_here(experiments, runs, values)
         return
     from ganhpc.cli.launching import scheduler_launch
@@ -195,6 +198,8 @@ def run(cls: type[Experiment], values: dict[str, Any]) -> None:
         raise UserError("--segments is for runs bounded by --epochs alone: --time says how many jobs there are.")
     say(f"{scheduler.name}: {why}", err=True)
     place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)
+    if remark := base.remark(place.policy.max_job):
+        say(remark, err=True)
     scheduler_launch.launch(
         experiments,
         runs,

@@ -47,11 +47,15 @@ class _Program(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
+        made: click.Command
         if cmd_name in _VERBS:
-            return importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
-        if known_experiments.is_known(cmd_name):
-            return importlib.import_module("ganhpc.cli.experiment_command").command(known_experiments.find(cmd_name))
-        return None
+            made = importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
+        elif known_experiments.is_known(cmd_name):
+            made = importlib.import_module("ganhpc.cli.experiment_command").command(known_experiments.find(cmd_name))
+        else:
+            return None
+        importlib.import_module("ganhpc.cli.common_options").refuse_empty(made)
+        return made
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -108,8 +112,8 @@ def _run() -> Any:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except (click.Abort, KeyboardInterrupt) as stop:
-        terminated = isinstance(stop, _Terminated) or isinstance(stop.__cause__, _Terminated)
-        _fail("stopped.", 143 if terminated else 130)
+        first = stop.__cause__ if isinstance(stop, click.Abort) and stop.__cause__ else stop
+        _fail(str(first) or "stopped.", 143 if isinstance(first, _Terminated) else 130)
     except BrokenPipeError:
         # The reader of a pipe (head, less) has left: say nothing.
         sys.exit(141)

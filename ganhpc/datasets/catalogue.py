@@ -25,6 +25,10 @@ class DataSet(NamedTuple):
 
     any_size: bool = True
     """True if its images can be had in any size."""
+    images: int | None = None
+    """Number of its training images where --train-images asks for none; None where that is not known before they are found."""
+    bounds: tuple[int, int | None] = (1, None)
+    """The least and the most that --train-images may ask for; None where its size in memory alone tells."""
 
     @property
     def fetched(self) -> bool:
@@ -45,16 +49,20 @@ SETS = (
         len(spec.CLASSES),
         source="ganhpc.datasets.cifar10.source",
         any_size=False,
+        images=spec.Spec().train.count,
+        bounds=(1, spec.Spec().train.count),
     ),
     DataSet(
         "lines",
         "Coloured lines, made on the spot: black images with one vertical and two horizontal lines.",
         (3, 128, 128),
+        images=10_000,
     ),
     DataSet(
         "negatives",
         "Negatives of other coloured lines, made on the spot: a second set for translations between two.",
         (3, 128, 128),
+        images=10_000,
     ),
     DataSet(
         "synthetic",
@@ -62,6 +70,8 @@ SETS = (
         (3, 32, 32),
         10,
         any_size=False,
+        images=2_000,
+        bounds=(10, 100_000),
     ),
 )
 

@@ -28,6 +28,10 @@ def require(definition: Mapping[str, Any]) -> None:
         number, asked = catalogue.data_sets(word)[0].classes, definition.get("classes")
         if not number:
             raise UserError(no_classes(word))
+        if level:
+            raise UserError(
+                f"--class-level {level} is for folders and zips of pictures, and --data {word} has labels of its own: leave it out."
+            )
         if asked not in (None, number):
             raise UserError(f"--classes {asked}: --data {word} has {number}: type --classes {number}, or leave it out.")
         return

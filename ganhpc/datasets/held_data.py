@@ -23,7 +23,7 @@ from ganhpc.core.printable import printable
 from ganhpc.core.units import counted
 from ganhpc.core.weight_files import definition_of, digest_of
 from ganhpc.core.whoami import other_case
-from ganhpc.datasets import catalogue
+from ganhpc.datasets import batch_sizes, catalogue
 from ganhpc.datasets.data_path import (
     FIRST,
     RUN_FIELD,
@@ -233,8 +233,8 @@ def _gone(run: Path, definition: dict[str, Any], field: str, where: str) -> User
 
 
 def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
-    """Raise UserError where a data field of `definition` names no data set, one of another size, or a folder or zip without two pictures that
-    can be used, or without the classes that a network learns; `seen` as in `hold`."""
+    """Raise UserError where a data field of `definition` names no data set, one of another size, one with too few pictures for a batch, or a
+    folder or zip without two that can be used, or without the classes that a network learns; `seen` as in `hold`."""
     for field in data_fields(definition):
         with flagged(field, definition):
             _require(definition[field], seen)
@@ -242,6 +242,10 @@ def require(definition: dict[str, Any], seen: dict[str, Contents]) -> None:
     from ganhpc.datasets import class_names  # for pictures alone, like `_index`
 
     class_names.require(definition)
+    for field in data_fields(definition):
+        word = definition[field]
+        pictures = len(seen[word]) if is_path(word) else None
+        batch_sizes.require(definition, word, pictures, data_flag(field, definition))
 
 
 def _require_size(word: str, height: int | None, width: int | None) -> None:

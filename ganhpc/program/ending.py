@@ -75,14 +75,17 @@ def nowhere(segments: int) -> str:
     )
 
 
-def full_disk(folder: Path, error: OSError | None, lines: list[str]) -> StorageFault | None:
+def full_disk(
+    folder: Path, error: OSError | None, lines: list[str], checkpoints: Path | None = None
+) -> StorageFault | None:
     """The fault of a full disk or quota, where that is why a program failed; else None.
 
-    `error`: the last one of its log; `lines`: the last ones that it wrote, since a program may remove the file that it could not write.
+    `error`: the last one of its log; `lines`: the last ones that it wrote, since a program may remove the file that it could not write;
+    `checkpoints`: a folder that may lie on another disk than `folder`.
     """
     said = next((number for number in storage_errors.FULL if any(os.strerror(number) in line for line in lines)), None)
     if error is not None and error.errno in storage_errors.FULL:
         said = error.errno
-    if said is None and storage_errors.is_full(folder):
-        said = errno.ENOSPC
+    if said is None and (full := next(filter(storage_errors.is_full, filter(None, (folder, checkpoints))), None)):
+        said, folder = errno.ENOSPC, full
     return storage_errors.fault(OSError(said, os.strerror(said)), folder) if said is not None else None

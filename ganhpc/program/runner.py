@@ -240,7 +240,8 @@ class _Segment:
         env = environment.variables(
             run, account.segments, experiment.seed, left - self.plan.ask, self.place, os.environ
         )
-        print_line(f"segment {account.segments} of the program: {ending.brief_time(left)}")
+        stop = f", told to stop {ending.brief_time(self.plan.ask)} before its end" if math.isfinite(left) else ""
+        print_line(f"segment {account.segments} of the program: {ending.brief_time(left)}{stop}")
         self.before, self.started = account.seconds, time.monotonic()
         torchrun = experiment.launcher == "torchrun" and self.place.world > 1
         how: dict[str, Any] = {
@@ -415,7 +416,8 @@ class _Segment:
 
     def _failed(self, code: int, processes: Processes, lines: list[str]) -> Ending:
         """The end of a program that nobody told to stop: a crash, or a cause that may pass."""
-        if (full := ending.full_disk(self.run_folder.folder, processes.log.error, lines)) is not None:
+        run, error = self.run_folder, processes.log.error
+        if full := ending.full_disk(run.folder, error, lines, run.checkpoints):
             return self._fault(str(full), lines, full.number)
         if ending.signal_of(code) == signal.SIGKILL:
             shell = f" (exit code {code} of its shell)" if code > 0 else ""

@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import IntEnum
 
+from ganhpc.runs.trainer_protocol import STOPPING_SHARE
+
 _TERM_SECONDS, _KILL_SECONDS = 20.0, 8.0
 """Seconds before the end at which a program that still runs gets SIGTERM and SIGKILL."""
 _ASKED_SECONDS = (20.0, 45.0)
@@ -40,7 +42,7 @@ class StopPlan:
         kill = min(_KILL_SECONDS, whole / 20)
         term = min(_TERM_SECONDS, whole / 10)
         ask = before if took is None else 1.5 * took + term + 2.0
-        return cls(max(term, min(ask, whole / 4)), term, kill)
+        return cls(max(term, min(ask, STOPPING_SHARE * whole)), term, kill)
 
     def step(self, left: float) -> Step:
         """The step that is due with `left` seconds to the end."""

@@ -134,6 +134,11 @@ class Experiment:
         """Raise UserError where so many training processes can't share a batch."""
         share_of_batch(self.batch_size, processes)
 
+    def remark(self, longest: int | None) -> str:
+        """A sentence on what has no room in the run's segments, of `longest` seconds at most (None: any); empty where all has."""
+        del longest
+        return ""
+
     @classmethod
     def typed(cls, values: Mapping[str, Any]) -> dict[str, Any]:
         """The fields that are typed otherwise than as options. Raises UserError."""

@@ -95,7 +95,10 @@ class Option:
             parts = () if text.lower() == "none" else text.replace("x", ",").split(",")
             if self.item is float:
                 units.refuse_split_decimal(parts, text)
-            return tuple(_number(self.item, part) for part in parts if part.strip())
+            found = tuple(_number(self.item, part) for part in parts if part.strip())
+            if not found and text.lower() != "none":
+                raise ValueError(text)
+            return found
         if self.type is bool:
             if text.lower() not in _YES + _NO:
                 raise ValueError(text)

@@ -188,15 +188,21 @@ def _import(folder: Path, name: str) -> types.ModuleType:
 
 
 def imported(full: str, path: Path) -> types.ModuleType:
-    """The module called `full`, of the file `path`. What it prints is kept from the output, which may be for a program. Raises UserError."""
+    """The module called `full`, of the file `path`. What it prints is kept from the output, which may be for a program.
+
+    Raises UserError, and KeyboardInterrupt with the place in the file.
+    """
     if full in sys.modules:
         return sys.modules[full]
     printed = _Kept()
     try:
         with contextlib.redirect_stdout(printed), _no_end(), _no_output():
             made = importlib.import_module(full)
-    except KeyboardInterrupt:  # the user's, at a file that takes long
-        raise
+    except KeyboardInterrupt as stop:  # the user's, at a file that takes long
+        sys.modules.pop(full, None)
+        raise type(stop)(
+            f"stopped in {where(path, stop)}, while it was imported: put what takes long there into a function."
+        ) from stop
     except BaseException as error:
         sys.modules.pop(full, None)
         raise broken(path, error) from error

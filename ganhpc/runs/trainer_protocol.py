@@ -14,6 +14,8 @@ from ganhpc.core.scheduler_environment import OMP_TYPED
 
 EXIT_RESUMABLE = 75
 """The trainer stopped with a checkpoint: the run can be resumed."""
+STOPPING_SHARE = 0.25
+"""Share of a program's segment that it may have for stopping, at most."""
 EXIT_FAULT = 74
 """An error of a file system ended the training, and may pass: the run goes on from its last checkpoint when it is started again."""
 DIE_WITH_PARENT = "GANHPC_DIE_WITH_PARENT"

@@ -45,8 +45,6 @@ _TESTS_OF_PROGRAMS = "tests/program/test_{}.py"
 )
 def command(name: str, kind: str, into: str | None) -> None:
     stem = _stem(name)
-    if into == "":  # of a variable that is not set
-        raise UserError("--into '' names no folder: type one, such as --into ~/my-jobs, or leave it out.")
     folder = Path(into).absolute() if into else None
     texts = _in_folder(kind, stem, folder) if folder else _in_checkout(kind, stem)
     _write(texts)

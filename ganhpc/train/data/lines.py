@@ -26,12 +26,13 @@ from torch import Tensor
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.units import counted
+from ganhpc.datasets import batch_sizes
 from ganhpc.datasets.types import DataRequest, ImageData
 
 PALETTE = ((255, 255, 255), (224, 184, 7), (185, 33, 19), (54, 79, 179))
 """RGB of white, yellow, red and blue, in the order of the course."""
 _COLOURS = ("white", "yellow", "red", "blue")
-TRAIN_IMAGES, TEST_IMAGES, SIZE = 10_000, 1_000, 128
+TEST_IMAGES, SIZE = 1_000, 128
 _CHUNK = 512  # images drawn at a time
 
 
@@ -92,7 +93,7 @@ def load(request: DataRequest) -> ImageData:
     Raises UserError where the size or the number makes no sense, or the images would not fit in memory.
     """
     size = SIZE if request.image_size is None else request.image_size
-    number = TRAIN_IMAGES if request.train_images is None else request.train_images
+    number = _number("lines", request)
     _check(size, number)
     images = render(draw(number, size, request.seed, "train"), size)
     tests = render(draw(TEST_IMAGES, size, request.seed, "test"), size)
@@ -102,7 +103,7 @@ def load(request: DataRequest) -> ImageData:
 
 def load_negatives(request: DataRequest) -> ImageData:
     """As `load`, of lines drawn from other streams of the seed, black and white and the colours exchanged: a second set for translations."""
-    size, number = request.image_size or SIZE, request.train_images or TRAIN_IMAGES
+    size, number = request.image_size or SIZE, _number("negatives", request)
     _check(size, number)
     images = 255 - render(draw(number, size, request.seed, "negative train"), size)
     tests = 255 - render(draw(TEST_IMAGES, size, request.seed, "negative test"), size)
@@ -110,11 +111,16 @@ def load_negatives(request: DataRequest) -> ImageData:
     return ImageData("negatives", images, None, tests, None, note=note)
 
 
+def _number(name: str, request: DataRequest) -> int:
+    """Training images. Raises UserError."""
+    found = batch_sizes.number(name, request.train_images)
+    assert found is not None
+    return found
+
+
 def _check(size: int, number: int) -> None:
     if not 8 <= size <= 1024:
         raise UserError(f"--image-size {size}: lines can be drawn at 8 to 1024 pixels.")
-    if number < 1:
-        raise UserError(f"--train-images {number}: ask for 1 image or more.")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     needed = (number + TEST_IMAGES) * 3 * size**2
     if needed > memory // 2:

@@ -7,12 +7,12 @@ import math
 import torch
 from torch import Generator, Tensor
 
-from ganhpc.core.errors import UserError
+from ganhpc.datasets import batch_sizes
 from ganhpc.datasets.types import DataRequest, ImageData
 
 SHAPE = (3, 32, 32)
 CLASSES = tuple(f"grating-{k}" for k in range(10))
-TRAIN, TEST, MOST = 2000, 500, 100_000
+TEST = 500
 _CHUNK = 500  # images made at a time: bounds the memory
 NOISE = 0.55
 """Standard deviation of the noise, in units of the grating's amplitude times two: enough that no net gets all of them right."""
@@ -24,11 +24,8 @@ def load(request: DataRequest) -> ImageData:
     The class sets a grating's direction and colour; phase, wavelength and contrast vary, and noise covers them. Raises
     UserError where the number asked for is out of range.
     """
-    n = TRAIN if request.train_images is None else request.train_images
-    if not 10 <= n <= MOST:
-        raise UserError(
-            f"--train-images {n} is out of range: the made data set has from 10 to {MOST:,} training images."
-        )
+    n = batch_sizes.number("synthetic", request.train_images)
+    assert n is not None
     images, labels = _make(n, seed=1)
     test_images, test_labels = _make(TEST, seed=2)
     return ImageData("synthetic", images, labels, test_images, test_labels, CLASSES, note="made on the spot")

@@ -12,10 +12,9 @@ from typing import Any
 
 import torch
 
-from ganhpc.core.errors import UserError
 from ganhpc.core.files import read_json, storage_errors, write_json
 from ganhpc.core.units import counted
-from ganhpc.datasets import held_data
+from ganhpc.datasets import batch_sizes, held_data
 from ganhpc.datasets.data_path import FIRST, RUN_FIELD, flagged, held_fields
 from ganhpc.datasets.types import DataRequest, ImageData
 from ganhpc.runs.definition_fields import read_choices
@@ -208,9 +207,7 @@ def _build(experiment: Experiment, context: base.Context) -> base.Task:
     torch.manual_seed(experiment.seed)
     task = _builder(experiment)(experiment, context)
     if task.steps_per_epoch < 1:
-        raise UserError(
-            f"--batch-size {experiment.batch_size} is more than the {len(context.data.images):,} training images: type a smaller one."
-        )
+        raise batch_sizes.too_large(experiment.batch_size, len(context.data.images))
     return task
 
 

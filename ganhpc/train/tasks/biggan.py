@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
-from ganhpc.datasets import class_names
+from ganhpc.datasets import batch_sizes, class_names
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import class_measures, collapse_detector, generator_io, weight_averages
@@ -63,11 +63,7 @@ class BigGan(LatentGan):
         self._classes, self._rounds = len(data.classes), experiment.critic_steps
         self.steps_per_epoch = self.loader.steps_per_epoch // self._rounds
         self.batch_size = experiment.batch_size * self._rounds
-        if not self.steps_per_epoch:
-            raise UserError(
-                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and the set has "
-                f"{len(data.images)}: type fewer or smaller ones."
-            )
+        batch_sizes.check(len(data.images), experiment.batch_size, self._rounds)
         self._steps_made = 0
         self._best: dict[str, Any] = {}
         self._fallen = False

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ganhpc.core.errors import UserError
+from ganhpc.datasets import batch_sizes
 from ganhpc.datasets.types import ImageData
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan import collapse_detector, translation_measures
@@ -56,12 +57,8 @@ class CycleGan(Gan):
         # A seed of its own, or both sets would be shuffled alike where they have as many images.
         self.loaders = {"a": self.loader, "b": self.loader_of(self.sets["b"], experiment.seed + 2**31)}
         lengths = {name: loader.steps_per_epoch for name, loader in self.loaders.items()}
-        if not all(lengths.values()):
-            short = min(lengths, key=lambda name: lengths[name])
-            raise UserError(
-                f"--batch-size {experiment.batch_size} is more than the {len(self.sets[short].images):,} training images of "
-                f"--data-{short}: type a smaller one."
-            )
+        for name, data in self.sets.items():
+            batch_sizes.check(len(data.images), experiment.batch_size, flag=f"--data-{name}")
         self.steps_per_epoch = max(lengths.values())
         self.batch_size = 2 * experiment.batch_size
         self.pools = {name: ImagePool(experiment.pool, "pool", name, experiment.seed) for name in ("a", "b")}

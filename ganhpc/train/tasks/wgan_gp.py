@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ganhpc.core.errors import UserError
+from ganhpc.datasets import batch_sizes
 from ganhpc.runs.experiment import Experiment
 from ganhpc.train.gan.generator_io import kinds
 from ganhpc.train.nets import wgan_gp
@@ -50,11 +50,7 @@ class WganGp(LatentGan):
         self._rounds = experiment.critic_steps
         self.steps_per_epoch = self.loader.steps_per_epoch // self._rounds
         self.batch_size = experiment.batch_size * self._rounds
-        if not self.steps_per_epoch:
-            raise UserError(
-                f"--critic-steps {self._rounds} of --batch-size {experiment.batch_size} need {self.batch_size} images, and the set has "
-                f"{len(context.data.images):,}: type fewer or smaller ones."
-            )
+        batch_sizes.check(len(context.data.images), experiment.batch_size, self._rounds)
 
     def schedule(self, progress: float) -> dict[str, float]:
         """The definition's rates; with `decay`, they fall linearly to zero from the middle of the run on."""

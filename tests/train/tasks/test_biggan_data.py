@@ -106,7 +106,7 @@ def test_what_names_alone_tell_of_classes_is_refused_before_anything_is_submitte
     folders: Path, tmp_path: Path
 ) -> None:
     def require(data: Path | str, **values: Any) -> None:
-        held_data.require(tiny("biggan", data=str(data), **values).definition, {})
+        held_data.require(tiny("biggan", data=str(data), train_images=None, **values).definition, {})
 
     require(folders)
     require(folders, class_level=1, classes=2)
@@ -114,6 +114,11 @@ def test_what_names_alone_tell_of_classes_is_refused_before_anything_is_submitte
     for data, values, sentence in (
         ("lines", {}, "--data lines has no classes"),
         ("synthetic", {"classes": 7}, "--classes 7: --data synthetic has 10: type --classes 10, or leave it out"),
+        (
+            "synthetic",
+            {"class_level": 1},
+            "--class-level 1 is for folders and zips of pictures, and --data synthetic has labels",
+        ),
         (folders, {"classes": 4}, "--classes 4: --data .* has 3 .ape, bee, cat.; type --classes 3"),
         (folders, {"class_level": 3}, "less than 3 folders deep"),
         (_only(folders, tmp_path), {}, "of one class, ape, and a conditional network needs two or more"),

@@ -1,0 +1,28 @@
+"""Ctrl-C while a file of the user's own is imported."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ganhpc.cli import main
+from ganhpc.runs import known_experiments
+
+
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "main._Terminated"])
+def test_a_stop_names_the_file_that_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], raised: str
+) -> None:
+    """One that never ends would be looked for among all the files of all the folders."""
+    file = tmp_path / "endless.py"
+    file.write_text(f"from ganhpc.cli import main\n\nraise {raised}\n")
+    monkeypatch.setenv("GANHPC_JOBS", str(tmp_path))
+    with pytest.raises(KeyboardInterrupt, match="while it was imported"):
+        known_experiments.find("endless")
+    monkeypatch.setattr(sys, "argv", ["launch.py", "endless", "--dry-run"])
+    with pytest.raises(SystemExit) as left:
+        main._run()
+    assert left.value.code == (130 if raised == "KeyboardInterrupt" else 143)
+    assert f"stopped in {file}, line 3, while it was imported: put what takes long" in capsys.readouterr().err
