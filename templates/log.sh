@@ -1,5 +1,6 @@
-# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing: it makes way.
+# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing, and a link leads out of the
+# run: it makes way.
 log=@{log}
-if { [ -e "$log" ] || [ -L "$log" ]; } && [ ! -f "$log" ]; then command mv -f -- "$log" "$log.moved-$$"; fi
-if [ -f "$log" ] || [ ! -e "$log" ]; then exec >>"$log" 2>&1; fi
+if [ -L "$log" ] || { [ -e "$log" ] && [ ! -f "$log" ]; }; then command mv -f -- "$log" "$log.moved-$$"; fi
+if [ ! -L "$log" ] && { [ -f "$log" ] || [ ! -e "$log" ]; }; then exec >>"$log" 2>&1; fi
 unset log

@@ -139,9 +139,11 @@ def handle_path(file: IO[bytes]) -> str:
 def open_to_write(path: Path, *, append: bool = False) -> IO[bytes]:
     """The regular file `path`, made where it is missing, open to be written without a buffer. Never waits for a fifo or a device.
 
-    Raises StorageFault for what the file system says, and Damaged for anything else in the file's place.
+    Raises StorageFault for what the file system says, and Damaged for anything else in the file's place, a link among them.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (os.O_APPEND if append else 0)
+    must_be_no_link(path)
+    flags |= os.O_NOFOLLOW  # should a link take its place in between
     with storage_errors(path):
         with suppress(FileNotFoundError):
             _must_be_regular(path, path.stat().st_mode)

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ganhpc.core.errors import UserError
+from ganhpc.core.files import must_be_no_link
 from ganhpc.core.storage_errors import fault
 
 _PAUSE_SECONDS = 0.05
@@ -37,11 +38,12 @@ def folder_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def held(path: Path, *, tries: int = 1) -> Iterator[None]:
-    """Hold the file `path`, which is made where it is missing and which `is_held` may ask for. Raises Held.
+    """Hold the file `path`, which is made where it is missing and which `is_held` may ask for. Raises Held, and Damaged for a link.
 
     A reader that asks has the lock for an instant: with several `tries`, that is waited for.
     """
-    handle = _open(path, os.O_RDWR | os.O_CREAT)
+    must_be_no_link(path)
+    handle = _open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:
         for number in range(tries):
             if number:
@@ -56,9 +58,10 @@ def held(path: Path, *, tries: int = 1) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """True if a living process holds the file `path`. Asked with a shared lock and for reading only: it may be another person's."""
+    """True if a living process holds the file `path`. Asked with a shared lock and for reading only: it may be another person's.
+    What a link leads to is no lock of ours."""
     try:
-        handle = os.open(path, os.O_RDONLY | _SAFELY)
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | _SAFELY)
     except OSError:
         return False
     try:

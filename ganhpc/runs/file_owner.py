@@ -19,7 +19,7 @@ _PROCESS = re.compile(r"process ([0-9]{1,10}) born ([0-9]{1,20}) in boot (\S+) o
 def process(pid: int) -> str:
     """The name of a process of this machine; no other process has it, not even after a restart of the machine."""
     installed = f" ({machine()})" if machine() else ""
-    return f"process {pid} born {born(pid) or 0} in boot {_boot()}/{_numbering()} on {os.uname().nodename}{installed}"
+    return f"process {pid} born {born(pid) or 0} in boot {_boot()}/{numbering()} on {os.uname().nodename}{installed}"
 
 
 def machine() -> str:
@@ -46,14 +46,14 @@ def is_over(name: str) -> bool:
     found = _PROCESS.fullmatch(name)
     if found is None or not is_here(found[4], found[5]):
         return False
-    boot, _, numbering = found[3].partition("/")
+    boot, _, its_numbering = found[3].partition("/")
     if (now := _boot()) == _UNKNOWN:  # /proc can't be read, or too many files are open: nothing is known
         return False
     if boot != now:
         return True
     # Containers of one machine share its boot, and often the host's name: a number means nothing in another's numbering. Of a number that
     # /proc hides, nobody can say whose it is by now.
-    return numbering == _numbering() and born(int(found[1])) not in (found[2], HIDDEN)
+    return its_numbering == numbering() and born(int(found[1])) not in (found[2], HIDDEN)
 
 
 def is_alive_here(name: str) -> bool:
@@ -61,7 +61,7 @@ def is_alive_here(name: str) -> bool:
     found = _PROCESS.fullmatch(name)
     if found is None or not is_here(found[4], found[5]):
         return False
-    return found[3] == f"{_boot()}/{_numbering()}" and found[2] == born(int(found[1]))
+    return found[3] == f"{_boot()}/{numbering()}" and found[2] == born(int(found[1]))
 
 
 def command_of(pid: int) -> bytes:
@@ -87,7 +87,7 @@ def _boot() -> str:
         return _UNKNOWN
 
 
-def _numbering() -> str:
+def numbering() -> str:
     """The namespace in which this process's numbers of processes count."""
     try:
         return Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")

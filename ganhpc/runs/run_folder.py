@@ -46,6 +46,7 @@ from ganhpc.core.typed_command import typed_command
 from ganhpc.runs import file_owner, known_experiments, stop_requests
 from ganhpc.runs.definition_fields import experiment_of
 from ganhpc.runs.experiment import Experiment
+from ganhpc.runs.foreign_folders import must_be_own
 from ganhpc.runs.run_attempts import attempts_at, chosen, folders_in
 from ganhpc.runs.run_files import (
     OF_ANOTHER,
@@ -407,7 +408,8 @@ class Run:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Hold the run for this process; stop requests to whoever held it before are over. Raises BusyError where a living trainer has it."""
+        """Hold the run for this process; stop requests to whoever held it before are over. Raises BusyError where a living trainer has it, and
+        Damaged where a folder of it is another run's."""
         with ExitStack() as stack:
             with folder_lock(self.folder):
                 try:
@@ -422,6 +424,7 @@ class Run:
                 status = self.status()
                 if self._held_elsewhere(status) or self._is_written(status):
                     raise self.busy()
+                must_be_own(self.folder)
                 stop_requests.forget_old(self.folder)
             yield
 

@@ -41,9 +41,12 @@ def main(words: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    from ganhpc.train.runtime import meeting_store
+
     for name in ("torch.distributed.elastic", *logging.root.manager.loggerDict):
         if name.startswith("torch.distributed.elastic"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
+    meeting_store.guard()
     try:
         run.run(run.parse_args(words))
         return 0

@@ -107,11 +107,15 @@ def test_what_is_no_file_is_not_written_and_not_waited_for(tmp_path: Path, appen
         Path.mkdir,
         lambda path: path.symlink_to("/dev/full"),
         lambda path: path.symlink_to(path.name),
+        lambda path: path.symlink_to("own"),
+        lambda path: path.symlink_to("nowhere"),
     ):
+        (tmp_path / "own").write_text("own")
         make(path)
         with pytest.raises(UserError, match=re.escape(str(path))):
             open_to_write(path, append=append)
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    assert (tmp_path / "own").read_text() == "own" and not (tmp_path / "nowhere").exists()
     for _ in range(2):
         with open_to_write(path, append=append) as file:
             file.write(b"line\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core import locks
-from ganhpc.core.errors import StorageFault
+from ganhpc.core.errors import StorageFault, UserError
 from tests.helpers import ROOT
 
 HOLDER = (
@@ -96,7 +96,7 @@ def test_other_kinds_of_files_in_its_place_end_in_a_sentence_at_once(tmp_path: P
     (tmp_path / "folder").mkdir()
     (tmp_path / "loop").symlink_to("loop")
     for name in ("folder", "loop"):
-        with pytest.raises(StorageFault, match=name), locks.held(tmp_path / name):
+        with pytest.raises(UserError, match=name), locks.held(tmp_path / name):
             pass
         assert not locks.is_held(tmp_path / "loop")
     for name in ("folder", "loop"):
@@ -109,6 +109,18 @@ def test_other_kinds_of_files_in_its_place_end_in_a_sentence_at_once(tmp_path: P
         pass
     with pytest.raises(StorageFault), locks.folder_lock(tmp_path / "gone"):
         pass
+
+
+def test_a_link_is_no_lock_and_makes_no_file(tmp_path: Path) -> None:
+    """It came with somebody's folder, and leads to a lock that another program holds, or to a file that is not there yet."""
+    (tmp_path / "held").symlink_to("own")
+    (tmp_path / "new").symlink_to("nowhere")
+    with locks.held(tmp_path / "own"):
+        assert locks.is_held(tmp_path / "own") and not locks.is_held(tmp_path / "held")
+        for name in ("held", "new"):
+            with pytest.raises(UserError, match="is a link"), locks.held(tmp_path / name):
+                pass
+    assert not (tmp_path / "nowhere").exists()
 
 
 def test_a_file_system_without_locks_is_named_and_no_holder_made_up(

@@ -23,6 +23,7 @@ from ganhpc.core.locks import Held, file_lock
 from ganhpc.core.process_numbers import born
 from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers.base import JobState
+from ganhpc.runs import file_owner
 from ganhpc.runs.run_files import Check, is_amount, is_count, is_moment, is_text
 
 _LOCK = "queue.lock"
@@ -53,6 +54,8 @@ class QueuedJob:
     started_clock: float | None = None
     """The machine's own clock when it started, which nobody sets; counts in `boot` only."""
     boot: str | None = None
+    numbering: str | None = None
+    """The namespace in which its process's number counts; jobs of older versions lack it."""
     attempt: str | None = None
     pid: int | None = None
     born: str | None = None
@@ -80,10 +83,18 @@ class QueuedJob:
         return min(left, self.until - time.time()) if self.until else left
 
     @property
+    def is_here(self) -> bool:
+        """True if its process's number counts here: one of another container on the same machine is another process's here."""
+        return self.numbering in (None, file_owner.numbering())
+
+    @property
     def alive(self) -> bool:
-        """True if the process of a running job still is that process: its number, its birth, and the start of the machine that both count from."""
+        """True if the process of a running job still is that process: its number, its birth, and the start of the machine that both count from.
+        Of one in another container nobody knows, and it may live until the end of its time."""
         if self.pid is None or (self.boot is not None and boot() not in (self.boot, _UNKNOWN)):
             return False
+        if not self.is_here:
+            return self.seconds_left > 0
         return bool(self.born) and born(self.pid) == self.born
 
 
@@ -125,6 +136,7 @@ _KNOWN: Mapping[str, Check] = {
     "started": is_moment,
     "started_clock": is_amount,
     "boot": is_text,
+    "numbering": is_text,
     "attempt": _is_attempt,
     "pid": lambda value: is_count(value) and 1 < value < 2**31,
     "born": is_text,
@@ -215,8 +227,9 @@ def change(job: QueuedJob, only_in: JobState, **values: Any) -> QueuedJob | None
 
 def begin(job: QueuedJob) -> QueuedJob | None:
     """Note that the job runs, before it does; None where it was cancelled meanwhile."""
-    moment = {"started": time.time(), "started_clock": clock(), "boot": boot(), "attempt": secrets.token_hex(4)}
-    return change(job, JobState.WAITING, state=JobState.RUNNING.value, pid=None, born=None, **moment)
+    moment = {"started": time.time(), "started_clock": clock(), "boot": boot(), "numbering": file_owner.numbering()}
+    attempt = secrets.token_hex(4)
+    return change(job, JobState.WAITING, state=JobState.RUNNING.value, pid=None, born=None, attempt=attempt, **moment)
 
 
 def began(job: QueuedJob) -> QueuedJob | None:

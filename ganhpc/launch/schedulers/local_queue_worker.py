@@ -126,13 +126,14 @@ def _end(job: QueuedJob, state: JobState, **values: object) -> None:
 
 
 def watch(job: QueuedJob, pid: int, lives: Callable[[], bool]) -> None:
-    """Wait for the end of a running job, and bring it about at the end of its time, or where it was cancelled."""
+    """Wait for the end of a running job, and bring it about at the end of its time, or where it was cancelled; of one in another container, whose
+    number is another process's here, for the end of its time."""
     while lives():
         now = None
         with contextlib.suppress(StorageFault):  # it is asked again
             now = local_queue_jobs.read(job.path)
         cancelled = now is not None and now.state is JobState.CANCELLED
-        if cancelled or job.seconds_left < 0:
+        if job.is_here and (cancelled or job.seconds_left < 0):
             stop(pid, lives)
             if not cancelled:
                 _end(job, JobState.TIMEOUT)

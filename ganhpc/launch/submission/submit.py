@@ -29,6 +29,7 @@ from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
 from ganhpc.launch.submission.recent_jobs import Submitted
 from ganhpc.runs import job_origin, submission_record
+from ganhpc.runs.foreign_folders import must_be_own
 from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import RefusalSource, Request
 from ganhpc.runs.run_folder import Run, State
@@ -186,8 +187,9 @@ def note_plan(submission: Submission, wanted: Sequence[Wanted], policy_source: s
 
 def write_script(job: PreparedJob) -> None:
     """Write the job's script where its command looks for it. Raises UserError where something else lies in the
-    place of its log: a job would wait for a fifo until its end."""
+    place of its log (a job would wait for a fifo until its end), or a folder of the run is another run's."""
     must_be_no_link(job.request.log)
+    must_be_own(job.request.run)
     with suppress(FileNotFoundError), open_regular(job.request.log):
         pass
     with storage_errors(job.script_path.parent):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
@@ -50,7 +51,7 @@ class RunLogger:
     def _cut(self, resumed: Progress | None) -> None:
         """Remove the lines of steps that the checkpoint does not know, and a line that a kill cut short."""
         path = self._run.metrics_jsonl
-        if not path.exists():
+        if not os.path.lexists(path):
             return
         kept = []
         for line, tree in metric_lines(path):

@@ -1,10 +1,11 @@
 #!/bin/bash
 # A job of ganhpc for OAR: segment 2 of default-256k-0123456789.
 # It can be read, and submitted by hand: see the command beside it.
-# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing: it makes way.
+# All that follows is said in the log of the run. A fifo or a device in its place would be waited for, or keep nothing, and a link leads out of the
+# run: it makes way.
 log='/home/student/my runs/cifar/default-256k-0123456789/log.txt'
-if { [ -e "$log" ] || [ -L "$log" ]; } && [ ! -f "$log" ]; then command mv -f -- "$log" "$log.moved-$$"; fi
-if [ -f "$log" ] || [ ! -e "$log" ]; then exec >>"$log" 2>&1; fi
+if [ -L "$log" ] || { [ -e "$log" ] && [ ! -f "$log" ]; }; then command mv -f -- "$log" "$log.moved-$$"; fi
+if [ ! -L "$log" ] && { [ -f "$log" ] || [ ! -e "$log" ]; }; then exec >>"$log" 2>&1; fi
 unset log
 unset -v PYTHONHOME PYTHONPLATLIBDIR PYTHONSTARTUP PYTHONINSPECT
 setup_failed() { # "$1": the exit code. A failure inside of a file that a line reads, or of a function, is not the line's own.

@@ -31,6 +31,8 @@ IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
     "device": lambda path: path.symlink_to("/dev/full"),
     "loop": lambda path: path.symlink_to(path.name),
     "link to a fifo": lambda path: (os.mkfifo(path.with_name("far")), path.symlink_to("far")),
+    "link to a file": lambda path: (path.with_name("far").write_text("kept"), path.symlink_to("far")),
+    "link to no file": lambda path: path.symlink_to("far"),
 }
 
 
@@ -69,6 +71,8 @@ def test_what_has_taken_the_place_of_the_log_makes_way(
     assert log.read_text() == "trained\nwarned\n" and not log.is_symlink()
     (moved,) = log.parent.glob("log.txt.moved-*")
     assert moved.is_symlink() or not moved.is_file()
+    far = log.with_name("far")
+    assert not far.is_file() or far.read_text() == "kept"
 
 
 @pytest.mark.parametrize("name", CLASSES)
