@@ -40,8 +40,9 @@ def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
 
     `durable` waits until the bytes are on the disk, so that a power cut keeps either the old file or the new one.
     What processes that were killed have left half-written in the folder is removed at the first write into it.
-    Raises UserError where the disk is full or the folder can't be written.
+    Raises UserError where the disk is full or the folder can't be written, and Damaged for a device, whose place no file may take.
     """
+    _must_be_no_device(path)
     remove_leftovers_once(path.parent)
     temporary = path.with_name(temporary_name(path.name))
     with storage_errors(path):
@@ -58,6 +59,14 @@ def atomic_open(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
             raise
         if durable:
             sync_folder(path.parent)
+
+
+def _must_be_no_device(path: Path) -> None:
+    """Raise Damaged where `path` is a device itself, such as /dev/null: the system's administrator could replace it for every program."""
+    with suppress(OSError, ValueError):
+        mode = path.lstat().st_mode
+        if stat.S_ISCHR(mode) or stat.S_ISBLK(mode):
+            raise Damaged(f"{path} is a device: name a file.")
 
 
 def sync_folder(folder: Path) -> None:

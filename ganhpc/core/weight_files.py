@@ -53,6 +53,7 @@ def _header(file: IO[bytes], path: Path) -> dict[str, Any]:
         if not 2 <= length <= min(_MOST_HEADER, size - 8):
             raise ValueError
         tree = parse_json(file.read(length))
+        total = 0
         for name, about in tree.items():
             if name == "__metadata__":
                 continue
@@ -61,7 +62,10 @@ def _header(file: IO[bytes], path: Path) -> dict[str, Any]:
                 raise TypeError
             if not 0 <= first <= end <= size - 8 - length:
                 raise ValueError
+            total += end - first
             str(about["dtype"])
+        if total > size - 8 - length:  # no two share their values: reading them takes as long as the file is
+            raise ValueError
     except (ValueError, TypeError, KeyError, AttributeError, OSError):
         raise Damaged(f"{path} is no whole file of weights.") from None
     return tree

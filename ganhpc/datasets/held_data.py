@@ -12,6 +12,7 @@ from __future__ import annotations
 import collections
 import functools
 import json
+import os
 import time
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from ganhpc.core.digests import short_digest
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.files import Damaged, Unreadable, atomic_open, parse_json, read_gzip, read_json, write_json
 from ganhpc.core.printable import printable
+from ganhpc.core.typed_command import typed_command
 from ganhpc.core.units import counted
 from ganhpc.core.weight_files import definition_of, digest_of
 from ganhpc.core.whoami import other_case
@@ -419,10 +421,19 @@ def _exchanged(run: Path, definition: dict[str, Any], field: str, now: Contents)
 def _sentence(run: Path, field: str, record: dict[str, Any], path: str, now: Contents, exchanged: str = "") -> str:
     before, noun = _before(run, field), _noun(field)
     number = record[f"{noun}s"]
-    what = str(difference(before, now)) if before else f"{counted(number, noun)} then, {len(now):,} now"
+    found = difference(before, now)
+    what = str(found) if before else f"{counted(number, noun)} then, {len(now):,} now"
+    what += exchanged + _left_out(path, found.removed)
     way = "begin with those" if field == RUN_FIELD else "train on those"
     return (
-        f"{run.name}: the {noun}s in {printable(path)} are not those that this run began with: of {number:,}, {what}{exchanged}. Put the "
+        f"{run.name}: the {noun}s in {printable(path)} are not those that this run began with: of {number:,}, {what}. Put the "
         f"earlier ones back and type the same command again; or {way} that are there now: type the command that began the run "
         "with --new."
     )
+
+
+def _left_out(path: str, removed: tuple[str, ...]) -> str:
+    """A clause where pictures that count as removed are there still: samples of runs, which earlier versions took for pictures of the set."""
+    there = sum(os.path.isfile(os.path.join(path, name)) for name in removed if "\0" not in name)  # noqa: PTH113
+    why = typed_command("data", path)
+    return f" ({there:,} of these lie there still, and are no longer taken: `{why}` says why)" if there else ""

@@ -7,6 +7,7 @@ import gzip
 import os
 import re
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,16 @@ import pytest
 
 from ganhpc.core import files
 from ganhpc.core.errors import UserError
-from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json, read_bytes, read_json, read_text
+from ganhpc.core.files import (
+    Damaged,
+    atomic_open,
+    open_regular,
+    open_to_write,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_text,
+)
 from ganhpc.core.settings import ROOT
 
 
@@ -120,6 +130,16 @@ def test_what_is_no_file_is_not_written_and_not_waited_for(tmp_path: Path, appen
         with open_to_write(path, append=append) as file:
             file.write(b"line\n")
     assert path.read_bytes() == b"line\n" * (2 if append else 1)
+
+
+def test_a_device_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The administrator of a container may write into /dev: /dev/null would be a file from then on, for every program."""
+    path = tmp_path / "null"
+    path.write_text("kept")
+    monkeypatch.setattr(files.stat, "S_ISCHR", stat.S_ISREG)
+    with pytest.raises(Damaged, match="null is a device: name a file"), atomic_open(path) as file:
+        file.write(b"report")
+    assert path.read_text() == "kept" and os.listdir(tmp_path) == ["null"]
 
 
 # -- one reader ---------------------------------------------------------------------------------------------------------

@@ -40,6 +40,9 @@ def written(folder: Path, header: Any) -> Path:
                 None,
             )
         ),
+        {
+            name: {**WHOLE, "data_offsets": [0, 64]} for name in ("a", "b")
+        },  # of a million, each would be read to the end
         {"a": {**WHOLE, "shape": 1}},
         {"a": [0, 4]},
         [WHOLE],

@@ -366,3 +366,23 @@ def test_sizes_that_a_named_set_does_not_have_are_refused_before_anything_is_sub
     held_data.require({"data": "lines", "image_size": 64}, {})
     with pytest.raises(UserError, match="--data lines has square images, and --image-width is 171"):
         held_data.require({"data": "lines", "image_size": 120, "image_width": 171}, {})
+
+
+def test_samples_that_an_older_version_took_for_pictures_are_said_to_lie_there_still(here):
+    """The run can't be gone on with, and there is nothing to put back."""
+    folder = faces(here / "few")
+    samples = folder / "runs" / "dcgan" / "x-1" / "samples"
+    samples.mkdir(parents=True)
+    (samples / "step-1.png").write_bytes(encoded(picture(50)))
+    (samples.parent / "experiment.json").write_text("{}")
+    launched(here / "runs", "few")
+    for name in ("data.json", "status.json"):  # by these the folder is known for a run
+        (samples.parent / name).write_text("{}")
+    with pytest.raises(UserError) as caught:
+        launched(here / "runs", "few")
+    said = str(caught.value)
+    assert "of 11, 1 removed (first: runs/dcgan/x-1/samples/step-1.png) (1 of these lie there still, " in said
+    assert f"python launch.py data {folder}` says why)" in said and "--new" in said
+    shutil.rmtree(samples)
+    with pytest.raises(UserError, match=r"1 removed \(first: \S+\)\. Put the earlier ones back"):
+        launched(here / "runs", "few")

@@ -75,6 +75,9 @@ def _file(form: str | None, out: str | None, stem: str) -> tuple[str, Path]:
     path = Path(out or f"report-{stem}.{form}")
     if path.is_dir():
         raise UserError(f"--out {path} is a folder: name a file in it, such as {path / f'report.{form}'}.")
+    # As the administrator one would take its place: links such as /dev/stdout among them.
+    if path.absolute().parent == Path("/dev"):
+        raise UserError(f"--out {path} is a device: name a file, such as report.{form}.")
     if not path.absolute().parent.is_dir():
         raise UserError(f"--out {path}: there is no folder {path.parent}: make it first.")
     return form, path
