@@ -54,6 +54,8 @@ _LATE_SECONDS = 0.5
 """Seconds for which a stop request is still looked for once the program has ended without one."""
 _OTHERS_SECONDS = 30.0
 """Seconds for which the first node waits for the others' ends once its own part is done."""
+_FIGURES_SECONDS, _LAST_FIGURES_SECONDS = 0.25, 120.0
+"""Seconds in which figures are read at each look, and at the end: a program may say more than can be read, and its stop comes in time."""
 _KEEP_SECONDS = 10.0
 """Seconds between two records of the time that was used: a kill loses no more of it."""
 
@@ -204,7 +206,8 @@ class _Segment:
             processes.kill()
             raise
         finally:
-            self._count()  # what is cleared up behind it is not its time
+            self._count()  # what is cleared up and read behind it is not its time
+            self.before, self.started = self.account.seconds, -math.inf
             code = processes.end()
         if self.reason is not None:
             self.account.stop_seconds = round(waited, 3)
@@ -321,7 +324,7 @@ class _Segment:
             processes.kill()
         if self.own_files:
             self.own_files.keep()
-        self.said.read()
+        self.said.read(seconds=_FIGURES_SECONDS)
         self._count()
         self._write_time_left()
         self._status(State.RUNNING, self.reason or "")
@@ -374,15 +377,16 @@ class _Segment:
         lines = processes.log.last_lines(ending.LINES)
         if processes.ended and self.reason is None:
             print_line(f"ended with the program: {processes.ended} of its processes that were left")
-        self.said.read(ended=True)
-        if self.is_main:
-            tensorboard_figures.add_to(self.said, self.run_folder, self.experiment.headline)
         resumable = self.resumable
         by_time = self.reason is not None and not self.by_request
         cut_short = by_time or (self.reason is None and code in resumable)
         by_itself = self.reason is not None and code in (0, *resumable)
         self.account.close(changed=changed, counts=cut_short, saved=by_itself)
         self._write_account()
+        # Behind the account, since a job may end while many of them are read.
+        self.said.read(ended=True, seconds=min(_LAST_FIGURES_SECONDS, self._job_left() / 2))
+        if self.is_main:
+            tensorboard_figures.add_to(self.said, self.run_folder, self.experiment.headline)
         if cut_short and (found := self._gets_nowhere()) is not None:
             return found
         if failed and (self.failed_beside or self.reason is not None or code == 0):
@@ -436,7 +440,7 @@ class _Segment:
 
     def _done(self, ended_by: str) -> Ending:
         if self.is_main:
-            self.said.read(ended=True)
+            self.said.read(ended=True, seconds=min(_LAST_FIGURES_SECONDS, self._job_left() / 2))
             self.said.warn_of_missing(self.experiment.headline)
             outcome.write(self.run_folder, self.experiment, self.account, self.said, ended_by, self.place.world)
         return Ending(State.DONE, "", 0)

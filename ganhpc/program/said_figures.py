@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 import math
 import os
+import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ganhpc.core.errors import StorageFault
 from ganhpc.core.files import Damaged, open_regular, open_to_write, parse_json
@@ -18,7 +19,8 @@ from ganhpc.runs.run_files import is_number
 
 _MOST_POINTS = 2000
 """Points of the curve that are kept; of more, every second one."""
-_MOST_BYTES = 8 * 2**20
+_PART_BYTES = 2**19
+"""Bytes of the file that are read at once."""
 _MOST_NAMES = 100
 _LONGEST_LINE = 2**16
 
@@ -100,31 +102,57 @@ class SaidFigures:
         self.last: dict[str, float] = {}
         """The newest value of each figure."""
 
-    def read(self, *, ended: bool = False) -> None:
+    def read(self, *, ended: bool = False, seconds: float = math.inf) -> None:
         """Take in the whole lines that were added, and once the program has `ended` a last one without a line break too. A damaged line, or a
-        file that is none, says nothing."""
+        file that is none, says nothing.
+
+        `seconds`: the time for it, so that a program which says more than can be read delays no signal. What is left is read next time; of one
+        that has `ended`, the end alone.
+        """
+        until = time.monotonic() + seconds
         try:
             with open_regular(self._path) as file:
                 size = os.fstat(file.fileno()).st_size
                 if size < self._offset:  # the program has begun its file anew
                     self._offset = 0
                     self._steps.begin_segment(saved=False)
-                while self._offset < size:
-                    file.seek(self._offset)
-                    data = file.read(_MOST_BYTES)
-                    whole = data[: data.rfind(b"\n") + 1]
-                    if not whole and len(data) < _MOST_BYTES:
-                        if ended:
-                            self._take(data, self._offset)
-                            self._offset += len(data)
-                        return
-                    at = self._offset
-                    self._offset += len(whole) or len(data)
-                    for line in whole.splitlines(keepends=True):
-                        self._take(line, at)
-                        at += len(line)
+                while self._offset < size and self._read_part(file, size, ended=ended):
+                    if time.monotonic() > until:
+                        if not ended:
+                            return
+                        self._skip(file, size)
+                        until = math.inf
         except (OSError, Damaged):
             return
+
+    def _read_part(self, file: IO[bytes], size: int, *, ended: bool) -> bool:
+        """Take in the next lines of a file of `size` bytes; False where its last line is not whole yet."""
+        file.seek(self._offset)
+        data = file.read(min(_PART_BYTES, size - self._offset))
+        whole = data[: data.rfind(b"\n") + 1]
+        if not whole and len(data) < _PART_BYTES:
+            if ended:
+                self._take(data, self._offset)
+                self._offset += len(data)
+            return False
+        at = self._offset
+        self._offset += len(whole) or len(data)
+        for line in whole.splitlines(keepends=True):
+            self._take(line, at)
+            at += len(line)
+        return True
+
+    def _skip(self, file: IO[bytes], size: int) -> None:
+        """Go to the first whole line of the file's last part."""
+        last = size - _PART_BYTES
+        if last <= self._offset:
+            return
+        file.seek(last)
+        file.readline(_PART_BYTES)
+        print_line(
+            f"warning: {file.tell() - self._offset:,} bytes of figures were not read: more than there was time for; the last ones count"
+        )
+        self._offset = file.tell()
 
     def _take(self, line: bytes, at: int) -> None:
         """Take in the line that begins behind `at` bytes of the file."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -102,6 +103,38 @@ def test_a_disk_of_the_checkpoints_alone_that_is_full_is_told(tmp_path: Path, mo
     end = ended(run, 1)
     assert (end.state, end.code) == (State.RESUMABLE, 74)
     assert f"can't write {run.checkpoints}: the disk is full: free some space" in end.reason
+
+
+def test_reading_many_figures_behind_the_program_is_not_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job ended with 100 s of its budget left, and the run was done by time."""
+    now = [1000.0]
+    clock = SimpleNamespace(monotonic=lambda: now[0], time=time.time, sleep=lambda _: None)
+    run = made(tmp_path, "true")
+    segment = runner._Segment(run, Place(), "mark", 0)
+    log = SimpleNamespace(last_lines=lambda _: [], error=None)
+    processes: Any = SimpleNamespace(log=log, ended=0, first=None, end=lambda: 0)
+
+    def started() -> Any:
+        segment.started = now[0]
+        segment.plan = StopPlan.make(60.0, 1.0, None)
+        return processes
+
+    def watched(_: object) -> None:
+        now[0] += 30.0
+        segment.reason, segment.asked_to_stop_at = "out of time: the job ends", now[0]
+
+    def read(**_: object) -> None:
+        now[0] += 100.0
+
+    monkeypatch.setattr(runner, "time", clock)
+    monkeypatch.setattr(segment, "_start", started)
+    monkeypatch.setattr(segment, "_watch", watched)
+    monkeypatch.setattr(segment.said, "read", read)
+    end = segment._see_through()
+    assert end.state is not State.DONE and run.result() is None
+    assert segment.account.seconds == 30.0
 
 
 @pytest.mark.parametrize(
