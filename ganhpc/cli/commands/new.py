@@ -88,8 +88,8 @@ def _texts(kind: str, stem: str) -> dict[str, str]:
     """The templates of `kind` by their names, with the experiment's name in them."""
     title = "".join(part.capitalize() for part in stem.split("_"))
     found = {path.name: path.read_text(encoding="utf-8") for path in sorted((_TEMPLATES / kind).glob("*.py"))}
-    if any(re.search(rf"\b{title}\b", text) for text in found.values()):
-        title += "Experiment"  # a class that the templates import
+    if keyword.iskeyword(title) or any(re.search(rf"\b{title}\b", text) for text in found.values()):
+        title += "Experiment"  # a word of Python's such as False, or a class that the templates import
     words = {"my_name": stem, "my-name": stem.replace("_", "-"), "MyName": title}
     return {name: re.sub("|".join(words), lambda word: words[word[0]], text) for name, text in found.items()}
 

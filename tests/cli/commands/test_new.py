@@ -189,7 +189,7 @@ def test_a_folder_that_can_not_be_written_leaves_nothing(tmp_path: Path) -> None
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.parametrize("name", ["task", "tensor", "latent-gan", "experiment", "path", "context"])
+@pytest.mark.parametrize("name", ["task", "tensor", "latent-gan", "experiment", "path", "context", "false"])
 @pytest.mark.parametrize("kind", new.KINDS)
 def test_a_name_like_a_class_that_the_template_imports(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, kind: str
