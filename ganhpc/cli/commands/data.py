@@ -135,7 +135,7 @@ def _fetch(chosen: list[DataSet], root: Path | None, console: Console, *, named:
             status = found.module().status(root)
             if status.problem:
                 # ensure() looks at the length only; this file was read, and is not what it should be.
-                console.print(f"{found.name}: {status.problem}; making it again", soft_wrap=True)
+                console.print(f"{found.name}: {status.problem}; making it again", soft_wrap=True, markup=False)
                 with storage_errors(status.cache):
                     sidecar(status.cache).unlink(missing_ok=True)
                     status.cache.unlink(missing_ok=True)

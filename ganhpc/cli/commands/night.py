@@ -60,7 +60,7 @@ def night(words: tuple[str, ...], **values: Any) -> None:
     scheduler = scheduler or named("local", settings)
     place = LaunchContext.of(scheduler, values["policy"], values["now"], settings)
     console = screen(stderr=values["json"], highlight=False)
-    console.print(f"{scheduler.name}: {why}", highlight=False) if not values["json"] else None
+    console.print(f"{scheduler.name}: {why}", markup=False) if not values["json"] else None
     scans = _scans(words, values) if values["scans"] or values["zipped"] else []
     made = _each_once([e for found in scans for e in found.experiments]) if scans else definitions(words, values)
     for found in scans:
@@ -230,7 +230,7 @@ def _agree(
     def agree(submission: submit.Submission) -> bool:
         _show(submission, console, values["json"])
         path = night_script.write(submission, todo, Path.cwd(), place.policy_source)
-        console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True)
+        console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True, markup=False)
         return not values["now"] and bool(submission.plan.slots) and _confirmed(submission, values["json"])
 
     def agree_again(submission: submit.Submission) -> bool:

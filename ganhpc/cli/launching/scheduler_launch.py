@@ -181,7 +181,7 @@ def _print_submitted(made: _Round, console: Console, as_json: bool, runs: Path) 
     print_lines(made.said, console)
     if submission and made.sent:
         console.print(timeline(submission, made.sent))
-        console.print(_asks(submission), soft_wrap=True)
+        console.print(_asks(submission), soft_wrap=True, markup=False)
         print_remaining(submission, console)
         status, logs = typed_command("status", "--watch", runs=runs), typed_command("logs", "RUN", "-f", runs=runs)
         console.print(
@@ -247,7 +247,7 @@ def print_dry(submission: submit.Submission, console: Console, as_json: bool, sa
     if said and not submission.jobs and not submission.plan.remaining:
         return
     console.print(timeline(submission))
-    console.print(_asks(submission), soft_wrap=True)
+    console.print(_asks(submission), soft_wrap=True, markup=False)
     print_remaining(submission, console)
     for job in submission.jobs:
         say(f"\n# {script_text.comment(str(job.script_path))}\n{job.script.rstrip()}\n\n$ {job.command}")
@@ -286,7 +286,9 @@ def timeline(submission: submit.Submission, sent: Sequence[SubmittedJob] = ()) -
     """The slots of a plan in order, with why each begins and ends where it does. Reads well from 80 columns on."""
     policy = submission.policy
     table = Table(
-        title=f"{submission.scheduler.title}, policy {policy.name}{f': {policy.title}' if policy.title else ''}",
+        title=in_markup(
+            f"{submission.scheduler.title}, policy {policy.name}{f': {policy.title}' if policy.title else ''}"
+        ),
         title_justify="left",
         box=None,
         pad_edge=False,

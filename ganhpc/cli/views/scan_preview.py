@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ganhpc.core.printable import printable
 from ganhpc.core.units import counted, format_duration
 from ganhpc.launch.planner.night_count import MOST, Nights, nights
 from ganhpc.launch.planner.planner import Work
@@ -83,7 +84,9 @@ def show(plan: Planned, place: LaunchContext, console: Console) -> None:
             continue
         cells = plan.values(k)[: len(names) + several]
         state = str(plan.states[k])
-        table.add_row(str(k + 1), *cells, Text(state, style=STATE_COLOURS.get(state, "")))
+        table.add_row(
+            str(k + 1), *(Text(printable(cell)) for cell in cells), Text(state, style=STATE_COLOURS.get(state, ""))
+        )
     console.print(_title(plan), style="bold", soft_wrap=True, markup=False)
     console.print(table)
     console.print(_length(plan, place), soft_wrap=True, markup=False)
