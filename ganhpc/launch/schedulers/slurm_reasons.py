@@ -36,6 +36,7 @@ _REASONS = {
     "QOSNotAllowed": "its partition does not take its quality of service (QOS)",
     "QOSMaxWallDurationPerJobLimit": "it asks for more time than its quality of service (QOS) allows",
     "MaxJobsPerAccount": "as many jobs of its account run as may",
+    "MaxMemPerLimit": "it asks for more memory than a job may have: cancel it, and launch it with other options",
 }
 """By Slurm's word."""
 
@@ -48,14 +49,32 @@ _NEVER = frozenset(
         "InvalidQOS",
         "AccountNotAllowed",
         "QOSNotAllowed",
-        "QOSMaxWallDurationPerJobLimit",
+        "MaxMemPerLimit",
         "ReservationDeleted",
         "DependencyNeverSatisfied",
     }
 )
 """Reasons that no waiting ends: the job, or the site, must be changed."""
+_OF_ONE_JOB = re.compile(r"^(QOS|Assoc)Max\w*Per(Job|Node)(Limit)?$|^QOSMin")
+"""Limits on a single job, which no other job's end lifts."""
 
 _KINDS = (
+    (
+        r"^QOSMin",
+        "it asks for less than its quality of service (QOS) takes: cancel it, and launch it with other options",
+    ),
+    (
+        r"^QOSMax\w*Per(Job|Node)(Limit)?$",
+        "it asks for more than its quality of service (QOS) allows a job: cancel it, and launch it with other options",
+    ),
+    (
+        r"^AssocMaxWallDurationPerJobLimit$",
+        "it asks for more time than the user's account allows a job: cancel it, and launch it shorter",
+    ),
+    (
+        r"^AssocMax\w*Per(Job|Node)(Limit)?$",
+        "it asks for more than the user's account allows a job: cancel it, and launch it with other options",
+    ),
     (r"^(QOS|MaxQOS)", "a limit of its quality of service (QOS) is reached"),
     (r"^(Assoc|MaxAssoc|MaxAccount|MaxUser|AssociationJobLimit)", "a limit of the user's account is reached"),
     (r"^Partition", "a limit of its partition is in the way"),
@@ -88,7 +107,8 @@ def in_words(reason: str, native: str = "") -> str:
 
 def ends_never(reason: str) -> bool:
     """True if a job with this reason does not start by waiting."""
-    return _word(reason) in _NEVER
+    word = _word(reason)
+    return word in _NEVER or _OF_ONE_JOB.search(word) is not None
 
 
 def names_start(reason: str) -> bool:

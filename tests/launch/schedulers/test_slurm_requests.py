@@ -1,4 +1,4 @@
-"""Words of Slurm's commands where a user's own defaults, or the clock, would give them another meaning."""
+"""Words for Slurm's commands where a user's own defaults, or the clock, would give them another meaning; and Slurm's own for limits."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.settings import ROOT, Settings
+from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import slurm_options
 from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.submission import granted
+from ganhpc.launch.submission.granted import Asked
 from tests.launch.schedulers.test_oar import program
-from tests.launch.schedulers.test_slurm import bin, request
+from tests.launch.schedulers.test_slurm import bin, request, squeue
 
 __all__ = ["bin"]
 
@@ -54,3 +57,26 @@ def test_a_time_that_comes_twice_is_told_to_slurm_in_seconds_since_1970(
     begins = [next(word for word in words if word.startswith("--begin=")) for words in argv]
     seconds = int(first.timestamp())
     assert begins == ["--begin=2026-10-25T01:30:00", f"--begin=uts{seconds}", f"--begin=uts{seconds + 3600}", "--begin=2026-10-25T03:30:00"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("QOSMaxWallDurationPerJobLimit", "more time than its quality of service (QOS) allows"),
+        ("QOSMaxGRESPerJob", "more than its quality of service (QOS) allows a job: cancel it"),
+        ("QOSMaxCpuMinutesPerJobLimit", "more than its quality of service (QOS) allows a job: cancel it"),
+        ("QOSMinGRES", "less than its quality of service (QOS) takes: cancel it"),
+        ("AssocMaxWallDurationPerJobLimit", "more time than the user's account allows a job: cancel it"),
+        ("AssocMaxCpuPerJobLimit", "more than the user's account allows a job: cancel it"),
+        ("MaxMemPerLimit", "more memory than a job may have: cancel it"),
+        ("QOSMaxJobsPerUserLimit", ""),
+        ("QOSMaxGRESPerUser", ""),
+        ("AssocGrpGRES", ""),
+        ("AssocMaxJobsLimit", ""),
+    ],
+)
+def test_a_limit_on_one_job_does_not_end_by_waiting(bin: Path, reason: str, said: str) -> None:
+    """They were said to be reached for now, as limits on all jobs of a user are."""
+    squeue(bin, [f"8 PENDING N/A N/A 10:00 singleton(unfulfilled) {reason} ganhpc ganhpc:cafe-1-00 /x"])
+    told = granted.check(Slurm(Settings()), "8", Asked("cafe-1-00", 600), Policy("one", max_job=3600, max_jobs=1))
+    assert f"does not start it: it asks for {said}" in told if said else not told, told
