@@ -392,7 +392,13 @@ def job_end() -> float | None:
 
 
 def _of_this_job(field: str) -> float | None:
-    return instant(_field(os.environ.get("SLURM_JOB_ID", ""), field))
+    """A moment of this job: of a heterogeneous one, the earliest of its components'."""
+    job, task = os.environ.get("SLURM_JOB_ID", ""), os.environ.get("SLURM_ARRAY_TASK_ID", "")
+    if job and job == os.environ.get("SLURM_ARRAY_JOB_ID") and task.isdigit():
+        # The number of an array's last task is that of the array too, by which squeue tells of every task.
+        job = f"{job}_{task}"
+    found = [moment for line in _field(job, field).splitlines() if (moment := instant(line)) is not None]
+    return min(found, default=None)
 
 
 def job_name() -> str:

@@ -1,4 +1,4 @@
-"""Words for Slurm's commands where a user's own defaults, or the clock, would give them another meaning; and Slurm's own for limits."""
+"""Words for Slurm's commands where a user's own defaults, the clock or an array would give them another meaning; and Slurm's own for limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers import slurm_options
+from ganhpc.launch.schedulers import slurm, slurm_options
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
@@ -80,3 +80,31 @@ def test_a_limit_on_one_job_does_not_end_by_waiting(bin: Path, reason: str, said
     squeue(bin, [f"8 PENDING N/A N/A 10:00 singleton(unfulfilled) {reason} ganhpc ganhpc:cafe-1-00 /x"])
     told = granted.check(Slurm(Settings()), "8", Asked("cafe-1-00", 600), Policy("one", max_job=3600, max_jobs=1))
     assert f"does not start it: it asks for {said}" in told if said else not told, told
+
+
+ENDS = {"12": "1795259900\nN/A\n1795259922", "12_3": "1795259922", "12_2": "1795259900", "13": "1795259800"}
+"""By the number that squeue is asked for: a whole array, two of its tasks, another job."""
+
+
+@pytest.mark.parametrize(
+    ("job", "array", "end"),
+    [
+        ("12", ("12", "3"), 1795259922),
+        ("12", None, 1795259900),
+        ("13", ("12", "2"), 1795259800),
+        ("13", None, 1795259800),
+        ("14", ("14", "0"), None),
+    ],
+    ids=["last task of an array", "heterogeneous", "another task of it", "no array", "unknown"],
+)
+def test_inside_a_task_of_an_array_the_end_is_that_tasks(
+    bin: Path, monkeypatch: pytest.MonkeyPatch, job: str, array: tuple[str, str] | None, end: float | None
+) -> None:
+    """squeue told of all tasks at once, which gave no end: a training typed in the last one was killed with it."""
+    cases = "".join(f"*'-j {number} '*) echo '{said}';; " for number, said in ENDS.items())
+    program(bin / "squeue", f'case "$*" in {cases}*) exit 1;; esac')
+    monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    for name, value in zip(("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"), array or ("", ""), strict=True):
+        monkeypatch.setenv(name, value)
+    assert slurm.job_end() == end
