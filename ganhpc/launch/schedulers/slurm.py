@@ -273,27 +273,28 @@ class Slurm(Scheduler):
         return found
 
     def ended_since(self, moment: float) -> list[Job]:
-        found: dict[str, Job] = {}
+        found: list[Job] = []
         if shutil.which("sacct"):
             since = dt.datetime.fromtimestamp(moment).strftime("%Y-%m-%dT%H:%M:%S")
             # Tasks of arrays by the numbers that squeue gives them too, or each would count twice.
             fields = "JobID,State,ExitCode,Start,End"
             # Without accounting sacct says so on standard error: what the launchers noted themselves then counts.
             answer = ask(
-                ["sacct", "-X", "-n", "-P", "-u", user_name(), "-S", since, "-o", fields],
+                # -D: with what a job did before it was sent again.
+                ["sacct", "-D", "-X", "-n", "-P", "-u", user_name(), "-S", since, "-o", fields],
                 SECONDS,
                 {"SLURM_TIME_FORMAT": "%s"},
             )
             if answer.code != 0 and not re.search("accounting storage is disabled", answer.err, re.I):
                 raise UserError(_NO_ENDED.format(_why(answer)))
-            found = {job.id: job for line in answer.out.splitlines() if (job := accounted_job(line))}
+            found = [_run_of(job) for line in answer.out.splitlines() if (job := accounted_job(line))]
         # Accounting hears of an end a little later than the controller.
         answer = self._of_this_user("-t", "all")
         if answer.code != 0:
             raise UserError(_NO_ENDED.format(_why(answer)))
-        found |= {job.id: job for job in jobs_of(answer.out)}
+        each_run = {(job.id, job.start): job for job in (*found, *jobs_of(answer.out))}
         now = time.time()
-        over = [job for job in found.values() if not job.state.alive or is_left_over(job, now)]
+        over = [job for job in each_run.values() if not job.state.alive or is_left_over(job, now)]
         return [job for job in over if job.start and (job.end or moment + 1) > moment]
 
     def _of_this_user(self, *words: str) -> Answer:
@@ -315,6 +316,12 @@ class Slurm(Scheduler):
         answer = ask(["scancel", job], SECONDS)
         if answer.code != 0 and "Invalid job id" not in answer.err:
             raise UserError(f"Slurm's job {job} can't be cancelled ({_why(answer)}): try `scancel {job}` yourself.")
+
+
+def _run_of(job: Job) -> Job:
+    """A job as accounting has it, where it was sent again as one that has ended: what comes of it now has a line of its own."""
+    again = job.native.startswith("REQUEUE") and job.end is not None
+    return dataclasses.replace(job, state=JobState.ENDED) if again else job
 
 
 _NO_ENDED = (

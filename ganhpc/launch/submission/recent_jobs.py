@@ -69,10 +69,9 @@ def ended_today(
     if policy.day_quota is None or not scheduler.found.here:
         return []
     midnight = dt.datetime.combine(now.astimezone(tz).date(), dt.time(), tz).timestamp()
-    # One that ended while the two questions were asked, or whose state has no name here, is in the queue: it counts once.
-    waiting = {job.id for job in queue}
-    ended = [job for job in scheduler.ended_since(midnight) if job.id not in waiting]
-    known = {job.id: job for job in (*queue, *ended)}
+    living = {job.id: job for job in queue}
+    ended = [job for job in scheduler.ended_since(midnight) if _is_apart(job, living.get(job.id))]
+    known = {job.id: job for job in (*ended, *queue)}
     mine = (each for each in _read(_file(scheduler.name)) if each.may_be_of(scheduler.origin))
     noted = [each for each in mine if not each.is_among(known)]
     told = scheduler.jobs([each.id for each in noted]) if noted else {}
@@ -84,6 +83,12 @@ def ended_today(
         elif job.start is not None and not job.state.alive:
             ended.append(job)
     return [busy for job in ended if (busy := _busy(job, now.timestamp(), midnight))]
+
+
+def _is_apart(job: Job, living: Job | None) -> bool:
+    """True if a job that has ended is none of the queue's, or what one of these did before it was sent again. One that ended while the two questions
+    were asked, or whose state has no name here, is in the queue: it counts once."""
+    return living is None or (job.end is not None and living.start is not None and job.end <= living.start)
 
 
 def _busy(job: Job, now: float, midnight: float) -> ExistingJob | None:

@@ -157,6 +157,41 @@ def test_a_job_in_the_queue_counts_once(cluster: Cluster, tmp_path: Path, monkey
     assert [job.id for job in Slurm(Settings()).ended_since(500.0)] == ["12_1"], "a task of an array, told by both"
 
 
+@pytest.mark.parametrize(
+    ("state", "now"), [("REQUEUED", "RUNNING"), ("PREEMPTED", "RUNNING"), ("NODE_FAIL", "PENDING"), ("REQUEUED", "")]
+)
+def test_what_a_job_did_before_it_was_sent_again_counts(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: str, now: str
+) -> None:
+    """A run of unknown length is sent again by its own job: a day's quota was its for ever."""
+    (tmp_path / "quota.toml").write_text(QUOTA)
+    policy = load_policy(str(tmp_path / "quota.toml"))
+    first, second = (int(at(f"23T1{hour}:00")) for hour in (0, 1))
+    ends = {"RUNNING": "Unknown", "": str(second + 600)}
+    lines = [
+        f"12|{state}|0:0|{first}|{first + 1800}",
+        f"12|{now or 'COMPLETED'}|0:0|{second}|{ends.get(now, 'Unknown')}",
+    ]
+    squeue = (
+        "12 PENDING N/A N/A"
+        if now == "PENDING"
+        else f"12 {now or 'COMPLETED'} {second} {second + (3600 if now else 600)}"
+    )
+    told = SEPARATOR.join([*squeue.split(), "1:00:00", "(null)", "None", "a", "(null)", "x"])
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    sacct = Answer(0, "\n".join(lines[: 1 if now == "PENDING" else 2]) + "\n", "")
+    answers(monkeypatch, slurm, {"sacct -D": sacct, "squeue": Answer(0, f"{told}\n", "")})
+    monkeypatch.setattr(slurm.time, "time", lambda: at("23T12:00"))
+    real = Slurm(Settings())
+    ended = real.ended_since(at("23T00:00"))
+    assert [job.start for job in ended] == [first] + ([] if now else [second])
+    cluster.told = tuple(ended)
+    moment = dt.datetime.fromtimestamp(at("23T12:00"), dt.UTC)
+    found = recent_jobs.ended_today(cluster, policy, real.queue(), moment, submit.zone(Settings(), policy))
+    spans = [(busy.start.timestamp(), busy.end and busy.end.timestamp()) for busy in found]
+    assert spans == [(first, first + 1800)] + ([] if now else [(second, second + 600)])
+
+
 def test_damaged_notes_count_for_nothing(cluster: Cluster, tmp_path: Path) -> None:
     file = state_folder() / "submitted-slurm.jsonl"
     file.write_text('[]\nx\n["1", "a", 2]\n["1", 1e400, 60]\n[1, 2, 3]\n{"a": 1}\n["1", [], {}]\n')
