@@ -71,7 +71,7 @@ _TELLING = r"error|could run|refus|limit|cannot|admission rule.*(not|more)|not e
 def trees(text: str) -> list[dict[str, Any]]:
     """The jobs in oarstat's JSON, whatever is printed around it; OAR 2 gives an object by id, OAR 3 a list.
 
-    Raises ValueError where there is the beginning of an object and no whole one.
+    Raises ValueError where there is the beginning of an object and no whole one, or a job in another form.
     """
     begun = False
     for opening in re.finditer(r"^\s*[\[{]", text, re.MULTILINE):
@@ -87,6 +87,8 @@ def trees(text: str) -> list[dict[str, Any]]:
             return list(found)
     if begun:
         raise ValueError("oarstat's JSON is not whole")
+    if re.search(r"^\s*\d+\s+\S+\s+\S", text, re.MULTILINE):
+        raise ValueError("oarstat's answer is no JSON")
     return []
 
 

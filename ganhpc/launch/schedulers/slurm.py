@@ -38,6 +38,7 @@ from ganhpc.launch.schedulers.slurm_output import (
     ACCOUNT_FIELDS,
     FIELDS,
     MARK,
+    SEPARATOR,
     accounted_job,
     checked,
     instant,
@@ -72,9 +73,8 @@ class Slurm(Scheduler):
         if answer.code is None:
             return Availability(False, "sbatch is here, but Slurm's server doesn't answer (10 s)", installed=True)
         if not self.is_up(answer):
-            return Availability(
-                False, f"sbatch is here, but Slurm's server is down ({answer.last_words})", installed=True
-            )
+            said = answer.last_words or "`scontrol ping` says nothing"
+            return Availability(False, f"sbatch is here, but Slurm's server is down ({said})", installed=True)
         return Availability(True, "sbatch is here and Slurm's server answers", installed=True)
 
     @classmethod
@@ -178,7 +178,12 @@ class Slurm(Scheduler):
             named = f"--gpu-model {typed}" if typed else f"gpu_model = {model!r} in the settings"
             raise UserError(f"{named} names a kind of GPU, and {way}.")
         if asks:
-            kind = f"{option_words.plain_name(model, 'gpu_model')}:" if model else ""
+            name = option_words.plain_name(model, "gpu_model") if model else ""
+            if re.search(r"[,:=\s]", name):
+                raise UserError(
+                    f"gpu_model is {name!r}, which may mean several: write one name as `scontrol show node` has it."
+                )
+            kind = f"{name}:" if name else ""
             yield "gpus-per-node", f"{kind}{request.gpus_per_node}"
         for key in ("partition", "account", "qos", "constraint"):
             if value := getattr(self.site, key):
@@ -310,7 +315,7 @@ class Slurm(Scheduler):
         # JSON ignores the filters in 22.05, so: fields with a separator that few names have, times as seconds since 1970.
         # An array's list of tasks is cut after 64 characters unless told otherwise.
         env = {"SLURM_TIME_FORMAT": "%s", "SLURM_BITSTR_LEN": "0"}
-        return checked(ask([*_SQUEUE, *words, "-o", FIELDS], SECONDS, env))
+        return checked(ask([*_SQUEUE, *words, "-o", FIELDS], SECONDS, env), SEPARATOR)
 
     def cancel(self, job: str) -> None:
         answer = ask(["scancel", job], SECONDS)

@@ -172,11 +172,18 @@ def instant(text: str) -> float | None:
         return None  # N/A, Unknown, None
 
 
-def checked(answer: Answer) -> Answer:
-    """squeue's answer; failed where it ended with 0 and has told of a fault, or stopped within a line: an empty queue says neither."""
+_OTHER_FIELDS = re.compile(r"^\s*\d+([_+[][\d,%:[\]_-]*)?(\s+\S|[A-Z]{4})", re.MULTILINE)
+"""A job in another form than the one that is asked for."""
+
+
+def checked(answer: Answer, mark: str = "") -> Answer:
+    """squeue's answer; failed where it ended with 0 and has told of a fault, or stopped within a line: an empty queue says neither. So where `mark`,
+    which every line has that was asked for, is in none: a site's own squeue takes no notice of the fields."""
     told = re.search(r"^(?:squeue|slurm\w*)\b.*\berror\b.*$", answer.err, re.I | re.MULTILINE)
     if answer.code == 0 and not answer.out.strip() and told:
         return Answer(1, "", told[0])
     if answer.code == 0 and answer.out and not answer.out.endswith("\n"):
         return Answer(1, "", "its answer is cut short")
+    if answer.code == 0 and mark not in answer.out and _OTHER_FIELDS.search(answer.out):
+        return Answer(1, "", "its answer has other fields than those that were asked for")
     return answer

@@ -355,9 +355,18 @@ def test_without_oar_the_commands_are_missing(tmp_path: Path, monkeypatch: pytes
     assert Oar(Settings()).capabilities().begin, "a dry run elsewhere is for OAR 2.5"
 
 
-def test_json_that_breaks_off_is_no_empty_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, '{\n "1" : {\n  "state" : "Run', ""))
-    with pytest.raises(UserError, match="JSON is not whole"):
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{\n "1" : {\n  "state" : "Run', "JSON is not whole"),
+        ("Job id    Name     User    Submission Date     S Queue\n--------- \n12        ganhpc   me      2026-11-30 08:00:00 W default\n", "answer is no JSON"),
+    ],
+)  # fmt: skip
+def test_json_that_breaks_off_or_is_none_is_no_empty_queue(
+    monkeypatch: pytest.MonkeyPatch, text: str, why: str
+) -> None:
+    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, text, ""))
+    with pytest.raises(UserError, match=why):
         Oar(Settings()).queue()
 
 

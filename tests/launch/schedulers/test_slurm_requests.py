@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ganhpc.core.errors import UserError
 from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.policy.policy import Policy
 from ganhpc.launch.schedulers import slurm, slurm_options
@@ -108,3 +109,37 @@ def test_inside_a_task_of_an_array_the_end_is_that_tasks(
     for name, value in zip(("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID"), array or ("", ""), strict=True):
         monkeypatch.setenv(name, value)
     assert slurm.job_end() == end
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "             12   debug   ganhpc    user PD       0:00      1 (Resources)",
+        "  12_[0-3%1]   debug   wrap    user  R       0:10      1 node1",
+        "12PENDINGN/AN/A9:00(null)Priorityganhpc",
+    ],
+)
+def test_a_squeue_that_takes_no_notice_of_the_fields_is_no_empty_queue(bin: Path, line: str) -> None:
+    """As a site's own does that keeps its answers: the run of a job in it was submitted once more."""
+    (bin / "lines").write_text(f"{line}\n")
+    program(bin / "squeue", f"cat {bin / 'lines'}")
+    with pytest.raises(
+        UserError, match=r"queue can't be read \(its answer has other fields than those that were asked for"
+    ):
+        Slurm(Settings()).queue()
+    (bin / "lines").write_text("  *** 2 nodes are down ***\nJOBID PARTITION\n")
+    assert Slurm(Settings()).queue() == []
+
+
+def test_a_ping_without_a_word_is_a_sentence(bin: Path) -> None:
+    program(bin / "sbatch", "exit 0")
+    program(bin / "scontrol", "exit 0")
+    assert Slurm(Settings()).find().why.endswith("Slurm's server is down (`scontrol ping` says nothing)")
+
+
+@pytest.mark.parametrize("model", ["a100,h100", "a100:2", "a100=2", "A 100"])
+def test_one_model_of_gpu_is_one_name(bin: Path, tmp_path: Path, model: str) -> None:
+    """`--gpus-per-node=a100,h100:1` asks for two GPUs where one was meant."""
+    del bin
+    with pytest.raises(UserError, match="may mean several: write one name"):
+        Slurm(Settings(gpu_model=model)).prepare(request(tmp_path, gpus_per_node=1))
