@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from ganhpc.core.errors import StorageFault
-from ganhpc.core.files import Damaged, open_to_write
+from ganhpc.core.files import Damaged, handle_path, open_to_write
 from ganhpc.core.printable import printable_lines
 
 _HEAD_BYTES = 256 * 2**10
@@ -84,7 +84,7 @@ class BoundedLog(threading.Thread):
             self._log = self._log or open_to_write(self._path, append=True)
             _write_all(self._log.fileno(), data)
             if os.fstat(self._log.fileno()).st_size > MOST_BYTES:
-                _cut(self._path)
+                _cut(self._log)
         except OSError as error:
             self.error = error
         except StorageFault as fault:
@@ -116,9 +116,10 @@ def _write_all(handle: int, data: bytes) -> None:
         data = data[os.write(handle, data) :]
 
 
-def _cut(path: Path) -> None:
+def _cut(log: IO[bytes]) -> None:
     """Take the middle out of the log, in the same file, since others append to it. What was taken out before is counted with it."""
-    handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    # By its handle: its path may be another file's by now, behind a link for one, which would lose its middle.
+    handle = os.open(handle_path(log), os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         size = os.fstat(handle).st_size
         head = os.pread(handle, _HEAD_BYTES + 100, 0)
