@@ -7,6 +7,7 @@ from typing import Any
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
+from ganhpc.core.units import counted
 from ganhpc.datasets import catalogue
 
 
@@ -24,7 +25,9 @@ def check(images: int, batch_size: int, rounds: int = 1, flag: str = "--data") -
 def too_large(batch_size: int, images: int, flag: str = "--data") -> UserError:
     """The refusal of batches larger than the set."""
     of = "" if flag == "--data" else f" of {flag}"
-    return UserError(f"--batch-size {batch_size} is more than the {images:,} training images{of}: type a smaller one.")
+    return UserError(
+        f"--batch-size {batch_size} is more than the {counted(images, 'training image')}{of}: type a smaller one."
+    )
 
 
 def number(name: str, asked: int | None) -> int | None:

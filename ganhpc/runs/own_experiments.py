@@ -46,12 +46,13 @@ class OwnFile:
 
 
 def folders() -> tuple[Path, ...]:
-    """The folders, absolute; those that can't be read too. Raises UserError where the settings can't be read."""
+    """The folders, absolute, but for `jobs/` of the checkout; those that can't be read too. Raises UserError where the settings can't be read."""
     typed = os.environ.get(VARIABLE)
     named = [expand(part).absolute() for part in typed.split(":") if part] if typed else settings.load().jobs
     each_once: dict[str, Path] = {}
     for folder in named:
         each_once.setdefault(os.path.realpath(folder), folder)  # a link, or another spelling, is the same folder
+    each_once.pop(os.path.realpath(settings.ROOT / "jobs"), None)  # whose experiments are there anyhow
     return tuple(each_once.values())
 
 

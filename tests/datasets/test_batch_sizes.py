@@ -34,6 +34,8 @@ def test_batches_larger_than_the_set_are_refused_before_anything_is_submitted(tm
     ):
         with pytest.raises(UserError, match=f"--train-images {number} is out of range: --data {data} takes {way}"):
             asked(data, train_images=number)
+    with pytest.raises(UserError, match="--batch-size 2 is more than the 1 training image: type a smaller one"):
+        asked("lines", train_images=1, batch_size=2)
     folder = str(faces(tmp_path / "few", n=5))
     asked(folder, batch_size=4, train_images=4)
     with pytest.raises(UserError, match="--batch-size 5 is more than the 4 training images"):

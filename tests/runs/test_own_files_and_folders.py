@@ -1,4 +1,4 @@
-"""Ctrl-C while a file of the user's own is imported."""
+"""Files of the user's own: one that is stopped while it is imported, and the folder of the checkout among theirs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from ganhpc.cli import main
-from ganhpc.runs import known_experiments
+from ganhpc.core.settings import ROOT
+from ganhpc.runs import known_experiments, own_experiments
 
 
 @pytest.mark.parametrize("raised", ["KeyboardInterrupt", "main._Terminated"])
@@ -26,3 +27,12 @@ def test_a_stop_names_the_file_that_took_long(
         main._run()
     assert left.value.code == (130 if raised == "KeyboardInterrupt" else 143)
     assert f"stopped in {file}, line 3, while it was imported: put what takes long" in capsys.readouterr().err
+
+
+def test_the_checkout_s_own_folder_among_the_user_s_adds_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of its experiments was called broken, as one that is called like itself."""
+    monkeypatch.setenv("GANHPC_JOBS", f"{tmp_path}:{ROOT / 'jobs'}")
+    assert own_experiments.folders() == (tmp_path,)
+    assert not any("broken" in line for _, lines in known_experiments.summaries() for _, line in lines)
