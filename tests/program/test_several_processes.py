@@ -94,7 +94,7 @@ for word in ("rank ", os.environ["RANK"], " says ", "so", chr(10)) * 20:
 
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_no_line_of_a_process_is_in_the_midst_of_another_s(tmp_path: Path, launcher: str) -> None:
-    run = made(tmp_path, "python", "-c", PIECES, launcher=launcher)
+    run = made(tmp_path, "python", "-c", PIECES, launcher=launcher, time=600.0)
     assert runner(run, "--tasks=2").wait(300) == 0
     lines = run.log.read_text().splitlines()
     assert [lines.count(f"rank {rank} says so") for rank in (0, 1)] == [20, 20], lines
@@ -103,7 +103,7 @@ def test_no_line_of_a_process_is_in_the_midst_of_another_s(tmp_path: Path, launc
 @pytest.mark.slow  # 4 s in all
 @pytest.mark.parametrize("launcher", ["plain", pytest.param("torchrun", marks=pytest.mark.slow)])
 def test_the_process_that_failed_is_named_and_not_those_that_ended_of_it(tmp_path: Path, launcher: str) -> None:
-    run = made(tmp_path, "python", "-c", FAILS, launcher=launcher)
+    run = made(tmp_path, "python", "-c", FAILS, launcher=launcher, time=600.0)
     assert runner(run, "--tasks=2").wait(300) == 1
     seen = run.run_status()
     assert seen.state is State.CRASHED and seen.reason.startswith("rank 1 of the program ended with exit code 7"), seen
