@@ -64,7 +64,7 @@ def test_a_plugin_that_lengthens_jobs_gets_them_back(student: User) -> None:
     tree, errors = launched(student, *ENDLESS, env={"PATH": f"{bin}:/usr/bin:/bin"})
     assert not tree and "made one of 8h of a job of 30m" in errors and "is taken back" in errors, errors
     wait_until(
-        lambda: not student.cluster.as_user(["squeue", "-h", "-n", "ganhpc"]).stdout.strip(), 30, "an empty queue"
+        lambda: not student.cluster.as_user(["squeue", "-h", "-n", "ganhpc"]).stdout.strip(), 120, "an empty queue"
     )
 
 
