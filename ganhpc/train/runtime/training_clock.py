@@ -42,6 +42,7 @@ class Clock:
         """Hold it: what follows is not training."""
         if self._timer and not self._timer.is_paused():
             self._timer.pause()
+        self._sampling = False  # a step whose operations are counted afterwards is charged to no phase
 
     @property
     def used(self) -> float:

@@ -124,6 +124,20 @@ def test_the_clock_adds_segments_up_and_says_where_time_went() -> None:
     assert sum(shares.values()) <= later.used
 
 
+def test_a_step_made_after_the_clock_was_stopped_is_charged_to_no_phase() -> None:
+    """That whose operations are counted at the end: the phases added up to more than the time."""
+    clock = Clock()
+    clock.start()
+    clock.begin_step()
+    with clock.phase("forward"):
+        sum(range(10_000))
+    clock.stop()
+    shares = clock.shares()
+    with clock.phase("forward"):
+        sum(range(10_000))
+    assert clock.shares() == shares and shares["forward"] > 0
+
+
 def test_the_phases_of_a_device_with_a_queue_never_add_up_to_more_than_the_time() -> None:
     clock = Clock(lambda: time.sleep(0.002), sample_every=10)  # waiting costs more than a step
     clock.start()
