@@ -5,7 +5,6 @@ By its name it runs before test_oar.py: behind the trainings which that begins, 
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 import re
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from tests.clusters import machine
 from tests.clusters.conversation import ENDED, Real
 from tests.clusters.slurm_jobs import Jobs
 from tests.clusters.test_waiting import no_start, root, why
-from tests.clusters.user import ENDLESS, SMALL, User
+from tests.clusters.user import BEGUN, ENDLESS, SMALL, User
 
 pytestmark = pytest.mark.cluster
 PATIENCE = 120.0
@@ -194,9 +193,8 @@ def test_a_deleted_job_frees_nothing_of_its_chain_while_another_job_runs(on_oar:
 
 
 def test_each_job_of_a_nights_script_waits_for_all_before_it(user: User) -> None:
-    tomorrow = f"{dt.datetime.now() + dt.timedelta(days=1):%Y-%m-%dT%H:%M:%S}"
     words = ("night", *SMALL, "--time", "70m", "--on", user.where, "--policy", "alone.toml")
-    done = user.run(*words, "--from", "2000-01-01T00:00:00", "--until", tomorrow)
+    done = user.run(*words, *BEGUN)
     assert done.returncode == 0, done.stderr
     (script,) = user.folder.glob("night-*.sh")
     told = user.cluster.as_user(["bash", script], cwd=user.folder, timeout=600)

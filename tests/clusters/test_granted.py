@@ -13,7 +13,7 @@ import pytest
 
 from tests.clusters import oar, slurm
 from tests.clusters.machine import wait_until
-from tests.clusters.user import ENDLESS, SMALL, User
+from tests.clusters.user import BEGUN, ENDLESS, SMALL, User
 
 pytestmark = pytest.mark.cluster
 
@@ -144,7 +144,7 @@ def soon(hours: int) -> dt.datetime:
 def test_a_nights_script_reads_back_what_was_granted(user: User) -> None:
     words = ("--time", "4m", "--data", "synthetic", "--train-images", "200", "--device", "cpu")
     (user.folder / "night.toml").write_text(MINUTES)
-    done = user.run("night", "paced", *words, "--on", user.where, "--policy", "night.toml")
+    done = user.run("night", "paced", *words, "--on", user.where, "--policy", "night.toml", *BEGUN[2:])
     assert done.returncode == 0, done.stderr
     (script,) = user.folder.glob("night-*.sh")
     rule = RULES["longer"][user.where]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine, slurm
-from tests.clusters.user import SMALL, User, read
+from tests.clusters.user import BEGUN, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
 MATE = "ganhpc-mate"
@@ -108,7 +108,7 @@ def test_a_changed_comment_hides_no_job_and_a_copied_run_has_no_part_in_it(user:
 def night(user: User) -> tuple[Path, Path]:
     """The script of a night that begins now, and its run."""
     words = ("night", "paced", "--data", "synthetic", "--device", "cpu", "--time", "4m", "--on", user.where)
-    done = user.run(*words, "--policy", "none", "--from", "2000-01-01T00:00:00", "--runs", str(user.folder / "runs"))
+    done = user.run(*words, "--policy", "none", *BEGUN, "--runs", str(user.folder / "runs"))
     assert done.returncode == 0, done.stderr
     (script,) = user.folder.glob("night-*.sh")
     (run,) = (user.folder / "runs" / "paced").iterdir()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.clusters import machine, oar, slurm
-from tests.clusters.user import CIFAR, SMALL, User
+from tests.clusters.user import BEGUN, CIFAR, SMALL, User
 
 pytestmark = pytest.mark.cluster
 NAMES = {
@@ -77,8 +77,7 @@ def trains(user: User) -> None:
 def a_night_is_submitted_by_hand(user: User) -> None:
     """The script of a night, run twice in such a folder."""
     words = (*SMALL, "--epochs", "1", "--on", user.where, "--policy", "free.toml")
-    # A night that has begun: by day the next one would be waited for.
-    done = user.run("night", *words, "--from", "2000-01-01T00:00:00")
+    done = user.run("night", *words, *BEGUN)
     assert done.returncode == 0, done.stderr
     (script,) = user.folder.glob("night-*.sh")
     done = user.cluster.as_user(["bash", script], cwd=user.folder)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.clusters import machine, slurm
 from tests.clusters.test_granted import LUA, site_rule
-from tests.clusters.user import ENDLESS, SMALL, User, read
+from tests.clusters.user import BEGUN, ENDLESS, SMALL, User, read
 
 pytestmark = pytest.mark.cluster
 
@@ -68,7 +68,7 @@ RENAMES = {
 
 def test_the_script_of_a_night_knows_jobs_that_the_site_renamed(user: User) -> None:
     words = ("night", "paced", "--data", "synthetic", "--device", "cpu", "--time", "4m", "--on", user.where)
-    assert user.run(*words, "--policy", "none", "--from", "2000-01-01T00:00:00").returncode == 0
+    assert user.run(*words, "--policy", "none", *BEGUN).returncode == 0
     (script,) = user.folder.glob("night-*.sh")
     with site_rule(user, RENAMES[user.where]):
         first = user.cluster.as_user(["bash", script], cwd=user.folder)
@@ -85,7 +85,7 @@ def test_the_script_of_a_night_knows_jobs_that_the_site_renamed(user: User) -> N
 def test_the_script_of_a_night_looks_for_jobs_that_came_since(user: User) -> None:
     """A job submitted behind the plan keeps its place; without it, the same script submits the night, and PYTHONHOME ends none of it."""
     words = ("night", *SMALL, "--time", "2m", "--on", user.where, "--policy", "minutes.toml")
-    assert user.run(*words, "--from", "2000-01-01T00:00:00").returncode == 0
+    assert user.run(*words, *BEGUN).returncode == 0
     (script,) = user.folder.glob("night-*.sh")
     other = of_others(user, "mine")
     try:
@@ -109,7 +109,7 @@ def test_the_script_of_a_night_takes_a_job_back_that_does_not_wait(slurm_bare: s
     try:
         (user.folder / "minutes.toml").write_text(MINUTES)
         words = ("night", *SMALL, "--time", "4m", "--on", "slurm", "--policy", "minutes.toml")
-        assert user.run(*words, "--from", "2000-01-01T00:00:00").returncode == 0
+        assert user.run(*words, *BEGUN).returncode == 0
         (script,) = user.folder.glob("night-*.sh")
         with slurm_bare.submit_plugin(LUA.format("job.dependency = ''")):
             told = user.cluster.as_user(["bash", script], cwd=user.folder)
@@ -191,7 +191,7 @@ def test_a_user_without_a_name_is_one_by_number(slurm_bare: slurm.Slurm, checkou
         assert f"is submitted already, as job {sent}" in types(*words).stdout
         assert f"jobs: {sent}" in types(*launch, "cancel", "--all").stdout
         night = ("night", "paced", "--data", "synthetic", "--device", "cpu", "--time", "4m", "--on", "slurm")
-        types(*launch, *night, "--policy", "none", "--from", "2000-01-01T00:00:00")
+        types(*launch, *night, "--policy", "none", *BEGUN)
         (script,) = user.folder.glob("night-*.sh")
         types("bash", str(script))
         assert "not submitted again" in types("bash", str(script)).stderr

@@ -37,6 +37,9 @@ RESOURCES = {"oar": 'resources = "/host=1/core=1"\n', "slurm": ""}
 PAST = ("done", "crashed", "refused", "cancelled", "lost", "resumable")
 AT_REST = 30
 """Looks, a second or more apart: between two jobs of a chain, and behind a job that has just ended, there is a moment without a job."""
+BEGUN = ("--from", "2000-01-01T00:00:00", "--until", "2099-01-01T00:00:00")
+"""Options of a night that has begun and that the hour of the test does not end: just before nine, no job fits into the usual one."""
+
 PATIENCE = 420.0
 """How long anything may take that a scheduler and a training do at once where nobody is in their way; a busy machine takes minutes."""
 

@@ -231,7 +231,7 @@ def _agree(
         _show(submission, console, values["json"])
         path = night_script.write(submission, todo, Path.cwd(), place.policy_source)
         console.print(f"written: {path.name}; `bash {path.name}` submits it by hand.", soft_wrap=True, markup=False)
-        return not values["now"] and bool(submission.plan.slots) and _confirmed(submission, values["json"])
+        return not values["now"] and _confirmed(submission, values["json"])
 
     def agree_again(submission: submit.Submission) -> bool:
         console.print("the plan is another one by now:", style="bold")
@@ -245,7 +245,11 @@ def _agree(
         scheduler_launch.print_lines(said, console)
         if not todo and values["json"]:
             _show(shown, console, as_json=True, said=said)
-        if not todo or not agree(shown):
+        if not todo:
+            return
+        if not shown.plan.slots:  # a script without a job would end as if it had submitted some
+            submit.check_whole(shown)
+        if not agree(shown):
             return
     scheduler_launch.send(
         opened,

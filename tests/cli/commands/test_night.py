@@ -31,7 +31,7 @@ from tests.launch.schedulers.test_oar import install, program
 STUDENT = load_policy("student")
 PARIS = zone(Settings(), STUDENT)
 DRY = ("--on", "oar", "--dry-run", "--json")
-SMALL = ("--data", "synthetic", "--train-images", "200")
+SMALL = ("--data", "synthetic", "--train-images", "512")
 
 
 def plan(launch: Launch, *words: str, **env: str) -> dict[str, Any]:
@@ -181,6 +181,16 @@ def test_yes_submits_and_leaves_a_script_that_says_so(launch: Launch, fake: Fake
     assert f"Submitted already, as jobs {', '.join(tree['sent'])}" in script.read_text()
     again = subprocess.run(["bash", script], capture_output=True, text=True, timeout=300)
     assert (again.returncode, again.stdout) == (0, "")
+
+
+def test_a_night_without_room_for_a_job_is_refused_and_leaves_no_script(
+    launch: Launch, fake: FakeOar, tmp_path: Path
+) -> None:
+    """A script without a job ended as if it had submitted some."""
+    words = ("night", "cifar", "--time", "75m", *SMALL, "--on", "oar", "--policy", "free.toml")
+    done = launch(*words, "--from", soon(0.1), "--until", soon(0.11))
+    assert done.returncode == 2 and "has no place for 1h15m of" in done.stderr and "no more fits" in done.stderr
+    assert not list(tmp_path.glob("night-*.sh")) and not fake.run(["oarstat"]).stdout
 
 
 @pytest.mark.slow  # 2 s of processor time: processes of its own
