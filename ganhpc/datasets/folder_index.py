@@ -96,7 +96,7 @@ def _judged(files: Source) -> Source:
     for item in files.items:
         row = now.get(item.name)
         if row and row[2]:
-            left.append(Left(item.name, row[2]))
+            left.append(Left(item.name, row[2], item.as_packed))
         elif row:
             items.append(replace(item, digest=row[1]))
     return replace(files, items=tuple(items), others=tuple(sorted(left, key=lambda each: each.name)))
@@ -126,7 +126,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
             part = todo[start : start + 256]
             for item, row in zip(part, pool.map(one, part), strict=True):
                 if isinstance(row, str):
-                    unreadable.append(Left(item.name, row))
+                    unreadable.append(Left(item.name, row, item.as_packed))
                 else:
                     now[item.name] = row
             done, moment = start + len(part), time.monotonic()

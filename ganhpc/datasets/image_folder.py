@@ -54,6 +54,8 @@ READ_ERRORS: tuple[type[Exception], ...] = (
     *_of_lzma(),
 )
 """Errors of reading a file, or a damaged or encrypted member of a zip, or one that asks for more memory than there is."""
+_SAYS_UTF8 = 0x800
+"""Flag of a member of a zip whose name is in UTF-8."""
 _SYSTEM = frozenset(
     {
         "@eadir",
@@ -106,14 +108,17 @@ class Item:
     """Changes with the file: sizes, times and the inode in a folder, the checksum in a zip."""
     digest: str = ""
     """The hash of its content, once it is known."""
+    as_packed: str = ""
+    """The name for people, where it is another one."""
 
     @property
     def shown(self) -> str:
-        return printable(self.name)
+        return printable(self.as_packed or self.name)
 
-    def folders(self, *, in_zip: bool) -> list[str]:
+    def folders(self, *, in_zip: bool, for_people: bool = False) -> list[str]:
         """The folders that it lies in, from above; zips of Windows may have backslashes between them."""
-        name = self.name.replace("\\", "/") if in_zip else self.name
+        name = self.as_packed or self.name if for_people else self.name
+        name = name.replace("\\", "/") if in_zip else name
         return [part for part in name.split("/")[:-1] if part not in ("", ".")]
 
 
@@ -123,9 +128,11 @@ class Left:
 
     name: str
     why: str
+    as_packed: str = ""
+    """As of an Item."""
 
     def __str__(self) -> str:
-        return f"{printable(self.name)}: {self.why}"
+        return f"{printable(self.as_packed or self.name)}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -312,8 +319,8 @@ def _zip(path: Path) -> Source:
             continue
         same = name if _leads_out(name) else zip_links.plain(name)
         if same in spelled:
-            left.append(Left(spelled[same], "another member of the same name follows"))
-            del infos[spelled[same]]
+            before = infos.pop(spelled[same])
+            left.append(Left(spelled[same], "another member of the same name follows", _as_packed(before)))
         spelled[same] = name
         infos[name] = info  # the last one, as unpacking would leave it
     own = f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}:{status.st_ino}"
@@ -324,9 +331,10 @@ def _zip(path: Path) -> Source:
         """Take the member under this name, or leave it out."""
         in_run = any(zip_links.plain(name).startswith(run) for run in runs)
         if against := _A_RUN if in_run else _against_member(name, info):
-            left.append(Left(name, against))
+            left.append(Left(name, against, _as_packed(info, name)))
             return False
-        items.append(Item(name, info.file_size, f"{info.file_size}:{info.CRC}:{own}"))
+        stamp = f"{info.file_size}:{info.CRC}:{own}"
+        items.append(Item(name, info.file_size, stamp, as_packed=_as_packed(info, name)))
         return True
 
     taken: dict[str, str] = {}
@@ -349,6 +357,18 @@ def _zip(path: Path) -> Source:
             return member.read() if limit is None else member.read(limit)
 
     return _source(path, items, left, read, archive.close, is_zip=True)
+
+
+def _as_packed(info: zipfile.ZipInfo, name: str = "") -> str:
+    """A member's name (`name`: that of a link to it) for people, "" where it is the one that Python reads.
+
+    macOS writes UTF-8 and does not say so, which is read in code page 437: `caf├⌐` for `café`. Sets are known by what Python reads.
+    """
+    name = name or info.filename
+    if not info.flag_bits & _SAYS_UTF8 and not name.isascii():
+        with suppress(UnicodeError):
+            return name.encode("cp437").decode()
+    return ""
 
 
 def _runs_among(names: Iterable[str]) -> set[str]:

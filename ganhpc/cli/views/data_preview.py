@@ -70,7 +70,7 @@ def _look(path: Path, size: int, most: int = _SHEET) -> _Preview:
 
 
 def _folder(source: Source, item: Item) -> str:
-    return "/".join(item.folders(in_zip=source.is_zip))
+    return "/".join(item.folders(in_zip=source.is_zip, for_people=True))
 
 
 def show(path: Path, size: int, sheet: Path | None, console: Console, *, as_json: bool, everything: bool) -> None:
