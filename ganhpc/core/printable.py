@@ -52,9 +52,10 @@ def slug(text: str) -> str:
 
 
 def shell_word(text: object) -> str:
-    """`text` as a word that can be copied into bash or zsh and means exactly `text` there, in printable characters only."""
+    """`text` as a word that can be copied into bash or zsh and means exactly `text` there, in printable characters only, which are ASCII where
+    the output is not UTF-8: there it shows others as ?, or a name typed anew has other bytes."""
     raw = str(text)
-    if raw.isprintable():
+    if raw.isprintable() and (raw.isascii() or _is_utf8()):
         return shlex.quote(raw)
     escaped = "".join(_in_shell(c) for c in raw)
     return f"$'{escaped}'"
@@ -110,9 +111,13 @@ def _escape(char: str) -> str:
 def _in_shell(char: str) -> str:
     if char in "\\'":
         return "\\" + char
-    if char.isprintable():
+    if char.isprintable() and (char.isascii() or _is_utf8()):
         return char
     return "".join(f"\\x{byte:02x}" for byte in char.encode(errors="surrogateescape" if _is_byte(char) else "replace"))
+
+
+def _is_utf8() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "").startswith("utf8")
 
 
 def _is_byte(char: str) -> bool:

@@ -247,10 +247,16 @@ def counted(n: float, noun: str, form: str = "") -> str:
     return f"{shown} {noun}{ending}"
 
 
+def human_rate(value: float) -> str:
+    """`value`, of so many a second, rounded for reading: 1005.7 -> '1,006', 3.24 -> '3.2', 0.041 -> '0.041'; only zero is '0'."""
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
+
+
 def human_number(value: float, digits: int = 3) -> str:
     """`value` rounded for reading: 62006 -> '62.0 k', 1303440 -> '1.30 M'. Not for anything exact."""
     if not math.isfinite(value):
         return str(value)
+    value = float(f"{value:.{max(3, digits) - 1}e}")  # first, since 999,999 rounds to 1.00 M
     for factor, suffix in ((1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
         if abs(value) >= factor:
             return f"{value / factor:.{max(0, digits - 1 - int(math.log10(abs(value) / factor)))}f}{suffix}"

@@ -163,8 +163,8 @@ class Option:
         if self.kind == "auto":
             noun = f"auto, or {noun}"
         if self.low is not None and self.high is not None:
-            return f"{noun} from {self.low:g} to {self.high:g}"
-        return f"{noun} of at least {self.low:g}" if self.low is not None else noun
+            return f"{noun} from {self.low:.12g} to {self.high:.12g}"
+        return f"{noun} of at least {self.low:.12g}" if self.low is not None else noun
 
     def show(self, value: Any) -> str:
         """`value` as it would be typed."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
+import sys
 import unicodedata
 
 import pytest
@@ -51,6 +53,18 @@ def test_a_shell_takes_a_word_back_exactly(name: bytes) -> None:
     word = shell_word(os.fsdecode(name))
     assert is_printable(word)
     assert subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True).stdout == name
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_a_word_for_a_shell_is_ascii_where_the_output_is_no_utf_8(
+    monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    word = shell_word("l'été 日")
+    assert word.isascii() and is_printable(word)
+    done = subprocess.run(["bash", "-c", f"printf %s {word}"], capture_output=True, check=True)
+    assert done.stdout.decode() == "l'été 日"
+    assert shell_word("a b") == "'a b'"
 
 
 def test_lines_of_a_log() -> None:

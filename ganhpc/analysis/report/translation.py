@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 
 from ganhpc.core.errors import UserError, nearest
 from ganhpc.core.settings import ROOT
+from ganhpc.core.units import human_rate
 
 FOLDER = ROOT / "templates" / "report"
 LANGUAGES = ("en", "fr")
@@ -62,10 +63,15 @@ class Translator:
         """A whole number with its thousands apart."""
         return self._localized(f"{value:,.0f}") if is_finite(value) else self.missing
 
+    def rate(self, value: Any) -> str:
+        """So many a second."""
+        return self._localized(human_rate(value)) if is_finite(value) else self.missing
+
     def number(self, value: Any, digits: int = 3) -> str:
         """So many significant digits; very small and very large ones as a power of ten."""
         if not is_finite(value):
             return self.missing
+        value = value or 0.0  # zero has no sign
         if value and not 1e-4 <= abs(value) < 1e7:
             mantissa, _, exponent = f"{value:.{digits - 1}e}".partition("e")
             if "." in mantissa:
@@ -76,19 +82,20 @@ class Translator:
 
     def plain(self, value: float) -> str:
         """As short as the number allows: 0.001, 20, 1e-05."""
-        text = f"{value:.12g}"
+        text = f"{value or 0.0:.12g}"
         return self._localized(text) if "e" not in text else self.number(value)
 
     def per_cent(self, value: Any, places: int = 2) -> str:
         """A fraction in per cent."""
         if not is_finite(value):
             return self.missing
-        return self._localized(f"{100 * value:.{places}f}") + self._signs["per_cent"]
+        return self._localized(f"{round(100 * value, places) or 0.0:.{places}f}") + self._signs["per_cent"]
 
     def large(self, value: Any) -> str:
         """Rounded for reading, with a prefix: 17.4 M."""
         if not is_finite(value):
             return self.missing
+        value = float(f"{value:.2e}")  # first, since 999,999 rounds to 1.00 M
         for factor, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= factor:
                 return f"{self.number(value / factor)}{NO_BREAK}{suffix}"
@@ -102,9 +109,10 @@ class Translator:
         """A duration: 4 min 59.7 s."""
         if not is_finite(value):
             return self.missing
+        value = value if value < 10 else round(value, 1 if value < 3600 else None)
         if value < 60:
             return self._localized(f"{value:.3g}" if value < 10 else f"{value:.1f}") + NO_BREAK + "s"
-        minutes, rest = divmod(round(value, 1), 60)
+        minutes, rest = divmod(value, 60)
         hours, minutes = divmod(int(minutes), 60)
         words = [f"{hours}{NO_BREAK}h"] if hours else []
         words += [f"{minutes}{NO_BREAK}min"] if minutes else []

@@ -178,7 +178,8 @@ def _print_json(found: list[Row]) -> None:
 def _json(row: Row) -> str:
     try:
         text = orjson.dumps(row).decode()
-        return text if text.isprintable() else json.dumps(row)  # which escapes whatever is not ASCII
+        # The other one escapes what is not ASCII: the output may not hold it, and JSON is UTF-8 in every locale.
+        return text if text.isascii() and text.isprintable() else json.dumps(row)
     except (TypeError, ValueError):  # a number or a text that is beyond what this quick one knows
         return json.dumps(row)
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 
 from ganhpc.core.files import Damaged, open_regular
 from ganhpc.core.printable import printable
-from ganhpc.core.units import format_duration
+from ganhpc.core.units import format_duration, human_rate
 from ganhpc.runs.figures import brief
 from ganhpc.runs.run_files import Status
 from ganhpc.runs.run_folder import Run
@@ -99,5 +99,5 @@ def _describe(status: Status) -> str:
         value = last[headline]
         words.append(f"{printable(headline.replace('_', ' '))} " + brief(headline, value))
     if status.get("images_per_second"):
-        words.append(f"{status['images_per_second']:,.0f} images/s")
+        words.append(f"{human_rate(status['images_per_second'])} images/s")
     return " | ".join(words)

@@ -18,7 +18,7 @@ from ganhpc.analysis.results.rows import Row, is_number
 from ganhpc.cli.output import in_markup, screen
 from ganhpc.core.files import Damaged, read_json
 from ganhpc.core.printable import in_markdown, printable
-from ganhpc.core.units import counted, format_duration, human_number
+from ganhpc.core.units import counted, format_duration, human_number, human_rate
 from ganhpc.runs import figures
 from ganhpc.runs.definition_fields import differing, fields_of
 from ganhpc.runs.figures import STATE_COLOURS, of_family
@@ -62,15 +62,15 @@ class _UsedColumn(_ResultColumn):
 
 
 def figure(value: float) -> str:
-    return f"{value:.4g}"
+    return f"{value or 0.0:.4g}"  # zero has no sign
 
 
 def per_cent(value: float) -> str:
-    return f"{100 * value:.2f} %"
+    return f"{round(100 * value, 2) or 0.0:.2f} %"
 
 
 def seconds(value: float) -> str:
-    return format_duration(round(value, 1 if value < 10 else None))
+    return format_duration(round(value, None if value >= 10 else 1 if value >= 0.1 else 3))
 
 
 _FORMS: dict[str, Callable[[float], str]] = {
@@ -84,7 +84,7 @@ _UNITS: dict[str, Callable[[float], str]] = {
     figures.SHARE: per_cent,
     "s": seconds,
     "operations": human_number,
-    "images/s": lambda v: f"{v:,.0f}",
+    "images/s": human_rate,
 }
 _BOUNDS = {"params": ("%params", "budget_params"), "train_seconds": ("%time", "budget_seconds")}
 """Figures that a budget bounds: the title of the share that was used, and the bound."""

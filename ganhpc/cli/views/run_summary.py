@@ -16,7 +16,7 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import LARGE, Damaged, read_json
 from ganhpc.core.printable import shown
 from ganhpc.core.typed_command import typed_command
-from ganhpc.core.units import counted, format_duration, human_number
+from ganhpc.core.units import counted, format_duration, human_number, human_rate
 from ganhpc.runs.definition_fields import read_choices
 from ganhpc.runs.experiment import Experiment, options
 from ganhpc.runs.figures import STATE_COLOURS, WORK, is_uncertain
@@ -131,7 +131,7 @@ def _speed(found: Row) -> Iterator[tuple[str, str]]:
         step, forward = found["gflops_per_second"], found.get("forward_gflops_per_second")
         whole = f"; {step:.4g} GFLOP/s in whole training steps" if step is not None else ""
         alone = f", {forward:.4g} of them forward" if forward is not None and whole else ""
-        yield "speed", f"{found['images_per_second']:,.0f} images/s{whole}{alone}"
+        yield "speed", f"{human_rate(found['images_per_second'])} images/s{whole}{alone}"
         yield from _peak(found)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.printable import printable
-from ganhpc.core.units import counted
+from ganhpc.core.units import counted, human_rate
 from ganhpc.core.whoami import expand
 from ganhpc.datasets import image_decoding as pictures
 from ganhpc.datasets.folder_index import find, fingerprint_of
@@ -85,7 +85,7 @@ def note(kept: Cached, seen: pictures.Inspection) -> str:
     """One line on where the images came from, what was skipped and what was changed."""
     place = printable(kept.path)
     if kept.made:
-        origin = f"decoded {counted(seen.files, 'file')} in {seen.seconds:.1f} s ({seen.images_per_second:.0f} images/s), kept in {place}"
+        origin = f"decoded {counted(seen.files, 'file')} in {seen.seconds:.1f} s ({human_rate(seen.images_per_second)} images/s), kept in {place}"
     else:
         origin = f"from the cache {place}"
     parts = [f"{counted(seen.usable, 'image')} of {seen.path} at {seen.size} pixels", origin]

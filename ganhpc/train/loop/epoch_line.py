@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from ganhpc.core.units import format_duration, human_number
+from ganhpc.core.units import format_duration, human_number, human_rate
 from ganhpc.runs.figures import brief
 
 
@@ -42,7 +42,7 @@ def epoch_line(
     if figure is not None:
         parts.append(f"{name.replace('_', ' ')} {brief(name, figure)}")
     if images_per_second:
-        parts.append(f"{images_per_second:,.0f} images/s")
+        parts.append(f"{human_rate(images_per_second)} images/s")
     return " | ".join([*parts, *_pass_words(work)])
 
 

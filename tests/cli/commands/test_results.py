@@ -231,6 +231,13 @@ def test_a_reader_that_leaves_is_no_error(runs: Path) -> None:
         assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
+def test_json_is_the_same_in_every_locale(tmp_path: Path) -> None:
+    """JSON is UTF-8, and an output in ASCII would show a name's letters as ?."""
+    done(tmp_path, 0.5, figures={"data": "/home/étés"})
+    out = results(tmp_path, "--json").out
+    assert out.isascii() and json.loads(out)[0]["data"] == "/home/étés"
+
+
 def test_results_imports_neither_torch_nor_numpy_and_json_no_rich(runs: Path) -> None:
     code = (
         "import sys; from ganhpc.cli.main import program\n"

@@ -97,7 +97,7 @@ def _epochs(each: RunData, name: str, words: Translator) -> Table:
         cells = [Cell(words.epoch(point["epoch"]), point["epoch"])]
         cells += [Cell(figure(words, k, point.get(k)), point.get(k)) for k in dict.fromkeys(keys)]
         speed = point.get("images_per_second") or None
-        cells += [Cell(words.seconds(point.get("seconds")), point.get("seconds")), Cell(words.count(speed), speed)]
+        cells += [Cell(words.seconds(point.get("seconds")), point.get("seconds")), Cell(words.rate(speed), speed)]
         rows.append([*cells, *(Cell(shown(point.get(key)), point.get(key)) for _, key, shown in passes)])
     return Table(words("progress.table"), columns, rows, sortable=True, folded=True)
 
@@ -232,7 +232,7 @@ def time_spent(each: RunData, words: Translator) -> Section:
     if epochs:
         mean = sum(s for _, s in epochs) / len(epochs)
         text = words("time.text", mean=words.seconds(mean), n=words.count(len(epochs)), total=words.seconds(used))
-        blocks.append(Paragraph(text + " " + words("time.speed", speed=words.count(row.get("images_per_second")))))
+        blocks.append(Paragraph(text + " " + words("time.speed", speed=words.rate(row.get("images_per_second")))))
     elif is_finite(used):
         blocks.append(Paragraph(words("time.total", total=words.seconds(used))))
     if phases:
