@@ -24,8 +24,8 @@ from ganhpc.core.errors import UserError
 from ganhpc.core.files import Damaged, atomic_open, parse_json, read_gzip
 from ganhpc.core.printable import printable
 from ganhpc.datasets.image_cache import cache_folder
-from ganhpc.datasets.image_folder import READ_ERRORS, Item, Left, Source, list_files
-from ganhpc.datasets.picture_kinds import ENDINGS, HEAD, NO_IMAGE, kind_of, other_kind
+from ganhpc.datasets.image_folder import READ_ERRORS, Item, Left, Source, list_files, unreadable
+from ganhpc.datasets.picture_kinds import DAMAGED, ENDINGS, HEAD, NO_IMAGE, kind_of, other_kind
 
 _FORMAT = 1
 _THREADS = 4
@@ -90,9 +90,9 @@ def _judged(files: Source) -> Source:
             now[item.name] = row
         else:
             todo.append(item)
-    unreadable = _read(files, todo, now)
+    failed = _read(files, todo, now)
     _remember(place, before, now)
-    items, left = [], [*files.others, *unreadable]
+    items, left = [], [*files.others, *failed]
     for item in files.items:
         row = now.get(item.name)
         if row and row[2]:
@@ -104,7 +104,7 @@ def _judged(files: Source) -> Source:
 
 def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
     """Read the files of `todo` into `now`; those that can't be read are returned."""
-    unreadable: list[Left] = []
+    failed: list[Left] = []
     began = time.monotonic()
     told = began + _SLOW - _TELL_SECONDS
 
@@ -116,17 +116,17 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                 ending = PurePath(item.name).suffix.lower()
                 what = other_kind(head, ending)
                 vague = what == NO_IMAGE and ending in ENDINGS
-                return item.stamp, "", "unreadable (not an image, or its beginning is damaged)" if vague else what
+                return item.stamp, "", unreadable(DAMAGED) if vague else what
             return item.stamp, content_digest(files.read(item, None)), ""
         except READ_ERRORS as error:
-            return f"unreadable ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
+            return unreadable(error)
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for start in range(0, len(todo), 256):
             part = todo[start : start + 256]
             for item, row in zip(part, pool.map(one, part), strict=True):
                 if isinstance(row, str):
-                    unreadable.append(Left(item.name, row, item.as_packed))
+                    failed.append(Left(item.name, row, item.as_packed))
                 else:
                     now[item.name] = row
             done, moment = start + len(part), time.monotonic()
@@ -140,7 +140,7 @@ def _read(files: Source, todo: list[Item], now: _Known) -> list[Left]:
                     f"{len(todo):,}",
                     left,
                 )
-    return unreadable
+    return failed
 
 
 def _no_pictures(found: Source) -> str:

@@ -22,8 +22,8 @@ from ganhpc.core.units import counted
 from ganhpc.datasets import pillow_corrections, pixel_range
 from ganhpc.datasets.folder_index import content_digest, find, fingerprint_of
 from ganhpc.datasets.image_cache import facts, place
-from ganhpc.datasets.image_folder import READ_ERRORS, Item, Source
-from ganhpc.datasets.picture_kinds import FORMATS, HEAD, kind_of
+from ganhpc.datasets.image_folder import READ_ERRORS, Item, Source, cause_of, unreadable
+from ganhpc.datasets.picture_kinds import DAMAGED, FORMATS, HEAD, kind_of
 from ganhpc.datasets.pixel_range import Extent, Range, Type, Unusable
 from ganhpc.datasets.types import Size, sides
 
@@ -135,7 +135,7 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
             kind == "TIFF"
         ) + ", such as PAM and floats in colour" * (kind == "PPM")
         known = f"damaged, or a kind of {kind} that Pillow does not read{such}"
-        raise Skip(f"unreadable ({known if kind else 'not an image, or its beginning is damaged'})") from None
+        raise Skip(unreadable(known if kind else DAMAGED)) from None
     except MemoryError:
         raise Skip("huge, no memory to decode it") from None
     except Unusable as reason:
@@ -143,7 +143,7 @@ def decode(data: bytes, size: Size, ranges: Mapping[Type, Range] | None = None) 
     except Skip:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged bytes
-        raise Skip(f"unreadable ({str(error) or type(error).__name__})") from None
+        raise Skip(unreadable(error)) from None
 
 
 @functools.cache
@@ -251,7 +251,7 @@ def _unchanged(source: Source, item: Item) -> bytes:
         data = source.read(item, None)
         why = "has changed" if content_digest(data) != item.digest else ""
     except READ_ERRORS as error:
-        why = f"can't be read any more ({getattr(error, 'strerror', None) or str(error) or type(error).__name__})"
+        why = f"can't be read any more ({cause_of(error)})"
     if why:
         raise UserError(
             f"--data {printable(source.path)}: {item.shown} {why} since the set was looked through, a moment ago: type the command again "
@@ -267,7 +267,7 @@ def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range]
     except Skip as reason:
         return str(reason)
     except READ_ERRORS as error:
-        return f"unreadable ({str(error) or type(error).__name__})"
+        return unreadable(error)
 
 
 def extents_of(source: Source, size: Size, tell: Tell | None = None) -> dict[Type, Extent]:

@@ -54,6 +54,18 @@ READ_ERRORS: tuple[type[Exception], ...] = (
     *_of_lzma(),
 )
 """Errors of reading a file, or a damaged or encrypted member of a zip, or one that asks for more memory than there is."""
+
+
+def cause_of(error: Exception) -> str:
+    """The cause of one of READ_ERRORS, in words."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def unreadable(cause: Exception | str) -> str:
+    """The reason for which a file is left out that can't be read."""
+    return f"unreadable ({cause if isinstance(cause, str) else cause_of(cause)})"
+
+
 _SAYS_UTF8 = 0x800
 """Flag of a member of a zip whose name is in UTF-8."""
 _SYSTEM = frozenset(
@@ -212,7 +224,7 @@ class _Walk:
                 with os.scandir(os.path.join(self.root, short) if short else self.root) as entries:
                     ordered = sorted(entries, key=lambda entry: entry.name)
             except OSError as error:
-                self.left.append(Left(f"{short}/", f"unreadable ({error.strerror})"))
+                self.left.append(Left(f"{short}/", unreadable(error)))
                 continue
             if short and _is_run({entry.name for entry in ordered}):
                 self.left.append(Left(f"{short}/", _A_RUN))
@@ -248,7 +260,7 @@ class _Walk:
         try:
             status = self._status(name)
         except OSError as error:
-            self.left.append(Left(name, f"unreadable ({error.strerror})"))
+            self.left.append(Left(name, unreadable(error)))
             return
         if not stat.S_ISDIR(status.st_mode):
             self._file(name)
@@ -262,7 +274,7 @@ class _Walk:
         try:
             status = self._status(name)
         except OSError as error:
-            self.left.append(Left(name, f"unreadable ({error.strerror})"))
+            self.left.append(Left(name, unreadable(error)))
             return
         against = _against(name, status.st_size) if stat.S_ISREG(status.st_mode) else "not a plain file"
         if against:
@@ -396,7 +408,7 @@ def _through_links(
         if hidden(name):
             yield name, "", "a hidden link"
         elif name not in targets:
-            yield name, "", "unreadable (a damaged link)"
+            yield name, "", unreadable("a damaged link")
         else:
             yield from tree.follow(name)
 

@@ -114,6 +114,8 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     ),
 )
 NO_IMAGE = "not an image"
+DAMAGED = "not an image, or its beginning is damaged"
+"""Of a file whose ending promises a picture."""
 _BY_ENDING = {
     ".tga": "TGA",
     ".icb": "TGA",

@@ -25,6 +25,10 @@ PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME":
 """Variables of GNU's and LLVM's (Intel's) OpenMP that make idle threads sleep instead of spin."""
 
 
+_PERIOD = 100_000.0
+"""Microseconds in which a quota is counted where its group says none, as the kernel has it."""
+
+
 class Cores(NamedTuple):
     """Cores that this process may use. `affinity`: cores that it may run on; `quota`: processor seconds a second, as the control groups
     above it allow; `allocated`: cores that the scheduler gave to its task; `busy`: cores in use by other processes, of those."""
@@ -122,9 +126,9 @@ def _bound(folder: Path, is_v2: bool) -> float | None:
     if is_v2:
         words = _text(folder / "cpu.max").split()
     else:
-        words = [_text(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")]
+        words = [word for name in ("quota", "period") for word in _text(folder / f"cpu.cfs_{name}_us").split()[:1]]
     try:
-        most, period = float(words[0]), float(words[1]) if len(words) > 1 else 100_000.0
+        most, period = float(words[0]), float(words[1]) if len(words) > 1 else _PERIOD
     except (ValueError, IndexError):  # `max`, -1 on another line, or no such file.
         return None
     return most / period if most > 0 and period > 0 else None

@@ -64,6 +64,20 @@ CASES = {
     "both, v1 bounds": ("4:cpu,cpuacct:/a\n0::/b", ["1:/", "/"], {**v1("/a", 100_000), **v2("/b", "max 100000")}, 1.0),
     "both, v2 bounds": ("4:cpu,cpuacct:/a\n0::/b", ["1:/", "/"], {**v1("/a", -1), **v2("/b", "200000 100000")}, 2.0),
     "another controller only": ("5:memory:/a", ["1:/"], v1("/a", 100_000), None),
+    "hybrid, v2 without controllers": ("3:cpu,cpuacct:/a\n2:cpuset:/a\n0::/x", ["1:/", "/"], v1("/a", 50_000), 0.5),
+    "v2, a part of a core below max": (
+        "0::/a/b/c",
+        ["/"],
+        {**v2("", "max 100000"), **v2("/a", "30000 100000"), **v2("/a/b", "max 100000")},
+        0.3,
+    ),
+    "v2, one number": ("0::/a", ["/"], {**v2("/a", "150000")}, 1.5),
+    "v2, nothing allowed": ("0::/a", ["/"], {**v2("/a", "0 100000")}, None),
+    "v2, no whole number": ("0::/a", ["/"], {**v2("/a", "nan 100000")}, None),
+    "v2, a group that was removed": ("0::/a/b (deleted)", ["/"], {**v2("/a", "150000 100000")}, 1.5),
+    "v2, a colon and a blank in the name": ("0::/a:b c", ["/"], {**v2("/a:b c", "150000 100000")}, 1.5),
+    "v2, mounted twice": ("0::/a", ["/x", "/"], {**v2("/a", "150000 100000")}, 1.5),
+    "v1, no period": ("4:cpu,cpuacct:/a", ["1:/"], {"sys/fs/cgroup/cpu,cpuacct/a/cpu.cfs_quota_us": "50000"}, 0.5),
     "nothing mounted": ("0::/a", [], {**v2("/a", "100000 100000")}, None),
 }  # fmt: skip
 
