@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,12 @@ _HEADING = {1: 18, 2: 13.5, 3: 11.5}
 TEXT, SMALL = 9.5, 7.5
 _WIDE = 7
 """A table of more columns is printed smaller."""
+_LEAST = 4.5
+"""Smallest letters of a table, in points: where words need more room still, they are broken."""
+_PADDING = 0.6
+"""Millimetres beside and above what stands in a cell."""
+_LONGEST = 0.2
+"""Share of the page's width from which on a word (a path, a hash) may be broken."""
 
 
 def write(doc: Document, path: Path) -> None:
@@ -140,17 +148,17 @@ def _table(pdf: Any, block: Table) -> None:
     from fpdf.fonts import FontFace
 
     _words(pdf, block.caption, SMALL + 1, "B")
-    size = SMALL if len(block.columns) <= _WIDE else SMALL - 1.5
+    size, widths = _fitted(pdf, block)
     pdf.set_font("text", "", size)
     aligned = tuple("RIGHT" if column.number else "LEFT" for column in block.columns)
     titles = FontFace(emphasis="BOLD", fill_color=(243, 245, 248))
     rows = [*block.rows, *([block.foot] if block.foot else [])]
     with pdf.table(
-        col_widths=_widths(block),
+        col_widths=widths,
         text_align=aligned,
         borders_layout="HORIZONTAL_LINES",
         line_height=size * 0.5,
-        padding=0.6,
+        padding=_PADDING,
         headings_style=titles,
     ) as table:
         table.row([_printable(column.title) for column in block.columns])
@@ -168,7 +176,30 @@ def _table(pdf: Any, block: Table) -> None:
     pdf.ln(3)
 
 
-def _widths(block: Table) -> tuple[float, ...]:
-    """Shares of the page's width, by the longest text of each column."""
-    cells = [[column.title, *(row[k].text for row in block.rows)] for k, column in enumerate(block.columns)]
-    return tuple(min(34.0, max(5.0, max(len(text) for text in texts))) for texts in cells)
+def _fitted(pdf: Any, block: Table) -> tuple[float, tuple[float, ...]]:
+    """(points of a table's letters, millimetres of each column): the page's width, shared so that no column is narrower than its longest
+    word, and by the longest texts beyond that."""
+    pdf.set_font("text", "B", SMALL)
+    columns = [[column.title, *(row[k].text for row in block.rows)] for k, column in enumerate(block.columns)]
+    texts = [_widest(pdf, cells) for cells in columns]
+    words = [_widest(pdf, (word for text in cells for word in re.split("[ \n]", text))) for cells in columns]
+    beside = 2 * _PADDING + 4 * pdf.line_width  # the borders, and rounding
+    size = SMALL if len(block.columns) <= _WIDE else SMALL - 1.5
+    while True:
+        least = [min(word * size / SMALL, _LONGEST * pdf.epw) + beside for word in words]
+        rest = pdf.epw - sum(least)
+        if rest >= 0 or size <= _LEAST:
+            break
+        size -= 0.5
+    if rest < 0:
+        return size, tuple(width * pdf.epw / sum(least) for width in least)
+    more = [
+        max(0.1, min(text * size / SMALL, 2 * _LONGEST * pdf.epw) - width)
+        for text, width in zip(texts, least, strict=True)
+    ]
+    return size, tuple(width + rest * each / sum(more) for width, each in zip(least, more, strict=True))
+
+
+def _widest(pdf: Any, texts: Iterable[str]) -> float:
+    """Width of the widest of `texts` in the present letters, in millimetres."""
+    return max((pdf.get_string_width(_printable(text)) for text in set(texts)), default=0.0)
