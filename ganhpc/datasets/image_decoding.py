@@ -166,7 +166,8 @@ def _fitted(image: Image.Image, size: Size, values: Range | None, *, enlarged: b
         image, odd = pixel_range.scaled(image, values)
         image.getexif()[0x0112] = orientation
         if odd:
-            changes.append(f"{odd:,} pixels are no finite numbers, taken as black or white")
+            are = "is no finite number" if odd == 1 else "are no finite numbers"
+            changes.append(f"{counted(odd, 'pixel')} {are}, taken as black or white")
     upright = ImageOps.exif_transpose(colours(image))
     if "A" in upright.getbands():
         alpha = np.asarray(upright.getchannel("A"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from ganhpc.analysis.report.translation import NO_BREAK, Translator
 from ganhpc.cli.views.results_table import figure, per_cent, seconds
 from ganhpc.core.units import human_number, human_rate
+from ganhpc.datasets.image_decoding import Picture, decode
 from ganhpc.runs.experiment import options
 from ganhpc.train.loop.epoch_line import epoch_line
 from jobs.cifar import Cifar
@@ -50,6 +55,18 @@ def test_no_time_of_a_report_has_sixty_seconds(value: float, text: str) -> None:
 )
 def test_a_short_time_is_more_than_none(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize(
+    ("odd", "words"), [(1, "1 pixel is no finite number,"), (2, "2 pixels are no finite numbers,")]
+)
+def test_pixels_that_are_no_numbers_agree_with_their_verb(odd: int, words: str) -> None:
+    values = np.linspace(0, 1, 256, dtype=np.float32).reshape(16, 16)
+    values[3, :odd] = np.nan
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, "TIFF")
+    made = decode(file.getvalue(), 16)
+    assert isinstance(made, Picture) and made.change.startswith(words)
 
 
 def test_the_bounds_of_an_option_are_told_exactly() -> None:
