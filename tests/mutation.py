@@ -38,7 +38,7 @@ MODULES = {
     "launch/planner/planning_window": LIMITS,
     "launch/planner/submission_modes": (*LIMITS, "tests/launch/planner/test_submission_modes.py"),
     "runs/submission_record": ("tests/runs/test_submission_record.py",),
-    "launch/submission/submit": ("tests/launch/submission/test_submit.py",),
+    "launch/submission/submit": ("tests/launch/submission/test_submit.py", "tests/launch/submission/test_survey.py"),
     "train/runtime/checkpoint": ("tests/train/runtime/test_checkpoint.py",),
 }
 """Module of ganhpc/ -> the tests that are to notice a change in it."""

@@ -11,7 +11,7 @@ import pytest
 from ganhpc.core.files import write_json
 from tests.clusters.fake_oar import FakeOar
 from tests.conftest import Launch
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.oar_requests import install
 from tests.launch.submission.test_prepare import wanted
 
 SMALL = ("cifar", "--data", "synthetic", "--preset", "course", "--train-images", "200", "--device", "cpu")

@@ -35,7 +35,7 @@ from ganhpc.runs.run_folder import Run
 from ganhpc.runs.trainer_processes import TrainerProcesses
 from tests.conftest import Launch
 from tests.helpers import ROOT, made
-from tests.launch.schedulers.test_oar import program
+from tests.launch.schedulers.shell_commands import program
 
 ME = pwd.getpwuid(os.getuid()).pw_name
 PACED = (

@@ -18,7 +18,7 @@ from ganhpc.runs import fault_count, run_files, run_folder
 from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
 from tests.conftest import Launch
-from tests.program.test_program import made
+from tests.program.local_runs import made
 
 DRIVER = """
 import errno, os, sys

@@ -18,7 +18,7 @@ from ganhpc.program import runner
 from ganhpc.program.environment import Place
 from ganhpc.program.stop_plan import StopPlan
 from ganhpc.runs.run_folder import Run, State
-from tests.program.test_program import made
+from tests.program.local_runs import made
 
 CODES = (*range(256), *(-number for number in signal.valid_signals()))
 KILLED = (137, -9)

@@ -14,7 +14,7 @@ from ganhpc.program.ledger import Ledger
 from ganhpc.program.own_files import ASIDE, OwnFiles
 from ganhpc.runs.run_folder import Run, State
 from tests.conftest import Launch
-from tests.program.test_program import made, segment
+from tests.program.local_runs import made, segment
 
 PLACES: dict[str, Callable[[Path], object]] = {
     "a folder": lambda path: (path.mkdir(), (path / "x").touch()),

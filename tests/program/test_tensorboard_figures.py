@@ -16,7 +16,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from ganhpc.analysis.results.rows import row
 from ganhpc.program import tensorboard_figures
-from tests.program.test_program import made, segment
+from tests.program.local_runs import made, segment
 
 
 def write(folder: Path, tags: dict[str, dict[int, float]]) -> None:

@@ -19,7 +19,7 @@ from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_files import Entry
 from ganhpc.runs.run_folder import State
 from tests.clusters.fake_oar import FakeOar
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.oar_requests import install
 from tests.launch.submission.test_job_status import look, oar, submitted
 from tests.launch.submission.test_prepare import wanted
 from tests.launch.submission.test_sending import send

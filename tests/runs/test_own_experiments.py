@@ -19,7 +19,7 @@ from ganhpc.runs import known_experiments, own_experiments
 from ganhpc.scans.named import named_scans
 from ganhpc.train.gan import generator_io
 from ganhpc.train.tasks.task import module_of
-from tests.launch.schedulers.test_oar import request
+from tests.launch.schedulers.oar_requests import request
 
 GOOD = '''"""One of mine.
 

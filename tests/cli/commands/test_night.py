@@ -26,7 +26,8 @@ from ganhpc.runs import submission_record
 from ganhpc.runs.run_folder import Run
 from tests.clusters.fake_oar import FakeOar
 from tests.conftest import Launch
-from tests.launch.schedulers.test_oar import install, program
+from tests.launch.schedulers.oar_requests import install
+from tests.launch.schedulers.shell_commands import program
 
 STUDENT = load_policy("student")
 PARIS = zone(Settings(), STUDENT)

@@ -12,7 +12,7 @@ from ganhpc.cli.launching import opening
 from ganhpc.core.errors import UserError
 from tests.faults.typed import typed
 from tests.helpers import made as made_training
-from tests.program.test_program import made
+from tests.program.local_runs import made
 
 
 def test_the_command_of_a_program_is_shown_before_it_is_gone_on_with(tmp_path: Path) -> None:

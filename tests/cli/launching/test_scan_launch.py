@@ -20,7 +20,7 @@ from ganhpc.scans import grid
 from tests.cli.test_launch import start, wait_for
 from tests.conftest import ROOT, Launch
 from tests.helpers import small
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.oar_requests import install
 
 SMALL = ("cifar", "--preset", "course", "--data", "synthetic", "--train-images", "40", "--device", "cpu")
 TINY = (*SMALL, "--epochs", "1")

@@ -9,7 +9,7 @@ import pytest
 from ganhpc.cli.launching.scheduler_launch import print_dry
 from ganhpc.cli.output import screen
 from ganhpc.launch.planner.planner import Remainder
-from tests.launch.submission.test_submit import Fake, submission
+from tests.launch.submission.fake_scheduler import Fake, submission
 
 SAID = "a is submitted already, as job 1."
 

@@ -6,47 +6,24 @@ import datetime as dt
 import json
 import os
 import shlex
-import stat
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
 from ganhpc.core.subprocesses import Answer
 from ganhpc.launch.policy.policy import Policy, load_policy
 from ganhpc.launch.schedulers import oar
-from ganhpc.launch.schedulers.base import Job, JobRequest, JobState, Refused, system_zone
+from ganhpc.launch.schedulers.base import JobState, Refused, system_zone
 from ganhpc.launch.schedulers.oar import Oar
-from ganhpc.launch.schedulers.oar_output import REFUSALS, STATES, job_of, number, refusal, trees
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
-from ganhpc.launch.submission.submit import write_script
-from ganhpc.runs import job_claim as claim
 from tests.clusters.fake_oar import FakeOar
 from tests.clusters.fake_oar.state import opened
-
-NOW = dt.datetime(2037, 11, 23, 17, 30).astimezone()
-"""A Monday evening that lies ahead of the machine's clock, by which jobs that the fake runs judge their deadlines."""
-
-
-@pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeOar:
-    """The fake OAR, first on the path; its clock stands at NOW."""
-    return install(tmp_path, monkeypatch)
-
-
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **settings: object) -> FakeOar:
-    made = FakeOar(tmp_path / "oar", now=NOW.replace(tzinfo=None), **settings)
-    for key, value in made.env.items():
-        monkeypatch.setenv(key, value)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PWD", str(tmp_path))
-    monkeypatch.setenv("LOGNAME", "student")
-    return made
+from tests.launch.schedulers.oar_requests import NOW, install, request, send
+from tests.launch.schedulers.shell_commands import program
 
 
 @pytest.mark.usefixtures("fake")
@@ -72,46 +49,6 @@ def test_no_job_is_submitted_whose_log_is_a_link(tmp_path: Path, there: bool) ->
     with pytest.raises(UserError, match=r"log\.txt is a link, .* move the link away"):
         send(Oar(Settings()), asked)
     assert Oar(Settings()).queue() == [] and own.exists() == there
-
-
-def test_the_cluster_is_the_same_whatever_oarconffile_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """OAR's own commands, which are set-user-ID, overwrite the variable. A fifo or a device in it is never waited for."""
-    own, other = tmp_path / "oar.conf", tmp_path / "other.conf"
-    own.write_text('# x\nSERVER_HOSTNAME="frontend-7"\n')
-    other.write_text("SERVER_HOSTNAME=elsewhere\n")
-    os.mkfifo(tmp_path / "fifo")
-    command = tmp_path / "bin" / "oarsub"
-    command.parent.mkdir()
-    command.write_text("#!/bin/sh\n")
-    command.chmod(0o4755)
-    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
-    monkeypatch.setattr(oar, "_SETTINGS", own)
-    monkeypatch.setattr("socket.getfqdn", lambda: "localhost")
-    names = []
-    for value in (other, tmp_path / "fifo", "/dev/zero", tmp_path / "none", ""):
-        monkeypatch.setenv("OARCONFFILE", str(value))
-        names.append(Oar(Settings()).cluster())
-    assert names == ["frontend-7"] * 5
-    command.chmod(0o755)  # run as the user, it reads what the user's environment says
-    for value, name in (
-        (other, "elsewhere"),
-        (tmp_path / "fifo", os.uname().nodename),
-        ("/dev/zero", os.uname().nodename),
-    ):
-        monkeypatch.setenv("OARCONFFILE", str(value))
-        assert Oar(Settings()).cluster() == name
-
-
-def request(tmp_path: Path, kind: str = "now", **values: object) -> JobRequest:
-    run = tmp_path / "runs" / "cifar" / "a run"
-    base = {"tag": "cafe-1-00", "run": run, "segment": 1, "seconds": 600, "kind": kind, "start": NOW, "launch": "cafe"}
-    return JobRequest(**{**base, **values})  # type: ignore[arg-type]
-
-
-def send(scheduler: Oar, asked: JobRequest) -> str:
-    prepared = scheduler.prepare(asked)
-    write_script(prepared)
-    return scheduler.submit(prepared)
 
 
 @pytest.mark.slow  # 7 s in all
@@ -213,22 +150,6 @@ def test_a_third_reservation_is_refused_by_the_admission_rule(tmp_path: Path) ->
     assert refused.value.code == 254
 
 
-@pytest.mark.parametrize(
-    ("said", "sentence"),
-    [
-        ("There are not enough resources for your request", "There are not enough resources for your request"),
-        (
-            "Bad resource request (ERROR:  operator does not exist: character varying = integer",
-            "operator does not exist",
-        ),
-        ("", "Oarsub failed, please verify your request syntax"),
-    ],
-)
-def test_of_all_that_oarsub_says_the_telling_line_is_taken(said: str, sentence: str) -> None:
-    words = f"[ADMISSION RULE] Set default walltime to 7200.\nOAR_JOB_ID=-5\n{said}\n[ERROR] Oarsub failed, please verify your request syntax.\n"
-    assert sentence in str(refusal(Refused(words, 8)))
-
-
 @pytest.mark.usefixtures("fake")
 def test_a_malformed_request_has_a_job_number_and_is_refused_all_the_same(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="does not understand the request") as refused:
@@ -307,11 +228,6 @@ def fake_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> 
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
 
 
-def program(path: Path, lines: str) -> None:
-    path.write_text(f"#!/bin/sh\n{lines}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
 def test_noise_around_the_json_is_passed_over(fake: FakeOar, tmp_path: Path) -> None:
     scheduler = Oar(Settings())
     fake.trouble("oarsub", "noise")
@@ -355,212 +271,6 @@ def test_without_oar_the_commands_are_missing(tmp_path: Path, monkeypatch: pytes
     assert Oar(Settings()).capabilities().begin, "a dry run elsewhere is for OAR 2.5"
 
 
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('{\n "1" : {\n  "state" : "Run', "JSON is not whole"),
-        ("Job id    Name     User    Submission Date     S Queue\n--------- \n12        ganhpc   me      2026-11-30 08:00:00 W default\n", "answer is no JSON"),
-    ],
-)  # fmt: skip
-def test_json_that_breaks_off_or_is_none_is_no_empty_queue(
-    monkeypatch: pytest.MonkeyPatch, text: str, why: str
-) -> None:
-    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, text, ""))
-    with pytest.raises(UserError, match=why):
-        Oar(Settings()).queue()
-
-
-@pytest.mark.parametrize(
-    ("text", "ids"),
-    [
-        ("", []),
-        ("{}", []),
-        ('[maintenance]\n{"7" : {"state" : "Running"}}\n', ["7"]),
-        ('[{"id": 8, "state": "Waiting"}]', ["8"]),
-        ('{"items": [{"id": 9, "state": "Waiting"}], "total": 1}', ["9"]),
-        ('{"Job_Id": 5, "state": "Hold", "types": []}', ["5"]),
-    ],
-)
-def test_every_shape_of_oarstats_json(text: str, ids: list[str]) -> None:
-    assert [job_of(tree).id for tree in trees(text)] == ids
-
-
-@pytest.mark.slow  # a second of processor time: it computes
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_json_of_any_kind_raises_nothing_but_a_value_error(tree: object) -> None:
-    try:
-        for found in trees(json.dumps(tree)):
-            assert isinstance(job_of(found), Job)
-    except ValueError:
-        pass
-
-
-@pytest.mark.parametrize("state", ["Waiting", "Staging", ""])
-def test_a_job_that_oar_lists_is_there_whatever_its_state_is_called(
-    monkeypatch: pytest.MonkeyPatch, state: str
-) -> None:
-    """A word of another version hid it: its run was submitted again."""
-    said = json.dumps({"7": {"state": state, "name": "ganhpc:cafe-1-00", "walltime": 600}})
-    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, said, ""))
-    assert [(job.id, job.tag, job.state) for job in Oar(Settings()).queue()] == [("7", "cafe-1-00", JobState.WAITING)]
-
-
-@pytest.mark.parametrize(("raw", "code"), [(768, 3), ("256", 1), (9, -9), (127, None), (-1, None), ("N/A", None)])
-def test_an_exit_code_that_is_no_status_is_not_known(raw: object, code: int | None) -> None:
-    """127 and -1 are none of wait(2): the whole queue could not be read for them."""
-    assert job_of({"Job_Id": 7, "state": "Terminated", "exit_code": raw}).exit_code == code
-
-
-@pytest.mark.parametrize("text", ["inf", "nan", 10**400, [], {}, "1e999"])
-def test_a_number_that_is_none_is_not_known(text: object) -> None:
-    """Of one job, it made the whole queue unreadable."""
-    tree = {
-        "Job_Id": 7,
-        "state": "Terminated",
-        "exit_code": text,
-        "walltime": text,
-        "startTime": text,
-        "stopTime": text,
-    }
-    job = job_of(tree)
-    assert (job.exit_code, job.walltime, job.start, job.end) == (None, None, None, None)
-
-
-@pytest.mark.parametrize(
-    ("said", "after"), [([3, "4"], ("3", "4")), ("3", ("3",)), ("3, 4", ("3", "4")), (3, ("3",)), ([], ()), (None, ())]
-)
-def test_jobs_that_another_one_waits_for_as_other_versions_write_them(said: object, after: tuple[str, ...]) -> None:
-    tree = {"Job_Id": 7, "state": "Waiting", "dependencies": said, "types": "postpone=2037-11-23 19:01:00"}
-    job = job_of(tree)
-    assert job.after == after and job.not_before is not None
-
-
-def test_a_job_that_leaves_oar_a_choice_may_take_the_longest_walltime() -> None:
-    asked = '-l "/host=1,walltime=0:10:0" -l "/host=2,walltime=2:0:0" -l "/host=4,walltime=0:5:0"'
-    assert job_of({"Job_Id": 7, "state": "Waiting", "wanted_resources": asked}).walltime == 7200
-
-
-@pytest.mark.parametrize(
-    ("said", "id"),
-    [
-        ("# Your last job was OAR_JOB_ID=3\n[ADMISSION RULE] Set default walltime to 3600.\nOAR_JOB_ID=12", "12"),
-        ("Generate a job key...\nOAR_JOB_ID=12\nOAR_JOB_ID=13\nOAR_ARRAY_ID=12\n", "12"),
-        ("OAR_JOB_ID=12", "12"),
-        ("bonjour \xe9t\xe9\nOAR_JOB_ID=12", "12"),
-    ],
-)
-def test_the_number_of_a_job_is_the_one_of_its_own_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, id: str) -> None:  # fmt: skip
-    program(tmp_path / "oarsub", f"printf %b {shlex.quote(said)}")
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    assert send(Oar(Settings()), request(tmp_path)) == id
-
-
-def test_each_native_state_has_ours_and_each_refusal_a_sentence() -> None:
-    known = (
-        "Waiting Hold toLaunch toError toAckReservation Launching Running Suspended Resuming Finishing Terminated Error"
-    )
-    assert set(STATES.table) == set(known.split())
-    assert STATES.read("Nonsense") is JobState.UNKNOWN
-    assert set(REFUSALS) == {7, 8, 9, 10, 12, 254}
-
-
-def test_a_job_that_oarsub_calls_killed_and_leaves_in_the_database_is_no_refusal() -> None:
-    """Where the server is away: a reservation was followed by a second job for the same slot, and both ran once the server was back."""
-    words = "OAR_JOB_ID=5\n[ERROR] Cannot connect to executor oar-server:6666. Job is killed.\n"
-    found = refusal(Refused(words, 9))
-    assert found.unsure and "killed" not in str(found) and "waits until the server is back" in str(found)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"), [("1:0:0", 3600), ("0:01:00", 60), ("90", 90), (60, 60), (None, None), ("x", None)]
-)
-def test_times_of_oarstat(text: object, seconds: float | None) -> None:
-    assert number(text) == seconds
-
-
-# -- on the node ---------------------------------------------------------------------------------------------------------
-
-
-def test_a_late_reservation_ends_when_it_was_to_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = install(tmp_path, monkeypatch, late=90)
-    start = NOW + dt.timedelta(minutes=10)
-    id = send(Oar(Settings()), request(tmp_path, "reservation", start=start))
-    monkeypatch.setenv("OAR_JOB_ID", id)
-    assert oar.job_end() == start.timestamp() + 600
-    fake.advance(600 + 91)
-    assert fake.job(int(id))["walltime"] == 600 - 90
-    assert oar.job_end() == start.timestamp() + 600
-
-
-@pytest.mark.usefixtures("fake")
-def test_the_end_of_a_job_is_not_known_where_nobody_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OAR_JOB_ID", "77")
-    assert oar.job_end() is None
-
-
-@pytest.mark.parametrize(
-    ("host", "site"),
-    [("chifflot-1.lille.grid5000.fr", "lille.grid5000.fr"), ("node7", ""), ("localhost.localdomain", "")],
-)
-def test_a_job_of_another_site_with_the_same_number_is_another_job(
-    monkeypatch: pytest.MonkeyPatch, host: str, site: str
-) -> None:
-    """In a folder that two sites see, job 7 of one was taken for job 7 of the other, which had claimed the run."""
-    monkeypatch.setattr("socket.getfqdn", lambda: host)
-    assert oar.cluster_name() == site
-    claims = [
-        claim.Job(f"oar job 7 ganhpc:{k}", "oar", name, "7", "n")
-        for k, name in enumerate((oar.cluster_name(), "nancy.x"))
-    ]
-    assert not claims[0].is_same(claims[1])
-
-
-def test_servers_of_one_domain_are_told_apart_where_their_settings_can_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("socket.getfqdn", lambda host="f1": f"{host}.lab.fr")
-    origins = []
-    for name, text in (
-        ("a", 'SERVER_HOSTNAME="oar1"\nSERVER_PORT="6667"\n'),
-        ("b", "SERVER_HOSTNAME = 'oar2'\n"),
-        ("c", ""),
-    ):
-        (tmp_path / name).write_text(text)
-        monkeypatch.setattr(oar, "_settings", lambda name=name: tmp_path / name)
-        origins.append(Oar(Settings()).origin)
-    first, second, silent = origins
-    assert (first.cluster, first.servers, second.servers) == ("lab.fr", ("oar1:6667",), ("oar2:6666",))
-    assert not first.may_ask(second.to_entry()) and first.is_of(first.to_entry())
-    assert silent.servers == () and first.may_ask(silent.to_entry()), "it can't be told"
-    monkeypatch.setattr(oar, "_settings", lambda: tmp_path / "a")
-    for answer in ("oar1", "localhost", "ctl.lab.fr"):
-        monkeypatch.setattr(
-            "socket.getfqdn", lambda host="f1", answer=answer: answer if host == "oar1" else f"{host}.lab.fr"
-        )
-        there = Oar(Settings()).origin
-        assert first.may_ask(there.to_entry()) and there.may_ask(first.to_entry()), f"the name server says {answer}"
-    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, "{}", ""))
-    assert oar.lives("7") is None, "a server that does not know the number says nothing of its job"
-
-
-@pytest.mark.parametrize(
-    ("name", "command", "lives"),
-    [("ganhpc:cafe-1-00", "/r/jobs/cafe-1-00.sh", True), ("ganhpc:beef-1-00", "/r/jobs/beef-1-00.sh", False), ("", "sleep 9", None)],
-)  # fmt: skip
-def test_a_number_that_another_job_has_by_now_is_no_living_job_of_ours(
-    monkeypatch: pytest.MonkeyPatch, name: str, command: str, lives: bool | None
-) -> None:
-    """A database that was made anew counts from 1 again, and a job that was killed has left its claim on the run."""
-    tree = {"7": {"Job_Id": 7, "state": "Running", "name": name, "command": command, "startTime": 1795259382}}
-    monkeypatch.setattr(oar, "ask", lambda *_: Answer(0, json.dumps(tree), ""))
-    assert oar.lives("7", "cafe-1-00") is lives and oar.lives("7") is True
-
-
 @pytest.mark.parametrize(("types", "kept"), [(["postpone=2027-01-01 20:00:00"], True), ([], False)])
 def test_a_rule_that_takes_the_begin_time_out_of_a_job_behind_others_gets_it_back(
     monkeypatch: pytest.MonkeyPatch, types: list[str], kept: bool
@@ -573,14 +283,6 @@ def test_a_rule_that_takes_the_begin_time_out_of_a_job_behind_others_gets_it_bac
     (found,) = Oar(Settings()).granted("8", "cafe-1-00")
     asked, policy = Asked("cafe-1-00", 3600, evening, ("7",)), Policy("one", max_job=3600, max_jobs=1)
     assert bool(granted.broken([found], asked, policy)) != kept
-
-
-def test_hosts_come_from_the_node_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "nodes").write_text("oar1\noar1\noar2\noar2\n")
-    monkeypatch.setenv("OAR_NODEFILE", str(tmp_path / "nodes"))
-    assert oar.hosts() == ["oar1", "oar2"]
-    monkeypatch.delenv("OAR_NODEFILE")
-    assert oar.hosts() == []
 
 
 @pytest.mark.parametrize(

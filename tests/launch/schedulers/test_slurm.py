@@ -19,7 +19,7 @@ from ganhpc.launch.schedulers.slurm_output import SEPARATOR
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
 from ganhpc.launch.submission.submit import write_script
-from tests.launch.schedulers.test_oar import program
+from tests.launch.schedulers.shell_commands import program
 
 LINES = [
     "7 RUNNING 1795259382 1795259922 9:00 (null) None ganhpc ganhpc:b56ea392-1-17a3",

@@ -15,7 +15,7 @@ from ganhpc.launch.schedulers import slurm, slurm_options
 from ganhpc.launch.schedulers.slurm import Slurm
 from ganhpc.launch.submission import granted
 from ganhpc.launch.submission.granted import Asked
-from tests.launch.schedulers.test_oar import program
+from tests.launch.schedulers.shell_commands import program
 from tests.launch.schedulers.test_slurm import bin, request, squeue
 
 __all__ = ["bin"]

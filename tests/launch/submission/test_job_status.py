@@ -20,7 +20,7 @@ from ganhpc.runs.run_folder import Run, State
 from ganhpc.runs.status_file import write_status
 from jobs.dcgan import Dcgan
 from tests.clusters.fake_oar import FakeOar
-from tests.launch.schedulers.test_oar import install, request, send
+from tests.launch.schedulers.oar_requests import install, request, send
 from tests.launch.submission.test_prepare import wanted
 
 

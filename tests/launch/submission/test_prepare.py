@@ -24,7 +24,7 @@ from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Want
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
 from tests.clusters.fake_oar import FakeOar
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.oar_requests import install
 
 HOUR = 3600
 STUDENT, NONE = load_policy("student"), load_policy("none")

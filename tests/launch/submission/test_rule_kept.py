@@ -28,7 +28,7 @@ from ganhpc.launch.submission import prepare as submit
 from ganhpc.launch.submission import submit as sending
 from ganhpc.runs.run_folder import Run
 from jobs.cifar import Cifar
-from tests.launch.schedulers.test_oar import program
+from tests.launch.schedulers.shell_commands import program
 
 HALF = Policy("half", max_job=1800, max_jobs=1, gap=2)
 NOW = dt.datetime(2026, 11, 23, 17, 30, tzinfo=dt.UTC)

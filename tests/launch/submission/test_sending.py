@@ -29,7 +29,7 @@ from ganhpc.runs import submission_record
 from ganhpc.runs.experiment import Experiment
 from ganhpc.runs.run_folder import Run, State
 from tests.clusters.fake_oar import FakeOar
-from tests.launch.schedulers.test_oar import NOW, install
+from tests.launch.schedulers.oar_requests import NOW, install
 from tests.launch.submission.test_prepare import HOUR, PLAIN, wanted
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,83 +13,27 @@ import pytest
 from ganhpc.core.errors import BusyError, UserError
 from ganhpc.core.settings import Settings, state_folder
 from ganhpc.launch.planner.capabilities import Capabilities
-from ganhpc.launch.planner.planner import Plan, Slot
-from ganhpc.launch.planner.planning_window import Window
-from ganhpc.launch.policy.policy import Policy
-from ganhpc.launch.schedulers.base import Availability, Job, JobRequest, JobState, PreparedJob, Refused
-from ganhpc.launch.schedulers.slurm import Slurm
+from ganhpc.launch.schedulers.base import Job, JobState, PreparedJob, Refused
 from ganhpc.launch.submission import recent_jobs
 from ganhpc.launch.submission import submit as sending
-from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS, Submission, Wanted
-from ganhpc.launch.submission.submit import LATE_SECONDS, SubmittedJob, send, survey
+from ganhpc.launch.submission.prepare import LEAST_WALLTIME, SLACK_SECONDS
+from ganhpc.launch.submission.submit import LATE_SECONDS, SubmittedJob, send
 from ganhpc.runs import submission_record
-from ganhpc.runs.job_origin import Origin
 from ganhpc.runs.run_folder import Run
-from jobs.cifar import Cifar
+from tests.launch.submission.fake_scheduler import (
+    HERE,
+    HOUR,
+    NOW,
+    POLICY,
+    Answer,
+    Fake,
+    job,
+    sent_jobs,
+    submission,
+    wanted,
+)
 
-HOUR = 3600
-NOW = dt.datetime(2026, 11, 23, 20, 0, tzinfo=dt.UTC)
-POLICY = Policy("p", max_job=HOUR, max_jobs=1, gap=61)
-HERE = Origin("slurm", "alpha", os.getuid(), "me")
-Answer = str | Refused
-
-
-class Fake(Slurm):
-    """Gives one answer after another; ids 1, 2, 3 where it has none left."""
-
-    def __init__(self, *answers: Answer, able: Capabilities | None = None, site: Settings | None = None) -> None:
-        super().__init__(site or Settings())
-        self.answers, self.taken, self.able = list(answers), [], able
-        self.origin = HERE  # type: ignore[misc]
-
-    def find(self) -> Availability:
-        return Availability(True, "here")
-
-    def capabilities(self) -> Capabilities:
-        return self.able or super().capabilities()
-
-    def prepare(self, request: JobRequest) -> PreparedJob:
-        script = request.run / "jobs" / f"{request.tag}-{request.kind}.sh"
-        return PreparedJob(request, f"walltime {request.seconds}\n", ("sbatch", str(script)), script)
-
-    def submit(self, prepared: PreparedJob) -> str:
-        self.taken.append(prepared)
-        answer = self.answers.pop(0) if self.answers else str(len(self.taken))
-        if isinstance(answer, Refused):
-            raise answer
-        return answer
-
-    def granted(self, job: str, tag: str) -> list[Job]:
-        asked = self.taken[-1].request
-        return [Job(job, JobState.WAITING, "PENDING", tag=tag, walltime=asked.seconds, after=asked.after)]
-
-
-@pytest.fixture(autouse=True)
-def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    state_folder().mkdir(parents=True)
-
-
-def wanted(tmp_path: Path, name: str = "run", **values: object) -> Wanted:
-    experiment = Cifar.from_preset("course").replace(**{"data": "synthetic", "time": 2.0 * HOUR, **values})
-    folder = tmp_path / "runs" / "cifar" / name
-    folder.mkdir(parents=True, exist_ok=True)
-    return Wanted(Run(folder), experiment)
-
-
-def job(w: Wanted, start: int, kind: str = "chain", seconds: int = HOUR, **more: object) -> tuple[Slot, JobRequest]:
-    """A slot and its request, `start` seconds after now."""
-    begin, end = NOW + dt.timedelta(seconds=start), NOW + dt.timedelta(seconds=start + seconds)
-    tag = f"tag-{w.run.folder.name}-{start}"
-    slot = Slot(w.run.name, 1 + start // HOUR, begin, end, kind, "It does.", end, work=seconds - 60)
-    latest = {"deadline": end + dt.timedelta(seconds=SLACK_SECONDS), **more}
-    return slot, JobRequest(tag, w.run.folder, slot.segment, seconds, kind, begin, launch="L", **latest)  # type: ignore[arg-type]
-
-
-def submission(scheduler: Fake, *pairs: tuple[Slot, JobRequest]) -> Submission:
-    slots = tuple(slot for slot, _ in pairs)
-    plan = Plan(slots, (), Window(NOW, NOW + dt.timedelta(days=1)))
-    return Submission(plan, tuple(scheduler.prepare(request) for _, request in pairs), scheduler, POLICY, "L", NOW)
+pytestmark = pytest.mark.usefixtures("own_state")
 
 
 def clock(*seconds: float, each: int = 2) -> Callable[[], dt.datetime]:
@@ -379,105 +322,6 @@ def test_the_lock_is_given_back_where_the_launcher_fails() -> None:
         pass
 
 
-# --- what is there already ---
-
-
-def sent_jobs(tmp_path: Path, *lasts: bool, name: str = "run", **values: object) -> Wanted:
-    w = wanted(tmp_path, name, **values)
-    pairs = [job(w, 4000 * k, "now" if not k else "chain", last=last) for k, last in enumerate(lasts)]
-    send(submission(Fake(), *pairs), [w], "student")
-    return w
-
-
-def queued(w: Wanted, k: int, id: str | None = None, state: JobState = JobState.WAITING, **more: object) -> Job:
-    return Job(id or str(k + 1), state, tag=f"tag-{w.run.folder.name}-{4000 * k}", **more)  # type: ignore[arg-type]
-
-
-def test_a_run_whose_last_job_lives_is_submitted_already(tmp_path: Path) -> None:
-    w = sent_jobs(tmp_path, False, True)
-    todo, said = survey([w], [queued(w, 0, state=JobState.RUNNING), queued(w, 1)])
-    assert todo == []
-    assert said == [
-        f"{w.run} is submitted already, as job 1 (running), 2 (waiting): `python launch.py cancel {w.run.name} --runs {tmp_path}/runs` takes it back."
-    ]
-
-
-def test_a_chain_without_its_last_job_lacks_what_no_living_job_does(tmp_path: Path) -> None:
-    w = sent_jobs(tmp_path, False, True)
-    late, early = queued(w, 1, end=9e9), queued(w, 0, end=8e9)
-    for entry_last, queue in ((False, [early]),):
-        ((found,), said) = survey([w], queue)
-        assert said == [] and found.submitted == HOUR - 60 and found.behind == (early,) and not entry_last
-    with submission_record.updated(w.run) as record:
-        for entry in record["jobs"]:
-            entry["last"] = False
-    (found,), _ = survey([w], [late, early])
-    assert found.behind == (early, late) and found.submitted == 2 * (HOUR - 60)
-    (found,), _ = survey([w, dataclasses.replace(w)], [])
-    assert (found.submitted, found.behind) == (0, ()), "named twice, it is one run"
-
-
-def test_a_running_job_has_done_a_part_already(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    w = sent_jobs(tmp_path, False)
-    monkeypatch.setattr(time, "time", lambda: 1e9)
-    for job_, left in (
-        (queued(w, 0, state=JobState.RUNNING, start=1e9 - 40), HOUR - 100),
-        (queued(w, 0, state=JobState.RUNNING, start=1e9 + 40), HOUR - 60),
-        (queued(w, 0, state=JobState.RUNNING, start=1e9 - 9000), 0),
-        (queued(w, 0, state=JobState.WAITING, start=1e9 - 40), HOUR - 60),
-        (queued(w, 0, state=JobState.RUNNING), HOUR - 60),
-    ):
-        (found,), _ = survey([w], [job_])
-        assert found.submitted == left
-
-
-def test_a_run_of_unknown_length_is_submitted_by_any_living_job_unless_segments_are_asked_for(tmp_path: Path) -> None:
-    w = sent_jobs(tmp_path, False, epochs=3, time=None)
-    todo, said = survey([w], [queued(w, 0)])
-    assert todo == [] and len(said) == 1
-    todo, said = survey([dataclasses.replace(w, segments=2)], [queued(w, 0)])
-    assert len(todo) == 1 and said == []
-
-
-def test_a_job_is_found_by_its_tag_and_its_number_is_written_down(tmp_path: Path) -> None:
-    w = sent_jobs(tmp_path, True)
-    here = Origin("slurm", "alpha", os.getuid(), "me")
-    with submission_record.updated(w.run) as record:
-        del record["jobs"][0]["cluster"]  # an older version knew no place
-    survey([w], [queued(w, 0, "77")], here)
-    (entry,) = submission_record.read(w.run)["jobs"]
-    assert (entry["job_id"], entry["cluster"]) == ("77", "alpha")
-    todo, said = survey([w], [Job("77", JobState.WAITING, tag="another")], here)
-    assert (len(todo), said) == (1, []), "a number alone means nothing"
-
-
-def test_a_run_submitted_elsewhere_is_left_alone(tmp_path: Path) -> None:
-    w, mine = sent_jobs(tmp_path, True), sent_jobs(tmp_path, True, name="mine")
-    there = Origin("slurm", "beta", os.getuid(), "me")
-    todo, (sentence,) = survey([w], [], there)
-    assert todo == []
-    assert sentence.startswith(f"{w.run} is submitted elsewhere, as job 1 on the Slurm cluster 'alpha'")
-    assert (
-        "nothing is submitted" in sentence
-        and f"`python launch.py cancel {w.run.name} --elsewhere --runs {tmp_path}/runs`" in sentence
-    )
-    assert survey([w], [])[1] == [], "where the place is not known, its queue decides"
-    _, said = survey([w, mine], [queued(mine, 0)], there)
-    assert "elsewhere" in said[0] and "submitted already" in said[1], (
-        "one run after another; a tag in the queue is ours"
-    )
-
-
-def test_a_run_whose_trainer_lives_outside_of_any_job_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    w = wanted(tmp_path)
-    monkeypatch.setattr(Run, "is_held", lambda _: True)
-    todo, said = survey([w], [])
-    assert (todo, said) == ([], [f"{w.run} is running already, outside of any known job: wait for it, or stop it where it runs."])  # fmt: skip
-    living = sent_jobs(tmp_path, False, name="living")
-    todo, said = survey([living], [queued(living, 0)])
-    assert len(todo) == 1 and said == [], "held by its own job"
-
-
 def test_a_rule_is_noted_on_new_runs_only(tmp_path: Path) -> None:
     new, sent = wanted(tmp_path, "new"), sent_jobs(tmp_path, True, name="sent")
     sending.note_refused([new, sent], UserError("no slot"))
@@ -523,12 +367,6 @@ def test_the_gpu_of_the_refused_job_counts_and_no_other(tmp_path: Path) -> None:
         with pytest.raises(UserError) as error:
             send(submission(fake, *jobs), [w], "student")
         assert ("--device cpu" in str(error.value)) == bool(gpus[0])
-
-
-def test_what_is_submitted_elsewhere_names_the_command_that_is_typed_there(tmp_path: Path) -> None:
-    w = sent_jobs(tmp_path, True)
-    _, (sentence,) = survey([w], [], Origin("slurm", "beta", os.getuid(), "me"))
-    assert f"Type `python launch.py status {w.run.name} --runs {tmp_path}/runs` there" in sentence
 
 
 def test_what_was_typed_for_the_cluster_is_in_the_record(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ganhpc.core.settings import state_folder
 from ganhpc.launch.policy.policy import load_policy
 from ganhpc.launch.schedulers.base import Job, JobState
 from ganhpc.launch.schedulers.slurm import Slurm
-from tests.launch.submission.test_submit import Fake, wanted
+from tests.launch.submission.fake_scheduler import Fake, wanted
 
 PARIS = ZoneInfo("Europe/Paris")
 MORNING = dt.datetime(2026, 11, 24, 7, 30, tzinfo=PARIS)

@@ -30,7 +30,7 @@ from ganhpc.launch.submission.policy_choice import laxer
 from ganhpc.runs import submission_record
 from ganhpc.runs.run_files import RefusalSource, refusal_source
 from tests.clusters.fake_oar import FakeOar
-from tests.launch.schedulers.test_oar import install
+from tests.launch.schedulers.oar_requests import install
 from tests.launch.submission.test_job_status import look, submitted
 from tests.launch.submission.test_prepare import EVENING, HOUR, PLAIN, wanted
 from tests.launch.submission.test_sending import send as submit_twice
