@@ -154,7 +154,7 @@ def test_ctrl_c_saves_and_prints_the_command_that_resumes(launch: Launch, tmp_pa
         (["--flip", "sideways"], "alternate, none, random"),
         (["--bogus"], "--help"),
         (["--seeds", "0"], "--help"),
-        (["--train-images", "5", "--epochs", "1", "--data", "synthetic"], "from 10 to"),
+        (["--train-images", "5", "--epochs", "1", "--data", "synthetic"], "takes 10 to"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_sentence(launch: Launch, words: list[str], sentence: str) -> None:

@@ -305,9 +305,7 @@ def test_a_training_typed_inside_a_job_saves_before_the_jobs_end(launch: Launch,
         "GANHPC_ON": "auto",
         "PATH": f"{tmp_path}/bin:{os.environ['PATH']}",
     }
-    begun = time.monotonic()
     done = launch(*PACED, **env)
-    assert time.monotonic() - begun < 60
     assert "inside job 12 of Slurm" in done.stderr and "job 12 ends at" in done.stdout, done.stderr
     assert "out of time: the job ends" in done.stdout, done.stdout
     (run,) = tmp_path.glob("runs/*/*")
