@@ -233,10 +233,7 @@ def _decode_all(
     def one(item: Item) -> Picture | Extent | str:
         if not item.digest:  # a published set, known by its lists
             return decoded(source, item, size, ranges)
-        try:
-            return decode(_unchanged(source, item), size, ranges)
-        except Skip as reason:
-            return str(reason)
+        return _picture_or_reason(_unchanged(source, item), size, ranges)
 
     with warnings.catch_warnings(), ThreadPoolExecutor(_WORKERS) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
@@ -264,11 +261,17 @@ def _unchanged(source: Source, item: Item) -> bytes:
 def decoded(source: Source, item: Item, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
     """As `decode`, of a file of `source`; the sentence where it can't be used."""
     try:
-        return decode(source.read(item, None), size, ranges)
-    except Skip as reason:
-        return str(reason)
+        return _picture_or_reason(source.read(item, None), size, ranges)
     except READ_ERRORS as error:
         return unreadable(error)
+
+
+def _picture_or_reason(data: bytes, size: Size, ranges: Mapping[Type, Range] | None) -> Picture | Extent | str:
+    """As `decode`; the sentence where the picture is skipped."""
+    try:
+        return decode(data, size, ranges)
+    except Skip as reason:
+        return str(reason)
 
 
 def extents_of(source: Source, size: Size, tell: Tell | None = None) -> dict[Type, Extent]:

@@ -17,7 +17,7 @@ from ganhpc.core.settings import ROOT, Settings
 from ganhpc.launch.planner.planner import Plan, Remainder, Slot
 from ganhpc.launch.planner.planning_window import Window
 from ganhpc.launch.policy.policy import load_policy
-from ganhpc.launch.schedulers import base, oar_output
+from ganhpc.launch.schedulers import job_script, oar_output
 from ganhpc.launch.schedulers.base import JobRequest, PreparedJob, Scheduler
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.launch.schedulers.oar import Oar
@@ -68,7 +68,7 @@ def paris_clock() -> Iterator[None]:
     try:
         with (
             mock.patch.object(oar_output, "system_zone", lambda: PARIS),
-            mock.patch.object(base, "HANDED_ON", ()),
+            mock.patch.object(job_script, "HANDED_ON", ()),
             meeting,
         ):
             yield

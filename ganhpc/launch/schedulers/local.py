@@ -27,11 +27,10 @@ from ganhpc.launch.schedulers.base import (
     JobState,
     PreparedJob,
     Scheduler,
-    node_command,
-    setup_lines,
     with_expected_times,
 )
 from ganhpc.launch.schedulers.enclosing_job import inside
+from ganhpc.launch.schedulers.job_script import node_command, setup_lines
 from ganhpc.launch.schedulers.local_queue_jobs import QueuedJob
 from ganhpc.runs import file_owner
 

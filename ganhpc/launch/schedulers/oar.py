@@ -37,12 +37,11 @@ from ganhpc.launch.schedulers.base import (
     Refused,
     Scheduler,
     alive,
-    node_command,
     runs_as,
     server_name,
-    setup_lines,
     with_expected_times,
 )
+from ganhpc.launch.schedulers.job_script import node_command, setup_lines
 from ganhpc.launch.schedulers.oar_output import job_of, local, refusal, trees
 from ganhpc.launch.schedulers.script_text import ScriptText
 

@@ -27,12 +27,11 @@ from ganhpc.launch.schedulers.base import (
     PreparedJob,
     Scheduler,
     alive,
-    node_command,
     runs_as,
     server_name,
-    setup_lines,
     with_expected_times,
 )
+from ganhpc.launch.schedulers.job_script import node_command, setup_lines
 from ganhpc.launch.schedulers.script_text import ScriptText
 from ganhpc.launch.schedulers.slurm_output import (
     ACCOUNT_FIELDS,

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers import base
+from ganhpc.launch.schedulers import base, job_script
 from tests.golden.scripts_of import CLASSES, TWO
 
 
@@ -46,7 +46,7 @@ def _prepared(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> bas
     for path in (python, programs / "srun"):
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    monkeypatch.setattr(base, "ROOT", tmp_path / "checkout")
+    monkeypatch.setattr(job_script, "ROOT", tmp_path / "checkout")
     run = tmp_path / "a run $x '1"
     run.mkdir()
     (tmp_path / "job.sh").touch()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from ganhpc.core.errors import UserError
 from ganhpc.core.settings import Settings
-from ganhpc.launch.schedulers import base, script_text
+from ganhpc.launch.schedulers import job_script, script_text
 from ganhpc.launch.schedulers.base import Scheduler
 from ganhpc.launch.submission import night_script
 from tests.golden.scripts_of import CLASSES, ONE, TWO, night
@@ -84,7 +84,7 @@ def test_a_script_is_found_by_the_line_for_any_shell(tmp_path: Path, text: str, 
 def prepared(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> tuple[str, tuple[str, ...]]:
     """The script and the command where all that a user names has `text` in it."""
     folder = Path("/srv") / text
-    monkeypatch.setattr(base, "ROOT", folder / "checkout")
+    monkeypatch.setattr(job_script, "ROOT", folder / "checkout")
     monkeypatch.setenv("GANHPC_DATA", str(folder / "data"))
     site = Settings(path=folder / "ganhpc.toml", python=f"{folder}/python", setup=("module load conda",))
     asked = dataclasses.replace(ONE, run=folder / "runs" / text, folder=folder)
@@ -128,7 +128,7 @@ def test_a_job_runs_the_node_with_the_run_as_it_is_named(
         show = 'pwd; printf \'%s\\0\' "$@" "$PYTHONPATH" >&3\n'
         path.write_text("#!/bin/bash\n" + (shift if path.name == "srun" else show))
         path.chmod(0o755)
-    monkeypatch.setattr(base, "ROOT", folder / "checkout")
+    monkeypatch.setattr(job_script, "ROOT", folder / "checkout")
     site = Settings(python=str(python), setup=('echo "here: $PWD"', "touch evil-is-not-here && rm evil-is-not-here"))
     made = CLASSES[name](site).prepare(dataclasses.replace(TWO, run=run, folder=folder))
     script_path = tmp_path / "job.sh"

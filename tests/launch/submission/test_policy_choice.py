@@ -34,6 +34,13 @@ def recorded(tmp_path: Path, scheduler: str, policy: str, **values: Any) -> Run:
     return run
 
 
+def rules(folder: Path, longest: str, *names: str) -> None:
+    """Files with a policy of jobs of at most `longest`, else the student's."""
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(f'base = "student"\nmax_job = "{longest}"\n')
+
+
 def test_the_place_decides_where_nothing_is_typed() -> None:
     assert choose(None, Settings(), Oar(Settings())).policy == STUDENT
     assert choose(None, Settings(), Slurm(Settings())).policy == STUDENT
@@ -48,9 +55,8 @@ def test_a_file_of_the_settings_is_one_file_wherever_a_command_is_typed(
 ) -> None:
     """It counted from the folder where one types, where another one of its name may lie; ~ was no home."""
     own, elsewhere = tmp_path / "own", tmp_path / "elsewhere"
-    for folder, hours in ((own, 2), (elsewhere, 9)):
-        folder.mkdir()
-        (folder / "rules.toml").write_text(f'base = "student"\nmax_job = "{hours}h"\n')
+    rules(own, "2h", "rules.toml")
+    rules(elsewhere, "9h", "rules.toml")
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("HOME", str(own))
     monkeypatch.setenv("OWN", str(own))
@@ -81,10 +87,8 @@ def test_a_policy_of_the_settings_lies_beside_them_and_not_where_a_user_works(
 ) -> None:
     """A laxer file of that name lies in the folder where the command is typed, such as another person's checkout."""
     own, work = tmp_path / "own", tmp_path / "work"
-    for place, longest in ((own, "10m"), (work, "9h")):
-        (place / "policies").mkdir(parents=True)
-        for file in (place / "lab.toml", place / "policies" / "lab.toml"):
-            file.write_text(f'base = "student"\nmax_job = "{longest}"\n')
+    rules(own, "10m", "lab.toml", "policies/lab.toml")
+    rules(work, "9h", "lab.toml", "policies/lab.toml")
     monkeypatch.chdir(work)
     settings, oar = Settings(path=own / "config.toml", policy=name), Oar(Settings())
     found = choose(None, settings, oar)
@@ -99,8 +103,7 @@ def test_a_policy_that_is_typed_by_its_name_in_a_folder_is_found_again_from_anot
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "work" / "policies" / "mine.toml"
-    file.parent.mkdir(parents=True)
-    file.write_text('base = "student"\nmax_job = "10m"\n')
+    rules(file.parents[1], "10m", "policies/mine.toml")
     monkeypatch.chdir(file.parents[1])
     typed = choose("mine", Settings(), Oar(Settings()))
     monkeypatch.chdir(tmp_path)
@@ -134,7 +137,7 @@ def test_a_recorded_policy_counts_on_its_scheduler_and_makes_nothing_laxer(
 
 def test_a_policys_file_is_obeyed_in_ones_own_record_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "short.toml"
-    file.write_text('base = "student"\nmax_job = "10m"\n')
+    rules(tmp_path, "10m", file.name)
     run = recorded(tmp_path, "oar", str(file))
     mine = choose(None, Settings(), Oar(Settings()), run)
     assert mine.policy.max_job == 600 and mine.name == str(file) and not mine.note

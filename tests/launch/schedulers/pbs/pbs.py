@@ -26,11 +26,10 @@ from ganhpc.launch.schedulers.base import (
     Refused,
     Scheduler,
     Stated,
-    node_command,
     runs_as,
-    setup_lines,
     with_expected_times,
 )
+from ganhpc.launch.schedulers.job_script import node_command, setup_lines
 from ganhpc.launch.schedulers.script_text import ScriptText
 
 SECONDS = 30.0
