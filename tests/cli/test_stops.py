@@ -46,7 +46,7 @@ def definition(kind: str, folder: Path) -> Experiment:
             Image.fromarray(noise.integers(0, 255, (16, 16, 3), dtype="uint8")).save(folder / f"{k}.png")
         return tiny.tiny("dcgan", data=str(folder), train_images=None, batch_size=8, measure_images=4)
     if kind == "chosen":
-        return small(net="auto", epochs=None, time=4.0)
+        return small(net="auto", epochs=None, time=10.0)
     return small(
         **{"plain": {}, "compiled": {"compile": "on"}, "taught": TAUGHT, "measured": {"precision": "auto"}}[kind]
     )
