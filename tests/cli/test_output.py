@@ -159,6 +159,8 @@ def test_a_set_is_the_same_in_every_locale(tmp_path: Path) -> None:
         folder.name,
         "--image-size",
         "32",
+        "--batch-size",
+        "2",
         "--epochs",
         "1",
         "--on",
