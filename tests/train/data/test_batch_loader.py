@@ -122,7 +122,7 @@ def test_made_data_are_the_same_everywhere_and_balanced() -> None:
     assert torch.bincount(data.labels).tolist() == [200] * 10 and torch.bincount(data.test_labels).tolist() == [50] * 10
     assert torch.equal(load(DataRequest("synthetic", seed=7)).images, data.images)
     assert int(data.images.long().sum()) == pytest.approx(785_000_000, rel=0.01)
-    with pytest.raises(UserError, match="from 10 to"):
+    with pytest.raises(UserError, match="takes 10 to"):
         load(DataRequest("synthetic", train_images=9))
 
 
