@@ -56,7 +56,9 @@ def saved(checkpoints: Path) -> list[Path]:
     return [
         *checkpoints.glob("checkpoint.pt"),
         *checkpoints.glob("last.ckpt"),
-        *checkpoints.glob("*/trainer_state.json"),
+        *checkpoints.glob(
+            "checkpoint-20/trainer_state.json"
+        ),  # the last before it is held; one that is cut short in its writing is no use
     ]
 
 
