@@ -47,15 +47,13 @@ class _Program(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         del ctx
-        made: click.Command
         if cmd_name in _VERBS:
-            made = importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
-        elif known_experiments.is_known(cmd_name):
-            made = importlib.import_module("ganhpc.cli.experiment_command").command(known_experiments.find(cmd_name))
-        else:
-            return None
-        importlib.import_module("ganhpc.cli.common_options").refuse_empty(made)
-        return made
+            made: click.Command = importlib.import_module(f"ganhpc.cli.commands.{cmd_name}").command
+            importlib.import_module("ganhpc.cli.common_options").refuse_empty(made)
+            return made
+        if known_experiments.is_known(cmd_name):
+            return importlib.import_module("ganhpc.cli.experiment_command").command(known_experiments.find(cmd_name))
+        return None
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

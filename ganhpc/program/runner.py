@@ -384,7 +384,7 @@ class _Segment:
         self.account.close(changed=changed, counts=cut_short, saved=by_itself)
         self._write_account()
         # Behind the account, since a job may end while many of them are read.
-        self.said.read(ended=True, seconds=min(_LAST_FIGURES_SECONDS, self._job_left() / 2))
+        self._read_last_figures()
         if self.is_main:
             tensorboard_figures.add_to(self.said, self.run_folder, self.experiment.headline)
         if cut_short and (found := self._gets_nowhere()) is not None:
@@ -438,9 +438,12 @@ class _Segment:
             return Ending(State.CRASHED, f"{sentence} (for the {count}th time without progress)", 1, lines=lines)
         return Ending(self._left_state(), sentence, EXIT_FAULT, lines=lines)
 
+    def _read_last_figures(self) -> None:
+        self.said.read(ended=True, seconds=min(_LAST_FIGURES_SECONDS, self._job_left() / 2))
+
     def _done(self, ended_by: str) -> Ending:
         if self.is_main:
-            self.said.read(ended=True, seconds=min(_LAST_FIGURES_SECONDS, self._job_left() / 2))
+            self._read_last_figures()
             self.said.warn_of_missing(self.experiment.headline)
             outcome.write(self.run_folder, self.experiment, self.account, self.said, ended_by, self.place.world)
         return Ending(State.DONE, "", 0)

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -89,13 +89,6 @@ def ends_in(run: Run, seconds: float) -> float:
 def counting(tmp_path: Path, last: int, *words: str, **values: Any) -> Run:
     (tmp_path / "count.py").write_text(COUNTS)
     return made(tmp_path, "python", "count.py", "{checkpoints}", str(last), *words, **values)
-
-
-def wait_for(true: Callable[[], object], seconds: float = 120.0) -> None:
-    patience = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < patience
-        time.sleep(0.05)
 
 
 def lives(pid: int) -> bool:

@@ -93,7 +93,7 @@ def test_lines_of_several_processes_stay_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/full")])
 def test_a_program_runs_without_a_log_that_cannot_be_one(tmp_path: Path, place: Callable[[Path], object]) -> None:
-    """What lies in the log's place is neither waited for nor written; the program ends as it does."""
+    """A fifo, a folder or a link to a device in the log's place is neither waited for nor written; the program ends as it does."""
     path = tmp_path / "log.txt"
     place(path)
     read, write = os.pipe()

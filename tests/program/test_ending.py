@@ -15,7 +15,8 @@ import pytest
 from ganhpc.program import descendants, ending
 from ganhpc.program.stop_plan import Step, StopPlan
 from ganhpc.runs.run_folder import State
-from tests.program.local_runs import ends_in, job, made, segment, wait_for
+from tests.program.local_runs import ends_in, job, made, segment
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow  # 3 s in all

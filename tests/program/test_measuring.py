@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from ganhpc.runs.run_folder import State
-from tests.program.local_runs import ends_in, job, made, segment, wait_for
+from tests.program.local_runs import ends_in, job, made, segment
+from tests.waiting import wait_for
 
 NETWORK = """
 import torch

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from ganhpc.runs.run_folder import Run, State
-from tests.program.local_runs import made, segment, wait_for
+from tests.program.local_runs import made, segment
+from tests.waiting import wait_for
 
 PROGRAMS = Path(__file__).parent / "programs"
 OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}

@@ -13,7 +13,8 @@ import pytest
 
 from ganhpc.core.settings import ROOT
 from ganhpc.runs.run_folder import State
-from tests.program.local_runs import counting, lives, made, segment, wait_for
+from tests.program.local_runs import counting, lives, made, segment
+from tests.waiting import wait_for
 
 DAEMON = """
 import os, sys, time

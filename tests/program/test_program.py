@@ -13,7 +13,8 @@ from ganhpc.program import ledger
 from ganhpc.program.ledger import Ledger
 from ganhpc.runs.run_folder import State
 from tests.conftest import Launch
-from tests.program.local_runs import counting, ends_in, job, made, segment, wait_for
+from tests.program.local_runs import counting, ends_in, job, made, segment
+from tests.waiting import wait_for
 
 
 @pytest.mark.slow  # 10 s in all

@@ -19,7 +19,8 @@ from ganhpc.program.nodes import NodeEnd, SegmentNodes
 from ganhpc.runs import file_owner, job_deadline
 from ganhpc.runs.job_deadline import Bound
 from ganhpc.runs.run_folder import Run, State
-from tests.program.local_runs import made, wait_for
+from tests.program.local_runs import made
+from tests.waiting import wait_for
 
 SAVES = """
 import json, os, signal, sys, time

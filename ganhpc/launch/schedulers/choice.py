@@ -63,19 +63,23 @@ def _first(site: Settings, *, dry_run: bool) -> tuple[Scheduler | None, str]:
 def of_this_frontend() -> type[Scheduler] | None:
     """The scheduler of the cluster whose frontend this is: its command is here, or something tells of it, and this is inside of no job. None
     elsewhere."""
-    classes = [scheduler_class(name) for name in CLUSTERS]
-    there = next((each for each in classes if shutil.which(each.command) or each.off_the_path()), None)
+    there = next(filter(_sign_of, map(scheduler_class, CLUSTERS)), None)
     return there if there and not inside() else None
+
+
+def _sign_of(scheduler: type[Scheduler]) -> str:
+    """What tells of a cluster of this scheduler here; empty where nothing does."""
+    if shutil.which(scheduler.command):
+        return f"{scheduler.command} is here"
+    found = scheduler.off_the_path()
+    return found.why if found else ""
 
 
 def may_compute() -> None:
     """Raise UserError on a cluster's frontend."""
     if there := of_this_frontend():
-        why = f"{there.command} is here"
-        if not shutil.which(there.command) and (sign := there.off_the_path()):
-            why = sign.why
         raise UserError(
-            f"{why}, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
+            f"{_sign_of(there)}, so this is likely a cluster's frontend, on which nothing may compute: type it inside a job "
             "of yours (an interactive one, for instance), or add --on local where this machine may compute."
         )
 

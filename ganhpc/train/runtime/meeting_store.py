@@ -24,7 +24,7 @@ _OF_A_STATE = {
     ("datetime", "timedelta"),
     ("datetime", "timezone"),
 }
-"""What torchrun's own pickles are made of."""
+"""Classes of the objects in the pickles that torchrun writes itself, by module and name."""
 
 
 def guard() -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
 from ganhpc.launch.schedulers.base import JobRequest, JobState, PreparedJob
 from ganhpc.launch.schedulers.local import Local
+from tests.waiting import wait_for
 
 
 def send(
@@ -23,17 +22,9 @@ def send(
     return Local(Settings()).submit(PreparedJob(request, "", ("bash", str(script)), script))
 
 
-def until(happened: Callable[[], object], seconds: float = 120) -> None:
-    """Wait for it: a busy machine takes its time."""
-    limit = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < limit
-        time.sleep(0.02)
-
-
 def ended(id: str) -> JobState:
     """The state in which the job ended."""
-    until(lambda: not Local(Settings()).jobs([id])[id].state.alive)
+    wait_for(lambda: not Local(Settings()).jobs([id])[id].state.alive)
     return Local(Settings()).jobs([id])[id].state
 
 

@@ -15,7 +15,8 @@ from ganhpc.launch.schedulers import local, local_queue_jobs
 from ganhpc.launch.schedulers.base import JobRequest, JobState
 from ganhpc.launch.schedulers.local import Local
 from ganhpc.runs import file_owner
-from tests.launch.schedulers.local_jobs import ended, runner, said, send, until, waiting_job
+from tests.launch.schedulers.local_jobs import ended, runner, said, send, waiting_job
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("state")
 
@@ -120,7 +121,7 @@ def test_the_end_of_its_time_is_a_polite_signal_first(state: Path, monkeypatch: 
 def test_cancelled_while_it_waits_and_while_it_runs(state: Path) -> None:
     running = send(state, "running", "echo runs; sleep 60")
     waiting = send(state, "waiting", "echo never")
-    until(lambda: said(state))
+    wait_for(lambda: said(state))
     scheduler = Local(Settings())
     scheduler.cancel(waiting)
     scheduler.cancel(running)

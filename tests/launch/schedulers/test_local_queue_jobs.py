@@ -17,7 +17,8 @@ from ganhpc.core.settings import Settings
 from ganhpc.launch.schedulers import local, local_queue_jobs
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.local import Local
-from tests.launch.schedulers.local_jobs import ended, runner, send, until, waiting_job
+from tests.launch.schedulers.local_jobs import ended, runner, send, waiting_job
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("state")
 
@@ -78,7 +79,7 @@ def test_a_file_whose_words_no_system_takes_stops_no_other_job(state: Path, valu
     write_json(folder / "1.json", {"state": "waiting", "script": "/x", "tag": "t", "seconds": 5, **values})
     id = send(state, "mine", "echo mine")
     assert id == "2" and ended(id) is JobState.ENDED
-    until(lambda: not Local(Settings()).queue())  # one that was running counts until its runner has gone
+    wait_for(lambda: not Local(Settings()).queue())  # one that was running counts until its runner has gone
     Local(Settings()).cancel("1")
 
 

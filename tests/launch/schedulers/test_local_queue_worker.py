@@ -24,7 +24,8 @@ from ganhpc.core.storage_errors import fault
 from ganhpc.launch.schedulers import local, local_queue_jobs, local_queue_worker
 from ganhpc.launch.schedulers.base import JobState
 from ganhpc.launch.schedulers.local import Local
-from tests.launch.schedulers.local_jobs import ended, runner, said, send, until, waiting_job
+from tests.launch.schedulers.local_jobs import ended, runner, said, send, waiting_job
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("state")
 
@@ -32,12 +33,12 @@ pytestmark = pytest.mark.usefixtures("state")
 def test_a_runner_that_is_killed_is_followed_by_another(state: Path) -> None:
     first = send(state, "first", "sleep 60")
     note = local.queue_folder() / f"{first}.json"
-    until(lambda: (read_json(note) or {}).get("pid"))
+    wait_for(lambda: (read_json(note) or {}).get("pid"))
     pid = (read_json(note) or {})["pid"]
     runner = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(runner, signal.SIGKILL)
     os.killpg(pid, signal.SIGKILL)
-    until(lambda: born(runner) is None)  # it holds the queue for as long as it has not died
+    wait_for(lambda: born(runner) is None)  # it holds the queue for as long as it has not died
     assert ended(send(state, "second", "echo second")) is JobState.ENDED
     assert Local(Settings()).jobs([first])[first].state is JobState.FAILED
 
@@ -165,7 +166,7 @@ def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(stat
     child = subprocess.Popen(
         ["bash", "-c", local_queue_jobs.WRAPPER, str(noted.claim), noted.script], start_new_session=True
     )
-    until(lambda: said(state))
+    wait_for(lambda: said(state))
     waiting_job(state, "echo next").path  # noqa: B018 (so that a runner has something to do)
     (state / "job.sh").write_text(f"exec >>{state}/out.txt\necho next\n")
     reaper = threading.Thread(target=child.wait)  # as init does for a process whose parent is gone
@@ -177,14 +178,14 @@ def test_a_runner_killed_between_the_start_and_its_note_starts_no_job_twice(stat
 
 @pytest.mark.parametrize("noted", [False, True])
 def test_a_cancelled_job_ends_whose_runner_was_killed(state: Path, noted: bool) -> None:
-    """Whether its process was noted or not, and though nothing else waits."""
+    """A job with a process on record or without one, also as the only job of the queue."""
     job = local_queue_jobs.begin(waiting_job(state, "echo begins; sleep 60"))
     assert job is not None
     words = ["bash", "-c", local_queue_jobs.WRAPPER, str(job.claim), job.script]
     child = subprocess.Popen(words, start_new_session=True)
     if noted:
         local_queue_jobs.change(job, JobState.RUNNING, pid=child.pid, born=born(child.pid))
-    until(lambda: said(state))
+    wait_for(lambda: said(state))
     Local(Settings()).cancel(str(job.number))
     assert child.wait(timeout=60) == -signal.SIGTERM
     assert Local(Settings()).jobs(["1"])["1"].state is JobState.CANCELLED

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from ganhpc.train.nets.dcgan import TutorialDiscriminator, TutorialGenerator
+from tests.train import convolution_counts
 
 
 def counts(net: nn.Module, given: Tensor) -> tuple[int, int]:
     """(parameters, multiply-accumulate pairs of the convolutions for one image)."""
-    total = 0
-
-    def count(module: Any, given: tuple[Tensor], out: Tensor) -> None:
-        nonlocal total
-        image = given[0] if isinstance(module, nn.ConvTranspose2d) else out
-        total += module.weight.numel() * image.shape[-1] * image.shape[-2]
-
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        net(given)
-    return sum(p.numel() for p in net.parameters()), total
+    return sum(p.numel() for p in net.parameters()), convolution_counts.pairs(net, given)
 
 
 def test_the_tutorial_s_networks_at_32_pixels_have_the_stated_counts() -> None:

@@ -31,6 +31,7 @@ from ganhpc.train.tasks import cyclegan
 from ganhpc.train.tasks import task as base
 from jobs.cyclegan import CycleGan
 from tests.helpers import finish, trainer_of
+from tests.train import convolution_counts
 from tests.train.loop.test_trainer import Killed, kill_at
 from tests.train.tasks.tiny import made, steps, task_of, tiny, weights
 
@@ -59,19 +60,7 @@ DISCRIMINATORS = {
 
 def pairs(net: nn.Module, side: int) -> int:
     """Multiply-accumulate pairs of the convolutions for one image, from the shapes alone."""
-    total = 0
-
-    def count(module: Any, given: tuple[Tensor], out: Tensor) -> None:
-        nonlocal total
-        places = given[0] if isinstance(module, nn.ConvTranspose2d) else out
-        total += module.weight.numel() * places.shape[-1] * places.shape[-2]
-
-    for module in net.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        net(torch.empty(1, 3, side, side, device="meta"))
-    return total
+    return convolution_counts.pairs(net, torch.empty(1, 3, side, side, device="meta"))
 
 
 def parameters(net: nn.Module) -> int:
